@@ -1,0 +1,40 @@
+"""Fine-tune pretrained models for recommendation by training as few weights as possible.
+
+The public door: `lorarec.train(recipe, overrides)` and `lorarec.load(run)`. Plugin authors import from
+`lorarec.contracts`. Names are resolved on first use, so that `import lorarec` and `lorarec --help` stay quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lorarec.artifact.recommender import Recommender as Recommender
+    from lorarec.contracts.hooks import hookimpl as hookimpl
+    from lorarec.errors import LorarecError as LorarecError
+    from lorarec.pipeline.load import load as load
+    from lorarec.pipeline.train import train as train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "LorarecError": "lorarec.errors",
+    "Recommender": "lorarec.artifact.recommender",
+    "hookimpl": "lorarec.contracts.hooks",
+    "load": "lorarec.pipeline.load",
+    "train": "lorarec.pipeline.train",
+}
+
+__all__ = ["LorarecError", "Recommender", "__version__", "hookimpl", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'lorarec' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

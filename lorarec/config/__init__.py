@@ -1,0 +1,1 @@
+"""Strict settings, the recipe, its file and its overrides."""

@@ -1,0 +1,130 @@
+"""Recipe: which data, backbone, adapter and head, and how to train."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lorarec.config.strict import StrictConfig
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class PluginChoice(BaseModel):
+    """A plugin's name, and options that only the plugin's own `Config` can check. `adapter: lora` alone is legal."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options, not yet checked."""
+        return dict(self.model_extra or {})
+
+
+class SplitSection(StrictConfig):
+    """How events become training, validation and test."""
+
+    by: Literal["time", "last", "random", "column"] = "time"
+    """time: the latest events are test (no user learns from another's future). last: each user's last event is test,
+    the one before validation. random: rows drawn by the seed. column: the data says, see `column`."""
+    validation: Fraction = 0.1
+    """Share of the rows (time, random), or of the training rows (column, where it names no validation rows)."""
+    test: Fraction = 0.1
+    """Share of the rows (time, random)."""
+    column: str = "split"
+    """For `by: column`: a column of train/validation/test, or one that is true where a row is test."""
+
+
+class HistorySection(StrictConfig):
+    """What of a user's events a model may see beside the one it predicts."""
+
+    scope: Literal["past", "training"] = "past"
+    """past: events strictly before. training: all of the user's other training events, whatever their time: the
+    protocol of random splits such as MovieLens u1, which do not respect time (refused for `by: time` and `by: last`)."""
+    at_least: Annotated[int, Field(ge=0)] = 0
+    """Events with a shorter history are left out, and counted."""
+
+
+class DataSection(StrictConfig):
+    """Where events come from and how they are read."""
+
+    source: PluginChoice
+    columns: dict[str, str] = Field(default_factory=dict)
+    """lorarec's column name (user, item, time, rating, click, history, history_feedback, split) -> the data's."""
+    item_text: str | None = None
+    """Template of an item's text over the item table's columns, such as "{title} ({genres})"; the source's by default."""
+    liked_above: float | None = None
+    """Feedback above this number counts as liked; the middle of the training labels' range by default."""
+    split: SplitSection = SplitSection()
+    history: HistorySection = HistorySection()
+
+
+class TrainSection(StrictConfig):
+    """How the weights are trained."""
+
+    epochs: Count = 3
+    max_steps: Count | None = None
+    """Stop after so many optimizer steps, if the epochs give more."""
+    batch_size: Count = 32
+    """Examples a micro-batch and process."""
+    accumulate: Count = 1
+    """Micro-batches an optimizer step, weighted by their real counts."""
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    head_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Learning rate of the head's own weights; `learning_rate` by default."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """AdamW's, on matrices only (not on biases and norms)."""
+    warmup: Fraction = 0.1
+    """Share of the steps over which the learning rate rises."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Autocast of the whole model. A frozen backbone is better kept in bf16 by `backbone.dtype`, which needs none."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+    save_every: Count | Literal["epoch", "never"] = "epoch"
+    """Optimizer steps between checkpoints."""
+    keep_checkpoints: Count = 2
+    log_every: Count = 10
+    """Optimizer steps between lines of history.jsonl."""
+    trackers: tuple[str, ...] = ()
+    """Accelerate's experiment trackers, by name: tensorboard, wandb, mlflow."""
+    processes: Count | None = None
+    """Refuse to start unless exactly so many processes run; any number by default."""
+
+
+class EvaluateSection(StrictConfig):
+    """How the model is judged."""
+
+    metrics: tuple[str, ...] = ()
+    """Names such as rmse or ndcg@10; the head's own by default. The first one chooses the best checkpoint."""
+    every: Count | Literal["epoch"] = "epoch"
+    """Optimizer steps between evaluations on validation."""
+    patience: Count | None = None
+    """Stop after so many evaluations without a better one; never by default."""
+    batch_size: Count = 256
+    """Examples a batch and process."""
+
+
+class Recipe(StrictConfig):
+    """One training run, whole."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    description: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 13
+    data: DataSection
+    backbone: PluginChoice
+    adapter: PluginChoice
+    head: PluginChoice
+    train: TrainSection = TrainSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    callbacks: tuple[PluginChoice, ...] = ()
+    """Callback plugins to add."""

@@ -1,0 +1,95 @@
+"""Backbone: a pretrained encoder and the featurizer that speaks its language."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol, Self
+
+from torch import Tensor, nn
+
+from lorarec.contracts.plugin import Plugin
+from lorarec.data.catalog import Catalog
+from lorarec.data.view import View
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is known of a backbone before its weights are loaded; adapters decide on it whether they can attach."""
+
+    backbone: str
+    """The backbone plugin's name."""
+    model_type: str
+    """transformers' name of the architecture ("bert", "modernbert", ...), or the plugin's own for other modules."""
+    takes_past: bool
+    """Whether the module uses `past_key_values`, which prefix tuning needs."""
+    adaptable: tuple[str, ...]
+    """Names of the linear layers that low-rank adapters target unless told otherwise (attention projections)."""
+    feedforward: tuple[str, ...]
+    """Names of the linear layers whose inputs IA3-like methods rescale beside the attention ones."""
+    layers: int
+    """How many blocks the encoder has."""
+    max_length: int
+    """Positions the module can take."""
+    hidden_size: int
+
+
+class Encoded(NamedTuple):
+    """What a backbone returns for B views. A NamedTuple, so that Accelerate casts it."""
+
+    hidden: Tensor
+    """[B, L, D] hidden states."""
+    mask: Tensor
+    """[B, L] true where there is something to read."""
+    pooled: Tensor
+    """[B, D] one vector a view."""
+    steps: Tensor | None = None
+    """[B, L, D] the state after each event of the history, right-aligned, where the backbone has such a thing (id
+    sequences); None where a history is one text."""
+
+
+class Featurizer(Protocol):
+    """Turns views into what the backbone's module reads; picklable and free of weights."""
+
+    def __call__(self, views: Sequence[View]) -> dict[str, Tensor]:
+        """Features of B views; every tensor's first dimension is B."""
+
+    def length(self, view: View) -> int:
+        """How many positions a view takes; batches put views of like length together."""
+
+
+class Backbone(Plugin):
+    """A pretrained encoder. `architecture` reads configuration only; `load` reads the weights."""
+
+    module: nn.Module
+    """The bare encoder, set by `load`; without a pooler that the forward would leave unused (DDP would stop)."""
+
+    @abstractmethod
+    def architecture(self) -> Architecture:
+        """What adapters and heads may know before weights are loaded. Raises LorarecError if it cannot be found out."""
+
+    @abstractmethod
+    def load(self, catalog: Catalog, seed: int) -> Self:
+        """Load weights into `self.module` (random ones, where there are any, from `seed`), and return self."""
+
+    @abstractmethod
+    def featurizer(self, catalog: Catalog, max_length: int) -> Featurizer:
+        """The featurizer for this catalogue; at most `max_length` positions a view (the adapter may reserve some)."""
+
+    @abstractmethod
+    def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
+        """Run `module` (the bare one or an adapter's) over features."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash of the weights an adapter was trained on, so that it never lands on others."""
+
+    @abstractmethod
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Write the bare encoder as a plain folder that its own library loads (transformers: `from_pretrained`)."""
+
+    def refetchable(self) -> bool:
+        """Whether `load` gives the same weights again on any machine; if not, a run folder keeps a copy."""
+        return True

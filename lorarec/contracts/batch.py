@@ -1,0 +1,98 @@
+"""Batch: what a head's `collate` makes and its `forward` reads; and how views get into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lorarec.contracts.backbone import Featurizer
+from lorarec.data.history import Histories
+from lorarec.data.interactions import Interactions
+from lorarec.data.negatives import NegativeSampler
+from lorarec.data.view import View
+
+CHUNK = 64
+"""Views a chunk: few enough to keep padding and activations small, many enough to fill a processor."""
+
+
+class Views(NamedTuple):
+    """V distinct views as features, in chunks of like length so that little is spent on padding."""
+
+    chunks: list[dict[str, Tensor]]
+    order: Tensor
+    """[V] int64: where each view, in the order it was given, stands in the concatenated chunks."""
+    items: Tensor | None = None
+    """[V] int64 catalogue rows, where every view is one item: an item table can then stand in for the chunks."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One (micro-)batch of B examples."""
+
+    rows: Tensor
+    """[B] int64: which examples these are; evaluation drops repeats by it."""
+    count: int
+    """How many supervised facts the summed loss covers; known before the forward so that accumulated micro-batches
+    and several processes are weighted by their real counts."""
+    views: dict[str, Views] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    """Labels, index tensors and whatever else the head's forward needs."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+
+        def move(views: Views) -> Views:
+            return Views(
+                [{name: t.to(device, non_blocking=True) for name, t in chunk.items()} for chunk in views.chunks],
+                views.order.to(device, non_blocking=True),
+                None if views.items is None else views.items.to(device, non_blocking=True),
+            )
+
+        return replace(
+            self,
+            rows=self.rows.to(device, non_blocking=True),
+            views={name: move(views) for name, views in self.views.items()},
+            tensors={name: t.to(device, non_blocking=True) for name, t in self.tensors.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Collation:
+    """What `collate` may use besides the rows themselves."""
+
+    interactions: Interactions
+    histories: Histories
+    featurizer: Featurizer
+    negatives: NegativeSampler
+    catalog_size: int
+    training: bool
+    """False for validation, test and inference: no labels need exist, and sampling must not depend on `epoch`."""
+    epoch: int = 0
+    step: int = 0
+    """Optimizer step the micro-batch belongs to; negatives shared by a batch are drawn for (seed, epoch, step)."""
+    table: bool = False
+    """An item table stands ready: item views need no features."""
+
+    def views(self, views: Sequence[View]) -> Views:
+        """Features of distinct views, in chunks of like length."""
+        lengths = np.fromiter((self.featurizer.length(view) for view in views), np.int64, len(views))
+        by_length = np.argsort(lengths, kind="stable")
+        chunks = [
+            self.featurizer([views[place] for place in by_length[start : start + CHUNK]])
+            for start in range(0, len(views), CHUNK)
+        ]
+        order = np.empty(len(views), np.int64)
+        order[by_length] = np.arange(len(views))
+        return Views(chunks, torch.from_numpy(order))
+
+    def item_views(self, items: np.ndarray) -> Views:
+        """Features of distinct catalogue rows [V]; none are made where an item table stands ready."""
+        rows = torch.as_tensor(np.asarray(items), dtype=torch.int64)
+        if self.table:
+            return Views([], torch.empty(0, dtype=torch.int64), rows)
+        return self.views([View(candidate=int(item)) for item in items])._replace(items=rows)

@@ -1,0 +1,60 @@
+"""Callback: something to do at fixed moments of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lorarec.contracts.plugin import Plugin
+
+
+@dataclass
+class TrainState:
+    """Where training stands. Saved in checkpoints; callbacks may read it and set `stop`."""
+
+    epoch: int = 0
+    """Epochs completed."""
+    step: int = 0
+    """Optimizer steps taken."""
+    step_in_epoch: int = 0
+    """Optimizer steps taken in the running epoch."""
+    total_steps: int = 0
+    best_metric: float | None = None
+    best_step: int | None = None
+    evaluations_since_best: int = 0
+    stop: bool = False
+    """Set it to end training after this step; the reason goes into `stop_reason`."""
+    stop_reason: str = ""
+    logs: dict[str, float] = field(default_factory=dict)
+    """Loss, learning rate and the like of the latest step; written to history.jsonl."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Metrics of the latest evaluation on validation."""
+
+
+class Callback(Plugin):
+    """Every method does nothing unless overridden. Called on every process, in the same order."""
+
+    name = "callback"
+    summary = "does nothing"
+
+    def on_fit_start(self, state: TrainState) -> None:
+        """Before the first step of a new or resumed run."""
+
+    def on_optimizer_step(self, state: TrainState) -> None:
+        """After `optimizer.step()`, while the gradients are still there."""
+
+    def on_evaluation_end(self, state: TrainState) -> None:
+        """After validation; `state.metrics` is new."""
+
+    def on_epoch_end(self, state: TrainState) -> None:
+        """After the last step of an epoch."""
+
+    def on_fit_end(self, state: TrainState) -> None:
+        """After the last step of the run."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must survive a stop: tensors, numbers, strings, and lists and dicts of them."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave."""

@@ -1,0 +1,60 @@
+"""The hook specifications: how a package offers its parts to lorarec.
+
+A plugin module is named by an entry point in the group `lorarec` and carries functions marked `@hookimpl`. Each
+takes nothing and returns the classes it offers. Hooks only register: nothing is called per step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from lorarec.contracts.adapter import Adapter
+    from lorarec.contracts.backbone import Backbone
+    from lorarec.contracts.callback import Callback
+    from lorarec.contracts.data_source import DataSource
+    from lorarec.contracts.metric import Metric
+    from lorarec.contracts.task_head import TaskHead
+
+GROUP = "lorarec"
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def lorarec_adapters() -> Iterable[type[Adapter]]:  # type: ignore[empty-body]  # pluggy reads the signature only
+    """Adapters: ways to choose and wrap the weights that train."""
+
+
+@hookspec
+def lorarec_task_heads() -> Iterable[type[TaskHead]]:  # type: ignore[empty-body]
+    """Task heads: what is predicted, from what, under which loss."""
+
+
+@hookspec
+def lorarec_backbones() -> Iterable[type[Backbone]]:  # type: ignore[empty-body]
+    """Backbones: pretrained encoders and the featurizers that speak their language."""
+
+
+@hookspec
+def lorarec_data_sources() -> Iterable[type[DataSource]]:  # type: ignore[empty-body]
+    """Data sources: readers of interactions, items and users."""
+
+
+@hookspec
+def lorarec_metrics() -> Iterable[type[Metric]]:  # type: ignore[empty-body]
+    """Metrics."""
+
+
+@hookspec
+def lorarec_callbacks() -> Iterable[type[Callback]]:  # type: ignore[empty-body]
+    """Callbacks that a recipe may add by name."""
+
+
+@hookspec
+def lorarec_recipes() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Folders of recipe files that a package ships."""

@@ -1,0 +1,40 @@
+"""Metric: a number about predictions, computed by an in-memory `evaluate.Metric`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from lorarec.contracts.plugin import Plugin
+
+if TYPE_CHECKING:
+    import evaluate
+
+
+class Metric(Plugin):
+    """Named in a recipe by `name`, or `name@k` where `takes_k` is set.
+
+    What the module's `compute` is given depends on `reads`:
+
+    - "scores": `predictions` [n] float (the head's scores: stars, probabilities), `references` [n] float, `users`
+      [n] int.
+    - "ranks": `predictions` [n] int, the zero-based rank of the held-out item in the whole catalogue; `references`
+      [n] int, the row of that item; `users` [n] int.
+    - "lists": `predictions` [n, k] int, the catalogue rows recommended, best first; `references` [n] int, the row
+      of the held-out item; `users` [n] int.
+
+    It returns a dict with the key `name`.
+    """
+
+    reads: ClassVar[Literal["scores", "ranks", "lists"]]
+    higher_is_better: ClassVar[bool]
+    takes_k: ClassVar[bool] = False
+
+    def __init__(self, config: Metric.Config, k: int | None = None, catalog_size: int | None = None) -> None:
+        super().__init__(config)
+        self.k = k
+        self.catalog_size = catalog_size
+
+    @abstractmethod
+    def module(self) -> evaluate.Metric:
+        """The metric as Hugging Face's `evaluate` knows it, made in memory (nothing is fetched)."""

@@ -1,0 +1,99 @@
+"""TaskHead and Head: what is predicted, from what, under which loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from lorarec.contracts.batch import Batch, Collation
+from lorarec.contracts.plugin import Plugin
+from lorarec.data.history import Histories
+from lorarec.data.interactions import Interactions, Part
+from lorarec.data.statistics import Statistics
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+class Encoder(Protocol):
+    """Handed to a head's forward: encodes the batch's views through the adapted backbone."""
+
+    def __call__(self, views: str) -> Tensor:
+        """[V, D] float32 vectors of `batch.views[views]`, in the order they were given to `collate`."""
+
+    def steps(self, views: str) -> Tensor | None:
+        """[V, L, D] the state after each event of the histories, right-aligned, where the backbone has it."""
+
+
+class HeadOutput(NamedTuple):
+    """A NamedTuple, so that Accelerate casts it back to float32."""
+
+    loss: Tensor
+    """[] summed over the batch's `count` supervised facts."""
+    scores: Tensor
+    """[B] for pointwise heads; empty for retrieval heads."""
+
+
+class Head(nn.Module, ABC):
+    """The weights of a task, in float32; owns the loss. Subclass PointwiseHead or RetrievalHead."""
+
+    @abstractmethod
+    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
+        """Loss and scores of a training batch."""
+
+
+class PointwiseHead(Head):
+    """Scores a (history, item) pair: rating, click-through rate."""
+
+    @abstractmethod
+    def score(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B] predictions in the unit of the label (stars; probability). Reads no label."""
+
+
+class RetrievalHead(Head):
+    """Compares vectors: the score of item n for user b is the dot product of their vectors."""
+
+    @abstractmethod
+    def user_vectors(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B, d] vectors of the batch's users at the moment of their example. Reads no label."""
+
+    @abstractmethod
+    def item_vectors(self, pooled: Tensor, items: Tensor) -> Tensor:
+        """[M, d] from the backbone's vectors [M, D] of catalogue rows [M]. A bias is one more dimension."""
+
+
+class TaskHead(Plugin):
+    """The task: plain, picklable, without weights."""
+
+    kind: ClassVar[Literal["pointwise", "retrieval"]]
+    default_metrics: ClassVar[tuple[str, ...]]
+    uses_users: bool = False
+    """Whether the head has weights a user: the run folder then keeps the users' ids."""
+
+    def needs(self) -> frozenset[str]:
+        """Columns of the interactions this task cannot do without: "rating", "click", "time"."""
+        return frozenset()
+
+    def label(self) -> str | None:
+        """The column that is predicted, or None where the item itself is."""
+        return None
+
+    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
+        """Raise DataError naming the row if a label is out of the task's range. NaN and infinity never get here."""
+
+    @abstractmethod
+    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
+        """One row, one supervised fact (or one stretch of a sequence). The column `event` is the row in
+        `interactions` that the example is about; its user and history follow from it. Other columns are the head's.
+        """
+
+    @abstractmethod
+    def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
+        """A batch of examples: columns as arrays [B], `row` (the example's number) among them."""
+
+    @abstractmethod
+    def build(self, hidden_size: int, statistics: Statistics) -> Head:
+        """The head's weights, freshly drawn from torch's global generator."""

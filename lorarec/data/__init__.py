@@ -1,0 +1,1 @@
+"""Interactions, catalogue, splits and histories: ids, time and leakage are settled here."""

@@ -1,0 +1,71 @@
+"""Interactions: a checked, numbered table of events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lorarec.data.columns import ITEM, TIME, USER
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+class Part(IntEnum):
+    """Which part of the split a row belongs to."""
+
+    TRAIN = 0
+    VALIDATION = 1
+    TEST = 2
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """E events; ids are numbered (users 0..U-1, items as rows of the catalogue), bad rows are refused or dropped.
+
+    The table stays on disk (Arrow); single columns are read into memory when asked for.
+    """
+
+    table: Dataset
+    """Columns user, item (int64) and, where the data has them, time, rating, click (float64), history (list of
+    catalogue rows) and history_feedback (list of float)."""
+    user_ids: list[str]
+    """[U] the users' original ids, as strings."""
+    part: np.ndarray
+    """[E] int8 of Part."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Why rows of the source are not here, and how many."""
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def has(self, name: str) -> bool:
+        """Whether the table has this column."""
+        return name in self.table.column_names
+
+    def column(self, name: str) -> np.ndarray:
+        """[E] one column of numbers as an array."""
+        return self.table.data.column(name).to_numpy()
+
+    @cached_property
+    def user(self) -> np.ndarray:
+        """[E] int64 user rows."""
+        return self.column(USER)
+
+    @cached_property
+    def item(self) -> np.ndarray:
+        """[E] int64 catalogue rows."""
+        return self.column(ITEM)
+
+    @cached_property
+    def time(self) -> np.ndarray | None:
+        """[E] float64 seconds, or None."""
+        return self.column(TIME) if self.has(TIME) else None
+
+    def rows(self, part: Part) -> np.ndarray:
+        """[n] int64 the events of one part, in table order."""
+        return np.flatnonzero(self.part == part)

@@ -1,0 +1,1 @@
+"""First-party adapters of lorarec, registered by entry point like anyone's."""

@@ -1,0 +1,1 @@
+"""First-party backbones of lorarec, registered by entry point like anyone's."""

@@ -1,0 +1,1 @@
+"""First-party metrics of lorarec, registered by entry point like anyone's."""
