@@ -43,3 +43,7 @@ class CheckpointError(LorarecError):
 
 class ArtifactError(LorarecError):
     """A run folder exists already, is incomplete, or was tampered with."""
+
+
+class Interrupted(LorarecError):
+    """Training was stopped by a signal; the message names the checkpoint. The command line exits with 130."""

@@ -29,6 +29,14 @@ class Views(NamedTuple):
     items: Tensor | None = None
     """[V] int64 catalogue rows, where every view is one item: an item table can then stand in for the chunks."""
 
+    def to(self, device: torch.device) -> Views:
+        """The same views on another device."""
+        return Views(
+            [{name: t.to(device, non_blocking=True) for name, t in chunk.items()} for chunk in self.chunks],
+            self.order.to(device, non_blocking=True),
+            None if self.items is None else self.items.to(device, non_blocking=True),
+        )
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -45,18 +53,10 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-
-        def move(views: Views) -> Views:
-            return Views(
-                [{name: t.to(device, non_blocking=True) for name, t in chunk.items()} for chunk in views.chunks],
-                views.order.to(device, non_blocking=True),
-                None if views.items is None else views.items.to(device, non_blocking=True),
-            )
-
         return replace(
             self,
             rows=self.rows.to(device, non_blocking=True),
-            views={name: move(views) for name, views in self.views.items()},
+            views={name: views.to(device) for name, views in self.views.items()},
             tensors={name: t.to(device, non_blocking=True) for name, t in self.tensors.items()},
         )
 

@@ -25,8 +25,10 @@ class TrainState:
     stop: bool = False
     """Set it to end training after this step; the reason goes into `stop_reason`."""
     stop_reason: str = ""
+    loss_since_log: float = 0.0
+    steps_since_log: int = 0
     logs: dict[str, float] = field(default_factory=dict)
-    """Loss, learning rate and the like of the latest step; written to history.jsonl."""
+    """Mean loss since the last time, learning rate and speed, on the steps that log; empty on the others."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Metrics of the latest evaluation on validation."""
 

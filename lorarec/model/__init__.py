@@ -1,0 +1,1 @@
+"""The trained model: backbone, adapter and head in one module; what trains; ranking."""

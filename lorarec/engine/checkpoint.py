@@ -1,0 +1,164 @@
+"""Checkpoints: everything a stopped run needs to go on to the bit, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lorarec.contracts import TrainState
+from lorarec.engine.callback_list import CallbackList
+from lorarec.errors import CheckpointError
+from lorarec.model.trainable import extract, put_back
+
+PREFIX = "step-"
+WEIGHTS, OPTIMIZER, STATE, MANIFEST = "weights.safetensors", "optimizer.pt", "state.json", "manifest.json"
+
+
+class Checkpoints:
+    """A folder of checkpoints `step-00000120/`: the latest few and the best one are kept.
+
+    Each is written aside and renamed, so that a kill leaves it whole or absent, and carries a checksum of every file.
+    Holds trainable weights only, the optimizer, the schedule, the callbacks' states and where training stands. What a
+    step draws at random follows from the seed and the step, so that no generator's state is kept.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        keep: int,
+        names: list[str],
+        model: nn.Module,
+        optimizer: Optimizer,
+        schedule: LRScheduler,
+        callbacks: CallbackList,
+        accelerator: Accelerator,
+    ) -> None:
+        self.folder = folder
+        self.keep = keep
+        self._names = names
+        self._model = model
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._callbacks = callbacks
+        self._accelerator = accelerator
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step lies."""
+        return self.folder / f"{PREFIX}{step:08d}"
+
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints there are, ascending."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(path.name.removeprefix(PREFIX)) for path in self.folder.glob(f"{PREFIX}*[0-9]"))
+
+    def save(self, state: TrainState) -> Path:
+        """Write the checkpoint of this moment and drop the oldest beyond `keep`, never the best."""
+        weights = extract(self._accelerator.unwrap_model(self._model), self._names)
+        optimizer = self._optimizer_state()
+        target = self.path(state.step)
+        if self._accelerator.is_main_process:
+            aside = self.folder / f".{target.name}.partial"
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            save_file(weights, aside / WEIGHTS)
+            torch.save(
+                {
+                    "optimizer": optimizer,
+                    "schedule": self._schedule.state_dict(),
+                    "callbacks": self._callbacks.state_dict(),
+                    "scaler": self._scaler_state(),
+                },
+                aside / OPTIMIZER,
+            )
+            (aside / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
+            checksums = {name: _checksum(aside / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
+            (aside / MANIFEST).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(aside, target)
+            self._drop_old(state)
+        self._accelerator.wait_for_everyone()
+        return target
+
+    def load(self, step: int) -> TrainState:
+        """Put everything back as it was after this step. Raises CheckpointError if anything is missing or altered."""
+        folder = self.path(step)
+        kept = read_checked(folder)
+        put_back(self._accelerator.unwrap_model(self._model), kept["weights"], self._names, str(folder / WEIGHTS))
+        if kept["optimizer"] is None:
+            raise CheckpointError(
+                f"{folder}: written under DeepSpeed, which keeps the optimizer's state to itself: the weights can be "
+                "used, but training cannot go on from here. Use recipes/accelerate/fsdp2.yaml for runs to be resumed."
+            )
+        set_optimizer_state_dict(
+            self._model, self._optimizer, kept["optimizer"], options=StateDictOptions(full_state_dict=True)
+        )
+        self._schedule.load_state_dict(kept["schedule"])
+        self._callbacks.load_state_dict(kept["callbacks"])
+        if kept["scaler"] and self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(kept["scaler"])
+        return TrainState(**kept["state"])
+
+    def load_weights(self, step: int) -> None:
+        """Put back only what the model computes with: trainable weights and callback states (AdaLoRA's ranks)."""
+        folder = self.path(step)
+        kept = read_checked(folder)
+        put_back(self._accelerator.unwrap_model(self._model), kept["weights"], self._names, str(folder / WEIGHTS))
+        self._callbacks.load_state_dict(kept["callbacks"])
+
+    def _optimizer_state(self) -> dict[str, Any] | None:
+        if self._accelerator.distributed_type == DistributedType.DEEPSPEED:
+            return None  # it lies sharded in DeepSpeed's own engine; `load` refuses to go on without it
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        return dict(get_optimizer_state_dict(self._model, self._optimizer, options=options))
+
+    def _scaler_state(self) -> dict[str, Any] | None:
+        scaler = self._accelerator.scaler
+        return None if scaler is None else dict(scaler.state_dict())
+
+    def _drop_old(self, state: TrainState) -> None:
+        kept = set(self.steps()[-self.keep :]) | {state.best_step}
+        for step in self.steps():
+            if step not in kept:
+                shutil.rmtree(self.path(step))
+
+
+def read_checked(folder: Path) -> dict[str, Any]:
+    """The parts of a checkpoint, after its checksums were compared. Raises CheckpointError naming the file."""
+    manifest = folder / MANIFEST
+    try:
+        checksums = json.loads(manifest.read_text(encoding="utf-8"))
+        for name in (WEIGHTS, OPTIMIZER, STATE):
+            if _checksum(folder / name) != checksums[name]:
+                raise CheckpointError(
+                    f"{folder / name}: not as it was written (truncated or changed). Remove the folder {folder} to go "
+                    "on from an earlier checkpoint, or remove all of them to start again."
+                )
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder}: the checkpoint is incomplete ({error}). Remove that folder.") from error
+    rest = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
+    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    return {"weights": load_file(folder / WEIGHTS), "state": state, **rest}
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,67 @@
+"""Examples: one part's supervised facts, and the batches made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from datasets import Dataset
+
+from lorarec.contracts import Batch, Collation, TaskHead
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The examples of one part of the split, with what it takes to collate them."""
+
+    table: Dataset
+    head: TaskHead
+    collation: Collation
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def _columns(self) -> dict[str, np.ndarray]:
+        # Columns of numbers are read at once; Dataset's row access would cost more than a step's other book-keeping.
+        data = self.table.data
+        return {name: data.column(name).to_numpy() for name in self.table.column_names}
+
+    @property
+    def events(self) -> np.ndarray:
+        """[n] int64 the row in the interactions that each example is about."""
+        return self._columns["event"]
+
+    @property
+    def users(self) -> np.ndarray:
+        """[n] int64 user rows."""
+        return self.collation.interactions.user[self.events]
+
+    @property
+    def items(self) -> np.ndarray:
+        """[n] int64 catalogue rows of the examples' own items: the column `item`, or the event's."""
+        drawn = self._columns.get("item")
+        return self.collation.interactions.item[self.events] if drawn is None else drawn
+
+    def labels(self) -> np.ndarray:
+        """[n] float64 what is to be predicted: the examples' own `label` column."""
+        return self._columns["label"].astype(np.float64)
+
+    def batch(self, rows: np.ndarray, epoch: int = 0, step: int = 0) -> Batch:
+        """The batch of these example numbers."""
+        columns = {name: column[rows] for name, column in self._columns.items()}
+        return self.head.collate(columns | {"row": rows}, replace(self.collation, epoch=epoch, step=step))
+
+    def with_table(self) -> Examples:
+        """The same examples, collated for use beside an item table."""
+        return replace(self, collation=replace(self.collation, table=True))
+
+    def reads_items(self) -> bool:
+        """Whether batches hold views of single items, for which an item table can stand in."""
+        probe = self.with_table().batch(np.zeros(1, np.int64))
+        return any(views.items is not None for views in probe.views.values())
+
+    def blocks(self, size: int) -> list[np.ndarray]:
+        """All example numbers in order, in blocks of `size`: the unit that evaluation deals out to processes."""
+        return [np.arange(start, min(start + size, len(self))) for start in range(0, len(self), size)]

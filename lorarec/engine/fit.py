@@ -1,0 +1,186 @@
+"""The training loop, to be read top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lorarec.config.recipe import Recipe
+from lorarec.contracts import TrainState
+from lorarec.engine.callback_list import CallbackList
+from lorarec.engine.checkpoint import Checkpoints
+from lorarec.engine.loader import Loader, Window
+from lorarec.engine.seeding import seed_step
+from lorarec.engine.stop_signal import StopSignal
+from lorarec.errors import Interrupted, TrainingError
+
+
+@dataclass
+class Fit:
+    """The built parts of a run, and the loop over them."""
+
+    recipe: Recipe
+    accelerator: Accelerator
+    model: nn.Module
+    optimizer: Optimizer
+    schedule: LRScheduler
+    loader: Loader
+    callbacks: CallbackList
+    checkpoints: Checkpoints
+    validate: Callable[[], dict[str, float]]
+    """Metrics on validation; empty where there is no validation part."""
+    is_better: Callable[[float, float | None], bool]
+    """Whether the first metric's value beats the best so far."""
+    monitor: str
+    table: Tensor | None = None
+    """Item vectors that cannot change, where no weight of the network trains."""
+    state: TrainState = field(default_factory=TrainState)
+    _loss: Tensor = field(default_factory=lambda: torch.zeros(()))
+    _facts: int = 0
+    _since: float = field(default_factory=time.perf_counter)
+
+    def run(self) -> TrainState:
+        """Train to the end, or raise Interrupted with a checkpoint written."""
+        state = self.state
+        self._loss = self._loss.to(self.accelerator.device)
+        self.callbacks.call("on_fit_start", state)
+        self.model.train()
+        with StopSignal() as signal:
+            while state.step < state.total_steps and not state.stop:
+                for window in self.loader.windows(state.epoch, start=state.step_in_epoch):
+                    count, stop = self._agree(window.count, signal.asked)
+                    if stop:
+                        self._interrupt()
+                    self._step(window, count)
+                    if state.step >= state.total_steps or state.stop:
+                        break
+        self.callbacks.call("on_fit_end", state)
+        return state
+
+    def _step(self, window: Window, count: int) -> None:
+        """One optimizer step over its micro-batches, then whatever is due after it."""
+        state, accelerator = self.state, self.accelerator
+        seed_step(self.recipe.seed, state.step, accelerator.process_index)
+        loss = self._backward(window, count)
+        if state.step == 0:
+            self._refuse_dead_weights()
+        if self.recipe.train.max_grad_norm is not None:
+            accelerator.clip_grad_norm_(self._trainable(), self.recipe.train.max_grad_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        state.step += 1
+        state.step_in_epoch += 1
+        self._log(loss, count)
+        self.callbacks.call("on_optimizer_step", state)  # gradients are still here
+        self.optimizer.zero_grad()
+        self._end_of_step()
+
+    def _backward(self, window: Window, count: int) -> Tensor:
+        """Gradients of the mean loss over the whole step's facts, wherever they lie; returns this process's share."""
+        accelerator, total = self.accelerator, torch.zeros((), device=self.accelerator.device)
+        for place, batch in enumerate(window.batches):
+            batch = batch.to(accelerator.device)
+            last = place + 1 == len(window.batches)
+            with nullcontext() if last else accelerator.no_sync(self.model):
+                output = self.model(batch, "loss", self.table)
+                share = 0.0 if window.idle else batch.count / count
+                # DDP averages over processes; the facts of all of them are counted in `count` already.
+                mean = output.loss / count if not window.idle else output.loss * 0.0
+                accelerator.backward((mean + output.penalty * share) * accelerator.num_processes)
+            total += mean.detach()
+        return total
+
+    def _agree(self, count: int, stop: bool) -> tuple[int, bool]:
+        """Facts of the step over all processes, and whether any of them was asked to stop."""
+        if self.accelerator.num_processes == 1:
+            return count, stop
+        told = torch.tensor([count, int(stop)], device=self.accelerator.device)
+        count, stop = self.accelerator.reduce(told, reduction="sum").tolist()
+        return count, bool(stop)
+
+    def _end_of_step(self) -> None:
+        """Evaluation, the end of the epoch, and the checkpoint, in this order: a checkpoint has nothing left to do."""
+        state, recipe = self.state, self.recipe
+        epoch_ends = state.step_in_epoch == self.loader.steps_per_epoch
+        run_ends = state.step == state.total_steps
+        every = recipe.evaluate.every
+        if run_ends or (epoch_ends if every == "epoch" else state.step % every == 0):
+            self._evaluate()
+        if epoch_ends:
+            state.epoch, state.step_in_epoch = state.epoch + 1, 0
+            self.callbacks.call("on_epoch_end", state)
+        save_every = recipe.train.save_every
+        due = epoch_ends if save_every == "epoch" else save_every != "never" and state.step % save_every == 0
+        if due or state.best_step == state.step:
+            self._save()
+
+    def _evaluate(self) -> None:
+        state = self.state
+        state.metrics = self.validate()
+        if not state.metrics:
+            return
+        value = state.metrics[self.monitor]
+        if self.is_better(value, state.best_metric):
+            state.best_metric, state.best_step, state.evaluations_since_best = value, state.step, 0
+        else:
+            state.evaluations_since_best += 1
+        self.callbacks.call("on_evaluation_end", state)
+
+    def _log(self, loss: Tensor, count: int) -> None:
+        """Every so often, put the mean loss since the last time into `state.logs`; refuse one that is not finite."""
+        state, train = self.state, self.recipe.train
+        self._loss = self._loss + loss
+        self._facts += count
+        state.steps_since_log += 1
+        state.logs = {}
+        if state.step % train.log_every and state.step not in (1, state.total_steps):
+            return
+        self._fold_loss()
+        mean = state.loss_since_log / state.steps_since_log
+        seconds = time.perf_counter() - self._since
+        rate = self.schedule.get_last_lr()[0]
+        state.logs = {"loss": mean, "learning_rate": rate, "facts_per_second": self._facts / seconds}
+        state.loss_since_log, state.steps_since_log = 0.0, 0
+        self._facts, self._since = 0, time.perf_counter()
+        if not math.isfinite(mean):
+            raise TrainingError(
+                f"The loss is {mean} at step {state.step}. Lower train.learning_rate, or use train.precision=fp32 or bf16 "
+                "instead of fp16."
+            )
+
+    def _fold_loss(self) -> None:
+        # The running loss lies on the device, a share on each process, so that a step need not wait for it.
+        self._loss = self.accelerator.reduce(self._loss, reduction="sum")
+        self.state.loss_since_log += float(self._loss)
+        self._loss = torch.zeros_like(self._loss)
+
+    def _save(self) -> None:
+        self._fold_loss()
+        self.checkpoints.save(self.state)
+
+    def _interrupt(self) -> None:
+        self._save()
+        raise Interrupted(
+            f"Stopped after step {self.state.step} of {self.state.total_steps}. Checkpoint: "
+            f"{self.checkpoints.path(self.state.step)}. The same command with --resume goes on from there."
+        )
+
+    def _trainable(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def _refuse_dead_weights(self) -> None:
+        dead = [name for name, p in self.model.named_parameters() if p.requires_grad and p.grad is None]
+        if dead:
+            raise TrainingError(
+                f"{len(dead)} weights should train but get no gradient, for instance '{dead[0]}'. The adapter, the "
+                "backbone and the head do not fit together: `lorarec check` shows which part each belongs to."
+            )

@@ -1,0 +1,69 @@
+"""Progress: a bar on a terminal, plain lines elsewhere; on the main process only."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from lorarec.contracts import Callback, TrainState
+
+
+class ProgressReport(Callback):
+    """Shows loss, rate, time left and validation metrics as training goes, on standard error."""
+
+    name = "progress"
+    summary = "show how training goes"
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__(self.Config())
+        self._console = console or Console(stderr=True)
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._said = ""
+        self._first_step = 0
+        self._started = 0.0
+
+    def on_fit_start(self, state: TrainState) -> None:
+        self._first_step, self._started = state.step, time.perf_counter()
+        if not self._console.is_terminal:
+            return
+        columns = (
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[said]}"),
+            TextColumn("time left"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=self._console, transient=True)
+        self._task = self._bar.add_task("train", total=state.total_steps, completed=state.step, said="")
+        self._bar.start()
+
+    def on_optimizer_step(self, state: TrainState) -> None:
+        if state.logs:
+            self._said = f"loss {state.logs['loss']:.4f}  {state.logs['facts_per_second']:.0f} facts/s"
+            if self._bar is None:
+                self._line(f"step {state.step}/{state.total_steps}  {self._said}  time left {self._left(state)}")
+        if self._bar is not None:
+            self._bar.update(self._task, completed=state.step, said=self._said)
+
+    def on_evaluation_end(self, state: TrainState) -> None:
+        metrics = "  ".join(f"{name} {value:.4f}" for name, value in state.metrics.items())
+        best = "  (best so far)" if state.best_step == state.step else ""
+        self._line(f"step {state.step}: validation  {metrics}{best}")
+
+    def on_fit_end(self, state: TrainState) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if state.stop_reason:
+            self._line(f"Stopped early: {state.stop_reason}.")
+
+    def _left(self, state: TrainState) -> str:
+        done = state.step - self._first_step
+        seconds = (time.perf_counter() - self._started) / max(1, done) * (state.total_steps - state.step)
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)

@@ -1,0 +1,50 @@
+"""The item table: the catalogue encoded once, shared among processes."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lorarec.contracts import Collation
+
+BLOCK = 1024
+"""Items encoded between two looks at which process does what; a multiple of the chunk of a batch."""
+
+
+def item_table(model: torch.nn.Module, collation: Collation, accelerator: Any) -> Tensor:
+    """[N, D] float32 vectors of all items under the model's present weights, alike on every process.
+
+    Blocks are dealt out to the processes. Each item is encoded in the same block whatever their number, so that the
+    table is the same to the bit on one process and on two.
+    """
+    shares: list[tuple[np.ndarray, Tensor]] = []
+    blocks = range(0, collation.catalog_size, BLOCK)
+    for number, start in enumerate(blocks):
+        # Sharded models need every process in every forward.
+        mine = number % accelerator.num_processes == accelerator.process_index
+        if not mine and not _sharded(accelerator):
+            continue
+        rows = np.arange(start, min(start + BLOCK, collation.catalog_size))
+        views = collation.item_views(rows)
+        vectors = cast(Tensor, model(views.to(accelerator.device), "encode"))
+        if mine:
+            shares.append((rows, vectors))
+    return _joined(shares, collation.catalog_size, accelerator)
+
+
+def _sharded(accelerator: Any) -> bool:
+    return str(accelerator.distributed_type).endswith(("FSDP", "DEEPSPEED"))
+
+
+def _joined(shares: list[tuple[np.ndarray, Tensor]], size: int, accelerator: Any) -> Tensor:
+    if accelerator.num_processes == 1:
+        return torch.cat([vectors for _, vectors in shares])
+    width = torch.tensor([shares[0][1].shape[1] if shares else 0], device=accelerator.device)
+    width = accelerator.gather(width).max()
+    table = torch.zeros(size, int(width), device=accelerator.device)
+    for rows, vectors in shares:
+        table[torch.from_numpy(rows).to(table.device)] = vectors
+    return cast(Tensor, accelerator.reduce(table, reduction="sum"))
