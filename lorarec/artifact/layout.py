@@ -1,0 +1,28 @@
+"""Every name in a run folder, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+RECIPE = "recipe.yaml"
+ADAPTER = "adapter"
+HEAD = "head.safetensors"
+BACKBONE = "backbone"
+CATALOG = "catalog.parquet"
+USERS = "users.parquet"
+STATISTICS = "statistics.json"
+ITEM_VECTORS = "item_vectors.safetensors"
+METRICS = "metrics.json"
+HISTORY = "history.jsonl"
+DATA_REPORT = "data_report.json"
+ENVIRONMENT = "environment.json"
+MODEL_CARD = "README.md"
+MANIFEST = "manifest.json"
+CHECKPOINTS = "checkpoints"
+
+REQUIRED = (RECIPE, ADAPTER, HEAD, CATALOG, STATISTICS, METRICS, ENVIRONMENT, MANIFEST)
+
+
+def unfinished(output: Path) -> Path:
+    """Where a run lies until it is whole: beside its place, on the same disk, so that it can be renamed."""
+    return output.with_name(output.name + ".unfinished")

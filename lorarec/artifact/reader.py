@@ -1,0 +1,69 @@
+"""Read a run folder: its parts, checked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from datasets import Dataset
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lorarec.artifact import layout
+from lorarec.artifact.checksums import check_checksums
+from lorarec.contracts import Catalog, Statistics
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What a run folder says, apart from the model itself."""
+
+    path: Path
+    catalog: Catalog
+    user_ids: list[str]
+    """Ids of the users that have weights of their own; empty where none have."""
+    statistics: Statistics
+    metrics: dict[str, Any]
+    environment: dict[str, Any]
+    head_weights: dict[str, Tensor]
+    item_vectors: Tensor | None
+    """[N, d], for retrieval heads."""
+
+    @property
+    def adapter(self) -> Path:
+        """The adapter's own files."""
+        return self.path / layout.ADAPTER
+
+    @property
+    def backbone(self) -> Path | None:
+        """The copy of the backbone, where one was kept."""
+        folder = self.path / layout.BACKBONE
+        return folder if folder.is_dir() else None
+
+
+def read_run(path: Path) -> RunFolder:
+    """Read and check a run folder. Raises ArtifactError naming what is missing or altered."""
+    check_checksums(path)
+    table = pq.read_table(path / layout.CATALOG)
+    users = path / layout.USERS
+    people = pq.read_table(users) if users.exists() else None
+    numbers = json.loads((path / layout.STATISTICS).read_text(encoding="utf-8"))
+    vectors = path / layout.ITEM_VECTORS
+    return RunFolder(
+        path=path,
+        catalog=Catalog(Dataset(table.select(["item", "title", "text"]))),
+        user_ids=[] if people is None else people.column("user").to_pylist(),
+        statistics=Statistics(
+            item_counts=table.column("training_events").to_numpy(),
+            user_counts=np.empty(0, np.int64) if people is None else people.column("training_events").to_numpy(),
+            **numbers,
+        ),
+        metrics=json.loads((path / layout.METRICS).read_text(encoding="utf-8")),
+        environment=json.loads((path / layout.ENVIRONMENT).read_text(encoding="utf-8")),
+        head_weights=load_file(path / layout.HEAD),
+        item_vectors=load_file(vectors)["item_vectors"] if vectors.exists() else None,
+    )

@@ -1,0 +1,100 @@
+"""RunWriter: puts a run folder together aside and gives it its name when it is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lorarec.artifact import layout
+from lorarec.artifact.checksums import write_checksums
+from lorarec.contracts import Adapter, Catalog, Statistics
+from lorarec.errors import ArtifactError
+
+
+class RunWriter:
+    """A run in the making. `folder` is `DIR.unfinished`; `finish` renames it to `DIR`."""
+
+    def __init__(self, output: Path, resume: bool) -> None:
+        """Raises ArtifactError if the run folder exists, or an unfinished one that is not to be resumed."""
+        self.output = output
+        self.folder = layout.unfinished(output)
+        if output.exists():
+            raise ArtifactError(f"{output} exists already. Name another folder with --output, or remove it.")
+        if self.folder.exists() and not resume:
+            raise ArtifactError(
+                f"{self.folder} holds a run that was stopped. Add --resume to go on with it, or remove that folder."
+            )
+        self.resumes = resume and (self.folder / layout.RECIPE).exists()
+
+    def start(self, recipe_text: str) -> None:
+        """Make the folder, with the recipe in it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.write_text(layout.RECIPE, recipe_text)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file."""
+        (self.folder / name).write_text(text, encoding="utf-8")
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file."""
+        self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n")
+
+    def write_weights(self, adapter: Adapter, network: nn.Module, head: nn.Module) -> None:
+        """The adapter's own files, and the head's weights and buffers."""
+        target = self.folder / layout.ADAPTER
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        adapter.save(network, target)
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
+        save_file(state, self.folder / layout.HEAD)
+
+    def write_item_vectors(self, vectors: Tensor) -> None:
+        """[N, d] the retrieval head's item vectors, in catalogue order."""
+        save_file({"item_vectors": vectors.cpu().contiguous()}, self.folder / layout.ITEM_VECTORS)
+
+    def write_catalog(self, catalog: Catalog, statistics: Statistics) -> None:
+        """Catalogue and what the training rows say, as a head needs them to be rebuilt."""
+        columns = {name: catalog.table.data.column(name).combine_chunks() for name in ("item", "title", "text")}
+        table = pa.table({**columns, "training_events": pa.array(statistics.item_counts)})
+        pq.write_table(table, self.folder / layout.CATALOG)
+        numbers = ("label_mean", "label_min", "label_max", "liked_above")
+        self.write_json(layout.STATISTICS, {name: getattr(statistics, name) for name in numbers})
+
+    def write_users(self, user_ids: list[str], statistics: Statistics) -> None:
+        """Ids of users, for heads that have weights a user. No histories."""
+        table = pa.table({"user": user_ids, "training_events": pa.array(statistics.user_counts)})
+        pq.write_table(table, self.folder / layout.USERS)
+
+    def finish(self) -> Path:
+        """Drop the checkpoints, write checksums, and give the folder its name."""
+        shutil.rmtree(self.folder / layout.CHECKPOINTS, ignore_errors=True)
+        write_checksums(self.folder)
+        if self.output.exists():
+            raise ArtifactError(f"{self.output} has come to be meanwhile; the finished run lies in {self.folder}.")
+        os.replace(self.folder, self.output)
+        return self.output
+
+    def discard(self) -> None:
+        """Remove what was begun: a run that failed before its first checkpoint is of no use to anyone."""
+        if not any((self.folder / layout.CHECKPOINTS).glob("step-*")):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (tuple, set, frozenset)):
+        return list(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} does not go into JSON")

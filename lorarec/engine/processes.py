@@ -1,0 +1,56 @@
+"""How many processes were asked for, and how many run."""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+from accelerate import Accelerator
+
+from lorarec.errors import RecipeError
+
+FLAGS = ("--num_processes", "--num-processes")
+
+
+def check_processes(accelerator: Accelerator, wanted: int | None) -> None:
+    """Refuse to run with another number of processes than was asked for, by the launcher or by `train.processes`.
+
+    On machines without GPUs, `accelerate launch --num_processes 2` starts one process, and `--multi_gpu` starts
+    processes that know nothing of each other: half the data, or two runs in one folder, without a word.
+    Raises RecipeError saying how to start them.
+    """
+    running = accelerator.num_processes
+    for source, asked in (("train.processes", wanted), *_launched()):
+        if asked is not None and asked != running:
+            raise RecipeError(
+                f"{source} asks for {asked} processes, but {running} {'is' if running == 1 else 'are'} running together. "
+                f"On GPUs: accelerate launch --multi_gpu --num_processes {asked} -m lorarec train ... "
+                f"On CPUs: ACCELERATE_USE_CPU=true torchrun --nproc_per_node {asked} -m lorarec train ..."
+            )
+
+
+def _launched() -> list[tuple[str, int | None]]:
+    world = os.environ.get("WORLD_SIZE")
+    asked: list[tuple[str, int | None]] = [("the launcher (WORLD_SIZE)", int(world) if world else None)]
+    parent = psutil.Process().parent()
+    if parent is None:
+        return asked
+    try:
+        words = parent.cmdline()
+    except psutil.Error:  # the parent has gone, or belongs to someone else
+        return asked
+    return [*asked, ("accelerate launch --num_processes", _asked_of_accelerate(words))]
+
+
+def _asked_of_accelerate(words: list[str]) -> int | None:
+    """The number after --num_processes in an `accelerate launch` command line on one machine, if there is one."""
+    launched = any("accelerate" in word for word in words[:3]) and "launch" in words[:4]
+    several_machines = any(word.startswith(("--num_machines", "--num-machines")) for word in words)
+    if not launched or several_machines:
+        return None
+    for place, word in enumerate(words):
+        flag, _, value = word.partition("=")
+        if flag in FLAGS:
+            number = value or (words[place + 1] if place + 1 < len(words) else "")
+            return int(number) if number.isdigit() else None
+    return None
