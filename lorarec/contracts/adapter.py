@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -30,6 +31,10 @@ class Adapter(Plugin):
     The life of an adapter: `check`, then either `attach` (a new run) or `restore` (a finished one); `penalty` and
     `callbacks` while training; `save` at the end; `merge` when asked for.
     """
+
+    supports_gradient_checkpointing: ClassVar[bool] = True
+    """Whether the weights still get their gradients when the backbone recomputes activations in the backward pass.
+    It is enabled on `backbone.module` (without re-entrance) before `attach`."""
 
     def check(self, architecture: Architecture) -> None:
         """Raise IncompatibleError, naming what would work, if this adapter cannot train that architecture.

@@ -1,0 +1,174 @@
+"""AdaLoRA: low-rank updates whose ranks move, while training, to the layers that need them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from lorarec.contracts import (
+    Adapter,
+    Architecture,
+    Backbone,
+    Callback,
+    IncompatibleError,
+    StrictConfig,
+    TrainingPlan,
+    hookimpl,
+)
+from peft import AdaLoraConfig
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from lorarec_adapters import peft_bridge
+from lorarec_adapters.rank_allocation import RankAllocation
+from lorarec_adapters.targets import Targets, check_targets, find_targets
+
+Rank = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Decay = Annotated[float, Field(gt=0, lt=1)]
+
+
+class AdaLora(Adapter):
+    """W x + (alpha / init_r) B diag(E) A x, E starting at zero: singular values of little importance are set to zero
+    until each target keeps `target_r` of them on average.
+
+    For the first `tinit` of the run every rank trains; then ranks are taken away, ever more slowly, every `delta_t`
+    steps; for the last `tfinal` the ranks stand and train on.
+    """
+
+    name = "adalora"
+    summary = "low-rank updates whose ranks move to the layers that need them"
+    paper = "Zhang et al., Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning, ICLR 2023. https://arxiv.org/abs/2303.10512"
+
+    class Config(StrictConfig):
+        """Settings of AdaLoRA; tinit and tfinal are shares of the run, so that they fit any number of steps."""
+
+        init_r: Rank = 12
+        """Rank of every target at the start."""
+        target_r: Rank = 4
+        """Rank of a target at the end, on average."""
+        alpha: Annotated[float, Field(gt=0)] | None = None
+        """The update is scaled by alpha / init_r. Default: 2 * init_r."""
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+        """Dropout on the adapter's input while training."""
+        targets: Targets = None
+        """Names of linear layers (or the ends of their dotted names), or "all-linear". Default: the backbone's
+        attention projections."""
+        layers: Annotated[list[int], Field(min_length=1)] | None = None
+        """Numbers of the blocks to adapt: 0 is the lowest, -1 the last. Default: all."""
+        tinit: Share = 0.1
+        """Share of the run before the first rank is taken away."""
+        tfinal: Annotated[float, Field(gt=0, lt=1)] = 0.3
+        """Share of the run after the last rank is taken away."""
+        delta_t: Annotated[int, Field(ge=1)] = 1
+        """Optimizer steps from one allocation to the next."""
+        beta1: Decay = 0.85
+        """How slowly the average of each weight's importance moves."""
+        beta2: Decay = 0.85
+        """How slowly the average of that importance's uncertainty moves."""
+        orthogonal_weight: Annotated[float, Field(ge=0)] = 0.5
+        """Weight in the loss of how far A and B are from orthogonal."""
+
+        @model_validator(mode="after")
+        def _consistent(self) -> AdaLora.Config:
+            if self.target_r >= self.init_r:
+                raise ValueError(f"target_r={self.target_r} must be below init_r={self.init_r}: nothing is allocated")
+            if self.tinit + self.tfinal >= 1:
+                raise ValueError(f"tinit={self.tinit} and tfinal={self.tfinal} leave no part of the run to allocate in")
+            return self
+
+    config: Config
+
+    def check(self, architecture: Architecture) -> None:
+        """Raise IncompatibleError where no targets are named and the backbone has no default."""
+        check_targets(self.name, architecture, self.config.targets)
+
+    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+        """A PeftModel; A, B and E train. Raises IncompatibleError for targets that match nothing, or a run that is
+        too short for the schedule."""
+        config = self.config
+        tinit, tfinal = self._schedule(plan.total_steps)
+        wrapped: Any = peft_bridge.wrap(
+            backbone.module,
+            AdaLoraConfig(
+                init_r=config.init_r,
+                target_r=config.target_r,
+                lora_alpha=2 * config.init_r if config.alpha is None else config.alpha,
+                lora_dropout=config.dropout,
+                target_modules=find_targets(self.name, backbone, config.targets, config.layers),
+                total_step=plan.total_steps,
+                tinit=tinit,
+                tfinal=tfinal,
+                deltaT=config.delta_t,
+                beta1=config.beta1,
+                beta2=config.beta2,
+                orth_reg_weight=config.orthogonal_weight,
+            ),
+        )
+        for name, parameter in wrapped.named_parameters():
+            if ".ranknum." in name:  # a constant, which PEFT's cast to float32 marks as trainable
+                parameter.requires_grad_(False)
+        module: nn.Module = wrapped
+        return module
+
+    def penalty(self, module: nn.Module) -> Tensor | None:
+        """[] mean over A and B of the Frobenius norm of A A' - I (B' B - I), times `orthogonal_weight`.
+
+        PEFT adds it only where the wrapped model returns a loss, which encoders do not.
+        """
+        if self.config.orthogonal_weight == 0:
+            return None
+        norms = []
+        for name, parameter in module.named_parameters():
+            if ".lora_A." in name or ".lora_B." in name:
+                rows = parameter if ".lora_A." in name else parameter.T
+                with torch.autocast(parameter.device.type, enabled=False):
+                    norms.append(torch.linalg.matrix_norm(rows @ rows.T - torch.eye(len(rows), device=rows.device)))
+        return self.config.orthogonal_weight * torch.stack(norms).mean()
+
+    def callbacks(self, module: nn.Module) -> Sequence[Callback]:
+        """The allocation of ranks after each optimizer step; its averages go into checkpoints."""
+        return [RankAllocation(module)]
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """PEFT's own files, with the ranks that were taken away kept as zeros.
+
+        PEFT would cut them out by the latest allocation, which need not be that of the weights at hand (the best
+        checkpoint is an earlier one), and a product of other shapes may round differently.
+        """
+        config: Any = module.peft_config["default"]  # type: ignore[index,union-attr]
+        pattern, config.rank_pattern = config.rank_pattern, None
+        try:
+            peft_bridge.save(module, folder)
+        finally:
+            config.rank_pattern = pattern
+
+    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
+        """A PeftModel for inference. Raises IncompatibleError if the files do not fit the backbone."""
+        restored: nn.Module = peft_bridge.restore(backbone, folder)
+        return restored
+
+    def merge(self, module: nn.Module) -> nn.Module:
+        """The backbone's module in float32, B diag(E) A added to its weights. Uses up `module`."""
+        return peft_bridge.merge(module)
+
+    def _schedule(self, total: int) -> tuple[int, int]:
+        """Steps before the first and after the last allocation. Raises IncompatibleError if none fits in between."""
+        config = self.config
+        tinit, tfinal = round(config.tinit * total), max(1, round(config.tfinal * total))
+        allocations = range(tinit + 1, total - tfinal)
+        if not any(step % config.delta_t == 0 for step in allocations):
+            raise IncompatibleError(
+                f"Adapter 'adalora': a run of {total} optimizer steps leaves none at which ranks are taken away, with "
+                f"tinit={config.tinit}, tfinal={config.tfinal} and delta_t={config.delta_t}. Train for longer "
+                f"(train.epochs, a smaller batch), or lower these; adapter=lora has no schedule."
+            )
+        return tinit, tfinal
+
+
+@hookimpl
+def lorarec_adapters() -> Iterable[type[Adapter]]:
+    """AdaLoRA."""
+    return [AdaLora]

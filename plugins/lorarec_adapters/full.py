@@ -1,0 +1,89 @@
+"""Full fine-tuning: the backbone's own weights train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from lorarec.contracts import Adapter, Backbone, IncompatibleError, StrictConfig, TrainingPlan, hookimpl
+from pydantic import Field
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from lorarec_adapters.blocks import chosen_blocks
+
+WEIGHTS = "weights.safetensors"
+
+
+class Full(Adapter):
+    """All weights train, or those of some blocks. The module is made float32: AdamW's small steps are rounded away in
+    bfloat16 weights (for speed, set train.precision instead, which computes in bfloat16 and keeps float32 weights)."""
+
+    name = "full"
+    summary = "the backbone's own weights train, all or some blocks"
+
+    class Config(StrictConfig):
+        """Which of the backbone's weights train."""
+
+        layers: Annotated[list[int], Field(min_length=1)] | None = None
+        """Numbers of the blocks that train: 0 is the lowest, -1 the last. Default: every weight trains."""
+        embeddings: bool | None = None
+        """Whether embedding tables train. Default: yes, unless `layers` names blocks."""
+
+    config: Config
+
+    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+        """The backbone's own module in float32. Raises IncompatibleError for blocks that are not there."""
+        module = backbone.module.float()
+        chosen = self._chosen(backbone)
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(name in chosen)
+        return module
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """The trained weights alone, under the names they have in the backbone."""
+        weights = {name: p.detach().contiguous() for name, p in module.named_parameters() if p.requires_grad}
+        save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
+        """The module with the trained weights put in. Raises IncompatibleError if a name or shape differs."""
+        module = self.attach(backbone, TrainingPlan(total_steps=0, epochs=0, seed=0)).eval()
+        trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        weights = load_file(folder / WEIGHTS)
+        if different := sorted(set(weights) ^ set(trained)):
+            raise IncompatibleError(
+                f"{folder / WEIGHTS}: holds other weights than adapter 'full' trains on this backbone: {different[:3]}."
+            )
+        with torch.no_grad():
+            for name, parameter in trained.items():
+                if parameter.shape != weights[name].shape:
+                    raise IncompatibleError(
+                        f"{folder / WEIGHTS}: weight '{name}' has shape {tuple(weights[name].shape)}, the backbone's "
+                        f"has {tuple(parameter.shape)}."
+                    )
+                parameter.copy_(weights[name])
+        return module
+
+    def merge(self, module: nn.Module) -> nn.Module:
+        """The module itself: its weights are the trained ones."""
+        return module.eval()
+
+    def _chosen(self, backbone: Backbone) -> set[str]:
+        module, layers = backbone.module, self.config.layers
+        names = {name for name, _ in module.named_parameters()}
+        tables = {f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.Embedding)}
+        if layers is not None:
+            blocks = tuple(chosen_blocks(self.name, module, backbone.architecture(), layers))
+            chosen = {name for name in names if name.startswith(blocks)}
+        else:
+            chosen = names
+        trains = layers is None if self.config.embeddings is None else self.config.embeddings
+        return chosen | (tables & names) if trains else chosen - tables
+
+
+@hookimpl
+def lorarec_adapters() -> Iterable[type[Adapter]]:
+    """Full fine-tuning."""
+    return [Full]

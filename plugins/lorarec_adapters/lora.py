@@ -1,0 +1,99 @@
+"""LoRA: low-rank matrices beside frozen linear layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from lorarec.contracts import Adapter, Architecture, Backbone, StrictConfig, TrainingPlan, hookimpl
+from peft import LoraConfig
+from pydantic import Field
+from torch import nn
+
+from lorarec_adapters import peft_bridge
+from lorarec_adapters.targets import Targets, check_targets, expand_pattern, find_targets
+
+Rank = Annotated[int, Field(ge=1)]
+
+
+class Lora(Adapter):
+    """W x + (alpha / r) B A x: A and B train, W does not; B starts at zero, so at birth the model is the frozen one."""
+
+    name = "lora"
+    summary = "low-rank matrices beside frozen linear layers"
+    paper = "Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022. https://arxiv.org/abs/2106.09685"
+
+    class Config(StrictConfig):
+        """Settings of LoRA and of its variants rsLoRA, DoRA and LoRA+."""
+
+        r: Rank = 8
+        """Rank of the update."""
+        alpha: Annotated[float, Field(gt=0)] | None = None
+        """The update is scaled by alpha / r (alpha / sqrt(r) with rslora). Default: 2 * r."""
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+        """Dropout on the adapter's input while training."""
+        targets: Targets = None
+        """Names of linear layers (or the ends of their dotted names), or "all-linear". Default: the backbone's
+        attention projections."""
+        layers: Annotated[list[int], Field(min_length=1)] | None = None
+        """Numbers of the blocks to adapt: 0 is the lowest, -1 the last. Default: all."""
+        rank_pattern: dict[str, Rank] = Field(default_factory=dict)
+        """Another rank for the targeted layers whose names end so, e.g. {value: 16}; alpha stays the same."""
+        init: Literal["default", "gaussian"] = "default"
+        """How A starts: Kaiming-uniform, or normal. Starts that change the base weights (PiSSA, OLoRA) are left out:
+        what they save does not fit the original backbone."""
+        rslora: bool = False
+        """Scale by alpha / sqrt(r), so that high ranks learn as fast as low ones (Kalajdzievski, 2023)."""
+        dora: bool = False
+        """Train each output's magnitude apart from its direction (Liu et al., ICML 2024). Slower."""
+        lora_plus_ratio: Annotated[float, Field(gt=0)] = 1.0
+        """Learning rate of B over that of A; 16 is what Hayou et al. (LoRA+, ICML 2024) suggest."""
+
+    config: Config
+
+    def check(self, architecture: Architecture) -> None:
+        """Raise IncompatibleError where no targets are named and the backbone has no default."""
+        check_targets(self.name, architecture, self.config.targets)
+
+    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+        """A PeftModel; A and B (and DoRA's magnitudes) train. Raises IncompatibleError for names that match nothing."""
+        config = self.config
+        targets = find_targets(self.name, backbone, config.targets, config.layers)
+        wrapped: nn.Module = peft_bridge.wrap(
+            backbone.module,
+            LoraConfig(
+                r=config.r,
+                lora_alpha=2 * config.r if config.alpha is None else config.alpha,
+                lora_dropout=config.dropout,
+                target_modules=targets,
+                rank_pattern=expand_pattern(self.name, "rank_pattern", config.rank_pattern, targets),
+                init_lora_weights=True if config.init == "default" else config.init,
+                use_rslora=config.rslora,
+                use_dora=config.dora,
+            ),
+        )
+        return wrapped
+
+    def learning_rate_scale(self, parameter: str) -> float:
+        """LoRA+: the matrices B learn faster."""
+        return self.config.lora_plus_ratio if ".lora_B." in parameter else 1.0
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """PEFT's own files; `PeftModel.from_pretrained` loads them on the original backbone."""
+        peft_bridge.save(module, folder)
+
+    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
+        """A PeftModel for inference. Raises IncompatibleError if the files do not fit the backbone."""
+        restored: nn.Module = peft_bridge.restore(backbone, folder)
+        return restored
+
+    def merge(self, module: nn.Module) -> nn.Module:
+        """The backbone's module in float32, B A added to its weights. Uses up `module`."""
+        return peft_bridge.merge(module)
+
+
+@hookimpl
+def lorarec_adapters() -> Iterable[type[Adapter]]:
+    """LoRA."""
+    return [Lora]

@@ -1,0 +1,139 @@
+"""Prefix tuning: trained keys and values before those of the text, in every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import torch
+from lorarec.contracts import (
+    Adapter,
+    Architecture,
+    Backbone,
+    IncompatibleError,
+    StrictConfig,
+    TrainingPlan,
+    hookimpl,
+)
+from peft import PrefixTuningConfig
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from lorarec_adapters import peft_bridge
+
+FEWEST_LEFT = 8
+"""A context that leaves no more positions than this to the text is refused."""
+START = 0.02
+"""Standard deviation of untrained keys and values; PEFT's 1.0 drowns what the pretrained layers pass on."""
+
+
+class Prefix(Adapter):
+    """`tokens` virtual tokens whose keys and values train; the backbone's own weights do not.
+
+    Virtual tokens use up positions of the context, and training needs a backbone that attends to past key-values.
+    With `projection` only the resulting keys and values are saved: enough for inference, and what other tools load.
+    """
+
+    name = "prefix"
+    summary = "trained keys and values before those of the text, in every layer"
+    paper = "Li and Liang, Prefix-Tuning: Optimizing Continuous Prompts for Generation, ACL 2021. https://arxiv.org/abs/2101.00190"
+    supports_gradient_checkpointing: ClassVar[bool] = False
+
+    class Config(StrictConfig):
+        """Settings of prefix tuning."""
+
+        tokens: Annotated[int, Field(ge=1)] = 20
+        """Virtual tokens."""
+        projection: bool = False
+        """Train small embeddings and a two-layer network that makes keys and values of them."""
+        projection_hidden: Annotated[int, Field(ge=1)] | None = None
+        """Width of that network. Default: the width of the keys."""
+
+        @model_validator(mode="after")
+        def _width_needs_projection(self) -> Prefix.Config:
+            if self.projection_hidden is not None and not self.projection:
+                raise ValueError("projection_hidden does nothing without projection=true")
+            return self
+
+    config: Config
+
+    def check(self, architecture: Architecture) -> None:
+        """Raise IncompatibleError where the backbone ignores past key-values, or the context is too short."""
+        where = f"backbone '{architecture.backbone}' ({architecture.model_type})"
+        if not architecture.takes_past:
+            raise IncompatibleError(
+                f"Adapter 'prefix' cannot attach to {where}: it takes no past key-values. "
+                "Use lora, adalora, full or frozen."
+            )
+        left = architecture.max_length - self.config.tokens
+        if left <= FEWEST_LEFT:
+            raise IncompatibleError(
+                f"Adapter 'prefix': {self.config.tokens} virtual tokens leave {max(left, 0)} of the "
+                f"{architecture.max_length} positions of {where} to the text. "
+                f"Use at most {max(architecture.max_length - FEWEST_LEFT - 1, 1)} (adapter.tokens)."
+            )
+
+    def reserved_positions(self) -> int:
+        """One a virtual token."""
+        return self.config.tokens
+
+    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+        """A PeftModel; the prefix (or the network that makes it) trains, in float32."""
+        config = self.config
+        wrapped: Any = peft_bridge.wrap(
+            backbone.module,
+            PrefixTuningConfig(
+                num_virtual_tokens=config.tokens,
+                prefix_projection=config.projection,
+                encoder_hidden_size=config.projection_hidden,
+            ),
+        )
+        wrapped.prompt_encoder["default"] = SharedPrefix(wrapped.prompt_encoder["default"])
+        module: nn.Module = wrapped
+        return module
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """PEFT's own files, the prefix as keys and values."""
+        peft_bridge.save(module, folder)
+
+    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
+        """A PeftModel for inference. Raises IncompatibleError if the files do not fit the backbone."""
+        restored: nn.Module = peft_bridge.restore(backbone, folder)
+        return restored
+
+    def merge(self, module: nn.Module) -> nn.Module:
+        """Raises IncompatibleError: a prefix is more input, not a change of weights."""
+        raise IncompatibleError(
+            "Adapter 'prefix' cannot be merged: its keys and values are more input, not a change of weights. "
+            "Keep the run folder, or train with lora, adalora or full."
+        )
+
+
+class SharedPrefix(nn.Module):
+    """Makes keys and values once a batch, in float32; PEFT's own encoder makes them once a row.
+
+    That is cheaper with a projection, and gives the very numbers that are saved: a matrix product over more rows may
+    round differently, and autocast would round it to bfloat16.
+    """
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__()
+        self.embedding: nn.Embedding = encoder.embedding
+        self.transform: nn.Module | None = encoder.transform if encoder.prefix_projection else None
+        if self.transform is None:
+            nn.init.normal_(self.embedding.weight, std=START)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[B, T, 2 * layers * key width] from [B, T] token numbers, the same in every row."""
+        with torch.autocast(tokens.device.type, enabled=False):
+            prefix: Tensor = self.embedding(tokens[0])
+            if self.transform is not None:
+                prefix = self.transform(prefix)
+        return prefix.expand(len(tokens), -1, -1)
+
+
+@hookimpl
+def lorarec_adapters() -> Iterable[type[Adapter]]:
+    """Prefix tuning."""
+    return [Prefix]
