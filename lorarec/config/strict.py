@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 
 class StrictConfig(BaseModel):
     """Frozen settings that refuse unknown keys; infinite and NaN numbers are refused as well.
 
-    Every plugin's `Config` and every section of a recipe is one. Give each field a type, a default where there is
-    a sensible one, and a `Field(description=...)`: `lorarec plugins show` and the JSON Schema print it.
+    Every plugin's `Config` and every section of a recipe is one. Give each field a type, a default where
+    there is a sensible one, and a docstring below it: `lorarec plugins show` and the JSON Schema print it.
     """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic would read `epochs: true` as 1."""
+        if isinstance(value, bool) and not _takes_bool(cls.model_fields[str(info.field_name)].annotation):
+            raise PydanticCustomError("bool_for_number", "must not be true or false")
+        return value
+
+
+def _takes_bool(annotation: Any) -> bool:
+    """Whether true and false are meant by this annotation, rather than turned into 1 and 0."""
+    if annotation in (bool, Any, object):
+        return True
+    return any(inner is True or inner is False or _takes_bool(inner) for inner in get_args(annotation))

@@ -1,0 +1,193 @@
+"""Discovery: load what installed packages offer, and keep what is broken apart, with its name and its error.
+
+The environment variable LORAREC_DISABLE_PLUGINS=a,b switches the entry points `a` and `b` off.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from lorarec.config.strict import StrictConfig
+from lorarec.contracts import hooks
+from lorarec.contracts.plugin import Plugin
+from lorarec.errors import PluginError
+from lorarec.registry.kinds import KINDS, Kind, KindName
+
+DISABLE = "LORAREC_DISABLE_PLUGINS"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Who offers a plugin: an entry point of a distribution."""
+
+    entry_point: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}".strip()
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An entry point that cannot be used, and why."""
+
+    provider: Provider
+    error: str
+
+    def __str__(self) -> str:
+        return f"Plugin '{self.provider.entry_point}' of {self.provider.distribution} is broken: {self.error}"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One class that an entry point offers."""
+
+    kind: KindName
+    plugin: type[Plugin]
+    provider: Provider
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything that discovery came upon."""
+
+    offers: tuple[Offer, ...]
+    broken: tuple[Broken, ...]
+    recipe_folders: tuple[Path, ...]
+
+
+def discover(points: Iterable[EntryPoint] | None = None) -> Found:
+    """Load the entry points of the group `lorarec` (or those given) that are not switched off.
+
+    One that fails to import or breaks its contract is kept as broken, with a warning: it must not stop a run
+    that ignores it. Raises PluginError if two distributions offer an entry point of one name.
+    """
+    chosen = _switched_on(list(entry_points(group=hooks.GROUP)) if points is None else list(points))
+    _refuse_doubles(chosen)
+    offers: list[Offer] = []
+    broken: list[Broken] = []
+    folders: list[Path] = []
+    for point in sorted(chosen, key=lambda point: point.name):
+        provider = _provider(point)
+        try:
+            found = _load(point, provider)
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # a stranger's module may raise anything while it is imported
+            said = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+            broken.append(Broken(provider, said))
+            _log.warning("%s It is left out.", _sentence(str(broken[-1])))
+        else:
+            offers += found.offers
+            folders += found.recipe_folders
+    return Found(tuple(offers), tuple(broken), tuple(folders))
+
+
+def _switched_on(points: list[EntryPoint]) -> list[EntryPoint]:
+    off = {name.strip() for name in os.environ.get(DISABLE, "").split(",")} - {""}
+    for name in sorted(off - {point.name for point in points}):
+        _log.warning("%s names '%s', which no installed package offers.", DISABLE, name)
+    return [point for point in points if point.name not in off]
+
+
+def _refuse_doubles(points: list[EntryPoint]) -> None:
+    # pluggy would silently skip the second of two.
+    first: dict[str, EntryPoint] = {}
+    for point in points:
+        other = first.setdefault(point.name, point)
+        if other is not point:
+            raise PluginError(
+                f"Two packages offer a plugin '{point.name}': {_provider(other).distribution} and "
+                f"{_provider(point).distribution}. "
+                f"Uninstall one, or switch both off with {DISABLE}={point.name}."
+            )
+
+
+def _provider(point: EntryPoint) -> Provider:
+    if point.dist is None:
+        return Provider(point.name, "an unnamed package", "")
+    return Provider(point.name, point.dist.name, point.dist.version)
+
+
+def _load(point: EntryPoint, provider: Provider) -> Found:
+    """What one entry point offers; raises whatever is wrong with it."""
+    module = point.load()
+    manager = pluggy.PluginManager(hooks.GROUP)
+    manager.add_hookspecs(hooks)
+    try:
+        manager.register(module, name=point.name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(_hook_mistake(module, error)) from None
+    if not manager.get_hookcallers(module):
+        raise PluginError(f"{point.value} has no function marked @hookimpl. See plugins/README.md.")
+    offers = [
+        Offer(kind.name, checked_class(offered, kind, provider.distribution), provider)
+        for kind in KINDS.values()
+        for offered in _returned(manager, kind.hook)
+    ]
+    return Found(tuple(offers), (), tuple(Path(folder) for folder in _returned(manager, "lorarec_recipes")))
+
+
+def _returned(manager: pluggy.PluginManager, hook: str) -> list[Any]:
+    """What the hook returned, as a list; nothing where the module does not implement it."""
+    answers = getattr(manager.hook, hook)()
+    if not all(isinstance(answer, Iterable) and not isinstance(answer, str) for answer in answers):
+        raise PluginError(f"hook {hook} must return a list, not {type(answers[0]).__name__}.")
+    return [entry for answer in answers for entry in answer]
+
+
+def _hook_mistake(module: Any, error: pluggy.PluginValidationError) -> str:
+    specified = {name for name in vars(hooks) if name.startswith("lorarec_")}
+    for name, member in vars(module).items():
+        if hasattr(member, f"{hooks.GROUP}_impl") and name not in specified:
+            return f"there is no hook '{name}'. Hooks: {', '.join(sorted(specified))}."
+    return f"{str(error).splitlines()[-1]}. A hook takes nothing and returns a list of classes."
+
+
+def checked_class(offered: Any, kind: Kind, distribution: str) -> type[Plugin]:
+    """The offered class if it keeps its kind's contract. Raises PluginError naming what it lacks."""
+    contract = kind.contract.__name__
+    if not isinstance(offered, type) or not issubclass(offered, kind.contract):
+        shown = offered.__name__ if isinstance(offered, type) else repr(offered)
+        raise PluginError(
+            f"hook {kind.hook} of {distribution} offers {shown}, which is no subclass of {contract}."
+        )
+    problem = _lacking(offered, kind)
+    if problem:
+        raise PluginError(f"{kind.name} class {offered.__name__} of {distribution} {problem}")
+    return offered
+
+
+def _lacking(offered: type[Plugin], kind: Kind) -> str:
+    if inspect.isabstract(offered):
+        return f"does not define {', '.join(sorted(offered.__abstractmethods__))}."
+    inherited = {"name", "summary"} if kind.name == "callback" else set()
+    for key in ("name", "summary"):
+        value = getattr(offered, key, None)
+        own = any(key in vars(base) for base in offered.__mro__ if base is not kind.contract)
+        if not isinstance(value, str) or not value or (key in inherited and not own):
+            return f"has no '{key}'. Give it one line of text: {key} = \"...\"."
+    needed = {"head": ("kind", "default_metrics"), "metric": ("reads", "higher_is_better")}.get(kind.name, ())
+    for key in needed:
+        if not hasattr(offered, key):
+            return f"has no '{key}', which a {kind.name} must set."
+    if not (isinstance(offered.Config, type) and issubclass(offered.Config, StrictConfig)):
+        return "has a Config that is no subclass of StrictConfig."
+    return ""
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."

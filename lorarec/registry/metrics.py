@@ -1,0 +1,65 @@
+"""Metrics by label: `rmse`, or `ndcg@10` where a metric looks at the first k."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from lorarec.contracts.metric import Metric
+from lorarec.contracts.task_head import TaskHead
+from lorarec.errors import RecipeError
+from lorarec.registry.discover import Provider
+from lorarec.registry.registry import Registry
+
+_READS = {"pointwise": ("scores",), "retrieval": ("ranks", "lists")}
+
+
+@dataclass(frozen=True)
+class ResolvedMetric:
+    """A metric as a recipe asks for it."""
+
+    label: str
+    """What metrics.json calls it: "rmse", "ndcg@10"."""
+    cls: type[Metric]
+    k: int | None
+
+    def build(self, catalog_size: int | None = None) -> Metric:
+        """The metric for a catalogue of so many items."""
+        return self.cls(self.cls.Config(), k=self.k, catalog_size=catalog_size)
+
+
+def resolve_metric(label: str, head: TaskHead | None, registry: Registry) -> tuple[ResolvedMetric, Provider]:
+    """The metric of a label, and who offers it; `head` is None where the recipe's head is itself in doubt.
+
+    Raises PluginError for an unknown name, RecipeError for a missing or extra @k and for a metric that reads
+    what this kind of head does not give.
+    """
+    name, at, cutoff = label.partition("@")
+    cls = cast(type[Metric], registry.find("metric", name))
+    if head is not None and cls.reads not in _READS[head.kind]:
+        fitting = [
+            other for other in registry.names("metric") if _reads(registry, other) in _READS[head.kind]
+        ]
+        raise RecipeError(
+            f"metric '{name}' needs {_needs(cls)}, which head '{head.name}' does not give. "
+            f"Metrics for it: {', '.join(fitting)}."
+        )
+    if not cls.takes_k:
+        if at:
+            raise RecipeError(f"metric '{name}' takes no @k; write '{name}'.")
+        return ResolvedMetric(name, cls, None), registry.provider("metric", name)
+    if not (cutoff.isascii() and cutoff.isdigit() and int(cutoff) > 0):
+        raise RecipeError(
+            f"metric '{name}' needs a whole number after @, such as '{name}@10', not '{label}'."
+        )
+    return ResolvedMetric(f"{name}@{int(cutoff)}", cls, int(cutoff)), registry.provider("metric", name)
+
+
+def _reads(registry: Registry, name: str) -> str:
+    return cast(type[Metric], registry.find("metric", name)).reads
+
+
+def _needs(cls: type[Metric]) -> str:
+    return {"scores": "a score of each row", "ranks": "ranks of the catalogue", "lists": "recommended lists"}[
+        cls.reads
+    ]

@@ -1,0 +1,169 @@
+"""Resolve: a recipe's names and options become built plugins; every mistake is shown at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from lorarec.config.document import dotted
+from lorarec.config.mistakes import Mistake, find_mistakes
+from lorarec.config.recipe import Recipe
+from lorarec.config.recipe_file import LoadedRecipe
+from lorarec.config.yaml_text import KeyPath
+from lorarec.contracts.adapter import Adapter
+from lorarec.contracts.backbone import Backbone
+from lorarec.contracts.callback import Callback
+from lorarec.contracts.data_source import DataSource
+from lorarec.contracts.plugin import Plugin
+from lorarec.contracts.task_head import TaskHead
+from lorarec.errors import LorarecError, PluginError, RecipeError
+from lorarec.registry.discover import Provider
+from lorarec.registry.kinds import KindName
+from lorarec.registry.metrics import ResolvedMetric, resolve_metric
+from lorarec.registry.registry import Registry
+
+_SECTIONS: dict[KindName, KeyPath] = {
+    "source": ("data", "source"),
+    "backbone": ("backbone",),
+    "adapter": ("adapter",),
+    "head": ("head",),
+}
+
+
+@dataclass(frozen=True)
+class ResolvedRecipe:
+    """A recipe with its plugins built; no file was read and no weight made."""
+
+    recipe: Recipe
+    source: DataSource
+    backbone: Backbone
+    adapter: Adapter
+    head: TaskHead
+    metrics: tuple[ResolvedMetric, ...]
+    """The recipe's, or the head's own; the first chooses the best checkpoint."""
+    callbacks: tuple[Callback, ...]
+    providers: Mapping[str, Provider]
+    """"adapter lora" -> the distribution that offers it, for every plugin in use."""
+
+
+def resolve(loaded: LoadedRecipe, registry: Registry) -> ResolvedRecipe:
+    """Find and build every plugin that the recipe names.
+
+    Raises RecipeError with all mistakes of the recipe and of its plugins' options, each with file and line;
+    or PluginError, likewise placed, if the one thing wrong is a plugin that is unknown or broken.
+    """
+    builder = _Builder(loaded, registry)
+    built = {kind: builder.build(kind, path) for kind, path in _SECTIONS.items()}
+    entries = loaded.document.get(("callbacks",))
+    count = len(entries) if isinstance(entries, list | tuple) else 0
+    callbacks = [builder.build("callback", ("callbacks", place)) for place in range(count)]
+    metrics = builder.metrics(cast(TaskHead | None, built["head"]))
+    builder.refuse()
+    return ResolvedRecipe(
+        recipe=loaded.recipe,
+        source=cast(DataSource, built["source"]),
+        backbone=cast(Backbone, built["backbone"]),
+        adapter=cast(Adapter, built["adapter"]),
+        head=cast(TaskHead, built["head"]),
+        metrics=tuple(metrics),
+        callbacks=tuple(cast(Callback, callback) for callback in callbacks),
+        providers=builder.providers,
+    )
+
+
+def full_recipe(resolved: ResolvedRecipe) -> dict[str, Any]:
+    """The recipe with every default of every section and plugin written out; it resolves to the same."""
+    values = resolved.recipe.model_dump(mode="json")
+    values["data"]["source"] = _written(resolved.source)
+    values["backbone"] = _written(resolved.backbone)
+    values["adapter"] = _written(resolved.adapter)
+    values["head"] = _written(resolved.head)
+    values["callbacks"] = [_written(callback) for callback in resolved.callbacks]
+    values["evaluate"]["metrics"] = [metric.label for metric in resolved.metrics]
+    return values
+
+
+def _written(plugin: Plugin) -> dict[str, Any]:
+    return {"name": plugin.name, **plugin.config.model_dump(mode="json")}
+
+
+class _Builder:
+    """Builds plugins one by one and gathers what is wrong."""
+
+    def __init__(self, loaded: LoadedRecipe, registry: Registry) -> None:
+        self.loaded = loaded
+        self.registry = registry
+        self.mistakes: list[Mistake] = list(loaded.mistakes)
+        self.providers: dict[str, Provider] = {}
+        self.unknown_plugins = 0
+
+    def build(self, kind: KindName, path: KeyPath) -> Plugin | None:
+        """The plugin of one section, or None once its mistakes are noted."""
+        choice = self.loaded.document.get(path)
+        if isinstance(choice, str):
+            choice = {"name": choice}
+        if not isinstance(choice, Mapping) or not isinstance(choice.get("name"), str):
+            return None  # the recipe's own mistakes say so already
+        name = choice["name"]
+        if (cls := self.find(kind, name, path)) is None:
+            return None
+        options = {key: value for key, value in choice.items() if key != "name"}
+        try:
+            return cls(cls.Config.model_validate(options))
+        except ValidationError as error:
+            titled = partial(_titled, section=path, title=f"{kind} '{name}'")
+            self.mistakes += find_mistakes(error, cls.Config, options, path, titled)
+        except LorarecError as error:
+            self.mistakes.append(Mistake(path, f"{kind} '{name}': {error}"))
+        return None
+
+    def find(self, kind: KindName, name: str, path: KeyPath) -> type[Plugin] | None:
+        """The class, noting its provider; or None once it is noted that there is no such plugin."""
+        try:
+            cls = self.registry.find(kind, name)
+        except PluginError as error:
+            self.unknown_plugins += 1
+            self.mistakes.append(Mistake(path, str(error)))
+            return None
+        self.providers[f"{kind} {name}"] = self.registry.provider(kind, name)
+        return cls
+
+    def metrics(self, head: TaskHead | None) -> list[ResolvedMetric]:
+        """The metrics asked for, or the head's own."""
+        asked = self.loaded.document.get(("evaluate", "metrics"))
+        given = isinstance(asked, list | tuple) and bool(asked)
+        labels = asked if given else head.default_metrics if head else ()
+        found: list[ResolvedMetric] = []
+        for place, label in enumerate(labels):
+            path: KeyPath = ("evaluate", "metrics", place) if given else ("head",)
+            if not isinstance(label, str):
+                continue
+            try:
+                metric, provider = resolve_metric(label, head, self.registry)
+            except LorarecError as error:
+                self.unknown_plugins += isinstance(error, PluginError)
+                self.mistakes.append(Mistake(path, str(error)))
+                continue
+            if metric.label in [other.label for other in found]:
+                self.mistakes.append(Mistake(path, f"metric '{label}' is asked for twice."))
+            found.append(metric)
+            self.providers[f"metric {metric.cls.name}"] = provider
+        return found
+
+    def refuse(self) -> None:
+        """Raise what was noted, if anything was."""
+        problems = self.loaded.problems(self.mistakes)
+        if len(problems) == self.unknown_plugins == 1:
+            raise PluginError(problems[0])
+        if problems:
+            raise RecipeError(problems)
+
+
+def _titled(path: KeyPath, section: KeyPath, title: str) -> str:
+    """What a message calls a value of a plugin's section: the plugin itself, or its setting by name."""
+    inside = path[len(section) :]
+    return f"{title}: {dotted(inside)}" if inside else title
