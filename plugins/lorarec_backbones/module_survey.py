@@ -1,0 +1,122 @@
+"""Survey: what a transformers configuration says of the module it describes, without any weight."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+QUERY_AND_VALUE = (
+    ("query", "value"),
+    ("q_lin", "v_lin"),
+    ("query_proj", "value_proj"),
+    ("q_proj", "v_proj"),
+    ("q", "v"),
+    ("Wqkv",),
+    ("c_attn",),
+    ("query_key_value",),
+    ("qkv_proj",),
+    ("qkv",),
+)
+"""What the query and value projections of attention are called, family by family; LoRA's default targets
+(Hu et al., ICLR 2022, section 4.2)."""
+
+TRAINS_WITH_PAST = frozenset(
+    {
+        *("bert", "roberta", "xlm-roberta", "electra"),
+        *("gpt2", "opt", "gpt_neox", "llama", "mistral", "qwen2", "qwen3", "gemma3_text"),
+    }
+)
+"""Architectures that attend to given key-values and pass gradients to them: seen to train. Others take the argument and
+ignore it (ModernBERT) or fail on the mask's shape (DistilBERT, MPNet, DeBERTa-v2, ALBERT)."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Facts of one architecture."""
+
+    model_class: Any
+    """The transformers class that holds the encoder."""
+    config: Any
+    """The configuration of the text part."""
+    causal: bool
+    """Whether a position sees only those before it."""
+    adaptable: tuple[str, ...]
+    feedforward: tuple[str, ...]
+    max_length: int | None
+    """Positions a text can take; None where the architecture sets no limit."""
+
+    @property
+    def takes_past(self) -> bool:
+        """Whether prefix tuning trains on it."""
+        return self.config.model_type in TRAINS_WITH_PAST
+
+    @property
+    def has_optional_pooler(self) -> bool:
+        """Whether the class can be built without its pooler."""
+        return "add_pooling_layer" in inspect.signature(self.model_class.__init__).parameters
+
+
+def survey(config: Any, attention: str | None) -> Survey:
+    """Look over the module that `config` describes, built without memory for its weights.
+
+    Raises what transformers raises for an unknown architecture, or an attention implementation it does not have.
+    """
+    with torch.device("meta"):
+        module = transformers.AutoModel.from_config(config, attn_implementation=attention)
+    linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear | Conv1D)]
+    return Survey(
+        model_class=type(module),
+        config=config,
+        causal=any(getattr(part, "is_causal", False) is True for part in module.modules()),
+        adaptable=_attention_names(linear),
+        feedforward=_feedforward_names(module, linear, config.hidden_size),
+        max_length=_max_length(module, config),
+    )
+
+
+def _attention_names(linear: list[str]) -> tuple[str, ...]:
+    leaves = {name.rpartition(".")[2] for name in linear}
+    for names in QUERY_AND_VALUE:
+        if leaves.issuperset(names):
+            return names
+    return ()
+
+
+def _feedforward_names(module: nn.Module, linear: list[str], hidden_size: int) -> tuple[str, ...]:
+    """Names of each block's second feed-forward matrix, which no other layer's name ends with."""
+    names: dict[str, None] = {}
+    for name in linear:
+        match = re.fullmatch(r".*\.?\b(\d+)\.(.+)", name)
+        if match is None or "att" in name.lower() or _outputs(module.get_submodule(name)) != hidden_size:
+            continue
+        block, inner = match.groups()
+        # BERT calls both "attention.output.dense" and "output.dense": only the block's number tells them apart.
+        shared = any(other.endswith(f".{inner}") and "att" in other.lower() for other in linear)
+        names[f"{block}.{inner}" if shared else inner] = None
+    return tuple(names)
+
+
+def _outputs(layer: nn.Module) -> int:
+    return int(layer.nf) if isinstance(layer, Conv1D) else int(layer.weight.shape[0])  # type: ignore[union-attr,arg-type]
+
+
+def _max_length(module: nn.Module, config: Any) -> int | None:
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is None or limit <= 0:
+        return None
+    for name, part in module.named_modules():
+        # RoBERTa and its kin count positions from padding_idx + 1.
+        if (
+            name.endswith("position_embeddings")
+            and isinstance(part, nn.Embedding)
+            and part.padding_idx is not None
+        ):
+            return int(limit) - part.padding_idx - 1
+    return int(limit)

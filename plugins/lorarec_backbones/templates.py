@@ -1,0 +1,88 @@
+"""Templates: how an item, a history, and a history with a candidate are written as words."""
+
+from __future__ import annotations
+
+from string import Formatter
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from lorarec.contracts import StrictConfig, did_you_mean
+
+
+def parse(template: str) -> list[tuple[str, str | None]]:
+    """A template as (literal, field after it) pairs; the last field may be None."""
+    return [(literal, field) for literal, field, _, _ in Formatter().parse(template)]
+
+
+class Fields:
+    """Checks that a template uses only the fields it may, plainly, and those that it must."""
+
+    def __init__(self, *known: str, required: tuple[str, ...] = ()) -> None:
+        self.known = known
+        self.required = required
+
+    def __call__(self, template: str) -> str:
+        """The template itself, or ValueError saying which field is wrong."""
+        try:
+            parts = list(Formatter().parse(template))
+        except ValueError as error:
+            raise ValueError(f"template {template!r} is not well formed: {error}") from None
+        fields = [field for _, field, _, _ in parts if field is not None]
+        for field in fields:
+            if field not in self.known:
+                listed = ", ".join(f"{{{name}}}" for name in self.known)
+                hint = did_you_mean(field, self.known)
+                raise ValueError(
+                    f"template {template!r} has an unknown field {{{field}}}.{hint} Fields: {listed}"
+                )
+        if any(spec or conversion for _, _, spec, conversion in parts):
+            raise ValueError(
+                f"template {template!r}: a field takes no format or conversion; write {{{fields[0]}}}"
+            )
+        for name in self.required:
+            if fields.count(name) != 1:
+                raise ValueError(f"template {template!r} must have the field {{{name}}} once")
+        if not fields:
+            listed = " or ".join(f"{{{name}}}" for name in self.known)
+            raise ValueError(f"template {template!r} has no field: every item would read alike. Use {listed}")
+        return template
+
+
+ItemTemplate = Annotated[str, AfterValidator(Fields("text", "title"))]
+PartTemplate = Annotated[str, AfterValidator(Fields("items", required=("items",)))]
+HistoryTemplate = Annotated[str, AfterValidator(Fields("history", required=("history",)))]
+PairTemplate = Annotated[
+    str, AfterValidator(Fields("candidate", "history", "separator", required=("candidate", "history")))
+]
+
+
+class Templates(StrictConfig):
+    """How views are written as words. `{{` and `}}` stand for braces.
+
+    A view is put together from pieces that are tokenised one by one, once; the pieces are these templates' words and
+    the items. A history is written as up to three parts (liked, disliked, and events without feedback), each only if
+    it has items, oldest first. Where a view does not fit, the oldest events are left out, whole items at a time.
+    """
+
+    item: ItemTemplate = "{text}"
+    """An item on its own, and as the candidate of a pair: {text}, {title}."""
+    listed: ItemTemplate = "{title}"
+    """An item within a history: {text}, {title}."""
+    liked: PartTemplate = "liked: {items}"
+    """The liked events of a history."""
+    disliked: PartTemplate = "disliked: {items}"
+    """The events that were not liked."""
+    seen: PartTemplate = "seen: {items}"
+    """The events without feedback."""
+    between_items: str = ", "
+    """Between two items of a part."""
+    between_parts: str = "; "
+    """Between two parts of a history."""
+    history: HistoryTemplate = "{history}"
+    """A history on its own."""
+    pair: PairTemplate = "{candidate}{separator}{history}"
+    """A history with a candidate. {separator} is the tokenizer's own (such as [SEP]), or a new line where it has
+    none. The candidate is never shortened in favour of the history."""
+    empty: Annotated[str, AfterValidator(str.strip)] = "nothing yet"
+    """A history without events, or without room for one."""

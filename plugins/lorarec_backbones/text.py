@@ -1,0 +1,72 @@
+"""The backbone `text`: any transformers encoder or decoder, by hub id or local folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from lorarec.contracts import Architecture, Backbone, Catalog, Encoded, Featurizer, hookimpl
+from lorarec_backbones.checkpoint import Checkpoint
+from lorarec_backbones.text_encoder import TextEncoder, TextOptions
+
+
+class TextBackbone(Backbone):
+    """Writes views as words and reads them with a pretrained transformer."""
+
+    name = "text"
+    summary = "any Hugging Face encoder or decoder, by hub id or local folder"
+
+    class Config(TextOptions):
+        """Which checkpoint, and how it reads."""
+
+        checkpoint: Annotated[str, Field(min_length=1)]
+        """Hub id, such as sentence-transformers/all-MiniLM-L6-v2, or a folder written by save_pretrained."""
+        revision: str | None = None
+        """Commit, branch or tag on the hub. Give a commit: then a run folder needs no copy of the weights."""
+
+    config: Config
+
+    @cached_property
+    def _encoder(self) -> TextEncoder:
+        checkpoint = Checkpoint(self.config.checkpoint, self.config.revision)
+        return TextEncoder(self.name, checkpoint, self.config)
+
+    def architecture(self) -> Architecture:
+        """Read from the checkpoint's configuration. Raises LorarecError if there is none, or an option does not fit."""
+        return self._encoder.architecture()
+
+    def load(self, catalog: Catalog, seed: int) -> TextBackbone:
+        """Load the pretrained weights; nothing is random. Raises LorarecError if some are missing or damaged."""
+        self.module, self._fingerprint = self._encoder.load()
+        return self
+
+    def featurizer(self, catalog: Catalog, max_length: int) -> Featurizer:
+        """Views as token ids, at most `max_length` and at most the recipe's `backbone.max_length`."""
+        return self._encoder.featurizer(catalog, max_length)
+
+    def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
+        """Hidden states and pooled vectors."""
+        return self._encoder.encode(module, features)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights as loaded."""
+        return self._fingerprint
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Write a transformers folder."""
+        self._encoder.save(module, folder)
+
+    def refetchable(self) -> bool:
+        """Only a hub id pinned to a commit gives the same weights everywhere."""
+        return self._encoder.checkpoint.pinned
+
+
+@hookimpl
+def lorarec_backbones() -> Iterable[type[Backbone]]:
+    """The backbone of this module."""
+    return [TextBackbone]

@@ -1,0 +1,150 @@
+"""TextEncoder: what every backbone that reads words does, composed by the plugins that name a checkpoint."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lorarec.contracts import Architecture, Catalog, DataError, Encoded, LorarecError, StrictConfig
+from lorarec_backbones.checkpoint import Checkpoint
+from lorarec_backbones.fingerprint import weights_fingerprint
+from lorarec_backbones.item_tokens import ItemTokens, item_tokens
+from lorarec_backbones.module_survey import Survey
+from lorarec_backbones.pooling import Pooling, pool
+from lorarec_backbones.templates import Templates
+from lorarec_backbones.text_featurizer import TextFeaturizer
+from lorarec_backbones.words import listed_lead, make_words
+
+
+class TextOptions(StrictConfig):
+    """Settings of a backbone that reads words."""
+
+    pooling: Pooling | None = None
+    """How a text becomes one vector: mean over its positions, cls (the first) or last. By default mean for encoders,
+    last for causal decoders."""
+    max_length: Annotated[int, Field(ge=8)] = 128
+    """Tokens a view may take; longer ones lose their oldest events."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Type of the backbone's weights."""
+    attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
+    """transformers' attention implementation; its own choice by default."""
+    normalize: bool = False
+    """Scale every vector to length 1."""
+    templates: Templates = Templates()
+    """How views are written as words."""
+
+
+class TextEncoder:
+    """A transformers encoder or decoder with its tokenizer, pooled to one vector a view."""
+
+    def __init__(self, backbone: str, checkpoint: Checkpoint, options: TextOptions) -> None:
+        self.backbone = backbone
+        self.checkpoint = checkpoint
+        self.options = options
+
+    @cached_property
+    def survey(self) -> Survey:
+        """The architecture's facts, read from the configuration only."""
+        return self.checkpoint.survey(self.options.attention)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The checkpoint's tokenizer."""
+        return self.checkpoint.tokenizer()
+
+    @cached_property
+    def pooling(self) -> Pooling:
+        """The pooling chosen, or the architecture's own. Raises LorarecError for cls on a causal model."""
+        chosen = self.options.pooling
+        if chosen == "cls" and self.survey.causal:
+            raise LorarecError(
+                f"backbone.pooling 'cls' on '{self.checkpoint.place}': in a causal model the first position has seen "
+                "no other. Use last or mean."
+            )
+        return chosen or ("last" if self.survey.causal else "mean")
+
+    def architecture(self) -> Architecture:
+        """What is known without weights. Raises LorarecError if the configuration or an option does not fit."""
+        found, config = self.survey, self.survey.config
+        limit = found.max_length or self.options.max_length
+        if self.options.max_length > limit:
+            raise LorarecError(
+                f"backbone.max_length {self.options.max_length} is more than the {limit} positions of "
+                f"'{self.checkpoint.place}'; set at most {limit}."
+            )
+        _ = self.pooling
+        return Architecture(
+            backbone=self.backbone,
+            model_type=config.model_type,
+            takes_past=found.takes_past,
+            adaptable=found.adaptable,
+            feedforward=found.feedforward,
+            layers=config.num_hidden_layers,
+            max_length=limit,
+            hidden_size=config.hidden_size,
+        )
+
+    def load(self) -> tuple[nn.Module, str]:
+        """The encoder without pooler, and the fingerprint of its weights."""
+        self.architecture()
+        module: nn.Module = self.checkpoint.module(
+            self.survey, getattr(torch, self.options.dtype), self.options.attention
+        )
+        return module, weights_fingerprint(module)
+
+    def featurizer(self, catalog: Catalog, max_length: int) -> TextFeaturizer:
+        """Tokenise the catalogue (or find it in the cache); views take at most the smaller of the two lengths.
+
+        Raises DataError if an item has no words, LorarecError if the tokenizer does not fit the encoder.
+        """
+        templates, tokenizer = self.options.templates, self.tokenizer
+        words = make_words(templates, tokenizer, self.survey.causal)
+        items = item_tokens(catalog, templates.item, "", tokenizer)
+        listed = item_tokens(catalog, templates.listed, listed_lead(templates), tokenizer)
+        self._check_tokens(catalog, items, listed)
+        pads = (tokenizer.pad_token_id, self.survey.config.pad_token_id, tokenizer.eos_token_id, 0)
+        return TextFeaturizer(
+            items=items,
+            listed=listed,
+            words=words,
+            max_length=min(max_length, self.options.max_length),
+            pad=next(pad for pad in pads if pad is not None),
+        )
+
+    def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
+        """Hidden states of `features`, their mask, and one float32 vector a view."""
+        mask_BL = features["attention_mask"]
+        hidden_BLD = module(input_ids=features["input_ids"], attention_mask=mask_BL).last_hidden_state
+        # An adapter may put positions of its own in front of the text's.
+        hidden_BLD = hidden_BLD[:, -mask_BL.shape[1] :]
+        seen_BL = mask_BL.bool()
+        pooled_BD = pool(hidden_BLD, seen_BL, self.pooling)
+        if self.options.normalize:
+            pooled_BD = nn.functional.normalize(pooled_BD, dim=-1)
+        return Encoded(hidden_BLD, seen_BL, pooled_BD)
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Write encoder and tokenizer as transformers' `from_pretrained` reads them."""
+        module.save_pretrained(folder)  # type: ignore[operator]  # transformers' models only
+        self.tokenizer.save_pretrained(folder)
+
+    def _check_tokens(self, catalog: Catalog, items: ItemTokens, listed: ItemTokens) -> None:
+        for tokens, template in ((items, "item"), (listed, "listed")):
+            empty = np.flatnonzero(tokens.lengths() == 0)
+            if len(empty):
+                raise DataError(
+                    f"item '{catalog.ids[int(empty[0])]}' has no words in the template '{template}' "
+                    f"({len(empty)} such items); give it a text, or change backbone.templates.{template}."
+                )
+        largest, size = max(items.largest(), listed.largest()), self.survey.config.vocab_size
+        if largest >= size:
+            raise LorarecError(
+                f"backbone.checkpoint '{self.checkpoint.place}': its tokenizer makes the id {largest}, but the encoder "
+                f"knows only {size}. Tokenizer and weights belong to different models."
+            )

@@ -1,0 +1,94 @@
+"""Words: a template's fixed pieces as token ids, tokenised once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lorarec.contracts import LorarecError
+from lorarec_backbones.item_tokens import tokenise
+from lorarec_backbones.templates import Templates, parse
+
+LIKED, DISLIKED, SEEN = 1, 0, -1
+"""View.liked's values."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Token ids [n] int32 of everything in a view that is not an item."""
+
+    start: np.ndarray
+    """Special tokens before a text ([CLS])."""
+    end: np.ndarray
+    """Special tokens after a text ([SEP])."""
+    parts: dict[int, tuple[np.ndarray, np.ndarray]]
+    """LIKED, DISLIKED or SEEN -> what stands before and after the items of that part."""
+    between_items: np.ndarray
+    between_parts: np.ndarray
+    history: tuple[np.ndarray, np.ndarray]
+    """What stands before and after a history on its own."""
+    pair: tuple[np.ndarray | str, ...]
+    """A pair's pieces in order; "candidate" and "history" stand where those go."""
+    empty: np.ndarray
+
+    def specials(self) -> int:
+        """How many special tokens frame a text."""
+        return len(self.start) + len(self.end)
+
+
+def listed_lead(templates: Templates) -> str:
+    """The blank that a listed item carries in front: byte-level tokenizers join it to the word that follows."""
+    return " " if templates.between_items.endswith(" ") else ""
+
+
+def make_words(templates: Templates, tokenizer: Any, causal: bool) -> Words:
+    """Tokenise the templates' fixed pieces. Raises LorarecError for a tokenizer whose special tokens are unclear."""
+    lead = listed_lead(templates)
+
+    def ids(text: str) -> np.ndarray:
+        return np.array(tokenise(tokenizer, [text])[0] if text else [], np.int32)
+
+    def around(template: str) -> tuple[np.ndarray, np.ndarray]:
+        (before, _), *rest = parse(template)
+        return ids(before.removesuffix(lead)), ids(rest[0][0] if rest else "")
+
+    start, separator, end = _special_tokens(tokenizer)
+    if causal or not len(separator):
+        separator = ids("\n")
+    pair: list[np.ndarray | str] = []
+    for literal, field in parse(templates.pair):
+        pair.append(ids(literal))
+        if field is not None:
+            pair.append(separator if field == "separator" else field)
+    return Words(
+        start=start,
+        end=end,
+        parts={
+            LIKED: around(templates.liked),
+            DISLIKED: around(templates.disliked),
+            SEEN: around(templates.seen),
+        },
+        between_items=ids(templates.between_items.removesuffix(lead)),
+        between_parts=ids(templates.between_parts),
+        history=around(templates.history),
+        pair=tuple(pair),
+        empty=ids(templates.empty),
+    )
+
+
+def _special_tokens(tokenizer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the tokenizer puts before one text, between two, and after; found by looking at what it does."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    single = tokenizer("a")["input_ids"]
+    double = tokenizer("a", "a")["input_ids"]
+    places = [k for k in range(len(single)) if single[k : k + len(bare)] == bare]
+    if not bare or not places:
+        raise LorarecError(
+            f"backbone: {type(tokenizer).__name__} cannot write the letter 'a'; its special tokens cannot be told apart."
+        )
+    start = single[: places[0]]
+    end = single[places[0] + len(bare) :]
+    between = double[len(start) + len(bare) : len(double) - len(end) - len(bare)]
+    return tuple(np.array(part, np.int32) for part in (start, between, end))  # type: ignore[return-value]
