@@ -29,6 +29,8 @@ class Metric(Plugin):
     reads: ClassVar[Literal["scores", "ranks", "lists"]]
     higher_is_better: ClassVar[bool]
     takes_k: ClassVar[bool] = False
+    label: ClassVar[str | None] = None
+    """The label it can judge, such as "click" where there must be two classes; None: any."""
 
     def __init__(self, config: Metric.Config, k: int | None = None, catalog_size: int | None = None) -> None:
         super().__init__(config)

@@ -23,10 +23,6 @@ class ResolvedMetric:
     cls: type[Metric]
     k: int | None
 
-    def build(self, catalog_size: int | None = None) -> Metric:
-        """The metric for a catalogue of so many items."""
-        return self.cls(self.cls.Config(), k=self.k, catalog_size=catalog_size)
-
 
 def resolve_metric(label: str, head: TaskHead | None, registry: Registry) -> tuple[ResolvedMetric, Provider]:
     """The metric of a label, and who offers it; `head` is None where the recipe's head is itself in doubt.
@@ -35,14 +31,12 @@ def resolve_metric(label: str, head: TaskHead | None, registry: Registry) -> tup
     what this kind of head does not give.
     """
     name, at, cutoff = label.partition("@")
-    cls = cast(type[Metric], registry.find("metric", name))
-    if head is not None and cls.reads not in _READS[head.kind]:
-        fitting = [
-            other for other in registry.names("metric") if _reads(registry, other) in _READS[head.kind]
-        ]
+    cls = _metric(registry, name)
+    if head is not None and not _fits(cls, head):
+        fitting = [other for other in registry.names("metric") if _fits(_metric(registry, other), head)]
         raise RecipeError(
             f"metric '{name}' needs {_needs(cls)}, which head '{head.name}' does not give. "
-            f"Metrics for it: {', '.join(fitting)}."
+            f"Metrics for it: {', '.join(fitting) or 'none'}."
         )
     if not cls.takes_k:
         if at:
@@ -55,11 +49,16 @@ def resolve_metric(label: str, head: TaskHead | None, registry: Registry) -> tup
     return ResolvedMetric(f"{name}@{int(cutoff)}", cls, int(cutoff)), registry.provider("metric", name)
 
 
-def _reads(registry: Registry, name: str) -> str:
-    return cast(type[Metric], registry.find("metric", name)).reads
+def _metric(registry: Registry, name: str) -> type[Metric]:
+    return cast(type[Metric], registry.find("metric", name))
+
+
+def _fits(cls: type[Metric], head: TaskHead) -> bool:
+    return cls.reads in _READS[head.kind] and cls.label in (None, head.label())
 
 
 def _needs(cls: type[Metric]) -> str:
-    return {"scores": "a score of each row", "ranks": "ranks of the catalogue", "lists": "recommended lists"}[
+    needs = {"scores": "scores of rows", "ranks": "ranks of held-out items", "lists": "recommended lists"}[
         cls.reads
     ]
+    return f"{needs} labelled by '{cls.label}'" if cls.label else needs
