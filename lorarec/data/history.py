@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
+
+from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING
+from lorarec.data.interactions import Interactions, Part
+from lorarec.data.split import time_order
+from lorarec.errors import DataError
 
 
 class History(NamedTuple):
@@ -18,14 +23,144 @@ class History(NamedTuple):
     """[L] int64 rows in the interactions; -1 where the history came with the row itself."""
 
 
-class Histories(Protocol):
-    """Looks up histories by event; made by `split_histories` or `given_histories`."""
+def feedback_column(interactions: Interactions) -> str | None:
+    """The column that says what a user thought of an item: rating, else click, else none."""
+    return next((name for name in (RATING, CLICK) if interactions.has(name)), None)
+
+
+class Histories:
+    """Looks up histories by event. Arrays end to end, one slice an event: nothing is copied.
+
+    Events are ordered by time, equal times by their place in the table. Built by `of`.
+    """
 
     liked_above: float
     """Feedback above this number counts as liked."""
 
+    def __init__(
+        self, flat: History, bounds: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray],
+        own: np.ndarray | None, liked_above: float,
+    ) -> None:  # fmt: skip
+        """`flat` holds all events that can be looked up; `bounds` ([E] start, [E] end) those in each event's history,
+        `seen` those in what its user has seen; `own` [E] the event's own place in `flat`, -1 if it is not there."""
+        self._flat = flat
+        self._starts, self._ends = bounds
+        self._seen_starts, self._seen_ends = seen
+        self._own = own
+        self.liked_above = liked_above
+
+    @classmethod
+    def of(
+        cls,
+        interactions: Interactions,
+        scope: Literal["past", "training"],
+        feedback_column: str | None,
+        liked_above: float,
+        split_by: Literal["time", "last", "random", "column"],
+    ) -> Self:
+        """Histories of all events of a split table.
+
+        scope past: the user's events strictly before; all of them where the split respects time (time, last), else
+        the training ones only. scope training: all the user's other training events, whatever their time. Rows that
+        bring their own history keep it.
+
+        Raises DataError if the scope does nothing (rows with their own history) or leaks (time, last).
+        """
+        if interactions.has(HISTORY):
+            if scope == "training":
+                raise DataError(
+                    "data.history.scope=training does nothing here: the rows bring their own histories. Leave it out."
+                )
+            return cls._given(interactions, liked_above)
+        if scope == "training" and split_by in ("time", "last"):
+            raise DataError(
+                f"data.history.scope=training would show a model what its users did later, and data.split.by="
+                f"{split_by} promises not to. Use scope=past, or split by random or column."
+            )
+        return cls._of_events(interactions, scope, feedback_column, liked_above, split_by in ("time", "last"))
+
+    @classmethod
+    def _given(cls, interactions: Interactions, liked_above: float) -> Self:
+        lists = interactions.table.data.column(HISTORY).combine_chunks()
+        items = lists.flatten().to_numpy(zero_copy_only=False)
+        lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+        ends = np.cumsum(lengths)
+        feedback = np.full(len(items), np.nan, np.float32)
+        if interactions.has(HISTORY_FEEDBACK):
+            beside = interactions.table.data.column(HISTORY_FEEDBACK).combine_chunks()
+            feedback = beside.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+        flat = History(items, feedback, np.full(len(items), -1, np.int64))
+        bounds = (ends - lengths, ends)
+        return cls(flat, bounds, bounds, None, liked_above)
+
+    @classmethod
+    def _of_events(
+        cls,
+        interactions: Interactions,
+        scope: str,
+        feedback: str | None,
+        liked_above: float,
+        all_visible: bool,
+    ) -> Self:
+        order = time_order(interactions.user, interactions.time)
+        sorted_user = interactions.user[order]
+        visible = np.ones(len(order), bool) if all_visible else interactions.part[order] == Part.TRAIN
+        # Visible events before each place of the order, and before each user's first and past their last.
+        before = np.concatenate(([0], np.cumsum(visible, dtype=np.int64)))
+        first = before[np.searchsorted(sorted_user, interactions.user, side="left")]
+        last = before[np.searchsorted(sorted_user, interactions.user, side="right")]
+        here = np.empty(len(order), np.int64)
+        here[order] = before[:-1]
+        events = order[visible]
+        stars = np.full(len(events), np.nan, np.float32)
+        if feedback is not None:
+            stars = interactions.column(feedback)[events].astype(np.float32)
+        flat = History(interactions.item[events], stars, events)
+        past, everything = (first, here), (first, last)
+        own = None
+        if scope == "training" or not all_visible:
+            own = np.full(len(order), -1, np.int64)
+            own[events] = np.arange(len(events))
+        return cls(
+            flat,
+            everything if scope == "training" else past,
+            past if all_visible else everything,
+            own,
+            liked_above,
+        )
+
     def before(self, event: int, limit: int | None = None) -> History:
         """What the event's user had done strictly before it; the latest `limit` events, or all."""
+        return self._cut(event, int(self._starts[event]), int(self._ends[event]), limit)
+
+    def seen(self, event: int) -> np.ndarray:
+        """[L] int64 catalogue rows the event's user has had before, for masking; repeats stay in.
+
+        Where the split does not respect time (random, column), these are all of the user's other training events.
+        The event's own item is among them only if the user had it at another time as well.
+        """
+        return self._cut(event, int(self._seen_starts[event]), int(self._seen_ends[event]), None).items
+
+    def lengths(self, events: np.ndarray) -> np.ndarray:
+        """[n] int64 how long the whole history of each event is."""
+        starts, ends = self._starts[events], self._ends[events]
+        lengths = ends - starts
+        if self._own is not None:
+            own = self._own[events]
+            lengths = lengths - ((own >= starts) & (own < ends))
+        return np.asarray(lengths, np.int64)
 
     def liked(self, feedback: np.ndarray) -> tuple[int, ...]:
         """1 liked, 0 not, -1 unknown for each number of feedback."""
+        above = self.liked_above
+        return tuple(-1 if value != value else int(value > above) for value in feedback.tolist())
+
+    def _cut(self, event: int, start: int, end: int, limit: int | None) -> History:
+        items, feedback, events = self._flat
+        own = -1 if self._own is None else int(self._own[event])
+        if start <= own < end:
+            items, feedback, events = (np.delete(column[start:end], own - start) for column in self._flat)
+            start, end = 0, len(items)
+        if limit is not None:
+            start = max(start, end - limit)
+        return History(items[start:end], feedback[start:end], events[start:end])

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class Part(IntEnum):
     """Which part of the split a row belongs to."""
 
+    UNUSED = -1
+    """In no part, because its history is shorter than `data.history.at_least`; still an event others may look back on."""
     TRAIN = 0
     VALIDATION = 1
     TEST = 2
@@ -25,7 +27,7 @@ class Part(IntEnum):
 
 @dataclass(frozen=True)
 class Interactions:
-    """E events; ids are numbered (users 0..U-1, items as rows of the catalogue), bad rows are refused or dropped.
+    """E events; ids are numbered (users 0..U-1, items as rows of the catalogue), bad rows are refused.
 
     The table stays on disk (Arrow); single columns are read into memory when asked for.
     """
@@ -38,7 +40,7 @@ class Interactions:
     part: np.ndarray
     """[E] int8 of Part."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Why rows of the source are not here, and how many."""
+    """Why rows are in no part, and how many."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -49,7 +51,8 @@ class Interactions:
 
     def column(self, name: str) -> np.ndarray:
         """[E] one column of numbers as an array."""
-        return self.table.data.column(name).to_numpy()
+        values: np.ndarray = self.table.data.column(name).to_numpy()
+        return values
 
     @cached_property
     def user(self) -> np.ndarray:

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK
+from lorarec.data.history import feedback_column
+from lorarec.data.interactions import Interactions, Part
+
 
 @dataclass(frozen=True)
 class Statistics:
     """What the training rows say, for heads to start from. Kept in the run folder, so that a head can be rebuilt."""
 
     item_counts: np.ndarray
-    """[N] int64 training events of each catalogue row; 0 for an item never seen in training."""
+    """[N] int64 training events of each catalogue row; 0 for an item never seen in training. Where rows bring their
+    own histories these are the training rows' candidates, and nothing of the histories."""
     user_counts: np.ndarray
     """[U] int64 training events of each user."""
     label_mean: float
@@ -21,3 +26,45 @@ class Statistics:
     """Mean and range of the training labels (stars, clicks); 0, 0, 1 where the task has none."""
     liked_above: float
     """Feedback above this number counts as liked."""
+
+
+def statistics_of(
+    interactions: Interactions, label: str | None, catalog_size: int, liked_above: float | None = None
+) -> Statistics:
+    """Count the training rows.
+
+    `label` is the column that is predicted. `liked_above` defaults to the middle of the range that the histories'
+    feedback has in training (rating, else click; the label where there is neither), and to 0.5 where it has no range.
+    """
+    train = interactions.rows(Part.TRAIN)
+    labels = interactions.column(label)[train] if label is not None else np.empty(0)
+    if liked_above is None:
+        feedback = _feedback(interactions, train)
+        liked_above = _middle(feedback if len(feedback) else labels)
+    return Statistics(
+        item_counts=np.bincount(interactions.item[train], minlength=catalog_size),
+        user_counts=np.bincount(interactions.user[train], minlength=len(interactions.user_ids)),
+        label_mean=float(labels.mean()) if len(labels) else 0.0,
+        label_min=float(labels.min()) if len(labels) else 0.0,
+        label_max=float(labels.max()) if len(labels) else 1.0,
+        liked_above=liked_above,
+    )
+
+
+def _feedback(interactions: Interactions, train: np.ndarray) -> np.ndarray:
+    """[n] what histories show as feedback, as far as training rows go."""
+    if interactions.has(HISTORY):
+        if not interactions.has(HISTORY_FEEDBACK):
+            return np.empty(0)
+        lists = interactions.table.data.column(HISTORY_FEEDBACK).take(train).combine_chunks()
+        values: np.ndarray = lists.flatten().to_numpy(zero_copy_only=False)
+        return np.asarray(values[~np.isnan(values)])
+    column = feedback_column(interactions)
+    return np.empty(0) if column is None else interactions.column(column)[train]
+
+
+def _middle(values: np.ndarray) -> float:
+    """The middle of the range; 0.5 for numbers all alike, which would otherwise count as not liked."""
+    if not len(values) or values.min() == values.max():
+        return 0.5
+    return float(values.min() + values.max()) / 2

@@ -1,0 +1,82 @@
+"""Item text: a template over the item table's columns, such as "{title} ({genres})"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import Formatter
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from lorarec.config.suggest import did_you_mean
+from lorarec.errors import DataError
+
+TITLE = "title"
+
+
+class Piece(NamedTuple):
+    """Words of a template and the column that follows them, if any."""
+
+    words: str
+    column: str | None
+
+
+def parse_template(template: str, available: Sequence[str], origin: str) -> list[Piece]:
+    """The pieces of a template. Raises DataError for an unknown column, none at all, or a format specification."""
+    place = f"data.item_text '{template}'"
+    try:
+        parsed = list(Formatter().parse(template))
+    except ValueError as error:
+        raise DataError(
+            f"{place}: {error}. Write columns as {{name}}, braces of your own as {{{{ and }}}}."
+        ) from None
+    pieces = []
+    for words, column, format_spec, conversion in parsed:
+        if column is not None and column not in available:
+            raise DataError(
+                f"{place}: the item table of {origin} has no column '{column}'."
+                f"{did_you_mean(column, available)} Columns: {', '.join(available)}."
+            )
+        if format_spec or conversion:
+            raise DataError(
+                f"{place}: '{column}' must be a plain column name, without a conversion or a format."
+            )
+        pieces.append(Piece(words, column))
+    if not any(piece.column for piece in pieces):
+        raise DataError(
+            f"{place} names no column, so all items would read alike. Columns: {', '.join(available)}."
+        )
+    return pieces
+
+
+def default_template(table: pa.Table, id_column: str) -> list[Piece]:
+    """The title where there is one, else the first column of text, else the id."""
+    if TITLE in table.column_names:
+        return [Piece("", TITLE)]
+    for field in table.schema:
+        is_text = pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        if is_text and field.name != id_column:
+            return [Piece("", field.name)]
+    return [Piece("", id_column)]
+
+
+def render(table: pa.Table, pieces: Sequence[Piece]) -> list[str]:
+    """[n] the text of each row; lists are joined by commas. Empty where all its columns are."""
+    used = {piece.column for piece in pieces if piece.column is not None}
+    values = {name: [_written(value) for value in table.column(name).to_pylist()] for name in used}
+    texts = []
+    for row in range(table.num_rows):
+        if any(column[row] for column in values.values()):
+            filled = [p.words + (values[p.column][row] if p.column is not None else "") for p in pieces]
+            texts.append("".join(filled).strip())
+        else:
+            texts.append("")
+    return texts
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(_written(element) for element in value if element is not None)
+    return str(value).strip()

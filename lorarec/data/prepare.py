@@ -1,0 +1,102 @@
+"""From a source's raw tables to everything training reads: numbered, split, with histories, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lorarec.config.recipe import DataSection
+from lorarec.data.catalog import Catalog
+from lorarec.data.columns import KNOWN, missing_column
+from lorarec.data.history import Histories, feedback_column
+from lorarec.data.interactions import Interactions, Part
+from lorarec.data.number import number
+from lorarec.data.report import DataReport, report_of
+from lorarec.data.split import split
+from lorarec.data.statistics import Statistics, statistics_of
+from lorarec.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What training and evaluation read."""
+
+    interactions: Interactions
+    catalog: Catalog
+    histories: Histories
+    statistics: Statistics
+    report: DataReport
+
+
+def prepare(
+    raw_interactions: Dataset,
+    raw_items: Dataset | None,
+    columns: Mapping[str, str],
+    item_text: str | None,
+    origin: str,
+    section: DataSection,
+    seed: int,
+    label: str | None,
+    needs: frozenset[str],
+) -> PreparedData:
+    """Number, split, look back, count.
+
+    `columns` and `item_text` are the source's, the section's override them; `label` is the column the task predicts
+    and `needs` those it cannot do without. Raises DataError naming file, row and column of what cannot be used.
+    """
+    merged = {**columns, **section.columns}
+    keep = [section.split.column] if section.split.by == "column" else []
+    _refuse_lacking(raw_interactions.column_names, merged, needs, origin)
+    text = item_text if section.item_text is None else section.item_text
+    numbered = number(raw_interactions, raw_items, merged, text, origin, keep)
+    part = split(numbered.table, section.split, seed, origin)
+    interactions = Interactions(numbered.table, numbered.user_ids, part)
+    statistics = statistics_of(interactions, label, len(numbered.catalog), section.liked_above)
+    histories = Histories.of(
+        interactions,
+        section.history.scope,
+        feedback_column(interactions),
+        statistics.liked_above,
+        section.split.by,
+    )
+    # After histories and statistics: a row left out as an example is still an event that happened.
+    interactions = _with_history(interactions, histories, section.history.at_least, origin)
+    counts = (statistics.user_counts, statistics.item_counts)
+    report = report_of(interactions, numbered, histories, counts, origin, section.split.by)
+    return PreparedData(interactions, numbered.catalog, histories, statistics, report)
+
+
+def _refuse_lacking(
+    available: list[str], columns: Mapping[str, str], needs: frozenset[str], origin: str
+) -> None:
+    for name in sorted(needs):
+        # A mapped column that is missing is `resolve_columns`' to report.
+        if name not in columns and name not in available:
+            hint = (
+                f"; the task needs it. Say which one it is: data.columns.{name}=NAME" if name in KNOWN else ""
+            )
+            raise missing_column(name, available, origin, hint)
+
+
+def _with_history(
+    interactions: Interactions, histories: Histories, at_least: int, origin: str
+) -> Interactions:
+    """Rows with a shorter history leave their part, and are counted."""
+    if not at_least:
+        return interactions
+    short = histories.lengths(np.arange(len(interactions))) < at_least
+    part = np.where(short, Part.UNUSED, interactions.part).astype(np.int8)
+    for kept in (Part.TRAIN, Part.VALIDATION, Part.TEST):
+        if (interactions.part == kept).any() and not (part == kept).any():
+            raise DataError(
+                f"{origin}: no row of the {kept.name.lower()} part has a history of {at_least} events or more. "
+                "Lower data.history.at_least."
+            )
+    dropped = {f"history shorter than {at_least}": int(short.sum())} if short.any() else {}
+    return replace(interactions, part=part, dropped={**interactions.dropped, **dropped})

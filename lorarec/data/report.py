@@ -1,0 +1,141 @@
+"""DataReport: what the data is, said before and after training."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from lorarec.data.history import Histories
+from lorarec.data.interactions import Interactions, Part
+from lorarec.data.number import NumberedTables
+
+YEAR_1980 = 315_532_800
+YEAR_2100 = 4_102_444_800
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """Counts of a prepared data set; what was left out and why; a fingerprint of the split."""
+
+    origin: str
+    split_by: str
+    rows: int
+    parts: dict[str, int]
+    """Rows of train, validation and test."""
+    users: int
+    items: int
+    density: float
+    """Distinct (user, item) pairs among all there could be."""
+    first_time: float | None
+    last_time: float | None
+    """Seconds, as in the data; None without a time column."""
+    cold_users: dict[str, float]
+    cold_items: dict[str, float]
+    """Share of the rows of validation and test whose user or item has no training event; they stay in."""
+    users_only_in_training: int
+    """Users with training rows and none held out (split by last: those with fewer than three events)."""
+    items_without_text: int
+    """Items that the item table lacks: they are read as their id."""
+    empty_texts: int
+    """Items whose text came out empty: they are read as their id."""
+    dropped: dict[str, int]
+    """Why rows are in no part, and how many."""
+    history_min: int
+    history_median: float
+    history_max: int
+    """Lengths of the histories of all rows in some part."""
+    liked_above: float
+    fingerprint: str
+    """SHA-256 of part, user, item and time of every row, in table order."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings and dicts, for JSON."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For people to read, one fact a line; what is nought is left out where it would be a warning."""
+        parts = ", ".join(f"{name} {count:,}" for name, count in self.parts.items())
+        told = [
+            f"{self.origin}: {self.rows:,} rows of {self.users:,} users and {self.items:,} items "
+            f"(density {self.density:.2%})",
+            f"split by {self.split_by}: {parts}",
+        ]
+        if self.first_time is not None and self.last_time is not None:
+            told.append(f"time from {_moment(self.first_time)} to {_moment(self.last_time)}")
+        told.append(
+            f"history of {self.history_min} to {self.history_max} events, median {self.history_median:g}; "
+            f"liked is feedback above {self.liked_above:g}"
+        )
+        for part, share in self.cold_users.items():
+            told.append(
+                f"{part}: {share:.1%} of rows have a new user, {self.cold_items[part]:.1%} a new item"
+            )
+        counts = {
+            "users have no row outside training": self.users_only_in_training,
+            "items are not in the item table and are read as their ids": self.items_without_text,
+            "items have an empty text and are read as their ids": self.empty_texts,
+        }
+        told += [f"{count:,} {what}" for what, count in counts.items() if count]
+        told += [f"{count:,} rows are left out: {why}" for why, count in self.dropped.items()]
+        told.append(f"fingerprint of the split: {self.fingerprint[:16]}")
+        return told
+
+
+def report_of(
+    interactions: Interactions,
+    numbered: NumberedTables,
+    histories: Histories,
+    seen_in_training: tuple[np.ndarray, np.ndarray],
+    origin: str,
+    split_by: str,
+) -> DataReport:
+    """Count a prepared data set; `seen_in_training` holds the training events of each user [U] and item [N]."""
+    user, item, time, part = interactions.user, interactions.item, interactions.time, interactions.part
+    user_counts, item_counts = seen_in_training
+    users, items = len(user_counts), len(item_counts)
+    held_out = [p for p in (Part.VALIDATION, Part.TEST) if (part == p).any()]
+    lengths = histories.lengths(np.flatnonzero(part != Part.UNUSED))
+    return DataReport(
+        origin=origin,
+        split_by=split_by,
+        rows=len(interactions),
+        parts={p.name.lower(): int((part == p).sum()) for p in Part if p is not Part.UNUSED},
+        users=users,
+        items=items,
+        density=len(np.unique(user * items + item)) / (users * items),
+        first_time=None if time is None else float(time.min()),
+        last_time=None if time is None else float(time.max()),
+        cold_users={p.name.lower(): float((user_counts[user[part == p]] == 0).mean()) for p in held_out},
+        cold_items={p.name.lower(): float((item_counts[item[part == p]] == 0).mean()) for p in held_out},
+        users_only_in_training=users - len(np.unique(user[part >= Part.VALIDATION])),
+        items_without_text=numbered.items_without_text,
+        empty_texts=numbered.empty_texts,
+        dropped=dict(interactions.dropped),
+        history_min=int(lengths.min()),
+        history_median=float(np.median(lengths)),
+        history_max=int(lengths.max()),
+        liked_above=histories.liked_above,
+        fingerprint=split_fingerprint(interactions),
+    )
+
+
+def split_fingerprint(interactions: Interactions) -> str:
+    """SHA-256 of part, user, item and time of every row in table order: the same in every run and process."""
+    digest = hashlib.sha256()
+    digest.update(interactions.part.astype("<i1").tobytes())
+    digest.update(interactions.user.astype("<i8").tobytes())
+    digest.update(interactions.item.astype("<i8").tobytes())
+    if interactions.time is not None:
+        digest.update(interactions.time.astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _moment(time: float) -> str:
+    """A date for what can only be seconds since 1970; any other unit as the number it is."""
+    if YEAR_1980 <= time <= YEAR_2100:
+        return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M")
+    return f"{time:g}"

@@ -1,0 +1,167 @@
+"""Splits: which events are learned from, chosen by, and judged on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from lorarec.config.recipe import SplitSection
+from lorarec.config.suggest import did_you_mean
+from lorarec.data.columns import TIME, USER, missing_column
+from lorarec.data.interactions import Part
+from lorarec.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+NAMES = {
+    "train": Part.TRAIN,
+    "training": Part.TRAIN,
+    "valid": Part.VALIDATION,
+    "validation": Part.VALIDATION,
+    "val": Part.VALIDATION,
+    "dev": Part.VALIDATION,
+    "test": Part.TEST,
+}
+
+
+def split(table: Dataset, section: SplitSection, seed: int, origin: str) -> np.ndarray:
+    """[E] int8 of Part for each row of a numbered table.
+
+    Raises DataError if the table lacks what the split needs, or if a part that was asked for is empty.
+    """
+    if section.by in ("time", "random") and section.validation + section.test >= 1:
+        raise DataError(
+            f"data.split: validation={section.validation:g} and test={section.test:g} leave no rows to train on. "
+            "Make them smaller: together they must stay below 1."
+        )
+    if section.by == "time":
+        part = _by_time(table, section, origin)
+    elif section.by == "last":
+        part = _last_out(table)
+    elif section.by == "random":
+        part = _random(len(table), section, seed)
+    else:
+        part = _by_column(table, section, seed, origin)
+    _refuse_empty(part, section, origin)
+    return part
+
+
+def time_order(user: np.ndarray, time: np.ndarray | None) -> np.ndarray:
+    """[E] int64 rows sorted by user, then time, then place in the table (which alone counts where time is None)."""
+    if time is None:
+        return np.argsort(user, kind="stable")
+    return np.lexsort((time, user))
+
+
+def _column(table: Dataset, name: str) -> np.ndarray:
+    values: np.ndarray = table.data.column(name).to_numpy()
+    return values
+
+
+def _by_time(table: Dataset, section: SplitSection, origin: str) -> np.ndarray:
+    """Cut at the quantiles. Rows of equal time at a cut all stay in the earlier part, so that whatever is held out
+    is later, not merely not earlier, than all that is learned from."""
+    if TIME not in table.column_names:
+        raise DataError(
+            f"{origin}: data.split.by is time, but there is no column 'time'. Name it (data.columns.time=NAME), or "
+            "split otherwise (data.split.by=last, random or column)."
+        )
+    time = _column(table, TIME)
+    sorted_time = np.sort(time)
+    rows = len(time)
+    test = round(rows * section.test)
+    held_out = test + round(rows * section.validation)
+    part = np.full(rows, Part.TRAIN, np.int8)
+    if held_out >= rows:
+        raise _empty(Part.TRAIN, section, origin)
+    part[time > sorted_time[rows - held_out - 1]] = Part.VALIDATION
+    part[time > sorted_time[rows - test - 1]] = Part.TEST
+    return part
+
+
+def _last_out(table: Dataset) -> np.ndarray:
+    """Each user's last event is test and the one before it validation, if the user has three; ties by table order."""
+    user = _column(table, USER)
+    order = time_order(user, _column(table, TIME) if TIME in table.column_names else None)
+    counts = np.bincount(user)
+    ends = np.cumsum(counts)[counts >= 3]
+    part = np.full(len(user), Part.TRAIN, np.int8)
+    part[order[ends - 1]] = Part.TEST
+    part[order[ends - 2]] = Part.VALIDATION
+    return part
+
+
+def _random(rows: int, section: SplitSection, seed: int) -> np.ndarray:
+    order = np.random.default_rng((seed, 3)).permutation(rows)
+    test = round(rows * section.test)
+    part = np.full(rows, Part.TRAIN, np.int8)
+    part[order[:test]] = Part.TEST
+    part[order[test : test + round(rows * section.validation)]] = Part.VALIDATION
+    return part
+
+
+def _by_column(table: Dataset, section: SplitSection, seed: int, origin: str) -> np.ndarray:
+    if section.column not in table.column_names:
+        raise missing_column(section.column, table.column_names, origin, ", which data.split.column names")
+    column = table.data.column(section.column)
+    place = f"{origin}, column '{section.column}'"
+    missing = np.flatnonzero(column.is_null().to_numpy())
+    if len(missing):
+        raise DataError(
+            f"{place}, row {missing[0] + 1}: the value is missing. Say train, validation or test."
+        )
+    if pa.types.is_boolean(column.type):
+        part = np.where(column.to_numpy(), Part.TEST, Part.TRAIN).astype(np.int8)
+    else:
+        part = _named_parts(column, place)
+    train = np.flatnonzero(part == Part.TRAIN)
+    if not (part == Part.VALIDATION).any():
+        drawn = np.random.default_rng((seed, 3)).permutation(train)
+        part[drawn[: round(len(train) * section.validation)]] = Part.VALIDATION
+    return part
+
+
+def _named_parts(column: pa.ChunkedArray, place: str) -> np.ndarray:
+    encoded = column.combine_chunks()
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = encoded.dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    values = encoded.dictionary.to_pylist()
+    for code, value in enumerate(values):
+        if str(value).strip().lower() not in NAMES:
+            row = int(np.flatnonzero(codes == code)[0]) + 1
+            raise DataError(
+                f"{place}, row {row}: {value!r} is no part of a split.{did_you_mean(str(value), NAMES)} "
+                "A split column says train, validation (valid, val, dev) or test, or is true where a row is test."
+            )
+    parts: np.ndarray = np.array([NAMES[str(value).strip().lower()] for value in values], np.int8)[codes]
+    return parts
+
+
+def _refuse_empty(part: np.ndarray, section: SplitSection, origin: str) -> None:
+    """Only a part that was set to 0 may be empty."""
+    # A column or last-out split always holds rows out for the test; a share of 0 speaks of other splits.
+    shares = {Part.TRAIN: 1.0, Part.VALIDATION: section.validation, Part.TEST: section.test}
+    if section.by == "last":
+        shares[Part.VALIDATION] = 1.0
+    if section.by in ("last", "column"):
+        shares[Part.TEST] = 1.0
+    for wanted, share in shares.items():
+        if share and not (part == wanted).any():
+            raise _empty(wanted, section, origin)
+
+
+def _empty(part: Part, section: SplitSection, origin: str) -> DataError:
+    shares = f"validation={section.validation:g}, test={section.test:g}"
+    ways = {
+        "time": f"too few rows for {shares}, or too many of equal time. Change data.split.validation and "
+        "data.split.test, or set data.split.by=last or random",
+        "last": "no user has three events. Set data.split.by=time or random",
+        "random": f"too few rows for {shares}. Change data.split.validation and data.split.test",
+        "column": f"no row of column '{section.column}' says so. Name another column (data.split.column=NAME), or set "
+        "data.split.by=time, last or random",
+    }
+    return DataError(f"{origin}: the {part.name.lower()} part of the split is empty: {ways[section.by]}.")
