@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lorarec.contracts.plugin import Plugin
 from lorarec.data.catalog import Catalog
 from lorarec.data.view import View
+from lorarec.errors import PluginError
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,15 @@ class Backbone(Plugin):
     @abstractmethod
     def save(self, module: nn.Module, folder: Path) -> None:
         """Write the bare encoder as a plain folder that its own library loads (transformers: `from_pretrained`)."""
+
+    def use_copy(self, folder: Path) -> None:
+        """From now on read from `folder`, which `save` wrote, instead of from where the settings point.
+
+        Called before every other method. A backbone that is always `refetchable` needs none.
+        """
+        raise PluginError(
+            f"backbone '{self.name}' keeps a copy of its weights, but has no `use_copy` to read it."
+        )
 
     def refetchable(self) -> bool:
         """Whether `load` gives the same weights again on any machine; if not, a run folder keeps a copy."""
