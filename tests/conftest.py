@@ -1,4 +1,4 @@
-"""What every test may count on: no network, an own cache, one thread, and tiny checkpoints with random weights."""
+"""What every test may count on: no network, an own cache, one thread, and tiny random checkpoints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ os.environ["HF_DATASETS_CACHE"] = _CACHE.name
 import pytest  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers  # noqa: E402
+from tokenizers import (  # noqa: E402
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 torch.set_num_threads(1)
 
@@ -106,7 +114,7 @@ def byte_pairs() -> Any:
 
 
 def write_tiny_checkpoint(model_type: str, folder: Path) -> None:
-    """A random encoder of this type (hidden 32, 2 blocks, 128 positions) and a tokenizer, as transformers saves them."""
+    """A random encoder of this type (hidden 32, 2 blocks, 128 positions) and a tokenizer, saved."""
     tokenizer = byte_pairs() if model_type in DECODERS else word_pieces()
     configuration = CONFIGURATIONS[model_type]()
     configuration.vocab_size = len(tokenizer)
@@ -119,8 +127,8 @@ def write_tiny_checkpoint(model_type: str, folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Call it with a model type (bert, roberta, distilbert, modernbert, deberta-v2, mpnet, electra, gpt2, llama, qwen3,
-    gemma3) for the folder of a tiny random checkpoint, written once a session: do not change it."""
+    """Call it with a model type (bert, roberta, distilbert, modernbert, deberta-v2, mpnet, electra, gpt2,
+    llama, qwen3, gemma3) for the folder of a tiny random checkpoint, written once a session: do not change it."""
 
     @cache
     def folder(model_type: str) -> Path:

@@ -22,7 +22,7 @@ UNUSED = "pooler."
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without transformers' table of unused weights and its progress bar: what matters of them becomes an error."""
+    """Without transformers' table of unused weights and its progress bar; what matters becomes an error."""
     log = transformers.utils.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
@@ -72,7 +72,7 @@ class Checkpoint:
             return transformers.AutoTokenizer.from_pretrained(self._source(), revision=self.revision)
 
     def module(self, found: Survey, dtype: torch.dtype, attention: str | None) -> Any:
-        """The encoder with its weights, without a pooler. Raises LorarecError if a weight is not in the checkpoint."""
+        """The encoder with its weights, without a pooler. Raises LorarecError if a weight is missing."""
         options: dict[str, Any] = {
             "dtype": dtype,
             "attn_implementation": attention,
@@ -82,7 +82,7 @@ class Checkpoint:
             options["add_pooling_layer"] = False
         with self._reading("the weights"), _quietly():
             module, report = transformers.AutoModel.from_pretrained(
-                self._source(), output_loading_info=True, **options
+                self._source(), revision=self.revision, output_loading_info=True, **options
             )
         missing = sorted(name for name in report["missing_keys"] if UNUSED not in name)
         if missing:

@@ -25,8 +25,8 @@ class ItemTokens:
     def __init__(self, stem: Path) -> None:
         self.stem = stem
         # Plain arrays over the maps: slicing np.memmap itself is many times slower.
-        self._tokens = np.load(_tokens_file(stem), mmap_mode="r").view(np.ndarray)
-        self._starts = np.load(_starts_file(stem), mmap_mode="r").view(np.ndarray)
+        self._tokens: np.ndarray = np.load(_tokens_file(stem), mmap_mode="r").view(np.ndarray)
+        self._starts: np.ndarray = np.load(_starts_file(stem), mmap_mode="r").view(np.ndarray)
 
     def __reduce__(self) -> tuple[type[ItemTokens], tuple[Path]]:
         return ItemTokens, (self.stem,)
@@ -42,7 +42,8 @@ class ItemTokens:
         """[n] int64 how many tokens these items have (all by default)."""
         if rows is None:
             return np.diff(self._starts)
-        return self._starts[rows + 1] - self._starts[rows]
+        lengths: np.ndarray = self._starts[rows + 1] - self._starts[rows]
+        return lengths
 
     def largest(self) -> int:
         """The largest token id, -1 if there is none."""
@@ -50,10 +51,10 @@ class ItemTokens:
 
 
 def item_tokens(catalog: Catalog, template: str, lead: str, tokenizer: Any) -> ItemTokens:
-    """Tokens of every item written by `template` after the string `lead`, from the cache if they were made before.
+    """Tokens of every item written by `template` after the string `lead`, from the cache if made before.
 
-    The cache lies beside Hugging Face's data sets (HF_DATASETS_CACHE) under a hash of the tokenizer and the texts.
-    Several processes may do this at once: each writes aside and renames. Raises LorarecError if it cannot write.
+    The cache lies beside Hugging Face's data sets (HF_DATASETS_CACHE) under a hash of tokenizer and texts.
+    Several processes may do this at once: each writes aside and renames. Raises LorarecError if it cannot.
     """
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "lorarec_item_tokens"
     stem = folder / _key(catalog, template, lead, tokenizer)
@@ -77,7 +78,7 @@ def item_tokens(catalog: Catalog, template: str, lead: str, tokenizer: Any) -> I
 
 
 def tokenise(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    """Token ids of each text, nothing added; a text that spells out a special token does not get that token."""
+    """Token ids of each text, nothing added; spelling out a special token in a text does not make one."""
     if not texts:
         return []
     encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)

@@ -33,8 +33,8 @@ TRAINS_WITH_PAST = frozenset(
         *("gpt2", "opt", "gpt_neox", "llama", "mistral", "qwen2", "qwen3", "gemma3_text"),
     }
 )
-"""Architectures that attend to given key-values and pass gradients to them: seen to train. Others take the argument and
-ignore it (ModernBERT) or fail on the mask's shape (DistilBERT, MPNet, DeBERTa-v2, ALBERT)."""
+"""Architectures that attend to given key-values and pass gradients to them: seen to train. Others take the
+argument and ignore it (ModernBERT) or fail on the mask's shape (DistilBERT, MPNet, DeBERTa-v2, ALBERT)."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Survey:
 def survey(config: Any, attention: str | None) -> Survey:
     """Look over the module that `config` describes, built without memory for its weights.
 
-    Raises what transformers raises for an unknown architecture, or an attention implementation it does not have.
+    Raises what transformers raises for an unknown architecture, or an attention it does not have.
     """
     with torch.device("meta"):
         module = transformers.AutoModel.from_config(config, attn_implementation=attention)
@@ -97,17 +97,17 @@ def _feedforward_names(module: nn.Module, linear: list[str], hidden_size: int) -
         if match is None or "att" in name.lower() or _outputs(module.get_submodule(name)) != hidden_size:
             continue
         block, inner = match.groups()
-        # BERT calls both "attention.output.dense" and "output.dense": only the block's number tells them apart.
+        # BERT has "attention.output.dense" and "output.dense": only the block's number tells them apart.
         shared = any(other.endswith(f".{inner}") and "att" in other.lower() for other in linear)
         names[f"{block}.{inner}" if shared else inner] = None
     return tuple(names)
 
 
-def _outputs(layer: nn.Module) -> int:
-    return int(layer.nf) if isinstance(layer, Conv1D) else int(layer.weight.shape[0])  # type: ignore[union-attr,arg-type]
+def _outputs(layer: Any) -> int:
+    return int(layer.nf if isinstance(layer, Conv1D) else layer.out_features)
 
 
-def _max_length(module: nn.Module, config: Any) -> int | None:
+def _max_length(module: Any, config: Any) -> int | None:
     limit = getattr(config, "max_position_embeddings", None)
     if limit is None or limit <= 0:
         return None

@@ -13,8 +13,8 @@ Pooling = Literal["mean", "cls", "last"]
 def pool(hidden_BLD: Tensor, mask_BL: Tensor, how: Pooling) -> Tensor:
     """[B, D] float32 from hidden states [B, L, D] and a boolean mask [B, L] of right-padded texts.
 
-    mean: over the text's own positions (Reimers and Gurevych, EMNLP 2019). cls: the first position. last: the last
-    position that is not padding, the only one of a causal model that has read everything.
+    mean: over the text's own positions (Reimers and Gurevych, EMNLP 2019). cls: the first position. last: the
+    last position that is not padding, the only one of a causal model that has read everything.
     """
     if how == "cls":
         return hidden_BLD[:, 0].float()

@@ -60,9 +60,9 @@ PairTemplate = Annotated[
 class Templates(StrictConfig):
     """How views are written as words. `{{` and `}}` stand for braces.
 
-    A view is put together from pieces that are tokenised one by one, once; the pieces are these templates' words and
-    the items. A history is written as up to three parts (liked, disliked, and events without feedback), each only if
-    it has items, oldest first. Where a view does not fit, the oldest events are left out, whole items at a time.
+    A view is put together from pieces that are tokenised one by one, once: these templates' words, and the
+    items. A history is written as up to three parts (liked, disliked, and events without feedback), each only
+    if it has items, oldest first. Where a view does not fit, the oldest events are left out, whole.
     """
 
     item: ItemTemplate = "{text}"
@@ -82,7 +82,7 @@ class Templates(StrictConfig):
     history: HistoryTemplate = "{history}"
     """A history on its own."""
     pair: PairTemplate = "{candidate}{separator}{history}"
-    """A history with a candidate. {separator} is the tokenizer's own (such as [SEP]), or a new line where it has
-    none. The candidate is never shortened in favour of the history."""
+    """A history with a candidate. {separator} is the tokenizer's own (such as [SEP]), or a new line where it
+    has none. The candidate is never shortened in favour of the history."""
     empty: Annotated[str, AfterValidator(str.strip)] = "nothing yet"
     """A history without events, or without room for one."""

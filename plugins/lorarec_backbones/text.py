@@ -37,11 +37,11 @@ class TextBackbone(Backbone):
         return TextEncoder(self.name, checkpoint, self.config)
 
     def architecture(self) -> Architecture:
-        """Read from the checkpoint's configuration. Raises LorarecError if there is none, or an option does not fit."""
+        """Read from the configuration. Raises LorarecError if there is none, or an option does not fit."""
         return self._encoder.architecture()
 
     def load(self, catalog: Catalog, seed: int) -> TextBackbone:
-        """Load the pretrained weights; nothing is random. Raises LorarecError if some are missing or damaged."""
+        """Load pretrained weights; nothing is random. Raises LorarecError if some are missing or damaged."""
         self.module, self._fingerprint = self._encoder.load()
         return self
 
@@ -60,6 +60,10 @@ class TextBackbone(Backbone):
     def save(self, module: nn.Module, folder: Path) -> None:
         """Write a transformers folder."""
         self._encoder.save(module, folder)
+
+    def use_copy(self, folder: Path) -> None:
+        """Read configuration, tokenizer and weights from what `save` wrote."""
+        self._encoder = TextEncoder(self.name, Checkpoint(str(folder)), self.config)
 
     def refetchable(self) -> bool:
         """Only a hub id pinned to a commit gives the same weights everywhere."""

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lorarec.contracts import Architecture, Catalog, DataError, Encoded, LorarecError, StrictConfig
+from lorarec.contracts import Architecture, Backbone, Catalog, DataError, Encoded, LorarecError
 from lorarec_backbones.checkpoint import Checkpoint
 from lorarec_backbones.fingerprint import weights_fingerprint
 from lorarec_backbones.item_tokens import ItemTokens, item_tokens
@@ -22,12 +22,12 @@ from lorarec_backbones.text_featurizer import TextFeaturizer
 from lorarec_backbones.words import listed_lead, make_words
 
 
-class TextOptions(StrictConfig):
+class TextOptions(Backbone.Config):
     """Settings of a backbone that reads words."""
 
     pooling: Pooling | None = None
-    """How a text becomes one vector: mean over its positions, cls (the first) or last. By default mean for encoders,
-    last for causal decoders."""
+    """How a text becomes one vector: mean over its positions, cls (the first) or last. By default mean for
+    encoders, last for causal decoders."""
     max_length: Annotated[int, Field(ge=8)] = 128
     """Tokens a view may take; longer ones lose their oldest events."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -64,13 +64,13 @@ class TextEncoder:
         chosen = self.options.pooling
         if chosen == "cls" and self.survey.causal:
             raise LorarecError(
-                f"backbone.pooling 'cls' on '{self.checkpoint.place}': in a causal model the first position has seen "
-                "no other. Use last or mean."
+                f"backbone.pooling 'cls' on '{self.checkpoint.place}': in a causal model the first position "
+                "has seen no other. Use last or mean."
             )
         return chosen or ("last" if self.survey.causal else "mean")
 
     def architecture(self) -> Architecture:
-        """What is known without weights. Raises LorarecError if the configuration or an option does not fit."""
+        """What is known without weights. Raises LorarecError if the checkpoint or an option does not fit."""
         found, config = self.survey, self.survey.config
         limit = found.max_length or self.options.max_length
         if self.options.max_length > limit:
@@ -99,7 +99,7 @@ class TextEncoder:
         return module, weights_fingerprint(module)
 
     def featurizer(self, catalog: Catalog, max_length: int) -> TextFeaturizer:
-        """Tokenise the catalogue (or find it in the cache); views take at most the smaller of the two lengths.
+        """Tokenise the catalogue, or find it in the cache; views take at most the smaller of the two lengths.
 
         Raises DataError if an item has no words, LorarecError if the tokenizer does not fit the encoder.
         """
@@ -145,6 +145,6 @@ class TextEncoder:
         largest, size = max(items.largest(), listed.largest()), self.survey.config.vocab_size
         if largest >= size:
             raise LorarecError(
-                f"backbone.checkpoint '{self.checkpoint.place}': its tokenizer makes the id {largest}, but the encoder "
-                f"knows only {size}. Tokenizer and weights belong to different models."
+                f"backbone.checkpoint '{self.checkpoint.place}': its tokenizer makes the id {largest}, but "
+                f"the encoder knows only {size}. Tokenizer and weights belong to different models."
             )

