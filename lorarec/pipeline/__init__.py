@@ -1,0 +1,1 @@
+"""Recipe to parts to a trained run, and back from a run folder."""

@@ -1,0 +1,245 @@
+"""Recommender: a finished run that answers, with the caller's own ids."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lorarec.contracts import Collation, Featurizer, NegativeSampler, Part, Statistics, TaskHead
+from lorarec.data.catalog import Catalog
+from lorarec.data.history import Histories
+from lorarec.data.interactions import Interactions
+from lorarec.data.requests import interactions_from_requests
+from lorarec.engine.examples import Examples
+from lorarec.errors import DataError
+from lorarec.model.ranking import mask_seen, top_items
+from lorarec.model.rec_model import RecModel
+
+BLOCK = 256
+"""Requests answered at once."""
+
+
+class UnknownIdWarning(UserWarning):
+    """Ids that the run has never seen were left out; the message names them and says what was done."""
+
+
+class Recommendation(NamedTuple):
+    """One item recommended."""
+
+    item: str
+    title: str
+    score: float
+
+
+@dataclass
+class Recommender:
+    """A trained model with its catalogue. Histories are the caller's: nothing about users is kept but their ids."""
+
+    path: Path
+    metrics: dict[str, Any]
+    catalog: Catalog
+    user_ids: list[str]
+    statistics: Statistics
+    head: TaskHead
+    model: RecModel
+    featurizer: Featurizer
+    seed: int
+    item_vectors: Tensor | None = None
+    """[N, d] for retrieval heads."""
+    sample: list[tuple[str, float]] = field(default_factory=list)
+    """A history (item id, feedback) from the test part, right after training; empty in a loaded run."""
+    _table: Tensor | None = None
+
+    def predict(
+        self,
+        items: Sequence[str],
+        histories: Sequence[Sequence[str]] | None = None,
+        feedback: Sequence[Sequence[float]] | None = None,
+        users: Sequence[str] | None = None,
+    ) -> np.ndarray:
+        """[n] scores of (history, item) pairs: stars, probabilities, or a next-item head's dot products.
+
+        `histories`: item ids of each user, oldest first; `feedback`: stars or clicks beside them; `users`: ids, for
+        heads with weights a user. Ids that are not known are named in an UnknownIdWarning: a history is read without
+        them, a user counts as new, and an unknown item's score is NaN.
+        """
+        rows = np.array([self.catalog.rows.get(str(item), -1) for item in items], np.int64)
+        self._tell("items to score", [str(i) for i, row in zip(items, rows, strict=True) if row < 0], "get no score")
+        scores = np.full(len(rows), np.nan)
+        known = np.flatnonzero(rows >= 0)
+        requests = self._requests(histories, feedback, users, len(rows))
+        if len(known):
+            scores[known] = self._scores(requests.subset(known), rows[known])
+        return scores
+
+    def recommend(
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int = 10,
+        feedback: Sequence[Sequence[float]] | None = None,
+        users: Sequence[str] | None = None,
+        candidates: Sequence[str] | None = None,
+        exclude_seen: bool = True,
+    ) -> list[list[Recommendation]]:
+        """The best k items for each history, best first; items of the history are left out unless asked for.
+
+        `candidates` narrows the catalogue. Fewer than k come back where there are not that many.
+        """
+        if k < 1:
+            raise DataError(f"k is {k}: ask for at least one item.")
+        requests = self._requests(histories, feedback, users, len(histories))
+        allowed = self._allowed(candidates)
+        titles = self.catalog.titles()
+        answers: list[list[Recommendation]] = []
+        for start in range(0, len(requests), BLOCK):
+            block = requests.subset(np.arange(start, min(start + BLOCK, len(requests))))
+            scores = self._all_scores(block)
+            scores[:, ~allowed] = -torch.inf
+            if exclude_seen:
+                mask_seen(scores, [np.unique(np.asarray(history, np.int64)) for history in block.histories])
+            rows, best = top_items(scores, k)
+            for row, values in zip(rows.tolist(), best.tolist(), strict=True):
+                found = [(r, v) for r, v in zip(row, values, strict=True) if v > -np.inf]
+                answers.append([Recommendation(self.catalog.ids[r], titles[r], v) for r, v in found])
+        return answers
+
+    def _allowed(self, candidates: Sequence[str] | None) -> Tensor:
+        if candidates is None:
+            return torch.ones(len(self.catalog), dtype=torch.bool)
+        known = [self.catalog.rows[str(item)] for item in candidates if str(item) in self.catalog.rows]
+        self._tell("candidates", [str(i) for i in candidates if str(i) not in self.catalog.rows], "are left out")
+        if not known:
+            raise DataError("None of the candidates is in the run's catalogue: there is nothing to recommend.")
+        allowed = torch.zeros(len(self.catalog), dtype=torch.bool)
+        allowed[known] = True
+        return allowed
+
+    @torch.inference_mode()
+    def _all_scores(self, requests: Requests) -> Tensor:
+        """[n, N] scores of the whole catalogue."""
+        if self.head.kind == "retrieval":
+            assert self.item_vectors is not None
+            return self._user_vectors(requests) @ self.item_vectors.T
+        size = len(self.catalog)
+        every = np.arange(size)
+        found = [self._scores(requests.subset(np.full(size, place)), every) for place in range(len(requests))]
+        return torch.from_numpy(np.stack(found).astype(np.float32))
+
+    @torch.inference_mode()
+    def _scores(self, requests: Requests, items: np.ndarray) -> np.ndarray:
+        """[n] scores of known items."""
+        if self.head.kind == "retrieval":
+            assert self.item_vectors is not None
+            vectors = self.item_vectors[torch.from_numpy(items)]
+            return (self._user_vectors(requests) * vectors).sum(dim=1).double().numpy()
+        examples = self._examples(requests, items)
+        if self._table is None and examples.reads_items():
+            self._table = self._encoded_catalog(examples)
+        if self._table is not None:
+            examples = examples.with_table()
+        blocks = [
+            self.model(examples.batch(rows).to(self._device), "scores", self._table) for rows in examples.blocks(BLOCK)
+        ]
+        return cast(np.ndarray, torch.cat(blocks).double().cpu().numpy())
+
+    def _user_vectors(self, requests: Requests) -> Tensor:
+        examples = self._examples(requests, np.zeros(len(requests), np.int64))
+        if self._table is None and examples.reads_items():
+            self._table = self._encoded_catalog(examples)
+        if self._table is not None:
+            examples = examples.with_table()
+        blocks = [self.model(examples.batch(rows).to(self._device), "users", self._table) for rows in examples.blocks(BLOCK)]
+        return torch.cat(blocks).float().cpu()
+
+    def _encoded_catalog(self, examples: Examples) -> Tensor:
+        blocks = range(0, len(self.catalog), BLOCK)
+        views = [examples.collation.item_views(np.arange(b, min(b + BLOCK, len(self.catalog)))) for b in blocks]
+        return torch.cat([self.model(part.to(self._device), "encode") for part in views])
+
+    def _examples(self, requests: Requests, items: np.ndarray) -> Examples:
+        liked_above = self.statistics.liked_above
+        interactions, histories = requests.tables(items, self.user_ids, liked_above)
+        collation = Collation(
+            interactions=interactions,
+            histories=histories,
+            featurizer=self.featurizer,
+            negatives=NegativeSampler(self.seed, len(self.catalog)),
+            catalog_size=len(self.catalog),
+            training=False,
+        )
+        return Examples(self.head.examples(interactions, histories, Part.TEST), self.head, collation)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _requests(
+        self,
+        histories: Sequence[Sequence[str]] | None,
+        feedback: Sequence[Sequence[float]] | None,
+        users: Sequence[str] | None,
+        count: int,
+    ) -> Requests:
+        histories = histories if histories is not None else [()] * count
+        for name, given in (("histories", histories), ("feedback", feedback), ("users", users)):
+            if given is not None and len(given) != count:
+                raise DataError(f"There are {count} requests, but {len(given)} {name}. Give one a request.")
+        rows: list[list[int]] = []
+        numbers: list[list[float]] = []
+        unknown: list[str] = []
+        for place, history in enumerate(histories):
+            beside = feedback[place] if feedback is not None else [np.nan] * len(history)
+            if len(beside) != len(history):
+                raise DataError(f"Request {place + 1}: {len(history)} items in the history, {len(beside)} feedbacks.")
+            known = [(self.catalog.rows.get(str(item), -1), float(f)) for item, f in zip(history, beside, strict=True)]
+            unknown += [str(item) for item, (row, _) in zip(history, known, strict=True) if row < 0]
+            rows.append([row for row, _ in known if row >= 0])
+            numbers.append([f for row, f in known if row >= 0])
+        self._tell("items in histories", unknown, "are left out of them")
+        return Requests(rows, numbers, self._user_rows(users, count))
+
+    def _user_rows(self, users: Sequence[str] | None, count: int) -> list[int]:
+        if users is None or not self.head.uses_users:
+            return [-1] * count
+        known = {user: row for row, user in enumerate(self.user_ids)}
+        self._tell("users", [str(user) for user in users if str(user) not in known], "count as new users")
+        return [known.get(str(user), -1) for user in users]
+
+    def _tell(self, what: str, ids: list[str], consequence: str) -> None:
+        names = list(dict.fromkeys(ids))
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            message = f"{len(names)} unknown {what} {consequence}: {', '.join(names[:5])}{more}."
+            warnings.warn(message, UnknownIdWarning, stacklevel=3)
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What callers bring: histories as catalogue rows, feedback beside them, user rows (-1: new)."""
+
+    histories: list[list[int]]
+    feedback: list[list[float]]
+    users: list[int]
+
+    def __len__(self) -> int:
+        return len(self.histories)
+
+    def subset(self, places: np.ndarray) -> Requests:
+        """These requests only; a place may come more than once."""
+        return Requests(
+            [self.histories[p] for p in places], [self.feedback[p] for p in places], [self.users[p] for p in places]
+        )
+
+    def tables(self, items: np.ndarray, user_ids: list[str], liked_above: float) -> tuple[Interactions, Histories]:
+        """The tables a head makes its examples from: one event a request, which brings its own history."""
+        interactions = interactions_from_requests(
+            self.histories, self.feedback, [int(item) for item in items], self.users, user_ids
+        )
+        return interactions, Histories.of(interactions, "past", None, liked_above, "random")

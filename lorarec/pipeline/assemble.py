@@ -1,0 +1,148 @@
+"""Assembly: a resolved recipe becomes data, examples and a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+from torch import nn
+
+from lorarec.artifact import layout
+from lorarec.contracts import (
+    Architecture,
+    Backbone,
+    Collation,
+    Featurizer,
+    NegativeSampler,
+    Part,
+    TrainingPlan,
+)
+from lorarec.data.prepare import PreparedData, prepare
+from lorarec.engine.evaluate import NamedMetric
+from lorarec.engine.examples import Examples
+from lorarec.engine.seeding import derived_seed, seed_all
+from lorarec.errors import DataError, IncompatibleError
+from lorarec.model.compatibility import check_compatible, usable_length
+from lorarec.model.rec_model import RecModel
+from lorarec.registry.resolve import ResolvedRecipe
+
+
+@dataclass(frozen=True)
+class Materials:
+    """Everything about a run that needs no weights."""
+
+    resolved: ResolvedRecipe
+    architecture: Architecture
+    data: PreparedData
+    featurizer: Featurizer
+    examples: dict[Part, Examples]
+    metrics: list[NamedMetric]
+
+
+def gather_materials(resolved: ResolvedRecipe) -> Materials:
+    """Check that the parts fit, read the data, and make the examples. Loads no weights."""
+    recipe, head, backbone = resolved.recipe, resolved.head, resolved.backbone
+    architecture = check_compatible(backbone, resolved.adapter, recipe.train.gradient_checkpointing)
+    length = usable_length(architecture, resolved.adapter)
+    raw = resolved.source.load()
+    data = prepare(
+        raw.interactions,
+        raw.items,
+        raw.columns,
+        raw.item_text,
+        raw.origin,
+        recipe.data,
+        recipe.seed,
+        head.label(),
+        head.needs(),
+    )
+    _check_labels(resolved, data)
+    featurizer = backbone.featurizer(data.catalog, length)
+    examples = {part: _examples(resolved, data, featurizer, part) for part in (Part.TRAIN, Part.VALIDATION, Part.TEST)}
+    if not len(examples[Part.TRAIN]):
+        raise DataError(
+            "No training examples are left: no event has what the task needs (a history, say). See the data report of "
+            "`lorarec check`."
+        )
+    return Materials(resolved, architecture, data, featurizer, examples, named_metrics(resolved, len(data.catalog)))
+
+
+def named_metrics(resolved: ResolvedRecipe, catalog_size: int) -> list[NamedMetric]:
+    """The recipe's metrics, ready to compute."""
+    return [
+        NamedMetric(found.label, found.cls(found.cls.Config(), found.k, catalog_size)) for found in resolved.metrics
+    ]
+
+
+def build_model(materials: Materials, plan: TrainingPlan, folder: Path | None = None) -> RecModel:
+    """Load the backbone, attach the adapter, build the head.
+
+    `folder`: where to keep a copy of a backbone that cannot be fetched again, before anything changes it.
+
+    Network and head draw from generators of their own, so that runs which differ in the adapter alone start from the
+    same head.
+    """
+    resolved, seed = materials.resolved, materials.resolved.recipe.seed
+    backbone, adapter = resolved.backbone, resolved.adapter
+    backbone.load(materials.data.catalog, derived_seed(seed, "weights", 0))
+    if resolved.recipe.train.gradient_checkpointing:
+        enable_gradient_checkpointing(backbone)
+    if folder is not None and not backbone.refetchable():
+        backbone.save(backbone.module, folder / layout.BACKBONE)
+    seed_all(derived_seed(seed, "weights", 1))
+    network = adapter.attach(backbone, plan)
+    seed_all(derived_seed(seed, "weights", 2))
+    head = materials.resolved.head.build(materials.architecture.hidden_size, materials.data.statistics)
+    return RecModel(backbone, adapter, network, head)
+
+
+def enable_gradient_checkpointing(backbone: Backbone) -> None:
+    """Recompute activations in the backward pass. Raises IncompatibleError if the module cannot."""
+    module: nn.Module = backbone.module
+    enable = getattr(module, "gradient_checkpointing_enable", None)
+    if enable is None or not getattr(module, "supports_gradient_checkpointing", False):
+        raise IncompatibleError(
+            f"Backbone '{backbone.name}' cannot recompute its activations. Set train.gradient_checkpointing=false."
+        )
+    enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Accelerator:
+    """The accelerator of a recipe: its precision and trackers."""
+    import torch
+    from accelerate.utils import DistributedDataParallelKwargs
+
+    from lorarec.engine.tracking import check_trackers
+
+    train = resolved.recipe.train
+    check_trackers(train.trackers)
+    precision = {"fp32": "no"}.get(train.precision, train.precision)
+    return Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision=precision,
+        log_with=list(train.trackers) or None,
+        project_dir=folder,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
+
+
+def _examples(resolved: ResolvedRecipe, data: PreparedData, featurizer: Featurizer, part: Part) -> Examples:
+    recipe = resolved.recipe
+    collation = Collation(
+        interactions=data.interactions,
+        histories=data.histories,
+        featurizer=featurizer,
+        negatives=NegativeSampler(recipe.seed, len(data.catalog)),
+        catalog_size=len(data.catalog),
+        training=part == Part.TRAIN,
+    )
+    return Examples(resolved.head.examples(data.interactions, data.histories, part), resolved.head, collation)
+
+
+def _check_labels(resolved: ResolvedRecipe, data: PreparedData) -> None:
+    label = resolved.head.label()
+    if label is not None and data.interactions.has(label):
+        labels = data.interactions.column(label)
+        resolved.head.check_labels(labels, np.arange(1, len(labels) + 1))

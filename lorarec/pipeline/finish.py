@@ -1,0 +1,100 @@
+"""Turn a trained model into a run folder and a Recommender."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from lorarec.artifact import layout
+from lorarec.artifact.model_card import model_card
+from lorarec.artifact.recommender import Recommender
+from lorarec.artifact.writer import RunWriter
+from lorarec.contracts import Part
+from lorarec.model.item_table import item_table
+from lorarec.model.rec_model import RecModel
+from lorarec.model.trainable import WeightCount
+from lorarec.pipeline.assemble import Materials
+from lorarec.pipeline.resume import run_identity
+
+
+def finish_run(
+    materials: Materials,
+    model: RecModel,
+    table: Tensor | None,
+    metrics: Mapping[str, Any],
+    weights: WeightCount,
+    writer: RunWriter,
+    accelerator: Accelerator,
+) -> Recommender:
+    """Write what the run needs to answer, rename its folder, and return it loaded. Called on every process."""
+    model.eval()
+    vectors = _item_vectors(materials, model, table, accelerator)
+    if accelerator.is_main_process:
+        _write(materials, model, vectors, metrics, weights, writer, accelerator)
+        writer.finish()
+    accelerator.wait_for_everyone()
+    return Recommender(
+        path=writer.output,
+        metrics=dict(metrics),
+        catalog=materials.data.catalog,
+        user_ids=materials.data.interactions.user_ids,
+        statistics=materials.data.statistics,
+        head=materials.resolved.head,
+        model=model,
+        featurizer=materials.featurizer,
+        seed=materials.resolved.recipe.seed,
+        item_vectors=vectors,
+        sample=_sample(materials),
+    )
+
+
+def _write(
+    materials: Materials,
+    model: RecModel,
+    vectors: Tensor | None,
+    metrics: Mapping[str, Any],
+    weights: WeightCount,
+    writer: RunWriter,
+    accelerator: Accelerator,
+) -> None:
+    resolved, data = materials.resolved, materials.data
+    writer.write_weights(model.adapter, model.network, model.head)
+    if vectors is not None:
+        writer.write_item_vectors(vectors)
+    writer.write_catalog(data.catalog, data.statistics)
+    if resolved.head.uses_users:
+        writer.write_users(data.interactions.user_ids, data.statistics)
+    writer.write_json(layout.METRICS, metrics)
+    writer.write_json(layout.DATA_REPORT, data.report.to_dict())
+    identity = run_identity(materials, accelerator) | {"backbone_fingerprint": model.backbone.fingerprint()}
+    writer.write_json(layout.ENVIRONMENT, identity)
+    parts = {kind: getattr(resolved, kind).name for kind in ("backbone", "adapter", "head")}
+    card = model_card(resolved.recipe.name, parts, data.report.lines(), weights, metrics)
+    writer.write_text(layout.MODEL_CARD, card)
+
+
+@torch.no_grad()
+def _item_vectors(
+    materials: Materials, model: RecModel, table: Tensor | None, accelerator: Accelerator
+) -> Tensor | None:
+    if materials.resolved.head.kind != "retrieval":
+        return None
+    if table is None:
+        table = item_table(model, materials.examples[Part.TRAIN].collation, accelerator)
+    vectors: Tensor = model(table, "items")
+    return vectors.float().cpu()
+
+
+def _sample(materials: Materials) -> list[tuple[str, float]]:
+    """The history of one test example, with a few events in it, for a first look at recommendations."""
+    examples = materials.examples[Part.TEST]
+    events = examples.events if len(examples) else materials.examples[Part.TRAIN].events
+    lengths = materials.data.histories.lengths(events)
+    event = int(events[int((lengths >= min(5, lengths.max())).argmax())])
+    history = materials.data.histories.before(event, 10)
+    ids = materials.data.catalog.ids
+    return [(ids[item], float(f)) for item, f in zip(history.items, history.feedback, strict=True)]

@@ -1,0 +1,59 @@
+"""What must be the same for a stopped run to go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from lorarec.artifact import layout
+from lorarec.artifact.environment import environment
+from lorarec.config.yaml_text import read_yaml
+from lorarec.errors import CheckpointError
+from lorarec.pipeline.assemble import Materials
+
+
+def run_identity(materials: Materials, accelerator: Accelerator) -> dict[str, Any]:
+    """What a run is made with, for environment.json."""
+    return environment(
+        {part: str(provider) for part, provider in materials.resolved.providers.items()},
+        processes=accelerator.num_processes,
+        precision=materials.resolved.recipe.train.precision,
+        seed=materials.resolved.recipe.seed,
+        split_fingerprint=materials.data.report.fingerprint,
+    )
+
+
+def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Raises CheckpointError listing what differs from the run that lies in `folder`."""
+    path = folder / layout.RECIPE
+    before, _ = read_yaml(path.read_text(encoding="utf-8"), str(path))
+    changes = list(_changes(before, json.loads(json.dumps(settings)), ""))
+    try:
+        known = json.loads((folder / layout.ENVIRONMENT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / layout.ENVIRONMENT} cannot be read ({error}). Remove {folder}.") from error
+    for fact in ("processes", "split_fingerprint"):
+        if known.get(fact) != identity[fact]:
+            changes.append(f"{fact}: was {known.get(fact)}, is {identity[fact]}")
+    if changes:
+        raise CheckpointError(
+            f"{folder} was begun otherwise, and going on would mix two runs:\n  "
+            + "\n  ".join(changes)
+            + "\nUndo the changes, or train into another folder without --resume."
+        )
+
+
+def _changes(before: Any, now: Any, path: str) -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in [*before, *(key for key in now if key not in before)]:
+            inner = f"{path}.{key}" if path else str(key)
+            if key not in before or key not in now:
+                yield f"{inner}: was {before.get(key, 'not set')}, is {now.get(key, 'not set')}"
+            else:
+                yield from _changes(before[key], now[key], inner)
+    elif before != now:
+        yield f"{path}: was {before}, is {now}"
