@@ -1,0 +1,160 @@
+"""check_adapter: what every adapter must do, on the backbone that its author gives."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lorarec.contracts import Adapter, Backbone, IncompatibleError, TrainingPlan, TrainState
+from lorarec.testing.plugin_laws import check_plugin
+from lorarec.testing.tiny_data import tiny_catalog, tiny_views
+
+STEPS = 16
+LEARNING_RATE = 1e-2
+PLAN = TrainingPlan(total_steps=STEPS, epochs=1, seed=0)
+
+
+def check_adapter(adapter_class: type[Adapter], backbone: Backbone, **options: Any) -> None:
+    """Raise AssertionError, in a sentence, for the first law that the adapter breaks on `backbone`.
+
+    A few optimizer steps on a small regression must lower the loss, move every weight that is marked trainable, and
+    move nothing else; saved and restored, the outputs must be equal to the bit; merged, they must agree to 1e-4, or
+    `merge` must raise IncompatibleError; the state of the adapter's callbacks must survive a round trip. `options` are
+    settings as in a recipe. `backbone` is loaded afresh wherever fresh weights are needed. IncompatibleError from
+    `check` or `attach` is passed on: a refusal is no broken law.
+    """
+    check_plugin(adapter_class)
+    adapter = adapter_class(adapter_class.Config.model_validate(options))
+    adapter.check(backbone.architecture())
+    trial = _Trial(adapter, backbone)
+    trial.check_same_names()
+    trial.train()
+    trial.check_callback_state()
+    with tempfile.TemporaryDirectory() as folder:
+        trial.check_restored(Path(folder))
+    trial.check_merged()
+
+
+class _Trial:
+    """One adapter on one backbone, attached, with a small regression to train on."""
+
+    def __init__(self, adapter: Adapter, backbone: Backbone) -> None:
+        self.adapter = adapter
+        self._source = backbone
+        self.backbone = self.fresh()
+        length = backbone.architecture().max_length - adapter.reserved_positions()
+        self.features = self.backbone.featurizer(tiny_catalog(), length)(tiny_views())
+        torch.manual_seed(0)
+        self.module = adapter.attach(self.backbone, PLAN)
+        self.callbacks = list(adapter.callbacks(self.module))
+        self.trainable = self._trainable(self.module)
+        # Answers that the backbone does not give by itself, and that any change of its vectors can come nearer to.
+        self.labels = self.pooled(self.module).flip(0) + 1
+
+    def fresh(self) -> Backbone:
+        return copy.deepcopy(self._source).load(tiny_catalog(), seed=0)
+
+    @staticmethod
+    def _trainable(module: nn.Module) -> list[str]:
+        return [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+
+    def pooled(self, module: nn.Module) -> Tensor:
+        training = module.training
+        module.eval()
+        with torch.no_grad():
+            vectors = self.backbone.encode(module, self.features).pooled.float()
+        module.train(training)
+        return vectors
+
+    def loss(self) -> float:
+        return float(nn.functional.mse_loss(self.pooled(self.module), self.labels))
+
+    def check_same_names(self) -> None:
+        torch.manual_seed(1)
+        again = self._trainable(self.adapter.attach(self.fresh(), PLAN))
+        assert again == self.trainable, "attach must mark the same parameters trainable, by name, each time it is called"
+
+    def train(self) -> None:
+        if not self.trainable:
+            return
+        start = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
+        moved: set[str] = set()
+        loss_before, state = self.loss(), TrainState(total_steps=STEPS)
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0)
+        self._call("on_fit_start", state)
+        self.module.train()
+        for _ in range(STEPS):
+            self._step(optimizer, state)
+            # Step by step: an adapter may put a weight back where it started (AdaLoRA's singular values, to zero).
+            moved |= {name for name, value in self.module.state_dict().items() if not torch.equal(start[name], value)}
+        self._call("on_fit_end", state)
+        assert self.loss() < loss_before, f"{STEPS} steps did not lower the loss: the adapter trains nothing of use"
+        assert self._trainable(self.module) == self.trainable, "training changed which parameters are trainable"
+        for name in start:
+            if name in self.trainable:
+                assert name in moved, f"'{name}' is marked trainable but did not move in {STEPS} steps"
+            else:
+                assert name not in moved, f"'{name}' is not marked trainable but moved"
+
+    def _step(self, optimizer: torch.optim.Optimizer, state: TrainState) -> None:
+        vectors = self.backbone.encode(self.module, self.features).pooled.float()
+        loss = nn.functional.mse_loss(vectors, self.labels)
+        penalty = self.adapter.penalty(self.module)
+        (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
+        for name, parameter in self.module.named_parameters():
+            if parameter.requires_grad:
+                assert parameter.grad is not None, f"'{name}' is marked trainable but gets no gradient"
+        optimizer.step()
+        state.step += 1
+        self._call("on_optimizer_step", state)
+        optimizer.zero_grad()
+
+    def _call(self, moment: str, state: TrainState) -> None:
+        for callback in self.callbacks:
+            getattr(callback, moment)(state)
+
+    def check_callback_state(self) -> None:
+        torch.manual_seed(2)
+        others = list(self.adapter.callbacks(self.adapter.attach(self.fresh(), PLAN)))
+        assert len(others) == len(self.callbacks), "callbacks must return the same callbacks each time it is called"
+        for one, other in zip(self.callbacks, others, strict=True):
+            state = one.state_dict()
+            other.load_state_dict(copy.deepcopy(state))
+            assert _same(state, other.state_dict()), f"callback '{one.name}' does not give back the state it was given"
+
+    def check_restored(self, folder: Path) -> None:
+        expected = self.pooled(self.module)
+        self.adapter.save(self.module, folder)
+        pickles = [path.name for path in folder.rglob("*") if path.suffix in {".bin", ".pt", ".pth", ".pkl"}]
+        assert not pickles, f"save must write no pickle, but wrote {pickles}"
+        restored = self.adapter.restore(self.fresh(), folder)
+        assert not restored.training, "restore must return the module in eval mode"
+        assert torch.equal(self.pooled(restored), expected), "the restored module gives other outputs than the saved one"
+
+    def check_merged(self) -> None:
+        module = copy.deepcopy(self.module).float()
+        expected = self.pooled(module)
+        try:
+            merged = self.adapter.merge(module)
+        except IncompatibleError:
+            return
+        difference = float((self.pooled(merged) - expected).abs().max())
+        assert difference < 1e-4, f"the merged module's outputs differ from the unmerged one's by {difference:.2g}"
+        names = set(self.fresh().module.state_dict())
+        assert set(merged.state_dict()) == names, "merge must return the plain backbone module, with its own names"
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        return isinstance(other, dict) and one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
+    return bool(one == other)
