@@ -63,10 +63,10 @@ class Block(nn.Module):
 
 
 class CausalTransformer(nn.Module):
-    """Item embeddings and the transformer over them (Kang and McAuley, SASRec, ICDM 2018; as in their code).
+    """Item embeddings and the transformer over them (Kang and McAuley, ICDM 2018; as in their code).
 
-    Positions are counted from the end of the sequence, as left-padding to a fixed length amounts to. Items alone
-    do not pass through the blocks.
+    Positions are counted from the end of the sequence, as left-padding to a fixed length amounts to. Items
+    alone do not pass through the blocks.
     """
 
     def __init__(

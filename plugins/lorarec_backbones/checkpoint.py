@@ -73,11 +73,7 @@ class Checkpoint:
 
     def module(self, found: Survey, dtype: torch.dtype, attention: str | None) -> Any:
         """The encoder with its weights, without a pooler. Raises LorarecError if a weight is missing."""
-        options: dict[str, Any] = {
-            "dtype": dtype,
-            "attn_implementation": attention,
-            "revision": self.revision,
-        }
+        options: dict[str, Any] = {"dtype": dtype, "attn_implementation": attention}
         if found.has_optional_pooler:
             options["add_pooling_layer"] = False
         with self._reading("the weights"), _quietly():

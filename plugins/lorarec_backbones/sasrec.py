@@ -22,8 +22,8 @@ from lorarec_backbones.id_featurizer import IdFeaturizer
 class SasrecBackbone(Backbone):
     """Self-attention over the ids of a user's items; an item alone is its embedding.
 
-    Nothing is pretrained: with the adapter `full` it is SASRec itself. A batch of nothing but item views leaves
-    the blocks without gradient, which several processes (DDP) refuse; every head of ours encodes histories too.
+    Nothing is pretrained: with the adapter `full` it is SASRec itself. A batch of nothing but item views
+    leaves the blocks without gradient, which several processes (DDP) refuse: a head must encode histories too.
     """
 
     name = "sasrec"
