@@ -1,0 +1,87 @@
+"""Predict and recommend from file to file."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lorarec.artifact.recommender import Recommender, UnknownIdWarning
+from lorarec.artifact.request_files import (
+    check_output,
+    id_column,
+    list_column,
+    number_lists,
+    read_requests,
+    write_answers,
+)
+from lorarec.errors import DataError
+
+
+def predict_file(recommender: Recommender, source: Path, target: Path) -> list[str]:
+    """Score the rows of a file; the same rows come out with a column `score`. Returns what must be told.
+
+    Columns read: `item`; `history` and `history_feedback` where there are any (lists; in csv joined by "|"); `user`
+    for heads with weights a user. Raises DataError naming file, row and column.
+    """
+    check_output(target)
+    table = read_requests(source)
+    if "score" in table.column_names:
+        raise DataError(f"{source}: has a column 'score' already. Rename it: the answers go there.")
+    histories = list_column(table, "history", source) if "history" in table.column_names else None
+    users = id_column(table, "user", source) if "user" in table.column_names else None
+    with _told() as notices:
+        if histories is None:
+            notices.append(f"{source} has no column 'history': every row is scored as one of a new user.")
+        items = id_column(table, "item", source)
+        feedback = number_lists(table, "history_feedback", source) if histories is not None else None
+        scores = recommender.predict(items, histories, feedback, users)
+    answers = {name: table.column(name) for name in table.column_names}
+    write_answers(target, answers | {"score": pa.array(scores, mask=np.isnan(scores))})
+    return notices
+
+
+def recommend_file(recommender: Recommender, source: Path, target: Path, k: int) -> list[str]:
+    """Recommend for the histories in a file: one row an item, with `row` (from 1), `user` where the file has it,
+    `rank`, `item`, `title` and `score`. Returns what must be told.
+
+    Columns read: `history`, and `history_feedback` and `user` where there are any.
+    """
+    check_output(target)
+    table = read_requests(source)
+    users = id_column(table, "user", source) if "user" in table.column_names else None
+    with _told() as notices:
+        histories = list_column(table, "history", source)
+        feedback = number_lists(table, "history_feedback", source)
+        answers = recommender.recommend(histories, k, feedback, users)
+    short = sum(len(answer) < k for answer in answers)
+    if short:
+        notices.append(f"{short} rows got fewer than {k} items: there are no more in the catalogue than they have seen.")
+    flat = [(row, rank, found) for row, answer in enumerate(answers) for rank, found in enumerate(answer, start=1)]
+    columns = {
+        "row": [row + 1 for row, _, _ in flat],
+        **({"user": [users[row] for row, _, _ in flat]} if users is not None else {}),
+        "rank": [rank for _, rank, _ in flat],
+        "item": [found.item for _, _, found in flat],
+        "title": [found.title for _, _, found in flat],
+        "score": [found.score for _, _, found in flat],
+    }
+    write_answers(target, columns)
+    return notices
+
+
+@contextmanager
+def _told() -> Iterator[list[str]]:
+    """Collect warnings about unknown ids as sentences."""
+    notices: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UnknownIdWarning)
+        yield notices
+    notices += [str(warning.message) for warning in caught if warning.category is UnknownIdWarning]
+    for other in caught:
+        if other.category is not UnknownIdWarning:
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)

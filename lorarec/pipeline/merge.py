@@ -1,0 +1,57 @@
+"""Fold an adapter into its backbone: a plain folder for tools that know nothing of adapters."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lorarec.contracts import View
+from lorarec.errors import ArtifactError
+from lorarec.pipeline.load import load
+
+PROBES = 64
+"""Catalogue items whose vectors are compared."""
+
+
+@torch.inference_mode()
+def merge(run: str | Path, output: str | Path) -> Path:
+    """Write the merged backbone as a plain transformers folder, after comparing its vectors with the unmerged ones.
+
+    The head is not part of it. Raises IncompatibleError for adapters that cannot be folded in, and ArtifactError if
+    the folder exists or the vectors differ.
+    """
+    output = Path(output)
+    if output.exists():
+        raise ArtifactError(f"{output} exists already. Name another folder with --output, or remove it.")
+    recommender = load(run)
+    model = recommender.model.cpu()
+    rows = np.unique(np.linspace(0, len(recommender.catalog) - 1, PROBES).astype(np.int64))
+    features = recommender.featurizer([View(candidate=int(row)) for row in rows])
+    before = model.backbone.encode(model.network, features).pooled.float()
+    merged = model.adapter.merge(model.network)
+    after = model.backbone.encode(merged, features).pooled.float()
+    difference, size = float((before - after).abs().max()), float(before.abs().max())
+    allowed = _tolerance(merged) * max(size, 1e-6)
+    if not difference <= allowed:
+        raise ArtifactError(
+            f"Merging changes the vectors by up to {difference:.2g} (allowed: {allowed:.2g}): nothing was written. The "
+            "run itself is unharmed."
+        )
+    aside = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        model.backbone.save(merged, aside)
+        os.replace(aside, output)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return output
+
+
+def _tolerance(module: torch.nn.Module) -> float:
+    """Relative: rounding in float32, or of weights that are kept in half precision."""
+    half = any(parameter.dtype in (torch.bfloat16, torch.float16) for parameter in module.parameters())
+    return 5e-2 if half else 1e-4
