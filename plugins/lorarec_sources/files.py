@@ -66,18 +66,13 @@ class FilesSource(DataSource):
                     f"{contents(folder or Path())} Set `interactions` to the file."
                 )
             paths, interactions = [found], read_table(found)
-        items, users = (
-            self._find(folder, self.config.items, ITEMS, "items"),
-            self._find(folder, self.config.users, USERS, "users"),
-        )
-        tables = [None if path is None else read_table(path) for path in (items, users)]
-        titled = tables[0] is not None and "title" in tables[0].column_names
+        items = self._find(folder, self.config.items, ITEMS, "items")
+        users = self._find(folder, self.config.users, USERS, "users")
         return RawTables(
             interactions=interactions,
-            items=tables[0],
-            users=tables[1],
+            items=None if items is None else read_table(items),
+            users=None if users is None else read_table(users),
             columns=columns,
-            item_text="{title}" if titled else None,
             origin=", ".join(str(path) for path in [*paths, items, users] if path is not None),
         )
 

@@ -74,13 +74,11 @@ class HubSource(DataSource):
             else _split(load_table(table.path, table.config, table.revision), table.split, table.path)
             for table in (config.items, config.users)
         )
-        titled = items is not None and "title" in items.column_names
         return RawTables(
             interactions=interactions,
             items=items,
             users=users,
             columns=columns,
-            item_text="{title}" if titled else None,
             origin=config.path + (f"@{config.revision}" if config.revision else ""),
         )
 

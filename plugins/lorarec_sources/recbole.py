@@ -1,0 +1,178 @@
+"""`recbole`: RecBole's atomic files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from datasets import Dataset
+
+from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl
+from lorarec_sources.arrow_file import arrow_file
+from lorarec_sources.delimited import raise_not_utf8
+from lorarec_sources.found import contents, existing_folder
+
+COLUMNS = {
+    "user": "user_id",
+    "item": "item_id",
+    "rating": "rating",
+    "time": "timestamp",
+    "click": "label",
+    "history": "item_id_list",
+}
+TITLES = ("title", "movie_title", "name", "item_name")
+YEARS = ("release_year", "year")
+GENRES = ("genre", "genres", "class", "category", "categories")
+TYPES = {
+    "token": pa.string(),
+    "token_seq": pa.string(),
+    "float": pa.float64(),
+    "float_seq": pa.list_(pa.float64()),
+}
+ROWS = 50_000
+
+
+class RecBoleSource(DataSource):
+    """Reads a folder of atomic files: NAME.inter, and perhaps NAME.item and NAME.user.
+
+    Tab-separated UTF-8 with a header of `name:type`. A `token` is a string, a `float` a number, a `float_seq` a list
+    of numbers. A `token_seq` stays the text it is ("Toy Story": RecBole uses the type for titles and for sets of
+    tags alike), but one called item_id_list is a list, the row's history. Empty numbers are null.
+
+    Zhao et al. RecBole: Towards a Unified, Comprehensive and Efficient Framework for Recommendation Algorithms.
+    CIKM 2021.
+    """
+
+    name = "recbole"
+    summary = "RecBole's atomic files: NAME.inter, NAME.item, NAME.user"
+    paper = "Zhao et al., CIKM 2021, https://arxiv.org/abs/2011.01731"
+
+    class Config(StrictConfig):
+        """Where the files are."""
+
+        path: str
+        """The folder."""
+
+    config: Config
+
+    def load(self) -> RawTables:
+        """The tables. Raises DataError naming file, line and field."""
+        folder = existing_folder(self.config.path)
+        inter = _only(folder, ".inter")
+        if inter is None:
+            raise DataError(f"{folder}: there is no file called NAME.inter here. {contents(folder)}")
+        paths = {suffix: _only(folder, suffix) for suffix in (".item", ".user")}
+        interactions = read_atomic(inter)
+        items, users = (None if path is None else read_atomic(path) for path in paths.values())
+        return RawTables(
+            interactions=interactions,
+            items=items,
+            users=users,
+            columns={ours: theirs for ours, theirs in COLUMNS.items() if theirs in interactions.column_names},
+            item_text=None if items is None else _template(items.column_names),
+            origin=", ".join(str(path) for path in (inter, *paths.values()) if path is not None),
+        )
+
+
+def read_atomic(path: Path) -> Dataset:
+    """One atomic file as a Dataset on disk. Raises DataError naming the file, the line and the field."""
+    types = _header(path)
+    return arrow_file([path], ["atomic"], lambda: _tables(path, types))
+
+
+def _header(path: Path) -> dict[str, pa.DataType]:
+    types: dict[str, pa.DataType] = {}
+    rows = _rows(path)
+    _, fields = next(rows, (1, [""]))
+    for field in fields:
+        name, _, kind = field.partition(":")
+        if not name or kind not in TYPES:
+            raise DataError(
+                f"{path}, line 1: the field {field!r} is not name:type.{did_you_mean(kind, TYPES)} "
+                f"Types: {', '.join(TYPES)}, as in user_id:token."
+            )
+        if name in types:
+            raise DataError(f"{path}, line 1: the field {name!r} is there twice.")
+        is_history = name == COLUMNS["history"] and kind == "token_seq"
+        types[name] = pa.list_(pa.string()) if is_history else TYPES[kind]
+    return types
+
+
+def _tables(path: Path, types: dict[str, pa.DataType]) -> Iterator[pa.Table]:
+    schema = pa.schema(list(types.items()))
+    rows = _rows(path)
+    next(rows)
+    chunk: list[tuple[int, list[str]]] = []
+    yield schema.empty_table()
+    for number, fields in rows:
+        if len(fields) != len(types):
+            raise DataError(
+                f"{path}, line {number}: {len(fields)} fields, but line 1 names {len(types)} ({', '.join(types)})."
+            )
+        chunk.append((number, fields))
+        if len(chunk) == ROWS:
+            yield _table(path, schema, chunk)
+            chunk = []
+    if chunk:
+        yield _table(path, schema, chunk)
+
+
+def _table(path: Path, schema: pa.Schema, chunk: list[tuple[int, list[str]]]) -> pa.Table:
+    columns = []
+    for place, field in enumerate(schema):
+        words = ((number, fields[place]) for number, fields in chunk)
+        columns.append(pa.array(_values(path, field, words), field.type))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _values(path: Path, field: pa.Field, words: Iterable[tuple[int, str]]) -> Iterator[object]:
+    for number, word in words:
+        try:
+            if field.type == pa.string():
+                yield word
+            elif field.type == pa.float64():
+                yield float(word) if word else None
+            elif field.type == pa.list_(pa.string()):
+                yield word.split()
+            else:
+                yield [float(part) for part in word.split()]
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: field {field.name!r} is {word!r}, not a number.") from error
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            for fields in reader:
+                if fields:
+                    yield reader.line_num, fields
+    except UnicodeDecodeError:
+        raise_not_utf8(path)
+        raise
+
+
+def _only(folder: Path, suffix: str) -> Path | None:
+    found = sorted(path for path in folder.iterdir() if path.suffix == suffix)
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise DataError(f"{folder}: several {suffix} files: {names}. Leave one data set in the folder.")
+    return found[0] if found else None
+
+
+def _template(names: list[str]) -> str | None:
+    """The title, with year and genres where they are there under a usual name; else the core's default."""
+    title, year, genres = (
+        next((name for name in usual if name in names), None) for usual in (TITLES, YEARS, GENRES)
+    )
+    if title is None:
+        return None
+    return f"{{{title}}}" + (f" ({{{year}}})" if year else "") + (f". {{{genres}}}" if genres else "")
+
+
+@hookimpl
+def lorarec_data_sources() -> list[type[DataSource]]:
+    """Offer the source."""
+    return [RecBoleSource]
