@@ -60,6 +60,10 @@ class Registry:
         """Who offers the plugin. Raises PluginError as `find` does."""
         return self._offer(kind, name).provider
 
+    def how_to_install(self, name: str) -> str:
+        """What to do to get a plugin known to live in a package of its own; empty if none is known."""
+        return next((names[name] for names in _known_packages().values() if name in names), "")
+
     def _offer(self, kind: KindName, name: str) -> Offer:
         if name in self._offers[kind]:
             return self._offers[kind][name]

@@ -1,0 +1,99 @@
+"""The application, and what each kind of failure means for the exit status."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from lorarec import __version__
+from lorarec.cli import output
+from lorarec.cli.check import check
+from lorarec.cli.evaluate import evaluate
+from lorarec.cli.merge import merge
+from lorarec.cli.plugins import plugins_app
+from lorarec.cli.predict import predict
+from lorarec.cli.recipes import recipes_app
+from lorarec.cli.recommend import recommend
+from lorarec.cli.schema import schema
+from lorarec.cli.train import train
+from lorarec.errors import IncompatibleError, Interrupted, LorarecError, PluginError, RecipeError
+
+DONE, FAILED, USER_MISTAKE, INTERRUPTED = 0, 1, 2, 130
+_ALIKE_EVERYWHERE = (RecipeError, PluginError, IncompatibleError)
+"""Mistakes that every process of a run finds: the main one tells of them."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lorarec {__version__}")
+        raise typer.Exit
+
+
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Fine-tune pretrained models for recommendation by training as few weights as possible."""
+
+
+def make_app() -> typer.Typer:
+    """The command line with all its commands."""
+    app = typer.Typer(
+        name="lorarec", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    )
+    app.callback()(_about)
+    for command in (train, check, evaluate, predict, recommend, merge):
+        app.command()(command)
+    app.add_typer(plugins_app, name="plugins")
+    app.add_typer(recipes_app, name="recipes")
+    app.command()(schema)
+    return app
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command and return its exit status.
+
+    0: done. 2: the user's mistake, told in one message and no traceback. 130: interrupted. 1: anything else.
+    """
+    output.set_up_logging()
+    try:
+        make_app()(args=list(argv), prog_name="lorarec")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Interrupted as stop:
+        output.tell_error(stop, alike=True)
+        return INTERRUPTED
+    except LorarecError as mistake:
+        output.tell_error(mistake, alike=isinstance(mistake, _ALIKE_EVERYWHERE))
+        return USER_MISTAKE
+    except Exception as error:
+        if _disk_is_full(error):
+            output.tell_error(_disk_message(error), alike=False)
+            return USER_MISTAKE
+        traceback.print_exc(file=sys.stderr)
+        return FAILED
+    return DONE
+
+
+def _disk_is_full(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # safetensors and torch write by themselves and say so in words only.
+    return "No space left on device" in str(error)
+
+
+def _disk_message(error: Exception) -> str:
+    file = getattr(error, "filename", None)
+    what = f" while writing {file}" if file else ""
+    return (
+        f"The disk is full{what}. No half-written run or output was left in its place. "
+        "Free some space and run the command again; a training run goes on from its checkpoint with --resume."
+    )

@@ -1,0 +1,79 @@
+"""What the command line prints: results to standard output, messages to standard error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_WIDE = 200
+"""Columns where there is no terminal: a file or pipe should not get lines broken at 80."""
+
+
+def process_rank() -> int:
+    """The number of this process, as torchrun and accelerate launch give it; 0 is the main one."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def set_up_logging() -> None:
+    """Send lorarec's warnings to standard error as plain lines, from the main process only."""
+    logger = logging.getLogger("lorarec")
+    logger.setLevel(logging.WARNING if process_rank() == 0 else logging.ERROR)
+    logger.propagate = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger.handlers = [handler]
+
+
+def tell_error(message: object, alike: bool) -> None:
+    """Print a mistake. What all processes find `alike` is told by the main one; else the process is named."""
+    rank = process_rank()
+    if rank and alike:
+        return
+    print(f"[process {rank}] {message}" if rank else f"{message}", file=sys.stderr)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines as they are."""
+    for line in lines:
+        print(line)
+
+
+def print_notices(lines: Iterable[str]) -> None:
+    """Print what a user should know about a result, on standard error."""
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> None:
+    """Print a table; `numbers` aligns all columns but the first to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if numbers and place else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+
+
+def print_metrics(metrics: Mapping[str, Any]) -> None:
+    """Print metrics side by side: one row a metric, one column a part (validation, test) and a baseline."""
+    columns: dict[str, Mapping[str, Any]] = {
+        part: values for part, values in metrics.items() if part in ("validation", "test") and values
+    }
+    columns.update(metrics.get("baselines") or {})
+    labels = list(dict.fromkeys(label for values in columns.values() for label in values))
+    rows = [[label, *(_number(values.get(label)) for values in columns.values())] for label in labels]
+    print_table(["metric", *columns], rows, numbers=True)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = value.get("value")
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,27 @@
+"""`lorarec predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lorarec.cli.arguments import RunFolder
+from lorarec.cli.output import print_notices
+
+
+def predict(
+    run: RunFolder,
+    input_file: Annotated[
+        Path, typer.Option("--input", help="Rows to score: csv, jsonl or parquet.", show_default=False)
+    ],
+    output_file: Annotated[
+        Path, typer.Option("--output", help="The same rows with a prediction each.", show_default=False)
+    ],
+) -> None:
+    """Score (history, item) rows."""
+    from lorarec.pipeline.load import load
+
+    print_notices(load(run).predict_file(input_file, output_file))
+    print(f"Predictions are in {output_file}.")

@@ -1,0 +1,28 @@
+"""`lorarec recommend`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lorarec.cli.arguments import RunFolder
+from lorarec.cli.output import print_notices
+
+
+def recommend(
+    run: RunFolder,
+    histories: Annotated[
+        Path, typer.Option(help="One history a row: csv, jsonl or parquet.", show_default=False)
+    ],
+    output_file: Annotated[
+        Path, typer.Option("--output", help="Items recommended, with titles.", show_default=False)
+    ],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items a history.")] = 10,
+) -> None:
+    """Recommend items that continue histories."""
+    from lorarec.pipeline.load import load
+
+    print_notices(load(run).recommend_file(histories, output_file, k))
+    print(f"Recommendations are in {output_file}.")

@@ -1,0 +1,97 @@
+"""`lorarec schema`: the JSON Schema of a recipe, for editors, with the options of every installed plugin."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from lorarec.contracts.metric import Metric
+    from lorarec.contracts.plugin import Plugin
+    from lorarec.registry.kinds import KindName
+    from lorarec.registry.registry import Registry
+
+_REF = "#/$defs/{model}"
+
+
+def schema() -> None:
+    """Print the JSON Schema of a recipe, plugin options included."""
+    from lorarec.registry.registry import Registry
+
+    print(json.dumps(recipe_schema(Registry.discover()), indent=2))
+
+
+def recipe_schema(registry: Registry) -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a recipe under the plugins at hand.
+
+    A recipe that extends another may leave out whatever the other gives.
+    """
+    from lorarec.config.recipe import Recipe
+
+    whole: dict[str, Any] = Recipe.model_json_schema(ref_template=_REF)
+    definitions: dict[str, Any] = whole["$defs"]
+    definitions.pop("PluginChoice", None)
+    places: dict[KindName, dict[str, Any]] = {
+        "source": definitions["DataSection"]["properties"],
+        "backbone": whole["properties"],
+        "adapter": whole["properties"],
+        "head": whole["properties"],
+    }
+    for kind, properties in places.items():
+        properties[kind] = _choice(kind, registry, definitions)
+    whole["properties"]["callbacks"]["items"] = _choice("callback", registry, definitions)
+    definitions["EvaluateSection"]["properties"]["metrics"]["items"] = _metrics(registry)
+    whole["properties"]["extends"] = {
+        "type": "string",
+        "description": "A recipe, by file or name, that this changes.",
+    }
+    required = {
+        "required": whole.pop("required"),
+        "properties": _named(definitions["DataSection"].pop("required")),
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **whole,
+        "if": {"required": ["extends"]},
+        "else": required,
+    }
+
+
+def _named(data_required: list[str]) -> dict[str, Any]:
+    """What a recipe that stands alone must have inside its sections: a source, and the names of plugins."""
+    named = {"anyOf": [{"type": "string"}, {"required": ["name"]}]}
+    sections = dict.fromkeys(("backbone", "adapter", "head"), named)
+    return {"data": {"required": data_required, "properties": {"source": named}}, **sections}
+
+
+def _choice(kind: KindName, registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+    """A plugin by its name, or with options; or options alone, for the plugin of the extended recipe."""
+    names = registry.names(kind)
+    plugins = [(name, registry.find(kind, name)) for name in names]
+    alone = [name for name, plugin in plugins if not _required(plugin)]
+    forms = [_with_options(kind, name, plugin, definitions) for name, plugin in plugins]
+    nameless = {"type": "object", "not": {"required": ["name"]}}
+    return {"oneOf": [{"type": "string", "enum": alone}, *forms, nameless]} if names else {"not": {}}
+
+
+def _with_options(
+    kind: KindName, name: str, plugin: type[Plugin], definitions: dict[str, Any]
+) -> dict[str, Any]:
+    # Two plugins may call a nested settings class alike: definitions are kept apart by kind and name.
+    prefix = f"{kind}.{name}."
+    options = plugin.Config.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
+    definitions.update({f"{prefix}{inner}": value for inner, value in options.pop("$defs", {}).items()})
+    options["properties"] = {"name": {"const": name}, **options.get("properties", {})}
+    options["required"] = ["name", *options.get("required", [])]
+    return {**options, "title": f"{kind} {name}", "description": plugin.summary}
+
+
+def _required(plugin: type[Plugin]) -> bool:
+    return any(field.is_required() for field in plugin.Config.model_fields.values())
+
+
+def _metrics(registry: Registry) -> dict[str, Any]:
+    metrics = [cast("type[Metric]", registry.find("metric", name)) for name in registry.names("metric")]
+    plain = [metric.name for metric in metrics if not metric.takes_k]
+    cut = "|".join(metric.name for metric in metrics if metric.takes_k)
+    return {"anyOf": [{"enum": plain}, {"type": "string", "pattern": f"^({cut})@[1-9][0-9]*$"}]}
