@@ -23,7 +23,8 @@ def evaluate(run: str | Path) -> dict[str, Any]:
     """
     folder = read_run(Path(run))
     resolved = open_recipe(folder.path / layout.RECIPE)
-    resolved.backbone.copy = folder.backbone
+    if folder.backbone is not None:
+        resolved.backbone.use_copy(folder.backbone)
     accelerator = make_accelerator(resolved)
     materials = gather_materials(resolved)
     if materials.data.report.fingerprint != folder.environment["split_fingerprint"]:

@@ -24,7 +24,8 @@ def load(run: str | Path) -> Recommender:
     """
     folder = read_run(Path(run))
     resolved = open_recipe(folder.path / layout.RECIPE)
-    resolved.backbone.copy = folder.backbone
+    if folder.backbone is not None:
+        resolved.backbone.use_copy(folder.backbone)
     return assemble_run(folder, resolved)
 
 
