@@ -1,0 +1,206 @@
+"""Everything but training: what a recipe would do, measured on one real batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lorarec.config.yaml_text import write_yaml
+from lorarec.contracts import Part, TrainingPlan
+from lorarec.engine.loader import Loader
+from lorarec.engine.optimizer import build_optimizer
+from lorarec.engine.processes import check_processes
+from lorarec.engine.seeding import seed_step
+from lorarec.errors import TrainingError
+from lorarec.model.item_table import item_table
+from lorarec.model.rec_model import RecModel
+from lorarec.model.trainable import WeightCount, count_weights, trainable_names
+from lorarec.pipeline.assemble import Materials, build_model, gather_materials, make_accelerator
+from lorarec.pipeline.open_recipe import open_recipe
+from lorarec.pipeline.train import peak_memory_mib
+from lorarec.registry.resolve import full_recipe
+
+MEASURED_STEPS = 3
+"""Steps timed after one that warms up."""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `lorarec check` found."""
+
+    recipe: Mapping[str, Any]
+    """The recipe with every default."""
+    providers: Mapping[str, str]
+    """Part -> distribution."""
+    data: Sequence[str]
+    """The data report, line by line."""
+    weights: WeightCount
+    groups: Mapping[str, int]
+    """Trainable weights by part of the model."""
+    tensors: Sequence[str]
+    """Names of all trainable tensors; each was given a gradient."""
+    zero: Sequence[str]
+    """Trainable tensors whose gradient is zero on this batch: low-rank matrices at birth, weights of absent ids."""
+    total_steps: int
+    seconds_per_step: float
+    evaluation_seconds: float
+    peak_memory_mib: float
+
+    @property
+    def estimated_seconds(self) -> float:
+        """Training and evaluation of the whole run."""
+        return self.total_steps * self.seconds_per_step + self.evaluation_seconds
+
+    def lines(self) -> list[str]:
+        """The report for people."""
+        return list(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield "Recipe, with every default:"
+        yield from (f"  {line}" for line in write_yaml(dict(self.recipe)).splitlines())
+        yield "Parts:"
+        yield from (f"  {part}: {provider}" for part, provider in self.providers.items())
+        yield "Data:"
+        yield from (f"  {line}" for line in self.data)
+        yield f"Trains: {self.weights.trainable:,} of {self.weights.total:,} weights ({self.weights.share:.2%})"
+        yield from (f"  {group}: {count:,}" for group, count in self.groups.items())
+        yield f"Gradient: reaches all {len(self.tensors)} trainable tensors on one batch" + (
+            f"; it is zero yet in {len(self.zero)}, such as {self.zero[0]} (low-rank weights at birth, or ids that are "
+            "not in the batch)."
+            if self.zero
+            else "."
+        )
+        minutes = self.estimated_seconds / 60
+        yield (
+            f"Estimate: {self.total_steps} steps of {self.seconds_per_step:.2f} s and {self.evaluation_seconds:.0f} s of "
+            f"evaluation: about {minutes:.1f} minutes. Peak memory so far: {self.peak_memory_mib:.0f} MiB."
+        )
+
+
+def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> CheckReport:
+    """Do all of a run but its training: a few real steps are taken and thrown away, and nothing is written.
+
+    Raises LorarecError for whatever would have stopped the run, TrainingError if a weight that should train gets no
+    gradient.
+    """
+    resolved = open_recipe(recipe, overrides)
+    accelerator = make_accelerator(resolved)
+    check_processes(accelerator, resolved.recipe.train.processes)
+    materials = gather_materials(resolved)
+    train = resolved.recipe.train
+    loader = Loader(materials.examples[Part.TRAIN], resolved.recipe.seed, train.batch_size, train.accumulate, 0, 1)
+    total = min(train.epochs * loader.steps_per_epoch, train.max_steps or 2**62)
+    model = build_model(materials, TrainingPlan(total, train.epochs, resolved.recipe.seed)).to(accelerator.device)
+    names = trainable_names(model)
+    weights, groups = count_weights(model), _groups(model)
+    table_seconds, table = _timed_table(materials, model, accelerator)
+    seconds, zero = _measured_steps(materials, model, loader, table if not model.network_trains else None, names)
+    return CheckReport(
+        recipe=full_recipe(resolved),
+        providers={part: str(provider) for part, provider in resolved.providers.items()},
+        data=materials.data.report.lines(),
+        weights=weights,
+        groups=groups,
+        tensors=names,
+        zero=zero,
+        total_steps=total,
+        seconds_per_step=seconds,
+        evaluation_seconds=_evaluation_seconds(materials, model, table, table_seconds, total, loader.steps_per_epoch),
+        peak_memory_mib=peak_memory_mib(),
+    )
+
+
+def _groups(model: nn.Module) -> dict[str, int]:
+    groups: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            group = name.split(".")[0]
+            groups[group] = groups.get(group, 0) + parameter.numel()
+    return groups
+
+
+def _timed_table(materials: Materials, model: RecModel, accelerator: Any) -> tuple[float, torch.Tensor | None]:
+    """Seconds to encode the catalogue, and the table; 0 and None where no view is a single item."""
+    examples = materials.examples[Part.TRAIN]
+    if not examples.reads_items():
+        return 0.0, None
+    model.eval()
+    started = time.perf_counter()
+    with torch.no_grad():
+        table = item_table(model, examples.collation, accelerator)
+    return time.perf_counter() - started, table
+
+
+def _measured_steps(
+    materials: Materials, model: RecModel, loader: Loader, table: torch.Tensor | None, names: list[str]
+) -> tuple[float, list[str]]:
+    """Seconds of an optimizer step, and the trainable tensors whose gradient is zero on the first batch."""
+    examples = loader.examples if table is None else loader.examples.with_table()
+    loader = Loader(examples, loader.seed, loader.batch_size, loader.accumulate, 0, 1)
+    optimizer = build_optimizer(model, materials.resolved.recipe.train)
+    device = next(model.parameters()).device
+    model.train()
+    zero: list[str] = []
+    spent: list[float] = []
+    started = time.perf_counter()
+    for step, window in enumerate(loader.windows(0)):
+        seed_step(loader.seed, step, 0)
+        for batch in window.batches:
+            output = model(batch.to(device), "loss", table)
+            (output.loss / window.count + output.penalty).backward()
+        if step == 0:
+            zero = _zero_gradients(model, names)
+        optimizer.step()
+        optimizer.zero_grad()
+        spent.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        if step == MEASURED_STEPS:
+            break
+    return float(np.median(spent[1:] or spent)), zero
+
+
+def _zero_gradients(model: nn.Module, names: list[str]) -> list[str]:
+    parameters = dict(model.named_parameters())
+    dead = [name for name in names if parameters[name].grad is None]
+    if dead:
+        raise TrainingError(
+            f"{len(dead)} of {len(names)} trainable tensors get no gradient on a real batch: {', '.join(dead[:5])}. The "
+            "adapter, the backbone and the head do not fit together; try another adapter or head."
+        )
+    return [name for name in names if not bool(parameters[name].grad.any())]  # type: ignore[union-attr]
+
+
+@torch.no_grad()
+def _evaluation_seconds(
+    materials: Materials,
+    model: RecModel,
+    table: torch.Tensor | None,
+    table_seconds: float,
+    total_steps: int,
+    steps_per_epoch: int,
+) -> float:
+    """One block of validation is timed; the rest of it, the test part and their number follow."""
+    recipe = materials.resolved.recipe
+    every = steps_per_epoch if recipe.evaluate.every == "epoch" else recipe.evaluate.every
+    times = -(-total_steps // every) + 1
+    validation, test = (len(materials.examples[part]) for part in (Part.VALIDATION, Part.TEST))
+    part = Part.VALIDATION if validation else Part.TEST
+    examples = materials.examples[part]
+    if not len(examples):
+        return 0.0
+    model.eval()
+    examples = examples if table is None else examples.with_table()
+    rows = examples.blocks(recipe.evaluate.batch_size)[0]
+    device = next(model.parameters()).device
+    started = time.perf_counter()
+    model(examples.batch(rows).to(device), "users" if examples.head.kind == "retrieval" else "scores", table)
+    per_row = (time.perf_counter() - started) / len(rows)
+    fresh = table_seconds if model.network_trains else 0.0
+    return float(times * (validation * per_row + fresh) + test * per_row + fresh)
