@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from pydantic import ValidationError
+from torch import nn
+from transformers import AutoModel
+
+from lorarec.contracts import IncompatibleError, TrainingPlan
+from lorarec.testing import FAMILIES, check_adapter, tiny_backbone, tiny_catalog
+from lorarec_adapters.lora import Lora
+
+
+def targeted(module: nn.Module) -> list[str]:
+    end = ".lora_A.default.weight"
+    return [n.removeprefix("base_model.model.").removesuffix(end) for n, _ in module.named_parameters() if n.endswith(end)]
+
+
+@pytest.mark.parametrize("model_type", sorted(FAMILIES))
+def test_at_birth_the_model_is_the_frozen_one(model_type: str, attach: Any, loaded: Any, read: Any) -> None:
+    _, backbone, module = attach(Lora, model_type)
+    assert torch.equal(read(backbone, module), read(backbone, loaded(model_type).module))
+
+
+def test_the_update_is_the_papers_formula(attach: Any) -> None:
+    _, _, module = attach(Lora, r=2, alpha=6.0)
+    layer: Any = module.get_submodule("base_model.model.encoder.layer.0.attention.self.query")
+    nn.init.normal_(layer.lora_B["default"].weight)
+    x = torch.randn(5, 16)
+    update = 6.0 / 2 * x @ layer.lora_A["default"].weight.T @ layer.lora_B["default"].weight.T
+    assert torch.allclose(layer(x), layer.base_layer(x) + update, atol=1e-6)
+
+
+def test_rslora_scales_by_the_root_of_the_rank(attach: Any) -> None:
+    _, _, module = attach(Lora, r=4, alpha=8.0, rslora=True)
+    layer: Any = module.get_submodule("base_model.model.encoder.layer.0.attention.self.query")
+    assert layer.scaling["default"] == 8.0 / math.sqrt(4)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "gpt2", "llama"])
+def test_dora_starts_at_the_frozen_model_and_keeps_the_laws(model_type: str, attach: Any, loaded: Any, read: Any) -> None:
+    _, backbone, module = attach(Lora, model_type, dora=True)
+    assert torch.allclose(read(backbone, module), read(backbone, loaded(model_type).module), atol=1e-5)
+    check_adapter(Lora, tiny_backbone(model_type), dora=True)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "llama"])
+def test_a_bfloat16_backbone_gets_float32_adapter_weights(model_type: str, attach: Any) -> None:
+    _, _, module = attach(Lora, model_type, "bfloat16")
+    assert {p.dtype for p in module.parameters() if p.requires_grad} == {torch.float32}
+    check_adapter(Lora, tiny_backbone(model_type, "bfloat16"))
+
+
+def test_a_misspelt_target_is_refused_even_if_another_matches(attach: Any) -> None:
+    with pytest.raises(IncompatibleError) as error:
+        attach(Lora, targets=["value", "qurey"])
+    assert str(error.value) == (
+        "Adapter 'lora': target 'qurey' matches no linear layer of backbone 'tiny' (bert). Did you mean 'query'? "
+        "There are: dense, key, query, value."
+    )
+
+
+def test_a_target_must_end_at_a_whole_name(attach: Any) -> None:
+    with pytest.raises(IncompatibleError, match="'uery' matches no linear layer"):
+        attach(Lora, targets=["uery"])
+
+
+@pytest.mark.parametrize("model_type", sorted(FAMILIES))
+def test_layers_chooses_blocks_on_every_architecture(model_type: str, attach: Any) -> None:
+    _, _, module = attach(Lora, model_type, layers=[-1])
+    names = targeted(module)
+    assert len(names) == len(FAMILIES[model_type].adaptable)
+    assert all("1" in name.split(".") and "0" not in name.split(".") for name in names)
+
+
+def test_a_layer_that_is_not_there_is_refused(attach: Any) -> None:
+    with pytest.raises(IncompatibleError, match=r"has 2 layers: 0 to 1, or -1 for the last"):
+        attach(Lora, layers=[2])
+
+
+def test_all_linear_adapts_every_linear_layer(attach: Any) -> None:
+    _, backbone, module = attach(Lora, targets="all-linear")
+    assert len(targeted(module)) == 2 * 6
+
+
+def test_rank_pattern_changes_the_rank_of_what_it_names(attach: Any) -> None:
+    _, _, module = attach(Lora, r=4, rank_pattern={"0.attention.self.value": 7})
+    ranks = {n: p.shape[0] for n, p in module.named_parameters() if ".lora_A." in n}
+    assert [rank for name, rank in ranks.items() if "layer.0" in name and "value" in name] == [7]
+    assert sorted(ranks.values()) == [4, 4, 4, 7]
+
+
+def test_a_rank_pattern_that_matches_nothing_or_twice_is_refused(attach: Any) -> None:
+    with pytest.raises(IncompatibleError, match=r"rank_pattern key 'valeu' matches no .* Did you mean 'value'\?"):
+        attach(Lora, rank_pattern={"valeu": 7})
+    with pytest.raises(IncompatibleError, match="both match 'encoder.layer.0.attention.self.value'"):
+        attach(Lora, rank_pattern={"value": 7, "0.attention.self.value": 3})
+
+
+def test_lora_plus_speeds_up_b_alone() -> None:
+    adapter = Lora(Lora.Config(lora_plus_ratio=16))
+    assert adapter.learning_rate_scale("base_model.model.h.0.q.lora_B.default.weight") == 16
+    assert adapter.learning_rate_scale("base_model.model.h.0.q.lora_A.default.weight") == 1
+
+
+def test_a_backbone_without_default_targets_asks_for_some() -> None:
+    architecture = tiny_backbone("bert").architecture()
+    object.__setattr__(architecture, "adaptable", ())
+    with pytest.raises(IncompatibleError, match="has no default targets"):
+        Lora(Lora.Config()).check(architecture)
+    Lora(Lora.Config(targets=["query"])).check(architecture)
+
+
+@pytest.mark.parametrize("bad", [{"r": 0}, {"dropout": 1.0}, {"alpha": 0}, {"init": "pissa"}, {"layers": []}, {"alhpa": 1}])
+def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Lora.Config.model_validate(bad)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "gpt2", "llama"])
+def test_plain_peft_loads_the_folder_on_the_plain_checkpoint(
+    model_type: str, attach: Any, train: Any, read: Any, tmp_path: Path
+) -> None:
+    adapter, backbone, module = attach(Lora, model_type)
+    train(adapter, backbone, module, 4)
+    (tmp_path / "adapter").mkdir()
+    adapter.save(module, tmp_path / "adapter")
+    plain = tiny_backbone(model_type).load(tiny_catalog(), 0)
+    plain.save(plain.module, tmp_path / "checkpoint")
+    pooler = {"add_pooling_layer": False} if model_type == "bert" else {}
+    base = AutoModel.from_pretrained(tmp_path / "checkpoint", **pooler)
+    loaded = PeftModel.from_pretrained(base, str(tmp_path / "adapter"))
+    assert torch.equal(read(backbone, loaded), read(backbone, module))
+
+
+def test_saving_asks_nobody_and_writes_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = Lora(Lora.Config())
+    backbone = tiny_backbone().load(tiny_catalog(), 0)
+    backbone.module.name_or_path = "some-owner/some-model"  # type: ignore[assignment]
+    module = adapter.attach(backbone, TrainingPlan(10, 1, 0))
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("asked the hub")
+
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", refuse)
+    adapter.save(module, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "some-owner/some-model"
+
+
+def test_an_adapter_of_another_shape_is_refused(attach: Any, loaded: Any, tmp_path: Path) -> None:
+    adapter, _, module = attach(Lora, "bert")
+    adapter.save(module, tmp_path)
+    with pytest.raises(IncompatibleError, match="does not fit this backbone"):
+        adapter.restore(loaded("llama"), tmp_path)
+
+
+def test_weights_that_are_missing_from_the_file_are_noticed(attach: Any, loaded: Any, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    adapter, _, module = attach(Lora)
+    adapter.save(module, tmp_path)
+    file = tmp_path / "adapter_model.safetensors"
+    weights = load_file(file)
+    weights.pop(next(iter(weights)))
+    save_file(weights, file)
+    with pytest.raises(IncompatibleError, match="holds other weights"):
+        adapter.restore(loaded(), tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_merged_is_a_plain_transformers_model_in_float32(
+    dtype: str, attach: Any, train: Any, read: Any, tmp_path: Path
+) -> None:
+    adapter, backbone, module = attach(Lora, "bert", dtype)
+    train(adapter, backbone, module, 4)
+    expected = read(backbone, module.float())
+    merged = adapter.merge(module)
+    backbone.save(merged, tmp_path)
+    plain = AutoModel.from_pretrained(tmp_path, add_pooling_layer=False)
+    assert plain.dtype == torch.float32
+    assert torch.allclose(read(backbone, plain), expected, atol=1e-5)
+
+
+def test_it_trains_under_gradient_checkpointing_as_without(attach: Any, train: Any, loaded: Any) -> None:
+    weights = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        backbone, adapter = loaded(), Lora(Lora.Config())
+        if checkpointing:
+            backbone.module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        module = adapter.attach(backbone, TrainingPlan(10, 1, 0))
+        torch.manual_seed(3)
+        train(adapter, backbone, module, 3)
+        weights.append([p.detach() for p in module.parameters() if p.requires_grad])
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*weights, strict=True))
