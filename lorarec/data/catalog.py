@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 class Catalog:
-    """N items. Row n of `table` has the columns `item` (original id, string), `title` and `text`, on disk (Arrow)."""
+    """N items. Row n of `table` has the columns `item` (original id, string), `title` and `text`, on disk
+    (Arrow)."""
 
     def __init__(self, table: Dataset) -> None:
         self.table = table

@@ -22,8 +22,8 @@ KNOWN = (USER, ITEM, TIME, RATING, CLICK, HISTORY, HISTORY_FEEDBACK, SPLIT)
 def resolve_columns(available: Sequence[str], columns: Mapping[str, str], origin: str) -> dict[str, str]:
     """lorarec's name -> the source's, for every known column the source has.
 
-    A name that `columns` does not map stands for itself. Raises DataError for a name lorarec does not know, for a
-    mapped column that is not there, and where no item, or neither user nor history, can be found.
+    A name that `columns` does not map stands for itself. Raises DataError for a name lorarec does not know,
+    for a mapped column that is not there, and where no item, or neither user nor history, can be found.
     """
     for name, source in columns.items():
         if name not in KNOWN:
@@ -38,19 +38,19 @@ def resolve_columns(available: Sequence[str], columns: Mapping[str, str], origin
         raise missing_column(ITEM, available, origin, "; say which one it is: data.columns.item=NAME")
     if USER not in found and HISTORY not in found:
         raise missing_column(
-            USER, available, origin, "; say which one it is: data.columns.user=NAME (rows that bring their own "
-            "history, data.columns.history=NAME, need none)",
+            USER, available, origin,
+            "; say which one it is: data.columns.user=NAME (rows that bring their own history, "
+            "data.columns.history=NAME, need none)",
         )  # fmt: skip
     if HISTORY_FEEDBACK in found and HISTORY not in found:
         raise DataError(
-            f"{origin}: column '{found[HISTORY_FEEDBACK]}' holds the feedback of a history, but no column holds the "
-            f"history itself; name it: data.columns.history=NAME. Columns: {', '.join(available)}."
+            f"{origin}: column '{found[HISTORY_FEEDBACK]}' holds the feedback of a history, but no column "
+            f"holds the history itself; name it: data.columns.history=NAME. Columns: {', '.join(available)}."
         )
     return found
 
 
 def missing_column(name: str, available: Sequence[str], origin: str, detail: str = "") -> DataError:
     """The error for a column that a file lacks: file, name, nearest name, and the names there are."""
-    return DataError(
-        f"{origin}: no column '{name}'{detail}.{did_you_mean(name, available)} Columns: {', '.join(available)}."
-    )
+    there = f"Columns: {', '.join(available)}."
+    return DataError(f"{origin}: no column '{name}'{detail}.{did_you_mean(name, available)} {there}")

@@ -41,8 +41,9 @@ class Histories:
         self, flat: History, bounds: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray],
         own: np.ndarray | None, liked_above: float,
     ) -> None:  # fmt: skip
-        """`flat` holds all events that can be looked up; `bounds` ([E] start, [E] end) those in each event's history,
-        `seen` those in what its user has seen; `own` [E] the event's own place in `flat`, -1 if it is not there."""
+        """`flat` holds all events that can be looked up; `bounds` ([E] start, [E] end) those in each event's
+        history, `seen` those in what its user has seen; `own` [E] the event's own place in `flat`, -1 if it
+        is not there."""
         self._flat = flat
         self._starts, self._ends = bounds
         self._seen_starts, self._seen_ends = seen
@@ -60,16 +61,17 @@ class Histories:
     ) -> Self:
         """Histories of all events of a split table.
 
-        scope past: the user's events strictly before; all of them where the split respects time (time, last), else
-        the training ones only. scope training: all the user's other training events, whatever their time. Rows that
-        bring their own history keep it.
+        scope past: the user's events strictly before; all of them where the split respects time (time, last),
+        else the training ones only. scope training: all the user's other training events, whatever their
+        time. Rows that bring their own history keep it.
 
         Raises DataError if the scope does nothing (rows with their own history) or leaks (time, last).
         """
         if interactions.has(HISTORY):
             if scope == "training":
                 raise DataError(
-                    "data.history.scope=training does nothing here: the rows bring their own histories. Leave it out."
+                    "data.history.scope=training does nothing here: the rows bring their own histories. "
+                    "Leave it out."
                 )
             return cls._given(interactions, liked_above)
         if scope == "training" and split_by in ("time", "last"):
@@ -103,12 +105,12 @@ class Histories:
         all_visible: bool,
     ) -> Self:
         order = time_order(interactions.user, interactions.time)
-        sorted_user = interactions.user[order]
         visible = np.ones(len(order), bool) if all_visible else interactions.part[order] == Part.TRAIN
         # Visible events before each place of the order, and before each user's first and past their last.
         before = np.concatenate(([0], np.cumsum(visible, dtype=np.int64)))
-        first = before[np.searchsorted(sorted_user, interactions.user, side="left")]
-        last = before[np.searchsorted(sorted_user, interactions.user, side="right")]
+        user_bounds = np.concatenate(([0], np.cumsum(np.bincount(interactions.user))))
+        first = before[user_bounds[interactions.user]]
+        last = before[user_bounds[interactions.user + 1]]
         here = np.empty(len(order), np.int64)
         here[order] = before[:-1]
         events = order[visible]
@@ -136,8 +138,8 @@ class Histories:
     def seen(self, event: int) -> np.ndarray:
         """[L] int64 catalogue rows the event's user has had before, for masking; repeats stay in.
 
-        Where the split does not respect time (random, column), these are all of the user's other training events.
-        The event's own item is among them only if the user had it at another time as well.
+        Where the split does not respect time (random, column), these are all of the user's other training
+        events. The event's own item is among them only if the user had it at another time as well.
         """
         return self._cut(event, int(self._seen_starts[event]), int(self._seen_ends[event]), None).items
 
@@ -158,9 +160,12 @@ class Histories:
     def _cut(self, event: int, start: int, end: int, limit: int | None) -> History:
         items, feedback, events = self._flat
         own = -1 if self._own is None else int(self._own[event])
-        if start <= own < end:
-            items, feedback, events = (np.delete(column[start:end], own - start) for column in self._flat)
-            start, end = 0, len(items)
+        if not start <= own < end:
+            if limit is not None:
+                start = max(start, end - limit)
+            return History(items[start:end], feedback[start:end], events[start:end])
+        # The event itself lies among the ones to return: step around it.
         if limit is not None:
-            start = max(start, end - limit)
-        return History(items[start:end], feedback[start:end], events[start:end])
+            start = max(start, end - limit - (own >= end - limit))
+        a, b = slice(min(start, own), own), slice(max(start, own + 1), end)
+        return History(*(np.concatenate((column[a], column[b])) for column in self._flat))

@@ -35,8 +35,6 @@ def encode_ids(column: pa.ChunkedArray, place: str, rows: np.ndarray | None = No
     column = _plain(column, place, rows)
     # Numbers are encoded before they are written as text: text is made once per id, not once per row.
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], pa.string()).dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     ids = encoded.dictionary.cast(pa.string())
     empty = pc.index(ids, pa.scalar("")).as_py()

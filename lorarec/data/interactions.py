@@ -19,7 +19,8 @@ class Part(IntEnum):
     """Which part of the split a row belongs to."""
 
     UNUSED = -1
-    """In no part, because its history is shorter than `data.history.at_least`; still an event others may look back on."""
+    """In no part, because its history is shorter than `data.history.at_least`; still an event others may look
+    back on."""
     TRAIN = 0
     VALIDATION = 1
     TEST = 2
@@ -33,8 +34,8 @@ class Interactions:
     """
 
     table: Dataset
-    """Columns user, item (int64) and, where the data has them, time, rating, click (float64), history (list of
-    catalogue rows) and history_feedback (list of float)."""
+    """Columns user, item (int64) and, where the data has them, time, rating, click (float64), history (list
+    of catalogue rows) and history_feedback (list of float)."""
     user_ids: list[str]
     """[U] the users' original ids, as strings."""
     part: np.ndarray

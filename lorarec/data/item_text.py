@@ -22,7 +22,8 @@ class Piece(NamedTuple):
 
 
 def parse_template(template: str, available: Sequence[str], origin: str) -> list[Piece]:
-    """The pieces of a template. Raises DataError for an unknown column, none at all, or a format specification."""
+    """The pieces of a template. Raises DataError for an unknown column, none at all, or a format
+    specification."""
     place = f"data.item_text '{template}'"
     try:
         parsed = list(Formatter().parse(template))

@@ -28,7 +28,8 @@ class Lists(NamedTuple):
 
 
 def read_lists(column: pa.ChunkedArray, place: str) -> Lists:
-    """A column of lists, flat. `place` names file and column. Raises DataError for other types and missing lists."""
+    """A column of lists, flat. `place` names file and column. Raises DataError for other types and missing
+    lists."""
     kind = column.type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         raise DataError(

@@ -9,7 +9,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class NegativeSampler:
-    """Draws catalogue rows as a pure function of (seed, epoch, row): a resumed run draws what it would have drawn."""
+    """Draws catalogue rows as a pure function of (seed, epoch, row): a resumed run draws what it would have
+    drawn."""
 
     seed: int
     catalog_size: int
@@ -32,7 +33,8 @@ class NegativeSampler:
         return generator.permutation(drawn).astype(np.int64)
 
     def for_step(self, epoch: int, step: int, count: int) -> np.ndarray:
-        """[count] int64 distinct rows shared by a whole optimizer step, whatever its micro-batches or processes."""
+        """[count] int64 distinct rows shared by a whole optimizer step, whatever its micro-batches or
+        processes."""
         generator = np.random.default_rng((self.seed, 2, epoch, step))
         count = min(count, self.catalog_size)
         return np.sort(generator.choice(self.catalog_size, size=count, replace=False)).astype(np.int64)

@@ -36,7 +36,8 @@ class NumberedTables:
     table: Dataset
     """As in `Interactions.table`, and the raw columns that were asked to be kept."""
     user_ids: list[str]
-    """[U] original ids; "row-1", "row-2", ... where the data names no users (each row is then a user of its own)."""
+    """[U] original ids; "row-1", "row-2", ... where the data names no users (each row is then a user of its
+    own)."""
     catalog: Catalog
     items_without_text: int
     """Items that only occur in interactions or histories: their text and title are their id."""
@@ -54,9 +55,10 @@ def number(
 ) -> NumberedTables:
     """Check and number a source's tables.
 
-    `columns` maps lorarec's names to the source's, `item_text` is the template of an item's text, `origin` names the
-    files for messages, `keep` names raw columns the splitter wants. Users are numbered by first appearance; items in
-    the order of the item table, then by first appearance in the interactions and in the histories.
+    `columns` maps lorarec's names to the source's, `item_text` is the template of an item's text, `origin`
+    names the files for messages, `keep` names raw columns the splitter wants. Users are numbered by first
+    appearance; items in the order of the item table, then by first appearance in the interactions and in the
+    histories.
 
     Raises DataError naming file, row and column of what cannot be used.
     """
@@ -105,7 +107,8 @@ def number(
 
 
 def as_arrow(dataset: Dataset) -> pa.Table:
-    """A Dataset as the Arrow table it stands for: selected and shuffled rows as the Dataset has them; no copy if none."""
+    """A Dataset as the Arrow table it stands for: selected and shuffled rows as the Dataset has them; no copy
+    if none."""
     table: pa.Table = dataset.with_format("arrow")[:]
     return table
 
@@ -144,8 +147,8 @@ def _listed_ids(table: pa.Table | None, id_column: str, origin: str) -> Encoded:
         row = int(np.setdiff1d(np.arange(len(listed.codes)), first)[0])
         item = listed.ids[int(listed.codes[row])].as_py()
         raise DataError(
-            f"{place}, row {row + 1}: item '{item}' is listed again (first in row {first[listed.codes[row]] + 1}). "
-            "Keep one row an item."
+            f"{place}, row {row + 1}: item '{item}' is listed again (first in row "
+            f"{first[listed.codes[row]] + 1}). Keep one row an item."
         )
     return listed
 
@@ -153,13 +156,15 @@ def _listed_ids(table: pa.Table | None, id_column: str, origin: str) -> Encoded:
 def _texts(
     table: pa.Table | None, id_column: str, template: str | None, ids: pa.Array, origin: str
 ) -> tuple[list[str], list[str], int]:
-    """Texts and titles of all items, the id standing in where there is none; and how many texts came out empty."""
+    """Texts and titles of all items, the id standing in where there is none; and how many texts came out
+    empty."""
     names: list[str] = ids.to_pylist()
     if table is None:
         if template is not None:
             raise DataError(
-                f"data.item_text '{template}': {origin} comes without an item table, so there is nothing to fill it "
-                "with. Give the source an item table, or leave item_text out: items are then read as their ids."
+                f"data.item_text '{template}': {origin} comes without an item table, so there is nothing "
+                "to fill it with. Give the source an item table, or leave item_text out: items are then "
+                "read as their ids."
             )
         return names, names, 0
     if template is None:

@@ -64,7 +64,8 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _parsed_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """ISO dates as timestamps, with or without a zone (then UTC); the column unchanged where it holds none."""
+    """ISO dates as timestamps, with or without a zone (then UTC); the column unchanged where it holds
+    none."""
     for zone in ("UTC", None):
         try:
             return column.cast(pa.timestamp("us", zone))

@@ -1,8 +1,9 @@
-"""The order of training examples: pure functions of (seed, epoch), the same however many processes share the work.
+"""The order of training examples: pure functions of (seed, epoch), the same however many processes share the
+work.
 
-An optimizer step takes the next batch_size * accumulate * processes examples of the epoch's order, its window; the
-last window of an epoch may be smaller. Nothing is dropped and nothing padded, so a small last window leaves some
-processes with smaller or empty micro-batches.
+An optimizer step takes the next batch_size * accumulate * processes examples of the epoch's order, its
+window; the last window of an epoch may be smaller. Nothing is dropped and nothing padded, so a small last
+window leaves some processes with smaller or empty micro-batches.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ def steps_per_epoch(rows: int, batch_size: int, accumulate: int, processes: int)
 def step_batches(
     order: np.ndarray, step: int, batch_size: int, accumulate: int, process: int, processes: int
 ) -> list[np.ndarray]:
-    """`accumulate` micro-batches of one process in one step of an epoch, [at most batch_size] each, perhaps empty.
+    """`accumulate` micro-batches of one process in one step of an epoch, [at most batch_size] each, perhaps
+    empty.
 
-    Micro-batch m of all processes is one block of the window, which they divide in order of rank: two processes with
-    batches of B cover micro-batch by micro-batch what one process covers with batches of 2B.
+    Micro-batch m of all processes is one block of the window, which they divide in order of rank: two
+    processes with batches of B cover micro-batch by micro-batch what one process covers with batches of 2B.
     """
     blocks = step * accumulate + np.arange(accumulate)
     starts = (blocks * processes + process) * batch_size

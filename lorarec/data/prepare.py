@@ -47,8 +47,9 @@ def prepare(
 ) -> PreparedData:
     """Number, split, look back, count.
 
-    `columns` and `item_text` are the source's, the section's override them; `label` is the column the task predicts
-    and `needs` those it cannot do without. Raises DataError naming file, row and column of what cannot be used.
+    `columns` and `item_text` are the source's, the section's override them; `label` is the column the task
+    predicts and `needs` those it cannot do without. Raises DataError naming file, row and column of what
+    cannot be used.
     """
     merged = {**columns, **section.columns}
     keep = [section.split.column] if section.split.by == "column" else []
@@ -95,8 +96,8 @@ def _with_history(
     for kept in (Part.TRAIN, Part.VALIDATION, Part.TEST):
         if (interactions.part == kept).any() and not (part == kept).any():
             raise DataError(
-                f"{origin}: no row of the {kept.name.lower()} part has a history of {at_least} events or more. "
-                "Lower data.history.at_least."
+                f"{origin}: no row of the {kept.name.lower()} part has a history of {at_least} events or "
+                "more. Lower data.history.at_least."
             )
     dropped = {f"history shorter than {at_least}": int(short.sum())} if short.any() else {}
     return replace(interactions, part=part, dropped={**interactions.dropped, **dropped})

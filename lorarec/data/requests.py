@@ -25,9 +25,9 @@ def interactions_from_requests(
 ) -> Interactions:
     """One row a request, all of them `Part.TEST`; `Histories.of` then finds each row's own history.
 
-    `histories` are catalogue rows, oldest first; `feedback` lists numbers beside them (NaN: unknown); `items` are the
-    candidates, -1 for all where only a history is asked about; `users` are user rows into `user_ids`, -1 for unknown.
-    Raises DataError naming the row where lengths differ.
+    `histories` are catalogue rows, oldest first; `feedback` lists numbers beside them (NaN: unknown); `items`
+    are the candidates, -1 for all where only a history is asked about; `users` are user rows into `user_ids`,
+    -1 for unknown. Raises DataError naming the row where lengths differ.
     """
     rows = len(histories)
     for name, values in (("feedback", feedback), ("items", items), ("users", users)):
@@ -42,8 +42,8 @@ def interactions_from_requests(
         for row, (history, numbers) in enumerate(zip(histories, feedback, strict=True), start=1):
             if len(history) != len(numbers):
                 raise DataError(
-                    f"requests, row {row}, 'feedback': {len(numbers)} numbers beside a history of {len(history)} "
-                    "events. Give one an event."
+                    f"requests, row {row}, 'feedback': {len(numbers)} numbers beside a history of "
+                    f"{len(history)} events. Give one an event."
                 )
         columns[HISTORY_FEEDBACK] = pa.array([list(n) for n in feedback], pa.large_list(pa.float64()))
     return Interactions(Dataset(pa.table(columns)), list(user_ids), np.full(rows, Part.TEST, np.int8))

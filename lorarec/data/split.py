@@ -34,8 +34,8 @@ def split(table: Dataset, section: SplitSection, seed: int, origin: str) -> np.n
     """
     if section.by in ("time", "random") and section.validation + section.test >= 1:
         raise DataError(
-            f"data.split: validation={section.validation:g} and test={section.test:g} leave no rows to train on. "
-            "Make them smaller: together they must stay below 1."
+            f"data.split: validation={section.validation:g} and test={section.test:g} leave no rows to train "
+            "on. Make them smaller: together they must stay below 1."
         )
     if section.by == "time":
         part = _by_time(table, section, origin)
@@ -50,7 +50,8 @@ def split(table: Dataset, section: SplitSection, seed: int, origin: str) -> np.n
 
 
 def time_order(user: np.ndarray, time: np.ndarray | None) -> np.ndarray:
-    """[E] int64 rows sorted by user, then time, then place in the table (which alone counts where time is None)."""
+    """[E] int64 rows sorted by user, then time, then place in the table (which alone counts where time is
+    None)."""
     if time is None:
         return np.argsort(user, kind="stable")
     return np.lexsort((time, user))
@@ -62,12 +63,12 @@ def _column(table: Dataset, name: str) -> np.ndarray:
 
 
 def _by_time(table: Dataset, section: SplitSection, origin: str) -> np.ndarray:
-    """Cut at the quantiles. Rows of equal time at a cut all stay in the earlier part, so that whatever is held out
-    is later, not merely not earlier, than all that is learned from."""
+    """Cut at the quantiles. Rows of equal time at a cut all stay in the earlier part, so that whatever is
+    held out is later, not merely not earlier, than all that is learned from."""
     if TIME not in table.column_names:
         raise DataError(
-            f"{origin}: data.split.by is time, but there is no column 'time'. Name it (data.columns.time=NAME), or "
-            "split otherwise (data.split.by=last, random or column)."
+            f"{origin}: data.split.by is time, but there is no column 'time'. Name it "
+            "(data.columns.time=NAME), or split otherwise (data.split.by=last, random or column)."
         )
     time = _column(table, TIME)
     sorted_time = np.sort(time)
@@ -83,7 +84,8 @@ def _by_time(table: Dataset, section: SplitSection, origin: str) -> np.ndarray:
 
 
 def _last_out(table: Dataset) -> np.ndarray:
-    """Each user's last event is test and the one before it validation, if the user has three; ties by table order."""
+    """Each user's last event is test and the one before it validation, if the user has three; ties by table
+    order."""
     user = _column(table, USER)
     order = time_order(user, _column(table, TIME) if TIME in table.column_names else None)
     counts = np.bincount(user)
@@ -135,7 +137,8 @@ def _named_parts(column: pa.ChunkedArray, place: str) -> np.ndarray:
             row = int(np.flatnonzero(codes == code)[0]) + 1
             raise DataError(
                 f"{place}, row {row}: {value!r} is no part of a split.{did_you_mean(str(value), NAMES)} "
-                "A split column says train, validation (valid, val, dev) or test, or is true where a row is test."
+                "A split column says train, validation (valid, val, dev) or test, or is true where a row is "
+                "test."
             )
     parts: np.ndarray = np.array([NAMES[str(value).strip().lower()] for value in values], np.int8)[codes]
     return parts
@@ -161,7 +164,7 @@ def _empty(part: Part, section: SplitSection, origin: str) -> DataError:
         "data.split.test, or set data.split.by=last or random",
         "last": "no user has three events. Set data.split.by=time or random",
         "random": f"too few rows for {shares}. Change data.split.validation and data.split.test",
-        "column": f"no row of column '{section.column}' says so. Name another column (data.split.column=NAME), or set "
-        "data.split.by=time, last or random",
+        "column": f"no row of column '{section.column}' says so. Name another column "
+        "(data.split.column=NAME), or set data.split.by=time, last or random",
     }
     return DataError(f"{origin}: the {part.name.lower()} part of the split is empty: {ways[section.by]}.")

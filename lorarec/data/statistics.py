@@ -13,11 +13,12 @@ from lorarec.data.interactions import Interactions, Part
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the training rows say, for heads to start from. Kept in the run folder, so that a head can be rebuilt."""
+    """What the training rows say, for heads to start from. Kept in the run folder, so that a head can be
+    rebuilt."""
 
     item_counts: np.ndarray
-    """[N] int64 training events of each catalogue row; 0 for an item never seen in training. Where rows bring their
-    own histories these are the training rows' candidates, and nothing of the histories."""
+    """[N] int64 training events of each catalogue row; 0 for an item never seen in training. Where rows bring
+    their own histories these are the training rows' candidates, and nothing of the histories."""
     user_counts: np.ndarray
     """[U] int64 training events of each user."""
     label_mean: float
@@ -33,8 +34,9 @@ def statistics_of(
 ) -> Statistics:
     """Count the training rows.
 
-    `label` is the column that is predicted. `liked_above` defaults to the middle of the range that the histories'
-    feedback has in training (rating, else click; the label where there is neither), and to 0.5 where it has no range.
+    `label` is the column that is predicted. `liked_above` defaults to the middle of the range that the
+    histories' feedback has in training (rating, else click; the label where there is neither), and to 0.5
+    where it has no range.
     """
     train = interactions.rows(Part.TRAIN)
     labels = interactions.column(label)[train] if label is not None else np.empty(0)

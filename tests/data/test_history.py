@@ -1,0 +1,150 @@
+"""Histories: only what happened strictly before, checked against a plain loop on random data with ties."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lorarec.data.history import Histories
+from lorarec.data.interactions import Interactions, Part
+from lorarec.data.prepare import PreparedData
+from lorarec.data.requests import interactions_from_requests
+from lorarec.errors import DataError
+
+Prepared = Callable[..., PreparedData]
+Events = Callable[[int], dict[str, list[Any]]]
+
+SPLITS: list[dict[str, Any]] = [
+    {"by": "time"},
+    {"by": "last"},
+    {"by": "random"},
+    {"by": "column", "column": "u1_test"},
+]
+
+
+def earlier(data: Interactions, event: int) -> list[int]:
+    """The user's events before this one, written as plainly as can be."""
+    moments = data.time if data.time is not None else np.zeros(len(data))
+    own = [e for e in range(len(data)) if data.user[e] == data.user[event]]
+    before = [e for e in own if (moments[e], e) < (moments[event], event)]
+    return sorted(before, key=lambda e: (moments[e], e))
+
+
+def others(data: Interactions, event: int) -> list[int]:
+    """The user's other training events."""
+    moments = data.time if data.time is not None else np.zeros(len(data))
+    own = [e for e in range(len(data)) if data.user[e] == data.user[event] and e != event]
+    return sorted((e for e in own if data.part[e] == Part.TRAIN), key=lambda e: (moments[e], e))
+
+
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize("split", SPLITS, ids=lambda split: str(split["by"]))
+@pytest.mark.parametrize("seed", range(3))
+def test_no_history_holds_anything_but_visible_earlier_events(
+    random_events: Events, prepared: Prepared, split: dict[str, Any], seed: int, timed: bool
+) -> None:
+    events = random_events(seed)
+    if not timed:
+        del events["time"]
+        if split["by"] == "time":
+            return
+    made = prepared(events, split=split)
+    data, respects_time = made.interactions, split["by"] in ("time", "last")
+    lengths = made.histories.lengths(np.arange(len(data)))
+    for event in range(len(data)):
+        expected = earlier(data, event)
+        if not respects_time:
+            expected = [e for e in expected if data.part[e] == Part.TRAIN]
+        history = made.histories.before(event)
+        assert history.events.tolist() == expected
+        assert history.items.tolist() == data.item[expected].tolist()
+        assert history.feedback.tolist() == data.column("rating")[expected].tolist()
+        assert lengths[event] == len(expected)
+        assert made.histories.before(event, 3).events.tolist() == expected[-3:]
+        seen = expected if respects_time else others(data, event)
+        assert made.histories.seen(event).tolist() == data.item[seen].tolist()
+
+
+@pytest.mark.parametrize("split", SPLITS[2:], ids=lambda split: str(split["by"]))
+def test_scope_training_is_all_other_training_events(
+    random_events: Events, prepared: Prepared, split: dict[str, Any]
+) -> None:
+    made = prepared(random_events(4), split=split, history={"scope": "training"})
+    lengths = made.histories.lengths(np.arange(300))
+    for event in range(300):
+        expected = others(made.interactions, event)
+        assert made.histories.before(event).events.tolist() == expected
+        assert made.histories.before(event, 2).events.tolist() == expected[-2:]
+        assert made.histories.seen(event).tolist() == made.interactions.item[expected].tolist()
+        assert lengths[event] == len(expected)
+
+
+@pytest.mark.parametrize("by", ["time", "last"])
+def test_scope_training_is_refused_where_it_would_leak(
+    random_events: Events, prepared: Prepared, by: str
+) -> None:
+    with pytest.raises(DataError, match=r"data\.history\.scope=training .* data\.split\.by=" + by):
+        prepared(random_events(0), split={"by": by}, history={"scope": "training"})
+
+
+OWN: dict[str, list[Any]] = {
+    "item": [1, 2, 3],
+    "history": [[2, 3], [], [1]],
+    "history_feedback": [[5, None], [], [1]],
+    "split": ["train", "valid", "test"],
+}
+
+
+def test_rows_that_bring_their_own_history_keep_it(prepared: Prepared) -> None:
+    made = prepared(OWN, split={"by": "column"})
+    history = made.histories.before(0)
+    assert history.items.tolist() == [1, 2]
+    assert history.events.tolist() == [-1, -1]
+    assert np.isnan(history.feedback[1])
+    assert made.histories.liked(history.feedback) == (1, -1)
+    assert made.histories.before(0, 1).items.tolist() == [2]
+    assert made.histories.before(0, 0).items.tolist() == []
+    assert made.histories.lengths(np.arange(3)).tolist() == [2, 0, 1]
+    assert made.histories.seen(2).tolist() == [0]
+
+
+def test_scope_training_is_refused_where_it_would_do_nothing(prepared: Prepared) -> None:
+    with pytest.raises(DataError, match="does nothing here"):
+        prepared(OWN, split={"by": "column"}, history={"scope": "training"})
+
+
+def test_liked_is_feedback_above_the_threshold(prepared: Prepared) -> None:
+    events = {"user": [1] * 4, "item": [1, 2, 3, 4], "rating": [1, 3, 5, 4]}
+    histories = prepared(events, split={"by": "last"}, liked_above=3).histories
+    assert histories.liked(histories.before(3).feedback) == (0, 0, 1)
+
+
+def test_without_feedback_nothing_is_known_to_be_liked(prepared: Prepared) -> None:
+    histories = prepared({"user": [1] * 3, "item": [1, 2, 3]}, split={"by": "last"}).histories
+    assert histories.liked(histories.before(2).feedback) == (-1, -1)
+
+
+def test_requests_carry_the_histories_that_callers_bring() -> None:
+    data = interactions_from_requests([[4, 5], []], [[1.0, 0.0], []], [7, 8], [0, -1], ["ann"])
+    histories = Histories.of(data, "past", None, 0.5, "column")
+    assert data.part.tolist() == [Part.TEST, Part.TEST]
+    assert (data.item.tolist(), data.user.tolist()) == ([7, 8], [0, -1])
+    assert histories.before(0).items.tolist() == [4, 5]
+    assert histories.liked(histories.before(0).feedback) == (1, 0)
+    assert histories.before(1).items.tolist() == []
+
+
+def test_requests_may_bring_histories_alone() -> None:
+    data = interactions_from_requests([[4]], None, None, None, [])
+    assert (data.item.tolist(), data.user.tolist()) == ([-1], [-1])
+    assert np.isnan(Histories.of(data, "past", None, 0.5, "column").before(0).feedback).all()
+
+
+def test_requests_whose_lengths_differ_are_refused() -> None:
+    with pytest.raises(DataError, match="2 histories, but 1 items"):
+        interactions_from_requests([[1], [2]], None, [1], None, [])
+    with pytest.raises(DataError, match="row 2, 'feedback': 0 numbers beside a history of 1"):
+        interactions_from_requests([[1], [2]], [[1.0], []], None, None, [])

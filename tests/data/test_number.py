@@ -1,0 +1,171 @@
+"""Numbering: ids of any type, catalogue order, and refusals that name file, row and column."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+from datasets import Dataset
+
+from lorarec.data.number import NumberedTables, number
+from lorarec.errors import DataError
+
+
+def numbered(
+    events: dict[str, list[Any]],
+    items: dict[str, list[Any]] | None = None,
+    columns: dict[str, str] | None = None,
+    item_text: str | None = None,
+    keep: tuple[str, ...] = (),
+) -> NumberedTables:
+    table = None if items is None else Dataset.from_dict(items)
+    return number(Dataset.from_dict(events), table, columns or {}, item_text, "events.csv", keep)
+
+
+def refused(*arguments: Any, **named: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        numbered(*arguments, **named)
+    return str(caught.value)
+
+
+EVENTS = {"user": ["u2", "u1", "u2"], "item": [7, 3, 9]}
+
+
+def test_the_catalogue_lists_the_item_table_first_then_items_met_in_events() -> None:
+    made = numbered(EVENTS, {"item": [3, 5, 7], "title": ["Three", "Five", "Seven"]})
+    assert made.catalog.ids == ["3", "5", "7", "9"]
+    assert made.catalog.titles() == ["Three", "Five", "Seven", "9"]
+    assert made.table["item"][:] == [2, 0, 3]
+    assert made.items_without_text == 1
+
+
+def test_users_are_numbered_by_first_appearance() -> None:
+    made = numbered(EVENTS)
+    assert made.user_ids == ["u2", "u1"]
+    assert made.table["user"][:] == [0, 1, 0]
+
+
+def test_ids_of_different_types_meet_as_text() -> None:
+    made = numbered({"user": [1.0, 2.0], "item": ["3", "4"]}, {"item": [4, 3], "title": ["Four", "Three"]})
+    assert made.user_ids == ["1", "2"]
+    assert made.table["item"][:] == [1, 0]
+
+
+def test_a_selection_of_a_dataset_is_numbered_as_the_dataset_shows_it() -> None:
+    made = number(Dataset.from_dict(EVENTS).select([2, 0]), None, {}, None, "events.csv")
+    assert made.catalog.ids == ["9", "7"]
+
+
+def test_a_table_in_several_chunks_is_numbered_as_one() -> None:
+    from datasets import concatenate_datasets
+
+    parts = [
+        Dataset.from_dict({"user": ["a", "b"], "item": [1, 2]}),
+        Dataset.from_dict({"user": ["b", "c"], "item": [2, 3]}),
+    ]
+    made = number(concatenate_datasets(parts), None, {}, None, "events.csv")
+    assert made.table["user"][:] == [0, 1, 1, 2]
+    assert made.table["item"][:] == [0, 1, 1, 2]
+
+
+def test_a_mapped_column_stands_for_lorarecs_own() -> None:
+    made = numbered(
+        {"who": [1, 2], "what": [3, 4], "stars": [5, 1]},
+        columns={"user": "who", "item": "what", "rating": "stars"},
+    )
+    assert made.table["rating"][:] == [5.0, 1.0]
+    assert set(made.table.column_names) == {"user", "item", "rating"}
+
+
+def test_rows_without_users_are_users_of_their_own() -> None:
+    made = numbered({"item": [1, 2], "history": [[2], []]})
+    assert made.user_ids == ["row-1", "row-2"]
+    assert made.table["history"][:] == [[1], []]
+
+
+def test_items_that_only_a_history_names_join_the_catalogue() -> None:
+    made = numbered(
+        {"user": [1, 1], "item": [1, 2], "history": [[8, 1], [9]], "history_feedback": [[1, 0], [None]]}
+    )
+    assert made.catalog.ids == ["1", "2", "8", "9"]
+    assert made.table["history"][:] == [[2, 0], [3]]
+    assert made.table["history_feedback"][0] == [1.0, 0.0]
+
+
+def test_numbers_are_read_from_text_truth_values_and_dates() -> None:
+    day = datetime.datetime(1970, 1, 2)
+    made = numbered(
+        {**EVENTS, "click": [True, False, True], "rating": ["1", "2.5", "3"], "time": [day, day, day]}
+    )
+    assert made.table["click"][:] == [1.0, 0.0, 1.0]
+    assert made.table["rating"][:] == [1.0, 2.5, 3.0]
+    assert made.table["time"][:] == [86400.0] * 3
+
+
+@pytest.mark.parametrize("text", ["1970-01-02", "1970-01-02T00:00:00Z", "1970-01-02 00:00:00", "86400"])
+def test_times_are_read_from_text(text: str) -> None:
+    assert numbered({**EVENTS, "time": [text] * 3}).table["time"][:] == [86400.0] * 3
+
+
+def test_a_missing_mapped_column_is_refused_with_the_nearest_name() -> None:
+    message = refused({"user_id": [1], "item": [1]}, columns={"user": "user_ids"})
+    assert message.startswith("events.csv: no column 'user_ids'")
+    assert "Did you mean 'user_id'?" in message
+    assert "Columns: user_id, item." in message
+
+
+def test_an_unknown_name_in_the_mapping_is_refused() -> None:
+    assert "Did you mean 'rating'?" in refused(EVENTS, columns={"ratings": "user"})
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ({"user": [1, None], "item": [1, 2]}, ["'user', row 2", "missing"]),
+        ({"user": [1, 1], "item": ["a", ""]}, ["'item', row 2", "empty"]),
+        ({"user": [1, 1], "item": [1.5, 2.0]}, ["'item', row 1", "1.5"]),
+        ({"user": [True, False], "item": [1, 2]}, ["'user'", "bool"]),
+        ({"user": [1, 1], "item": [1, 2], "rating": ["good", "3"]}, ["'rating', row 1", "'good'"]),
+        ({"user": [1, 1], "item": [1, 2], "rating": [3.0, float("nan")]}, ["'rating', row 2", "nan"]),
+        ({"user": [1, 1], "item": [1, 2], "click": [1, None]}, ["'click', row 2", "missing"]),
+        ({"user": [1, 1], "item": [1, 2], "time": [float("inf"), 1.0]}, ["'time', row 1", "inf"]),
+        ({"user": [1, 1], "item": [1, 2], "time": ["1", "soon"]}, ["'time', row 2", "'soon'"]),
+        ({"user": [1, 1], "item": [1, 2], "rating": [[1], [2]]}, ["'rating'", "list"]),
+        ({"user": [1, 1], "item": [1, 2], "history": [[1], None]}, ["'history', row 2", "empty list"]),
+        ({"user": [1, 1], "item": [1, 2], "history": [[], [1, None]]}, ["'history', row 2", "missing"]),
+        ({"user": [1, 1], "item": [1, 2], "history": ["1 2", "2"]}, ["'history'", "list"]),
+        (
+            {"user": [1, 1], "item": [1, 2], "history": [[1], [2]], "history_feedback": [[1], [1, 0]]},
+            ["'history_feedback', row 2", "2 numbers", "history of 1"],
+        ),
+        ({"user": [1, 1], "item": [1, 2], "history_feedback": [[1], [1]]}, ["'history_feedback'", "history"]),
+        ({"user": [1, 1], "item": [5, 5]}, ["one item", "'5'"]),
+        ({"user": [1, 2]}, ["no column 'item'", "data.columns.item"]),
+        ({"item": [1, 2]}, ["no column 'user'", "data.columns.user"]),
+        ({"user": [], "item": []}, ["no rows"]),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_by_file_row_and_column(
+    events: dict[str, list[Any]], said: list[str]
+) -> None:
+    message = refused(events)
+    assert message.startswith("events.csv")
+    assert all(words in message for words in said), message
+
+
+def test_an_item_listed_twice_is_refused_by_row() -> None:
+    message = refused(EVENTS, {"item": [3, 7, 3], "title": ["a", "b", "c"]})
+    assert (
+        "item table of events.csv, column 'item', row 3: item '3' is listed again (first in row 1)" in message
+    )
+
+
+def test_an_item_table_without_the_id_is_refused() -> None:
+    message = refused(EVENTS, {"asin": [3], "title": ["a"]})
+    assert "item table of events.csv: no column 'item'" in message
+
+
+def test_a_column_the_split_wants_is_kept_as_it_is() -> None:
+    assert numbered({**EVENTS, "fold": ["a", "b", "c"]}, keep=("fold",)).table["fold"][:] == ["a", "b", "c"]
+    assert "no column 'folds'" in refused({**EVENTS, "fold": ["a", "b", "c"]}, keep=("folds",))

@@ -1,0 +1,52 @@
+"""Order: every example once an epoch, whatever the batches and processes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lorarec.data.order import epoch_order, step_batches, steps_per_epoch
+
+SHAPES = [(1, 1, 1, 1), (10, 3, 2, 1), (100, 8, 4, 3), (97, 5, 1, 2), (64, 4, 2, 2), (5, 16, 4, 4)]
+
+
+def test_an_epoch_visits_every_row_once_in_an_order_of_its_own() -> None:
+    first, again, second = epoch_order(50, 3, 0), epoch_order(50, 3, 0), epoch_order(50, 3, 1)
+    assert sorted(first.tolist()) == list(range(50))
+    assert first.tolist() == again.tolist() != second.tolist()
+    assert first.tolist() != epoch_order(50, 4, 0).tolist()
+
+
+@pytest.mark.parametrize(("rows", "batch", "accumulate", "processes"), SHAPES)
+def test_the_batches_of_a_step_are_its_window_exactly(
+    rows: int, batch: int, accumulate: int, processes: int
+) -> None:
+    order = epoch_order(rows, 1, 0)
+    size = batch * accumulate * processes
+    steps = steps_per_epoch(rows, batch, accumulate, processes)
+    visited = []
+    for step in range(steps):
+        taken = [step_batches(order, step, batch, accumulate, p, processes) for p in range(processes)]
+        assert all(len(micros) == accumulate for micros in taken)
+        assert all(len(micro) <= batch for micros in taken for micro in micros)
+        in_order = np.concatenate([taken[p][m] for m in range(accumulate) for p in range(processes)])
+        assert in_order.tolist() == order[step * size : (step + 1) * size].tolist()
+        assert len(in_order)
+        visited += in_order.tolist()
+    assert visited == order.tolist()
+
+
+@pytest.mark.parametrize(("rows", "batch", "accumulate"), [(100, 4, 3), (97, 5, 2)])
+def test_two_processes_see_what_one_sees_with_twice_the_batch(rows: int, batch: int, accumulate: int) -> None:
+    order = epoch_order(rows, 1, 0)
+    for step in range(steps_per_epoch(rows, batch, accumulate, 2)):
+        one = step_batches(order, step, 2 * batch, accumulate, 0, 1)
+        left, right = (step_batches(order, step, batch, accumulate, p, 2) for p in range(2))
+        for whole, a, b in zip(one, left, right, strict=True):
+            assert whole.tolist() == [*a.tolist(), *b.tolist()]
+
+
+def test_a_short_last_window_leaves_some_processes_empty_handed() -> None:
+    order = np.arange(9)
+    assert [micro.tolist() for micro in step_batches(order, 1, 4, 1, 0, 2)] == [[8]]
+    assert [micro.tolist() for micro in step_batches(order, 1, 4, 1, 1, 2)] == [[]]

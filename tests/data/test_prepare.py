@@ -1,0 +1,159 @@
+"""Preparation as a whole: statistics, report, what the task needs, histories too short."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from datasets import Dataset
+
+from lorarec.config.recipe import DataSection
+from lorarec.data.interactions import Part
+from lorarec.data.prepare import PreparedData, prepare
+from lorarec.errors import DataError
+
+Prepared = Callable[..., PreparedData]
+Events = Callable[[int], dict[str, list[Any]]]
+
+# Two users; the third is new in the test part, and so is item 9.
+EVENTS: dict[str, list[Any]] = {
+    "user": ["a", "a", "a", "b", "b", "c"],
+    "item": [1, 2, 1, 2, 1, 9],
+    "time": [1, 2, 3, 4, 5, 6],
+    "rating": [1, 5, 2, 4, 3, 3],
+    "split": ["train", "train", "train", "train", "valid", "test"],
+}
+COLUMN = {"by": "column"}
+
+
+def test_statistics_count_training_rows_only(prepared: Prepared) -> None:
+    statistics = prepared(EVENTS, label="rating", split=COLUMN).statistics
+    assert statistics.item_counts.tolist() == [2, 2, 0]
+    assert statistics.user_counts.tolist() == [3, 1, 0]
+    assert (statistics.label_mean, statistics.label_min, statistics.label_max) == (3.0, 1.0, 5.0)
+    assert statistics.liked_above == 3.0
+
+
+def test_without_a_label_statistics_say_nought_to_one(prepared: Prepared) -> None:
+    statistics = prepared(EVENTS, split=COLUMN).statistics
+    assert (statistics.label_mean, statistics.label_min, statistics.label_max) == (0.0, 0.0, 1.0)
+    assert statistics.liked_above == 3.0
+
+
+def test_liked_is_measured_in_the_unit_of_the_feedback_not_of_the_label(prepared: Prepared) -> None:
+    events = {**EVENTS, "click": [0, 1, 0, 1, 0, 0]}
+    assert prepared(events, label="click", split=COLUMN).statistics.liked_above == 3.0
+
+
+def test_feedback_that_never_varies_counts_as_liked(prepared: Prepared) -> None:
+    made = prepared({**EVENTS, "rating": [1] * 6}, split=COLUMN)
+    assert made.histories.liked(made.histories.before(1).feedback) == (1,)
+
+
+def test_the_recipe_may_say_what_liked_is(prepared: Prepared) -> None:
+    assert prepared(EVENTS, label="rating", split=COLUMN, liked_above=4).histories.liked_above == 4.0
+
+
+def test_rows_with_their_own_histories_are_counted_by_candidate(prepared: Prepared) -> None:
+    events = {
+        "item": [1, 2, 3], "history": [[2, 2], [1], [1]], "history_feedback": [[0, 4], [1], [1]],
+        "click": [1, 0, 1], "split": ["train", "valid", "test"],
+    }  # fmt: skip
+    statistics = prepared(events, label="click", split=COLUMN).statistics
+    assert statistics.item_counts.tolist() == [1, 0, 0]
+    assert statistics.liked_above == 2.0
+
+
+def test_the_report_counts_what_is_there(prepared: Prepared) -> None:
+    report = prepared(EVENTS, {"item": [1, 2], "title": ["One", ""]}, split=COLUMN).report
+    assert report.parts == {"train": 4, "validation": 1, "test": 1}
+    assert (report.rows, report.users, report.items) == (6, 3, 3)
+    assert report.density == pytest.approx(5 / 9)
+    assert (report.first_time, report.last_time) == (1.0, 6.0)
+    assert report.cold_users == {"validation": 0.0, "test": 1.0}
+    assert report.cold_items == {"validation": 0.0, "test": 1.0}
+    assert (report.items_without_text, report.empty_texts, report.users_only_in_training) == (1, 1, 1)
+    assert (report.history_min, report.history_median, report.history_max) == (0, 0.5, 2)
+    assert json.loads(json.dumps(report.to_dict()))["dropped"] == {}
+
+
+def test_the_report_reads_as_sentences(prepared: Prepared) -> None:
+    report = prepared(
+        EVENTS, {"item": [1, 2], "title": ["One", ""]}, split=COLUMN, history={"at_least": 0}
+    ).report
+    told = "\n".join(report.lines())
+    assert "events.csv: 6 rows of 3 users and 3 items (density 55.56%)" in told
+    assert "split by column: train 4, validation 1, test 1" in told
+    assert "test: 100.0% of rows have a new user, 100.0% a new item" in told
+    assert "1 items are not in the item table" in told
+    assert "1 items have an empty text" in told
+
+
+def test_rows_with_a_short_history_are_left_out_counted_and_still_looked_back_on(prepared: Prepared) -> None:
+    events = {"user": [1] * 5, "item": [1, 2, 3, 4, 5], "time": [1, 2, 3, 4, 5]}
+    made = prepared(events, split={"by": "last"}, history={"at_least": 2})
+    assert made.interactions.part.tolist() == [
+        Part.UNUSED,
+        Part.UNUSED,
+        Part.TRAIN,
+        Part.VALIDATION,
+        Part.TEST,
+    ]
+    assert made.report.dropped == {"history shorter than 2": 2}
+    assert "2 rows are left out: history shorter than 2" in made.report.lines()
+    assert made.report.parts == {"train": 1, "validation": 1, "test": 1}
+    assert made.histories.before(2).events.tolist() == [0, 1]
+    assert made.statistics.item_counts.sum() == 3
+    assert made.report.history_min == 2
+
+
+def test_a_history_longer_than_any_is_refused(prepared: Prepared) -> None:
+    with pytest.raises(
+        DataError, match=r"events\.csv: no row of the train part has a history of 3 .*at_least"
+    ):
+        prepared({"user": [1] * 4, "item": [1, 2, 3, 4]}, split={"by": "last"}, history={"at_least": 3})
+
+
+def test_a_column_the_task_needs_is_asked_for_by_name(prepared: Prepared) -> None:
+    with pytest.raises(DataError) as caught:
+        prepared({"user": [1, 1], "item": [1, 2], "ratings": [1, 2]}, needs=frozenset({"rating"}))
+    message = str(caught.value)
+    assert message.startswith(
+        "events.csv: no column 'rating'; the task needs it. Say which one it is: data.columns.rating"
+    )
+    assert "Did you mean 'ratings'?" in message
+
+
+def test_the_recipes_columns_and_text_override_the_sources() -> None:
+    events = Dataset.from_dict({**EVENTS, "stars": [5, 4, 3, 2, 1, 5]})
+    items = Dataset.from_dict({"item": [1, 2], "title": ["One", "Two"], "plot": ["first", "second"]})
+    section = DataSection(source="files", columns={"rating": "stars"}, item_text="{plot}", split=COLUMN)
+    needs = frozenset({"rating"})
+    made = prepare(events, items, {"rating": "rating"}, "{title}", "events.csv", section, 13, "rating", needs)
+    assert made.interactions.column("rating").tolist() == [5.0, 4.0, 3.0, 2.0, 1.0, 5.0]
+    assert made.catalog.texts([0]) == ["first"]
+
+
+FINGERPRINT = """
+from datasets import Dataset
+from lorarec.config.recipe import DataSection
+from lorarec.data.prepare import prepare
+events = Dataset.from_dict({"user": ["a", "b"] * 20, "item": [1, 2, 3, 4] * 10, "time": list(range(40))})
+section = DataSection(source="files", split={"by": "random"})
+print(prepare(events, None, {}, None, "events.csv", section, SEED, None, frozenset()).report.fingerprint)
+"""
+
+
+def test_the_fingerprint_of_a_split_is_the_same_in_every_process_and_differs_between_splits() -> None:
+    def run(seed: int) -> str:
+        code = FINGERPRINT.replace("SEED", str(seed))
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert run(1) == run(1) != run(2)
+    assert len(run(1)) == 64
