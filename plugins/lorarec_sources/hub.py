@@ -66,7 +66,9 @@ class HubSource(DataSource):
         if isinstance(parts, str):
             interactions = _split(loaded, parts, config.path)
         else:
-            interactions = concatenate_datasets([_labelled(loaded, part, parts[part], config.path) for part in parts])
+            interactions = concatenate_datasets(
+                [_labelled(loaded, part, parts[part], config.path) for part in parts]
+            )
             columns["split"] = "split"
         items, users = (
             None
@@ -135,7 +137,9 @@ def _knock(path: str, revision: str | None) -> None:
             f"{path}{at}: the hub has no such data set, or it is private or gated: log in then, by "
             f"`hf auth login`. ({error})"
         ) from error
-    except Exception as error:  # the HTTP library's own errors; which library that is changes between versions
+    except (
+        Exception
+    ) as error:  # the HTTP library's own errors; which library that is changes between versions
         raise DataError(_unreachable(path, error)) from error
 
 

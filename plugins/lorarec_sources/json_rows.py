@@ -38,7 +38,9 @@ def json_list(path: Path) -> list[dict[str, Any]]:
         raise_not_utf8(path)
         raise
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}.") from error
+        raise DataError(
+            f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}."
+        ) from error
     if not isinstance(rows, list):
         raise DataError(
             f"{path}: holds one {_kind(rows)}, but a list of objects is wanted: [{{...}}, {{...}}]. "

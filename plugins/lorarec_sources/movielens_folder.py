@@ -17,7 +17,12 @@ from lorarec_sources.arrow_file import arrow_file
 from lorarec_sources.delimited import read_delimited
 from lorarec_sources.found import existing_file
 
-RATING_COLUMNS = {"user_id": pa.int64(), "item_id": pa.int64(), "rating": pa.float64(), "timestamp": pa.int64()}
+RATING_COLUMNS = {
+    "user_id": pa.int64(),
+    "item_id": pa.int64(),
+    "rating": pa.float64(),
+    "timestamp": pa.int64(),
+}
 RATING_FILES = ("u.data", "ratings.dat", "ratings.csv")
 SPLITS = ("u1", "u2", "u3", "u4", "u5", "ua", "ub")
 # The order of the flags in u.item, by 100K's u.genre.
@@ -131,7 +136,9 @@ def _users(path: Path, separator: str, names: Sequence[str]) -> Dataset | None:
     rows = _rows(path, separator, names)
     whole = ("user_id", "age")
     columns = {
-        name: _whole(path, rows, place) if name in whole else pa.array([row[place] for row in rows], pa.string())
+        name: _whole(path, rows, place)
+        if name in whole
+        else pa.array([row[place] for row in rows], pa.string())
         for place, name in enumerate(names)
     }
     return Dataset(pa.table(columns))

@@ -139,7 +139,9 @@ def _values(path: Path, field: pa.Field, words: Iterable[tuple[int, str]]) -> It
             else:
                 yield [float(part) for part in word.split()]
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: field {field.name!r} is {word!r}, not a number.") from error
+            raise DataError(
+                f"{path}, line {number}: field {field.name!r} is {word!r}, not a number."
+            ) from error
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -1,0 +1,210 @@
+"""`synthetic`: a made-up shop in which people choose by what the titles say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+from pydantic import Field, model_validator
+
+from lorarec.contracts import DataSource, RawTables, StrictConfig, hookimpl
+from lorarec_sources.shop_words import BRANDS, MATERIALS, STYLES, THEMES
+
+START = 1_700_000_000
+"""Seconds since 1970 of the shop's first day."""
+SPAN = 180 * 24 * 3600
+"""Seconds the shop is open."""
+LATE = 0.4
+"""Share of the items that appear while the shop is open, the others being there from the start."""
+FOLLOW = 85
+"""Percent of the events at which a user stays with the department of the event before."""
+BROWSE = 50
+"""Percent of the events at which a user looks at whatever the shop shows, not at what suits them."""
+
+# Everything is counted in whole points, so that no rounding differs between machines.
+FAVOURITES = (70, 55)
+DISLIKED_THEME = -50
+STYLE_POINTS = 30
+QUALITY_POINTS = 20
+INTEREST_POINTS = 70
+SURPRISE_POINTS = 24
+STARS = (-30, 0, 30, 60)
+"""Points from which there are 2, 3, 4, 5 stars."""
+LIKED = 4
+"""Stars from which a user clicks."""
+LARGE = 1_000_000
+PRODUCTS = min(len(products) for products in THEMES.values())
+
+
+class SyntheticSource(DataSource):
+    """A shop's events, drawn by a seed, whose signal lies in the items' text.
+
+    An item is a quality, a material, a product of one of ten departments, and a brand: "Lightweight leather hiking
+    boots by Kestrel". A user likes two departments and some qualities, and does not change their mind; materials and
+    brands mean nothing. In time a user stays with a department for a while, then turns to another one, so the next
+    event follows from the last ones. Some items are a little better than others, for everyone. Four in ten items
+    appear while the shop is open: on them, counting what was popular does not help, and the text does.
+
+    Interactions: user, item, time (seconds), rating (1 to 5 stars), click (1 from 4 stars, else 0). Items: item, title, category, description. One seed gives the same tables on every platform.
+    """
+
+    name = "synthetic"
+    summary = "a made-up shop: seeded events whose signal lies in the items' titles"
+
+    class Config(StrictConfig):
+        """How large the shop is."""
+
+        users: int = Field(default=400, ge=2, le=1_000_000)
+        items: int = Field(default=300, ge=20, le=5_000)
+        events: int = Field(default=12_000, ge=20)
+        """About so many in all: a user has between half and one and a half times the average, no item twice."""
+        seed: int = Field(default=0, ge=0)
+        """Of the shop, not of the training."""
+
+        @model_validator(mode="after")
+        def _enough_items(self) -> SyntheticSource.Config:
+            if self.events > self.users * self.items // 3:
+                raise ValueError(
+                    f"{self.events} events are too many for {self.users} users and {self.items} items, since a user "
+                    f"meets no item twice: at most {self.users * self.items // 3}"
+                )
+            return self
+
+    config: Config
+
+    def load(self) -> RawTables:
+        """The tables, in the order of time."""
+        config = self.config
+        draw = np.random.default_rng(config.seed)
+        shop = _open_shop(draw, config.items)
+        users = [_visits(draw, shop, config.events / config.users) for _ in range(config.users)]
+        user = np.repeat(np.arange(config.users), [len(visits.item) for visits in users])
+        item, time, rating = (np.concatenate(column) for column in zip(*users, strict=True))
+        order = np.argsort(time, kind="stable")
+        events = {
+            "user": pa.array([f"u{number}" for number in user[order]]),
+            "item": pa.array([f"i{number}" for number in item[order]]),
+            "time": time[order],
+            "rating": rating[order],
+            "click": (rating[order] >= LIKED).astype(np.int64),
+        }
+        return RawTables(
+            interactions=Dataset(pa.table(events)),
+            items=Dataset(pa.table(_described(shop))),
+            item_text="{title}",
+            origin=f"synthetic shop, seed {config.seed}",
+        )
+
+
+@dataclass(frozen=True)
+class Shop:
+    """N items as numbers."""
+
+    theme: np.ndarray
+    """[N] department."""
+    style: np.ndarray
+    """[N] quality."""
+    product: np.ndarray
+    """[N] place in the department's list."""
+    material: np.ndarray
+    brand: np.ndarray
+    worth: np.ndarray
+    """[N] points the item is better than others, for everyone."""
+    appears: np.ndarray
+    """[N] seconds after the start."""
+
+
+class Visits(NamedTuple):
+    """One user's events, in the order of time."""
+
+    item: np.ndarray
+    time: np.ndarray
+    rating: np.ndarray
+
+
+def _open_shop(draw: np.random.Generator, items: int) -> Shop:
+    """Items that differ in quality and product as far as there are different ones."""
+    places = np.arange(items)
+    theme = places % len(THEMES)
+    late = draw.random(items) < LATE
+    material = draw.integers(0, len(MATERIALS), items)
+    # Items of one product and material differ in brand, so that (up to 960 items) no title occurs twice.
+    brand = (places // (len(THEMES) * PRODUCTS) + material) % len(BRANDS)
+    return Shop(
+        theme=theme,
+        style=draw.permutation(places) % len(STYLES),
+        product=(places // len(THEMES)) % PRODUCTS,
+        material=material,
+        brand=brand,
+        worth=draw.integers(-QUALITY_POINTS, QUALITY_POINTS + 1, items),
+        appears=np.where(late, draw.integers(0, SPAN * 97 // 100, items), 0),
+    )
+
+
+def _visits(draw: np.random.Generator, shop: Shop, average: float) -> Visits:
+    """What one user met, and how they liked it."""
+    events = int(draw.integers(max(1, round(average / 2)), round(average * 3 / 2) + 1))
+    favourites = draw.permutation(len(THEMES))[: len(FAVOURITES)]
+    of_theme = draw.integers(DISLIKED_THEME, 1, len(THEMES))
+    of_theme[favourites] = FAVOURITES
+    of_style = draw.integers(-STYLE_POINTS, STYLE_POINTS + 1, len(STYLES))
+    taste = of_theme[shop.theme] + of_style[shop.style]
+    time = np.sort(draw.integers(draw.integers(0, SPAN // 2), SPAN, events))
+    item = _chosen(draw, shop, taste, favourites, time)
+    liking = taste[item] + shop.worth[item] + _noise(draw, SURPRISE_POINTS, events)
+    return Visits(item, START + time, 1 + np.searchsorted(STARS, liking, side="right"))
+
+
+def _chosen(
+    draw: np.random.Generator, shop: Shop, taste: np.ndarray, favourites: np.ndarray, time: np.ndarray
+) -> np.ndarray:
+    """[E] the item met at each moment: none twice, none before it appears."""
+    items = len(taste)
+    item = np.empty(len(time), np.int64)
+    surprise = _noise(draw, SURPRISE_POINTS, (len(time), items))
+    dice = draw.integers(0, 100, (len(time), 2))
+    turns = favourites[draw.integers(0, len(favourites), len(time))]
+    interest = turns[0]
+    free = np.ones(items, bool)
+    for event, moment in enumerate(time):
+        if dice[event, 0] >= FOLLOW:
+            interest = turns[event]
+        if dice[event, 1] < BROWSE:
+            points = 2 * surprise[event]
+        else:
+            points = taste + INTEREST_POINTS * (shop.theme == interest) + surprise[event]
+        points = points + shop.worth
+        item[event] = np.where(free & (shop.appears <= moment), points, -LARGE).argmax()
+        free[item[event]] = False
+    return item
+
+
+def _noise(draw: np.random.Generator, points: int, shape: int | tuple[int, int]) -> np.ndarray:
+    """Bell-shaped around 0, in whole points; its standard deviation is about `points`."""
+    return sum((draw.integers(-points, points + 1, shape) for _ in range(3)), np.zeros(shape, np.int64))
+
+
+def _described(shop: Shop) -> dict[str, list[str]]:
+    """Columns of the item table."""
+    rows: dict[str, list[str]] = {"item": [], "title": [], "category": [], "description": []}
+    styles, themes = list(STYLES), list(THEMES)
+    for number, theme in enumerate(shop.theme):
+        style, category = styles[shop.style[number]], themes[theme]
+        material, product = MATERIALS[shop.material[number]], THEMES[category][shop.product[number]]
+        brand = BRANDS[shop.brand[number]]
+        rows["item"].append(f"i{number}")
+        rows["title"].append(f"{style[0].upper()}{style[1:]} {material} {product} by {brand}")
+        rows["category"].append(category)
+        rows["description"].append(
+            f"{STYLES[style]} {material.capitalize()} {product} for {category.lower()}."
+        )
+    return rows
+
+
+@hookimpl
+def lorarec_data_sources() -> list[type[DataSource]]:
+    """Offer the source."""
+    return [SyntheticSource]
