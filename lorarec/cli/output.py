@@ -21,7 +21,6 @@ def set_up_logging() -> None:
     """Send lorarec's warnings to standard error as plain lines, from the main process only."""
     logger = logging.getLogger("lorarec")
     logger.setLevel(logging.WARNING if process_rank() == 0 else logging.ERROR)
-    logger.propagate = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger.handlers = [handler]

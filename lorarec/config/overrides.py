@@ -57,9 +57,7 @@ def _parse(text: str) -> tuple[KeyPath, Any]:
     if not all(path):
         raise RecipeError(f"the key before '=' is empty or has an empty part. {_EXAMPLE}")
     if not written.strip():
-        raise RecipeError(
-            f"there is no value after '='. Write {key}=null for none, or {key}='\"\"' for empty text."
-        )
+        raise RecipeError(f"there is no value after '='. Write {key}=null, or {key}='\"\"' for empty text.")
     try:
         return path, read_scalar(written)
     except RecipeError:

@@ -89,15 +89,13 @@ def _read(path: Path, folders: tuple[Path, ...], children: tuple[Path, ...]) -> 
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(
-            f"{origin}: this is not UTF-8 text (byte {error.start}). Save the file as UTF-8."
+            f"{origin}: byte {error.start} is not UTF-8 text. Save the file as UTF-8."
         ) from None
     except OSError as error:
         raise RecipeError(f"{origin}: the file cannot be read: {error.strerror}.") from None
     values, lines = read_yaml(text, origin)
     if not isinstance(values, dict):
-        found = (
-            "the file is empty" if values is None else f"the file holds {type(values).__name__}, not settings"
-        )
+        found = "the file is empty" if values is None else "the file does not hold settings"
         raise RecipeError(f"{origin}: {found}. A recipe begins with 'name: ...'; see 'lorarec recipes'.")
     places = {key: Place(origin, line) for key, line in lines.items()}
     document = Document(values, places, Place(origin))

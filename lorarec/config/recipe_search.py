@@ -45,7 +45,7 @@ def find_recipe(source: str | Path, folders: Iterable[Path] = (), beside: Path |
     named = [file for file in files if file.stem == source]
     if len(named) > 1:
         raise RecipeError(
-            f"Two recipes are named '{source}': {named[0]} and {named[1]}. Give the path of one."
+            f"Several recipes are named '{source}': {', '.join(map(str, named))}. Give the path of one."
         )
     if named:
         return named[0]

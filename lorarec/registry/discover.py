@@ -65,6 +65,8 @@ class Found:
     offers: tuple[Offer, ...]
     broken: tuple[Broken, ...]
     recipe_folders: tuple[Path, ...]
+    switched_off: tuple[str, ...] = ()
+    """Names of entry points that the environment switches off."""
 
 
 def discover(points: Iterable[EntryPoint] | None = None) -> Found:
@@ -73,7 +75,9 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Found:
     One that fails to import or breaks its contract is kept as broken, with a warning: it must not stop a run
     that ignores it. Raises PluginError if two distributions offer an entry point of one name.
     """
-    chosen = _switched_on(list(entry_points(group=hooks.GROUP)) if points is None else list(points))
+    installed = list(entry_points(group=hooks.GROUP)) if points is None else list(points)
+    chosen = _switched_on(installed)
+    off = {point.name for point in installed} - {point.name for point in chosen}
     _refuse_doubles(chosen)
     offers: list[Offer] = []
     broken: list[Broken] = []
@@ -92,7 +96,7 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Found:
         else:
             offers += found.offers
             folders += found.recipe_folders
-    return Found(tuple(offers), tuple(broken), tuple(folders))
+    return Found(tuple(offers), tuple(broken), tuple(folders), tuple(sorted(off)))
 
 
 def _switched_on(points: list[EntryPoint]) -> list[EntryPoint]:

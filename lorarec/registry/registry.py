@@ -13,7 +13,7 @@ from lorarec.config.suggest import did_you_mean
 from lorarec.config.yaml_text import read_yaml
 from lorarec.contracts.plugin import Plugin
 from lorarec.errors import PluginError
-from lorarec.registry.discover import Broken, Found, Offer, Provider, discover
+from lorarec.registry.discover import DISABLE, Broken, Found, Offer, Provider, discover
 from lorarec.registry.kinds import KINDS, KindName
 
 
@@ -25,6 +25,7 @@ class Registry:
         self.broken: tuple[Broken, ...] = found.broken
         self.recipe_folders: tuple[Path, ...] = found.recipe_folders
         """Folders of recipes that plugin packages ship."""
+        self._switched_off = found.switched_off
         self._offers: dict[KindName, dict[str, Offer]] = {kind: {} for kind in KINDS}
         for offer in found.offers:
             other = self._offers[offer.kind].setdefault(offer.plugin.name, offer)
@@ -32,7 +33,7 @@ class Registry:
                 raise PluginError(
                     f"Two plugins are the {offer.kind} '{offer.plugin.name}': "
                     f"{_whose(other)} and {_whose(offer)}. "
-                    f"Uninstall one package, or switch one off with LORAREC_DISABLE_PLUGINS={_entry(offer)}."
+                    f"Uninstall one package, or switch one off with {DISABLE}={_entry(offer)}."
                 )
 
     @classmethod
@@ -70,6 +71,8 @@ class Registry:
         for broken in self.broken:
             if broken.provider.entry_point == name:
                 raise PluginError(str(broken))
+        if name in self._switched_off:
+            raise PluginError(f"Plugin '{name}' is switched off by {DISABLE}; take its name out of it.")
         names = self.names(kind)
         install = _known_packages().get(kind, {}).get(name)
         hint = f" {install}" if install else did_you_mean(name, names)

@@ -61,8 +61,8 @@ def test_f1_is_zero_where_there_is_nothing_to_find(compute):
 
 
 def test_ece_by_hand(compute):
-    # Bins of 1/15. 0.50 and 0.52 share bin 7: mean 0.51, half clicked, gap 0.01, two rows. 1.0 lies in the last bin
-    # and was not clicked: gap 1, one row. 0.1 lies in bin 1, clicked: gap 0.9.
+    # Bins of 1/15. 0.50 and 0.52 share bin 7: mean 0.51, half clicked, gap 0.01, two rows.
+    # 1.0 lies in the last bin, not clicked: gap 1. 0.1 lies in bin 1, clicked: gap 0.9.
     expected = (2 * 0.01 + 1 * 1.0 + 1 * 0.9) / 4
     assert compute("ece", [0.50, 0.52, 1.0, 0.1], [1, 0, 0, 1]) == pytest.approx(expected, abs=1e-12)
 

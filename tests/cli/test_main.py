@@ -1,0 +1,148 @@
+"""Every kind of failure has its exit status, and one message without a traceback."""
+
+import errno
+import subprocess
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from lorarec.cli.main import run
+from lorarec.errors import DataError, IncompatibleError, Interrupted
+
+
+@pytest.fixture
+def train(monkeypatch):
+    """train(do) puts `do` in the place of the training pipeline."""
+
+    def placed(do):
+        module = ModuleType("lorarec.pipeline.train")
+        module.train = do
+        monkeypatch.setitem(sys.modules, "lorarec.pipeline.train", module)
+
+    return placed
+
+
+def raising(error):
+    def do(*given, **options):
+        raise error
+
+    return do
+
+
+def test_help_imports_no_torch_and_looks_for_no_plugin():
+    code = (
+        "import sys; from lorarec.cli.main import run; status = run(['--help']); "
+        "heavy = {'torch', 'transformers', 'datasets', 'pluggy'}; "
+        "print(status, sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    for command in [
+        "train",
+        "check",
+        "evaluate",
+        "predict",
+        "recommend",
+        "merge",
+        "plugins",
+        "recipes",
+        "schema",
+    ]:
+        assert f" {command} " in done.stdout
+
+
+def test_what_the_command_line_says_reaches_the_pipeline(train, capsys, tmp_path):
+    asked = []
+
+    def do(recipe, overrides, *, output, resume):
+        asked.append((recipe, list(overrides), output, resume))
+        metrics = {
+            "validation": {"auc": 0.75},
+            "test": {"auc": {"value": 0.7}},
+            "baselines": {"mean": {"auc": 0.5}},
+        }
+        return SimpleNamespace(
+            metrics=metrics, path=tmp_path, recommendations_preview=lambda count: [f"{count} titles"]
+        )
+
+    train(do)
+    assert (
+        run(
+            ["train", "quickstart", "adapter=prefix", "train.epochs=2", "--output", str(tmp_path), "--resume"]
+        )
+        == 0
+    )
+    assert asked == [("quickstart", ["adapter=prefix", "train.epochs=2"], tmp_path, True)]
+    printed = capsys.readouterr().out
+    assert [line.split() for line in printed.splitlines() if "auc" in line] == [
+        ["auc", "0.7500", "0.7000", "0.5000"]
+    ]
+    assert [line.split() for line in printed.splitlines() if "metric" in line] == [
+        ["metric", "validation", "test", "mean"]
+    ]
+    assert printed.endswith(f"5 titles\nThe run is in {tmp_path}.\n")
+
+
+def test_only_the_main_process_prints(train, capsys, monkeypatch, tmp_path):
+    train(lambda *given, **options: SimpleNamespace(metrics={}, path=tmp_path))
+    monkeypatch.setenv("RANK", "1")
+    assert run(["train", "quickstart"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (DataError("a.csv: row 3: no user."), 2, "a.csv: row 3: no user.\n"),
+        (Interrupted("Stopped at step 3."), 130, "Stopped at step 3.\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "runs/x"),
+            2,
+            "The disk is full while writing runs/x. ",
+        ),
+        (RuntimeError("write failed: No space left on device"), 2, "The disk is full. No half-written run "),
+    ],
+)
+def test_a_failure_has_its_status_and_one_message(train, capsys, error, status, message):
+    train(raising(error))
+    assert run(["train", "quickstart"]) == status
+    printed = capsys.readouterr()
+    assert printed.err.startswith(message)
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
+
+
+def test_a_defect_of_ours_shows_its_traceback(train, capsys):
+    train(raising(ZeroDivisionError("ours")))
+    assert run(["train", "quickstart"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(IncompatibleError("no"), ""), (DataError("no"), "[process 1] no\n")]
+)
+def test_what_every_process_finds_is_told_once(train, capsys, monkeypatch, error, told):
+    train(raising(error))
+    monkeypatch.setenv("RANK", "1")
+    assert run(["train", "quickstart"]) == 2
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    "argv", [["trian"], ["train"], ["train", "x", "--resum"], ["recommend", "run", "-k", "0"]]
+)
+def test_a_command_that_cannot_be_read_is_the_users_mistake(argv, capsys):
+    assert run(argv) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("lorarec 0.")
+
+
+def test_a_recipe_that_does_not_exist_exits_with_2(capsys):
+    assert run(["recipes", "show", "quikstart"]) == 2
+    assert "There is no recipe 'quikstart'." in capsys.readouterr().err

@@ -1,0 +1,64 @@
+"""`lorarec plugins` lists what is there, what is broken, and describes settings."""
+
+from importlib import metadata
+from types import SimpleNamespace
+
+import pytest
+
+from lorarec.cli.main import run
+from lorarec.cli.settings import setting_rows
+from lorarec.config.strict import StrictConfig
+
+
+@pytest.fixture
+def one_broken(monkeypatch):
+    """A package whose only plugin does not import, beside all that are installed."""
+    installed = list(metadata.entry_points(group="lorarec"))
+    broken = metadata.EntryPoint("odd", "no_such_module_at_all", "lorarec")
+    vars(broken)["dist"] = SimpleNamespace(name="odd-package", version="0")
+    monkeypatch.setattr("lorarec.registry.discover.entry_points", lambda group: [*installed, broken])
+
+
+def test_all_plugins_are_listed_beside_a_broken_one(one_broken, capsys):
+    assert run(["plugins"]) == 0
+    printed = capsys.readouterr().out
+    rows = [line.split() for line in printed.splitlines()]
+    assert ["adapter", "lora"] in [row[:2] for row in rows]
+    assert ["lorarec", "0.1.0"] in [row[-2:] for row in rows]
+    assert "Plugin 'odd' of odd-package is broken: ModuleNotFoundError" in printed
+
+
+def test_a_broken_plugin_shows_its_own_error_when_asked_for(one_broken, capsys):
+    assert run(["plugins", "show", "odd"]) == 2
+    assert "No module named 'no_such_module_at_all'" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_show_prints_settings_paper_and_provider(capsys):
+    assert run(["plugins", "show", "lora"]) == 0
+    printed = capsys.readouterr().out
+    assert "Provided by lorarec 0.1.0." in printed
+    assert "Paper: Hu et al., LoRA" in printed
+    assert any(line.split()[:6] == ["r", "whole", "number", ">=", "1", "8"] for line in printed.splitlines())
+
+
+def test_a_misspelt_plugin_gets_the_nearest_name(capsys):
+    assert run(["plugins", "show", "adalroa"]) == 2
+    said = "There is no plugin 'adalroa'. Did you mean 'adalora'? See 'lorarec plugins'."
+    assert said in capsys.readouterr().err
+
+
+def test_settings_are_described_in_words():
+    class Settings(StrictConfig):
+        path: str
+        """Where it lies,
+        in full."""
+        names: tuple[str, ...] | None = None
+        sizes: dict[str, int] = {}
+        flag: bool = True
+
+    assert setting_rows(Settings) == [
+        ("path", "text", "(required)", "Where it lies, in full."),
+        ("names", "list of text or null", "null", ""),
+        ("sizes", "text to whole number", "{}", ""),
+        ("flag", "true or false", "true", ""),
+    ]

@@ -1,0 +1,53 @@
+"""Commands about finished runs hand their files to the pipeline and pass on what it has to say."""
+
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from lorarec.cli.main import run
+
+
+@pytest.fixture
+def pipeline(monkeypatch):
+    """pipeline(load=function) puts a function in the place of a step of the pipeline."""
+
+    def placed(**steps):
+        for name, do in steps.items():
+            module = ModuleType(f"lorarec.pipeline.{name}")
+            setattr(module, name, do)
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    return placed
+
+
+def test_check_prints_the_reports_lines(pipeline, capsys):
+    pipeline(check=lambda recipe, overrides: SimpleNamespace(lines=lambda: [recipe, *overrides]))
+    assert run(["check", "quickstart", "adapter=full"]) == 0
+    assert capsys.readouterr().out == "quickstart\nadapter=full\n"
+
+
+def test_evaluate_prints_a_table(pipeline, capsys):
+    pipeline(evaluate=lambda folder: {"validation": {"rmse": 1.0}, "test": {"rmse": 1.25}})
+    assert run(["evaluate", "run"]) == 0
+    assert "1.2500" in capsys.readouterr().out
+
+
+def test_predict_and_recommend_pass_on_notices(pipeline, capsys):
+    asked = []
+    recommender = SimpleNamespace(
+        predict_file=lambda *given: asked.append(given) or ["item i7 is unknown"],
+        recommend_file=lambda *given: asked.append(given) or [],
+    )
+    pipeline(load=lambda folder: recommender)
+    assert run(["predict", "run", "--input", "a.csv", "--output", "b.csv"]) == 0
+    assert capsys.readouterr().err == "item i7 is unknown\n"
+    assert run(["recommend", "run", "--histories", "h.jsonl", "-k", "3", "--output", "r.csv"]) == 0
+    assert asked == [(Path("a.csv"), Path("b.csv")), (Path("h.jsonl"), Path("r.csv"), 3)]
+
+
+def test_merge_says_where_the_folder_is(pipeline, capsys):
+    pipeline(merge=lambda folder, output: output)
+    assert run(["merge", "run", "--output", "plain"]) == 0
+    assert capsys.readouterr().out == "The merged backbone is in plain.\n"
