@@ -25,7 +25,7 @@ class Plugin(ABC):
     class Config(StrictConfig):
         """No settings."""
 
-    config: Config
+    config: StrictConfig
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: StrictConfig) -> None:
         self.config = config

@@ -22,11 +22,11 @@ PLAN = TrainingPlan(total_steps=STEPS, epochs=1, seed=0)
 def check_adapter(adapter_class: type[Adapter], backbone: Backbone, **options: Any) -> None:
     """Raise AssertionError, in a sentence, for the first law that the adapter breaks on `backbone`.
 
-    A few optimizer steps on a small regression must lower the loss, move every weight that is marked trainable, and
-    move nothing else; saved and restored, the outputs must be equal to the bit; merged, they must agree to 1e-4, or
-    `merge` must raise IncompatibleError; the state of the adapter's callbacks must survive a round trip. `options` are
-    settings as in a recipe. `backbone` is loaded afresh wherever fresh weights are needed. IncompatibleError from
-    `check` or `attach` is passed on: a refusal is no broken law.
+    A few optimizer steps on a small regression must lower the loss, move every weight that is marked
+    trainable, and move nothing else; saved and restored, the outputs must be equal to the bit; merged, they
+    must agree to 1e-4, or `merge` must raise IncompatibleError; the state of the adapter's callbacks must
+    survive a round trip. `options` are settings as in a recipe. `backbone` is loaded afresh wherever fresh
+    weights are needed. IncompatibleError from `check` or `attach` is passed on: a refusal is no broken law.
     """
     check_plugin(adapter_class)
     adapter = adapter_class(adapter_class.Config.model_validate(options))
@@ -53,7 +53,8 @@ class _Trial:
         self.module = adapter.attach(self.backbone, PLAN)
         self.callbacks = list(adapter.callbacks(self.module))
         self.trainable = self._trainable(self.module)
-        # Answers that the backbone does not give by itself, and that any change of its vectors can come nearer to.
+        # Answers that the backbone does not give by itself, and that any change of its vectors can come
+        # nearer to.
         self.labels = self.pooled(self.module).flip(0) + 1
 
     def fresh(self) -> Backbone:
@@ -77,7 +78,9 @@ class _Trial:
     def check_same_names(self) -> None:
         torch.manual_seed(1)
         again = self._trainable(self.adapter.attach(self.fresh(), PLAN))
-        assert again == self.trainable, "attach must mark the same parameters trainable, by name, each time it is called"
+        assert again == self.trainable, (
+            "attach must mark the same parameters trainable, by name, each time it is called"
+        )
 
     def train(self) -> None:
         if not self.trainable:
@@ -91,11 +94,20 @@ class _Trial:
         self.module.train()
         for _ in range(STEPS):
             self._step(optimizer, state)
-            # Step by step: an adapter may put a weight back where it started (AdaLoRA's singular values, to zero).
-            moved |= {name for name, value in self.module.state_dict().items() if not torch.equal(start[name], value)}
+            # Step by step: an adapter may put a weight back where it started (AdaLoRA's singular values, to
+            # zero).
+            moved |= {
+                name
+                for name, value in self.module.state_dict().items()
+                if not torch.equal(start[name], value)
+            }
         self._call("on_fit_end", state)
-        assert self.loss() < loss_before, f"{STEPS} steps did not lower the loss: the adapter trains nothing of use"
-        assert self._trainable(self.module) == self.trainable, "training changed which parameters are trainable"
+        assert self.loss() < loss_before, (
+            f"{STEPS} steps did not lower the loss: the adapter trains nothing of use"
+        )
+        assert self._trainable(self.module) == self.trainable, (
+            "training changed which parameters are trainable"
+        )
         for name in start:
             if name in self.trainable:
                 assert name in moved, f"'{name}' is marked trainable but did not move in {STEPS} steps"
@@ -122,11 +134,15 @@ class _Trial:
     def check_callback_state(self) -> None:
         torch.manual_seed(2)
         others = list(self.adapter.callbacks(self.adapter.attach(self.fresh(), PLAN)))
-        assert len(others) == len(self.callbacks), "callbacks must return the same callbacks each time it is called"
+        assert len(others) == len(self.callbacks), (
+            "callbacks must return the same callbacks each time it is called"
+        )
         for one, other in zip(self.callbacks, others, strict=True):
             state = one.state_dict()
             other.load_state_dict(copy.deepcopy(state))
-            assert _same(state, other.state_dict()), f"callback '{one.name}' does not give back the state it was given"
+            assert _same(state, other.state_dict()), (
+                f"callback '{one.name}' does not give back the state it was given"
+            )
 
     def check_restored(self, folder: Path) -> None:
         expected = self.pooled(self.module)
@@ -135,7 +151,9 @@ class _Trial:
         assert not pickles, f"save must write no pickle, but wrote {pickles}"
         restored = self.adapter.restore(self.fresh(), folder)
         assert not restored.training, "restore must return the module in eval mode"
-        assert torch.equal(self.pooled(restored), expected), "the restored module gives other outputs than the saved one"
+        assert torch.equal(self.pooled(restored), expected), (
+            "the restored module gives other outputs than the saved one"
+        )
 
     def check_merged(self) -> None:
         module = copy.deepcopy(self.module).float()
@@ -145,16 +163,24 @@ class _Trial:
         except IncompatibleError:
             return
         difference = float((self.pooled(merged) - expected).abs().max())
-        assert difference < 1e-4, f"the merged module's outputs differ from the unmerged one's by {difference:.2g}"
+        assert difference < 1e-4, (
+            f"the merged module's outputs differ from the unmerged one's by {difference:.2g}"
+        )
         names = set(self.fresh().module.state_dict())
-        assert set(merged.state_dict()) == names, "merge must return the plain backbone module, with its own names"
+        assert set(merged.state_dict()) == names, (
+            "merge must return the plain backbone module, with its own names"
+        )
 
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor):
         return isinstance(other, Tensor) and torch.equal(one, other)
     if isinstance(one, dict):
-        return isinstance(other, dict) and one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+        return (
+            isinstance(other, dict)
+            and one.keys() == other.keys()
+            and all(_same(one[k], other[k]) for k in one)
+        )
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
     return bool(one == other)

@@ -11,7 +11,9 @@ def check_plugin(plugin_class: type[Plugin]) -> None:
     """Raise AssertionError if the name, the summary or a setting's description is missing or malformed."""
     label = plugin_class.__qualname__
     name = getattr(plugin_class, "name", "")
-    assert re.fullmatch(r"[a-z][a-z0-9_@]*", name), f"{label}.name must be lower case, words joined by underscores: {name!r}"
+    assert re.fullmatch(r"[a-z][a-z0-9_@]*", name), (
+        f"{label}.name must be lower case, words joined by underscores: {name!r}"
+    )
     summary = getattr(plugin_class, "summary", "")
     assert summary and "\n" not in summary, f"{label}.summary must be one line: `lorarec plugins` prints it"
     assert issubclass(plugin_class.Config, StrictConfig), f"{label}.Config must be a StrictConfig"

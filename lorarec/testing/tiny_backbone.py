@@ -43,7 +43,10 @@ _BERT_OUTPUTS = ("0.output.dense", "1.output.dense")
 FAMILIES: dict[str, Family] = {
     "bert": Family(("query", "value"), _BERT_OUTPUTS, True, _ENCODER),
     "roberta": Family(
-        ("query", "value"), _BERT_OUTPUTS, True, _ENCODER | {"max_position_embeddings": MAX_LENGTH + 1, "pad_token_id": 0}
+        ("query", "value"),
+        _BERT_OUTPUTS,
+        True,
+        _ENCODER | {"max_position_embeddings": MAX_LENGTH + 1, "pad_token_id": 0},
     ),
     "distilbert": Family(
         ("q_lin", "v_lin"),
@@ -52,10 +55,18 @@ FAMILIES: dict[str, Family] = {
         {"dim": HIDDEN, "n_layers": 2, "n_heads": 2, "hidden_dim": 32, "max_position_embeddings": MAX_LENGTH},
     ),
     "modernbert": Family(("Wqkv",), ("mlp.Wo",), False, _ENCODER),
-    "deberta-v2": Family(("query_proj", "value_proj"), _BERT_OUTPUTS, False, _ENCODER | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}),
+    "deberta-v2": Family(
+        ("query_proj", "value_proj"),
+        _BERT_OUTPUTS,
+        False,
+        _ENCODER | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+    ),
     "mpnet": Family(("q", "v"), _BERT_OUTPUTS, False, _ENCODER | {"max_position_embeddings": MAX_LENGTH + 2}),
     "gpt2": Family(
-        ("c_attn",), ("mlp.c_proj",), True, {"n_embd": HIDDEN, "n_layer": 2, "n_head": 2, "n_positions": MAX_LENGTH}
+        ("c_attn",),
+        ("mlp.c_proj",),
+        True,
+        {"n_embd": HIDDEN, "n_layer": 2, "n_head": 2, "n_positions": MAX_LENGTH},
     ),
     "llama": Family(("q_proj", "v_proj"), ("down_proj",), True, _DECODER),
     "qwen3": Family(("q_proj", "v_proj"), ("down_proj",), True, _DECODER),
@@ -65,7 +76,8 @@ FAMILIES: dict[str, Family] = {
 
 
 class TinyBackbone(Backbone):
-    """Two blocks, hidden size 16, random weights; items are tokens. Nothing is read from a disk or the hub."""
+    """Two blocks, hidden size 16, random weights; items are tokens. Nothing is read from a disk or the
+    hub."""
 
     name = "tiny"
     summary = "a small random transformer, for tests"
@@ -160,6 +172,8 @@ class TinyFeaturizer:
         return [1, *(2 + item % (VOCABULARY - 2) for item in items)][: self.max_length]
 
 
-def tiny_backbone(model_type: str = "bert", dtype: str = "float32", attention: str | None = None) -> TinyBackbone:
+def tiny_backbone(
+    model_type: str = "bert", dtype: str = "float32", attention: str | None = None
+) -> TinyBackbone:
     """A TinyBackbone, not yet loaded."""
     return TinyBackbone(TinyBackbone.Config(model_type=model_type, dtype=dtype, attention=attention))

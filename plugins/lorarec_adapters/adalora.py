@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
+from peft import AdaLoraConfig
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
 from lorarec.contracts import (
     Adapter,
     Architecture,
@@ -17,10 +21,6 @@ from lorarec.contracts import (
     TrainingPlan,
     hookimpl,
 )
-from peft import AdaLoraConfig
-from pydantic import Field, model_validator
-from torch import Tensor, nn
-
 from lorarec_adapters import peft_bridge
 from lorarec_adapters.rank_allocation import RankAllocation
 from lorarec_adapters.targets import Targets, check_targets, find_targets
@@ -31,11 +31,11 @@ Decay = Annotated[float, Field(gt=0, lt=1)]
 
 
 class AdaLora(Adapter):
-    """W x + (alpha / init_r) B diag(E) A x, E starting at zero: singular values of little importance are set to zero
-    until each target keeps `target_r` of them on average.
+    """W x + (alpha / init_r) B diag(E) A x, E starting at zero: singular values of little importance are set
+    to zero until each target keeps `target_r` of them on average.
 
-    For the first `tinit` of the run every rank trains; then ranks are taken away, ever more slowly, every `delta_t`
-    steps; for the last `tfinal` the ranks stand and train on.
+    For the first `tinit` of the run every rank trains; then ranks are taken away, ever more slowly, every
+    `delta_t` steps; for the last `tfinal` the ranks stand and train on.
     """
 
     name = "adalora"
@@ -43,7 +43,8 @@ class AdaLora(Adapter):
     paper = "Zhang et al., Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning, ICLR 2023. https://arxiv.org/abs/2303.10512"
 
     class Config(StrictConfig):
-        """Settings of AdaLoRA; tinit and tfinal are shares of the run, so that they fit any number of steps."""
+        """Settings of AdaLoRA; tinit and tfinal are shares of the run, so that they fit any number of
+        steps."""
 
         init_r: Rank = 12
         """Rank of every target at the start."""
@@ -54,8 +55,8 @@ class AdaLora(Adapter):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
         """Dropout on the adapter's input while training."""
         targets: Targets = None
-        """Names of linear layers (or the ends of their dotted names), or "all-linear". Default: the backbone's
-        attention projections."""
+        """Names of linear layers (or the ends of their dotted names), or "all-linear". Default: the
+        backbone's attention projections."""
         layers: Annotated[list[int], Field(min_length=1)] | None = None
         """Numbers of the blocks to adapt: 0 is the lowest, -1 the last. Default: all."""
         tinit: Share = 0.1
@@ -74,9 +75,13 @@ class AdaLora(Adapter):
         @model_validator(mode="after")
         def _consistent(self) -> AdaLora.Config:
             if self.target_r >= self.init_r:
-                raise ValueError(f"target_r={self.target_r} must be below init_r={self.init_r}: nothing is allocated")
+                raise ValueError(
+                    f"target_r={self.target_r} must be below init_r={self.init_r}: nothing is allocated"
+                )
             if self.tinit + self.tfinal >= 1:
-                raise ValueError(f"tinit={self.tinit} and tfinal={self.tfinal} leave no part of the run to allocate in")
+                raise ValueError(
+                    f"tinit={self.tinit} and tfinal={self.tfinal} leave no part of the run to allocate in"
+                )
             return self
 
     config: Config
@@ -86,8 +91,8 @@ class AdaLora(Adapter):
         check_targets(self.name, architecture, self.config.targets)
 
     def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
-        """A PeftModel; A, B and E train. Raises IncompatibleError for targets that match nothing, or a run that is
-        too short for the schedule."""
+        """A PeftModel; A, B and E train. Raises IncompatibleError for targets that match nothing, or a run
+        that is too short for the schedule."""
         config = self.config
         tinit, tfinal = self._schedule(plan.total_steps)
         wrapped: Any = peft_bridge.wrap(
@@ -125,7 +130,9 @@ class AdaLora(Adapter):
             if ".lora_A." in name or ".lora_B." in name:
                 rows = parameter if ".lora_A." in name else parameter.T
                 with torch.autocast(parameter.device.type, enabled=False):
-                    norms.append(torch.linalg.matrix_norm(rows @ rows.T - torch.eye(len(rows), device=rows.device)))
+                    norms.append(
+                        torch.linalg.matrix_norm(rows @ rows.T - torch.eye(len(rows), device=rows.device))
+                    )
         return self.config.orthogonal_weight * torch.stack(norms).mean()
 
     def callbacks(self, module: nn.Module) -> Sequence[Callback]:
@@ -135,10 +142,10 @@ class AdaLora(Adapter):
     def save(self, module: nn.Module, folder: Path) -> None:
         """PEFT's own files, with the ranks that were taken away kept as zeros.
 
-        PEFT would cut them out by the latest allocation, which need not be that of the weights at hand (the best
-        checkpoint is an earlier one), and a product of other shapes may round differently.
+        PEFT would cut them out by the latest allocation, which need not be that of the weights at hand (the
+        best checkpoint is an earlier one), and a product of other shapes may round differently.
         """
-        config: Any = module.peft_config["default"]  # type: ignore[index,union-attr]
+        config: Any = module.peft_config["default"]  # type: ignore[index]
         pattern, config.rank_pattern = config.rank_pattern, None
         try:
             peft_bridge.save(module, folder)
@@ -155,15 +162,17 @@ class AdaLora(Adapter):
         return peft_bridge.merge(module)
 
     def _schedule(self, total: int) -> tuple[int, int]:
-        """Steps before the first and after the last allocation. Raises IncompatibleError if none fits in between."""
+        """Steps before the first and after the last allocation. Raises IncompatibleError if none fits in
+        between."""
         config = self.config
         tinit, tfinal = round(config.tinit * total), max(1, round(config.tfinal * total))
         allocations = range(tinit + 1, total - tfinal)
         if not any(step % config.delta_t == 0 for step in allocations):
             raise IncompatibleError(
-                f"Adapter 'adalora': a run of {total} optimizer steps leaves none at which ranks are taken away, with "
-                f"tinit={config.tinit}, tfinal={config.tfinal} and delta_t={config.delta_t}. Train for longer "
-                f"(train.epochs, a smaller batch), or lower these; adapter=lora has no schedule."
+                f"Adapter 'adalora': a run of {total} optimizer steps leaves none at which ranks are taken "
+                f"away, with tinit={config.tinit}, tfinal={config.tfinal} and delta_t={config.delta_t}. "
+                "Train for longer (train.epochs, a smaller batch), or lower these; adapter=lora has no "
+                "schedule."
             )
         return tinit, tfinal
 

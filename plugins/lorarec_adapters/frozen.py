@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from lorarec.contracts import Adapter, Backbone, TrainingPlan, hookimpl
 from torch import nn
+
+from lorarec.contracts import Adapter, Backbone, TrainingPlan, hookimpl
 
 
 class Frozen(Adapter):

@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from lorarec.contracts import Adapter, Backbone, IncompatibleError, StrictConfig, TrainingPlan, hookimpl
 from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from lorarec.contracts import Adapter, Backbone, IncompatibleError, StrictConfig, TrainingPlan, hookimpl
 from lorarec_adapters.blocks import chosen_blocks
 
 WEIGHTS = "weights.safetensors"
 
 
 class Full(Adapter):
-    """All weights train, or those of some blocks. The module is made float32: AdamW's small steps are rounded away in
-    bfloat16 weights (for speed, set train.precision instead, which computes in bfloat16 and keeps float32 weights)."""
+    """All weights train, or those of some blocks. The module is made float32: AdamW's small steps are
+    rounded away in bfloat16 weights (for speed, set train.precision instead, which computes in bfloat16 and
+    keeps float32 weights)."""
 
     name = "full"
     summary = "the backbone's own weights train, all or some blocks"
@@ -54,14 +55,15 @@ class Full(Adapter):
         weights = load_file(folder / WEIGHTS)
         if different := sorted(set(weights) ^ set(trained)):
             raise IncompatibleError(
-                f"{folder / WEIGHTS}: holds other weights than adapter 'full' trains on this backbone: {different[:3]}."
+                f"{folder / WEIGHTS}: holds other weights than adapter 'full' trains on this backbone: "
+                f"{different[:3]}."
             )
         with torch.no_grad():
             for name, parameter in trained.items():
                 if parameter.shape != weights[name].shape:
                     raise IncompatibleError(
-                        f"{folder / WEIGHTS}: weight '{name}' has shape {tuple(weights[name].shape)}, the backbone's "
-                        f"has {tuple(parameter.shape)}."
+                        f"{folder / WEIGHTS}: weight '{name}' has shape {tuple(weights[name].shape)}, the "
+                        f"backbone's has {tuple(parameter.shape)}."
                     )
                 parameter.copy_(weights[name])
         return module

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from lorarec.contracts import Adapter, Architecture, Backbone, StrictConfig, TrainingPlan, hookimpl
 from peft import LoraConfig
 from pydantic import Field
 from torch import nn
 
+from lorarec.contracts import Adapter, Architecture, Backbone, StrictConfig, TrainingPlan, hookimpl
 from lorarec_adapters import peft_bridge
 from lorarec_adapters.targets import Targets, check_targets, expand_pattern, find_targets
 
@@ -18,7 +18,8 @@ Rank = Annotated[int, Field(ge=1)]
 
 
 class Lora(Adapter):
-    """W x + (alpha / r) B A x: A and B train, W does not; B starts at zero, so at birth the model is the frozen one."""
+    """W x + (alpha / r) B A x: A and B train, W does not; B starts at zero, so at birth the model is the
+    frozen one."""
 
     name = "lora"
     summary = "low-rank matrices beside frozen linear layers"
@@ -34,15 +35,15 @@ class Lora(Adapter):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
         """Dropout on the adapter's input while training."""
         targets: Targets = None
-        """Names of linear layers (or the ends of their dotted names), or "all-linear". Default: the backbone's
-        attention projections."""
+        """Names of linear layers (or the ends of their dotted names), or "all-linear". Default: the
+        backbone's attention projections."""
         layers: Annotated[list[int], Field(min_length=1)] | None = None
         """Numbers of the blocks to adapt: 0 is the lowest, -1 the last. Default: all."""
         rank_pattern: dict[str, Rank] = Field(default_factory=dict)
         """Another rank for the targeted layers whose names end so, e.g. {value: 16}; alpha stays the same."""
         init: Literal["default", "gaussian"] = "default"
-        """How A starts: Kaiming-uniform, or normal. Starts that change the base weights (PiSSA, OLoRA) are left out:
-        what they save does not fit the original backbone."""
+        """How A starts: Kaiming-uniform, or normal. Starts that change the base weights (PiSSA, OLoRA) are
+        left out: what they save does not fit the original backbone."""
         rslora: bool = False
         """Scale by alpha / sqrt(r), so that high ranks learn as fast as low ones (Kalajdzievski, 2023)."""
         dora: bool = False
@@ -57,7 +58,8 @@ class Lora(Adapter):
         check_targets(self.name, architecture, self.config.targets)
 
     def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
-        """A PeftModel; A and B (and DoRA's magnitudes) train. Raises IncompatibleError for names that match nothing."""
+        """A PeftModel; A and B (and DoRA's magnitudes) train. Raises IncompatibleError for names that match
+        nothing."""
         config = self.config
         targets = find_targets(self.name, backbone, config.targets, config.layers)
         wrapped: nn.Module = peft_bridge.wrap(

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lorarec.contracts import Backbone, IncompatibleError
 from peft import PeftConfig, PeftModel, TaskType, get_peft_model, get_peft_model_state_dict
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
 
+from lorarec.contracts import Backbone, IncompatibleError
+
 
 def wrap(module: nn.Module, config: PeftConfig) -> Any:
-    """A PeftModel around `module`, everything frozen but the adapter, whose weights are float32 beside any base."""
+    """A PeftModel around `module`, everything frozen but the adapter, whose weights are float32 beside any
+    base."""
     if isinstance(module, PreTrainedModel):
         config.task_type = TaskType.FEATURE_EXTRACTION
     # Without a task type PEFT hands arguments through as they are, which modules of other libraries need.
@@ -31,7 +33,8 @@ def save(module: Any, folder: Path) -> None:
 
 
 def restore(backbone: Backbone, folder: Path) -> Any:
-    """The module as saved, for inference. Raises IncompatibleError if the files do not fit this backbone exactly."""
+    """The module as saved, for inference. Raises IncompatibleError if the files do not fit this backbone
+    exactly."""
     device = str(next(backbone.module.parameters()).device)
     try:
         module = PeftModel.from_pretrained(backbone.module, str(folder), torch_device=device)
@@ -59,6 +62,6 @@ def _check_weights(module: Any, file: Path) -> None:
         found = set(weights.keys())
     if expected != found:
         raise IncompatibleError(
-            f"{file}: holds other weights than the adapter on this backbone has "
-            f"(missing: {sorted(expected - found)[:3]}, unknown: {sorted(found - expected)[:3]})."
+            f"{file}: holds other weights than the adapter on this backbone has (missing: "
+            f"{sorted(expected - found)[:3]}, unknown: {sorted(found - expected)[:3]})."
         )

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import torch
+from peft import PrefixTuningConfig
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
 from lorarec.contracts import (
     Adapter,
     Architecture,
@@ -16,10 +20,6 @@ from lorarec.contracts import (
     TrainingPlan,
     hookimpl,
 )
-from peft import PrefixTuningConfig
-from pydantic import Field, model_validator
-from torch import Tensor, nn
-
 from lorarec_adapters import peft_bridge
 
 FEWEST_LEFT = 8
@@ -31,8 +31,9 @@ START = 0.02
 class Prefix(Adapter):
     """`tokens` virtual tokens whose keys and values train; the backbone's own weights do not.
 
-    Virtual tokens use up positions of the context, and training needs a backbone that attends to past key-values.
-    With `projection` only the resulting keys and values are saved: enough for inference, and what other tools load.
+    Virtual tokens use up positions of the context, and training needs a backbone that attends to past
+    key-values. With `projection` only the resulting keys and values are saved: enough for inference, and
+    what other tools load.
     """
 
     name = "prefix"
@@ -63,15 +64,15 @@ class Prefix(Adapter):
         where = f"backbone '{architecture.backbone}' ({architecture.model_type})"
         if not architecture.takes_past:
             raise IncompatibleError(
-                f"Adapter 'prefix' cannot attach to {where}: it takes no past key-values. "
-                "Use lora, adalora, full or frozen."
+                f"Adapter 'prefix' cannot attach to {where}: it takes no past key-values. Use lora, "
+                "adalora, full or frozen."
             )
         left = architecture.max_length - self.config.tokens
         if left <= FEWEST_LEFT:
             raise IncompatibleError(
                 f"Adapter 'prefix': {self.config.tokens} virtual tokens leave {max(left, 0)} of the "
-                f"{architecture.max_length} positions of {where} to the text. "
-                f"Use at most {max(architecture.max_length - FEWEST_LEFT - 1, 1)} (adapter.tokens)."
+                f"{architecture.max_length} positions of {where} to the text. Use at most "
+                f"{max(architecture.max_length - FEWEST_LEFT - 1, 1)} (adapter.tokens)."
             )
 
     def reserved_positions(self) -> int:
@@ -105,16 +106,16 @@ class Prefix(Adapter):
     def merge(self, module: nn.Module) -> nn.Module:
         """Raises IncompatibleError: a prefix is more input, not a change of weights."""
         raise IncompatibleError(
-            "Adapter 'prefix' cannot be merged: its keys and values are more input, not a change of weights. "
-            "Keep the run folder, or train with lora, adalora or full."
+            "Adapter 'prefix' cannot be merged: its keys and values are more input, not a change of "
+            "weights. Keep the run folder, or train with lora, adalora or full."
         )
 
 
 class SharedPrefix(nn.Module):
     """Makes keys and values once a batch, in float32; PEFT's own encoder makes them once a row.
 
-    That is cheaper with a projection, and gives the very numbers that are saved: a matrix product over more rows may
-    round differently, and autocast would round it to bfloat16.
+    That is cheaper with a projection, and gives the very numbers that are saved: a matrix product over more
+    rows may round differently, and autocast would round it to bfloat16.
     """
 
     def __init__(self, encoder: Any) -> None:

@@ -6,26 +6,28 @@ import logging
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from lorarec.contracts import Callback, IncompatibleError, TrainState
-from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
 
 class RankAllocation(Callback):
-    """After each optimizer step: update the importance of every weight, and zero the least important singular values
-    when it is time. Logs `rank_budget`, the number of singular values that may differ from zero.
+    """After each optimizer step: update the importance of every weight, and zero the least important
+    singular values when it is time. Logs `rank_budget`, the number of singular values that may differ from
+    zero.
 
-    The state is what the allocator remembers between steps: two moving averages per weight, and the pattern of ranks
-    that the last phase holds fast.
+    The state is what the allocator remembers between steps: two moving averages per weight, and the pattern
+    of ranks that the last phase holds fast.
     """
 
     name = "adalora_rank_allocation"
     summary = "moves AdaLoRA's ranks while training"
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: Any) -> None:
         super().__init__(self.Config())
-        self._network: Any = module
+        self._network = module
         self._peft_config: Any = self._network.peft_config["default"]
         self._allocator: Any = self._network.base_model.rankallocator
 
@@ -38,8 +40,9 @@ class RankAllocation(Callback):
         """Raises IncompatibleError if the run is not as long as the schedule was made for."""
         if state.total_steps != self._peft_config.total_step:
             raise IncompatibleError(
-                f"Adapter 'adalora' was attached for {self._peft_config.total_step} optimizer steps, but the run has "
-                f"{state.total_steps}. Attach it with the run's own number (TrainingPlan.total_steps)."
+                f"Adapter 'adalora' was attached for {self._peft_config.total_step} optimizer steps, but "
+                f"the run has {state.total_steps}. Attach it with the run's own number "
+                "(TrainingPlan.total_steps)."
             )
 
     def on_optimizer_step(self, state: TrainState) -> None:
@@ -54,8 +57,9 @@ class RankAllocation(Callback):
         kept = state.step if state.best_step is None else state.best_step
         if kept < self.settled_at:
             logger.warning(
-                "AdaLoRA: the weights kept are those of step %d, before the ranks came down to target_r=%d (step %d): "
-                "the adapter is larger than asked for. A shorter run, or a smaller tinit or larger tfinal, gets there.",
+                "AdaLoRA: the weights kept are those of step %d, before the ranks came down to target_r=%d "
+                "(step %d): the adapter is larger than asked for. A shorter run, or a smaller tinit or "
+                "larger tfinal, gets there.",
                 kept,
                 self._peft_config.target_r,
                 self.settled_at,
@@ -86,6 +90,6 @@ class RankAllocation(Callback):
         for name, parameter in self._network.named_parameters():
             if parameter.requires_grad and parameter.grad is None:
                 raise IncompatibleError(
-                    f"Adapter 'adalora': '{name}' got no gradient, so its importance cannot be known: the backbone's "
-                    "forward does not use that layer. Leave it out of adapter.targets."
+                    f"Adapter 'adalora': '{name}' got no gradient, so its importance cannot be known: the "
+                    "backbone's forward does not use that layer. Leave it out of adapter.targets."
                 )

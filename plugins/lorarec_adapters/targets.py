@@ -5,30 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from lorarec.contracts import Architecture, Backbone, IncompatibleError, did_you_mean
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from lorarec.contracts import Architecture, Backbone, IncompatibleError, did_you_mean
 from lorarec_adapters.blocks import chosen_blocks
 
 Targets = Literal["all-linear"] | list[str] | None
-"""Names of linear layers, or the ends of their dotted names; every linear layer; or the backbone's own default."""
+"""Names of linear layers, or the ends of their dotted names; every linear layer; or the backbone's own
+default."""
 
 
 def check_targets(adapter: str, architecture: Architecture, targets: Targets) -> None:
     """Raise IncompatibleError where there is no default to go by, before any weight is loaded."""
     if targets is None and not architecture.adaptable:
         raise IncompatibleError(
-            f"Adapter '{adapter}': backbone '{architecture.backbone}' ({architecture.model_type}) has no default "
-            "targets. Name some (adapter.targets=[query,value]), or take adapter.targets=all-linear."
+            f"Adapter '{adapter}': backbone '{architecture.backbone}' ({architecture.model_type}) has no "
+            "default targets. Name some (adapter.targets=[query,value]), or take "
+            "adapter.targets=all-linear."
         )
 
 
-def find_targets(adapter: str, backbone: Backbone, targets: Targets, layers: Sequence[int] | None) -> list[str]:
+def find_targets(
+    adapter: str, backbone: Backbone, targets: Targets, layers: Sequence[int] | None
+) -> list[str]:
     """Full names of the linear layers meant, in the module's order.
 
-    PEFT is satisfied when any one target matches; here each must. Raises IncompatibleError naming the one that does
-    not, the nearest name, and the names there are.
+    PEFT is satisfied when any one target matches; here each must. Raises IncompatibleError naming the one
+    that does not, the nearest name, and the names there are.
     """
     architecture = backbone.architecture()
     check_targets(adapter, architecture, targets)
@@ -45,8 +49,11 @@ def find_targets(adapter: str, backbone: Backbone, targets: Targets, layers: Seq
     return [name for name in names if name in found]
 
 
-def expand_pattern(adapter: str, key: str, pattern: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
-    """A number for each full name that a key of `pattern` ends; keys that match nothing or overlap are refused."""
+def expand_pattern(
+    adapter: str, key: str, pattern: Mapping[str, int], names: Sequence[str]
+) -> dict[str, int]:
+    """A number for each full name that a key of `pattern` ends; keys that match nothing or overlap are
+    refused."""
     expanded: dict[str, int] = {}
     owner: dict[str, str] = {}
     for ending, number in pattern.items():
@@ -71,8 +78,8 @@ def matches(adapter: str, kind: str, ending: str, names: Sequence[str], where: s
     if not found:
         known = _last_parts(names)
         raise IncompatibleError(
-            f"Adapter '{adapter}': {kind} '{ending}' matches no linear layer of {where}.{did_you_mean(ending, known)} "
-            f"There are: {', '.join(known)}."
+            f"Adapter '{adapter}': {kind} '{ending}' matches no linear layer of "
+            f"{where}.{did_you_mean(ending, known)} There are: {', '.join(known)}."
         )
     return found
 

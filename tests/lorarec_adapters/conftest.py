@@ -32,7 +32,11 @@ def attach() -> Attach:
     """Adapter, backbone and attached module, the adapter's own weights drawn from a fixed seed."""
 
     def build(
-        adapter_class: type[Adapter], model_type: str = "bert", dtype: str = "float32", steps: int = 10, **options: Any
+        adapter_class: type[Adapter],
+        model_type: str = "bert",
+        dtype: str = "float32",
+        steps: int = 10,
+        **options: Any,
     ) -> tuple[Adapter, TinyBackbone, nn.Module]:
         torch.manual_seed(0)
         adapter = adapter_class(adapter_class.Config.model_validate(options))
@@ -72,7 +76,9 @@ def train() -> Train:
         features = backbone.featurizer(tiny_catalog(), 30)(tiny_views())
         generator = torch.Generator().manual_seed(1)
         labels = torch.randn(len(tiny_views()), 16, generator=generator)
-        optimizer = optimizer or torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-2)
+        optimizer = optimizer or torch.optim.AdamW(
+            [p for p in module.parameters() if p.requires_grad], lr=1e-2
+        )
         state = state or TrainState(total_steps=total or steps)
         callbacks = adapter.callbacks(module) if callbacks is None else callbacks
         for callback in callbacks:

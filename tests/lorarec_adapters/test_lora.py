@@ -19,7 +19,11 @@ from lorarec_adapters.lora import Lora
 
 def targeted(module: nn.Module) -> list[str]:
     end = ".lora_A.default.weight"
-    return [n.removeprefix("base_model.model.").removesuffix(end) for n, _ in module.named_parameters() if n.endswith(end)]
+    return [
+        n.removeprefix("base_model.model.").removesuffix(end)
+        for n, _ in module.named_parameters()
+        if n.endswith(end)
+    ]
 
 
 @pytest.mark.parametrize("model_type", sorted(FAMILIES))
@@ -44,7 +48,9 @@ def test_rslora_scales_by_the_root_of_the_rank(attach: Any) -> None:
 
 
 @pytest.mark.parametrize("model_type", ["bert", "gpt2", "llama"])
-def test_dora_starts_at_the_frozen_model_and_keeps_the_laws(model_type: str, attach: Any, loaded: Any, read: Any) -> None:
+def test_dora_starts_at_the_frozen_model_and_keeps_the_laws(
+    model_type: str, attach: Any, loaded: Any, read: Any
+) -> None:
     _, backbone, module = attach(Lora, model_type, dora=True)
     assert torch.allclose(read(backbone, module), read(backbone, loaded(model_type).module), atol=1e-5)
     check_adapter(Lora, tiny_backbone(model_type), dora=True)
@@ -61,7 +67,8 @@ def test_a_misspelt_target_is_refused_even_if_another_matches(attach: Any) -> No
     with pytest.raises(IncompatibleError) as error:
         attach(Lora, targets=["value", "qurey"])
     assert str(error.value) == (
-        "Adapter 'lora': target 'qurey' matches no linear layer of backbone 'tiny' (bert). Did you mean 'query'? "
+        "Adapter 'lora': target 'qurey' matches no linear layer of backbone 'tiny' (bert). Did you mean "
+        "'query'? "
         "There are: dense, key, query, value."
     )
 
@@ -85,7 +92,7 @@ def test_a_layer_that_is_not_there_is_refused(attach: Any) -> None:
 
 
 def test_all_linear_adapts_every_linear_layer(attach: Any) -> None:
-    _, backbone, module = attach(Lora, targets="all-linear")
+    _, _, module = attach(Lora, targets="all-linear")
     assert len(targeted(module)) == 2 * 6
 
 
@@ -97,9 +104,11 @@ def test_rank_pattern_changes_the_rank_of_what_it_names(attach: Any) -> None:
 
 
 def test_a_rank_pattern_that_matches_nothing_or_twice_is_refused(attach: Any) -> None:
-    with pytest.raises(IncompatibleError, match=r"rank_pattern key 'valeu' matches no .* Did you mean 'value'\?"):
+    with pytest.raises(
+        IncompatibleError, match=r"rank_pattern key 'valeu' matches no .* Did you mean 'value'\?"
+    ):
         attach(Lora, rank_pattern={"valeu": 7})
-    with pytest.raises(IncompatibleError, match="both match 'encoder.layer.0.attention.self.value'"):
+    with pytest.raises(IncompatibleError, match=r"both match 'encoder.layer.0.attention.self.value'"):
         attach(Lora, rank_pattern={"value": 7, "0.attention.self.value": 3})
 
 
@@ -117,7 +126,9 @@ def test_a_backbone_without_default_targets_asks_for_some() -> None:
     Lora(Lora.Config(targets=["query"])).check(architecture)
 
 
-@pytest.mark.parametrize("bad", [{"r": 0}, {"dropout": 1.0}, {"alpha": 0}, {"init": "pissa"}, {"layers": []}, {"alhpa": 1}])
+@pytest.mark.parametrize(
+    "bad", [{"r": 0}, {"dropout": 1.0}, {"alpha": 0}, {"init": "pissa"}, {"layers": []}, {"alhpa": 1}]
+)
 def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Lora.Config.model_validate(bad)
@@ -150,7 +161,10 @@ def test_saving_asks_nobody_and_writes_two_files(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", refuse)
     adapter.save(module, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "some-owner/some-model"
 
@@ -195,7 +209,9 @@ def test_it_trains_under_gradient_checkpointing_as_without(attach: Any, train: A
         torch.manual_seed(0)
         backbone, adapter = loaded(), Lora(Lora.Config())
         if checkpointing:
-            backbone.module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            backbone.module.gradient_checkpointing_enable(
+                gradient_checkpointing_kwargs={"use_reentrant": False}
+            )
         module = adapter.attach(backbone, TrainingPlan(10, 1, 0))
         torch.manual_seed(3)
         train(adapter, backbone, module, 3)

@@ -34,31 +34,33 @@ class Ia3(Adapter):
     name = "ia3"
     summary = "trained factors on keys, values and feed-forward activations"
     paper = (
-        "Liu et al., Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning, "
-        "NeurIPS 2022. https://arxiv.org/abs/2205.05638"
+        "Liu et al., Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context "
+        "Learning, NeurIPS 2022. https://arxiv.org/abs/2205.05638"
     )
 
     class Config(StrictConfig):
         """Settings of IA3."""
 
         attention: Names | None = None
-        """Names of linear layers (or the ends of their dotted names) whose outputs are rescaled. Default: the key and
-        value projections, found by the names that architectures give them."""
+        """Names of linear layers (or the ends of their dotted names) whose outputs are rescaled. Default:
+        the key and value projections, found by the names that architectures give them."""
         feedforward: Names | None = None
         """Names of linear layers whose inputs are rescaled. Default: the backbone's own."""
 
     config: Config
 
     def check(self, architecture: Architecture) -> None:
-        """Raise IncompatibleError where the backbone names no feed-forward layers and the recipe does not either."""
+        """Raise IncompatibleError where the backbone names no feed-forward layers and the recipe does not
+        either."""
         if self.config.feedforward is None and not architecture.feedforward:
             raise IncompatibleError(
-                f"Adapter 'ia3': backbone '{architecture.backbone}' ({architecture.model_type}) names no feed-forward "
-                "layers. Name some (adapter.feedforward=[down_proj]), or use lora."
+                f"Adapter 'ia3': backbone '{architecture.backbone}' ({architecture.model_type}) names no "
+                "feed-forward layers. Name some (adapter.feedforward=[down_proj]), or use lora."
             )
 
     def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
-        """A PeftModel; the factors train, in float32. Raises IncompatibleError for names that match no linear layer."""
+        """A PeftModel; the factors train, in float32. Raises IncompatibleError for names that match no
+        linear layer."""
         module, architecture = backbone.module, backbone.architecture()
         attention = self._attention(module, architecture)
         wanted = self.config.feedforward or list(architecture.feedforward)
@@ -74,7 +76,9 @@ class Ia3(Adapter):
 
     def callbacks(self, module: nn.Module) -> Sequence[Callback]:
         """What holds the query's share of fused projections at 1, where there are any."""
-        fused = [p for name, p in module.named_parameters() if ".ia3_l." in name and name.split(".")[-3] in FUSED]
+        fused = [
+            p for name, p in module.named_parameters() if ".ia3_l." in name and name.split(".")[-3] in FUSED
+        ]
         return [QueryFactors(fused)] if fused else []
 
     def save(self, module: nn.Module, folder: Path) -> None:
@@ -110,7 +114,9 @@ class Ia3(Adapter):
             )
         return found
 
-    def _matching(self, setting: str, endings: list[str], module: nn.Module, architecture: Architecture) -> list[str]:
+    def _matching(
+        self, setting: str, endings: list[str], module: nn.Module, architecture: Architecture
+    ) -> list[str]:
         names = linear_layers(module)
         known = sorted({name.rpartition(".")[2] for name in names})
         for ending in endings:
