@@ -128,7 +128,7 @@ def write_tiny_checkpoint(model_type: str, folder: Path) -> None:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Call it with a model type (bert, roberta, distilbert, modernbert, deberta-v2, mpnet, electra, gpt2,
-    llama, qwen3, gemma3) for the folder of a tiny random checkpoint, written once a session: change nothing."""
+    llama, qwen3, gemma3) for the folder of a tiny random checkpoint, written once a session."""
 
     @cache
     def folder(model_type: str) -> Path:

@@ -23,7 +23,7 @@ class SasrecBackbone(Backbone):
     """Self-attention over the ids of a user's items; an item alone is its embedding.
 
     Nothing is pretrained: with the adapter `full` it is SASRec itself. A batch of nothing but item views
-    leaves the blocks without gradient, which several processes (DDP) refuse: a head must encode histories too.
+    leaves the blocks without gradient, which DDP refuses: a head must encode histories too.
     """
 
     name = "sasrec"
