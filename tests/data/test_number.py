@@ -133,7 +133,11 @@ def test_an_unknown_name_in_the_mapping_is_refused() -> None:
         ({"user": [1, 1], "item": [1, 2], "time": ["1", "soon"]}, ["'time', row 2", "'soon'"]),
         ({"user": [1, 1], "item": [1, 2], "rating": [[1], [2]]}, ["'rating'", "list"]),
         ({"user": [1, 1], "item": [1, 2], "history": [[1], None]}, ["'history', row 2", "empty list"]),
-        ({"user": [1, 1], "item": [1, 2], "history": [[], [1, None]]}, ["'history', row 2", "missing"]),
+        ({"user": [1, 1], "item": [1, 2], "history": [[1], [2, 3, None]]}, ["'history', row 2", "missing"]),
+        (
+            {"user": [1, 1], "item": [1, 2], "history": [[1, 2], [2]], "history_feedback": [["1", "0"], ["yes"]]},
+            ["'history_feedback', row 2", "'yes'"],
+        ),
         ({"user": [1, 1], "item": [1, 2], "history": ["1 2", "2"]}, ["'history'", "list"]),
         (
             {"user": [1, 1], "item": [1, 2], "history": [[1], [2]], "history_feedback": [[1], [1, 0]]},
