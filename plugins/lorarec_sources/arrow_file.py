@@ -27,9 +27,9 @@ def arrow_file(
 ) -> Dataset:
     """The tables that `read` yields, as one memory-mapped Dataset.
 
-    They are written to the cache under a name made from the sources' paths, sizes and times of change and from
-    `options`, and read from there the next time. All tables must have one schema. Larger than memory is fine as
-    long as each table fits. Written aside and renamed, so several processes may do this at once.
+    They are written to the cache under a name made from the sources' paths, sizes and times of change and
+    from `options`, and read from there the next time. All tables must have one schema. Larger than memory is
+    fine as long as each table fits. Written aside and renamed, so several processes may do this at once.
     """
     target = cache_folder() / "tables" / f"{_fingerprint(sources, options)}.arrow"
     if not target.exists():

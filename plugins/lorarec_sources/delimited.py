@@ -32,12 +32,7 @@ def read_delimited(path: Path) -> Dataset:
 
 def header(path: Path) -> list[str]:
     """The column names on line 1. Raises DataError where they are missing, empty or doubled."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            names = next(_reader(path, file), [])
-    except UnicodeDecodeError:
-        names = []
-        raise_not_utf8(path)
+    _, names = next(_lines(path), (1, []))
     if not names:
         raise DataError(f"{path}: the file is empty. Line 1 must name the columns.")
     for name in names:
@@ -63,16 +58,25 @@ def raise_not_utf8(path: Path) -> None:
 
 
 def _typed(path: Path, names: list[str]) -> Iterator[pa.Table]:
+    if path.suffix == ".csv" and _has_quotes(path):
+        # Arrow takes a quote that is never closed for one that ends with the file, rows and all.
+        _check_lines(path, names)
     types = ColumnTypes(names)
     for table in _words(path, names):
         types.see(table)
     return types.convert(_words(path, names))
 
 
+def _has_quotes(path: Path) -> bool:
+    with path.open("rb") as file:
+        return any(b'"' in block for block in iter(lambda: file.read(BLOCK), b""))
+
+
 def _words(path: Path, names: list[str]) -> Iterator[pa.Table]:
-    """Tables of strings, one a block; at least one, be it empty."""
+    """Tables of strings: an empty one, and one a block."""
     schema = pa.schema([(name, pa.string()) for name in names])
     tab = path.suffix == ".tsv"
+    yield schema.empty_table()
     try:
         reader = pacsv.open_csv(
             path,
@@ -85,31 +89,37 @@ def _words(path: Path, names: list[str]) -> Iterator[pa.Table]:
         for batch in reader:
             yield pa.Table.from_batches([batch])
     except pa.ArrowInvalid as error:
-        if "Empty CSV file" not in str(error):
-            raise_not_utf8(path)
-            _raise_wrong_line(path, names)
-            raise DataError(f"{path}: {error}") from error
-        yield schema.empty_table()
+        if "Empty CSV file" in str(error):
+            return
+        raise_not_utf8(path)
+        _check_lines(path, names)
+        raise DataError(f"{path}: {error}") from error
 
 
-def _raise_wrong_line(path: Path, names: list[str]) -> None:
+def _check_lines(path: Path, names: list[str]) -> None:
+    for line, row in _lines(path):
+        if row and len(row) != len(names):
+            raise DataError(
+                f"{path}, line {line}: {len(row)} fields, but line 1 names {len(names)} columns "
+                f"({', '.join(names)}). The row begins {','.join(row)[:60]!r}."
+            )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Rows, the header among them, each with the line it begins on."""
+    tab = path.suffix == ".tsv"
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = _reader(path, file)
-        next(reader)
-        line = reader.line_num + 1
+        if tab:
+            reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        else:
+            reader = csv.reader(file, strict=True)
+        line = 1
         try:
             for row in reader:
-                if row and len(row) != len(names):
-                    raise DataError(
-                        f"{path}, line {line}: {len(row)} fields, but line 1 names {len(names)} columns "
-                        f"({', '.join(names)}). The row begins {','.join(row)[:60]!r}."
-                    )
+                yield line, row
                 line = reader.line_num + 1
         except csv.Error as error:
             raise DataError(f"{path}, line {line}: {error}. A quote may be unclosed or stray.") from error
-
-
-def _reader(path: Path, file: Iterator[str]) -> csv.Reader:
-    if path.suffix == ".tsv":
-        return csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-    return csv.reader(file, strict=True)
+        except UnicodeDecodeError:
+            raise_not_utf8(path)
+            raise

@@ -37,7 +37,8 @@ class FilesSource(DataSource):
         """A folder: what is not named below is looked for in it, as interactions.* or ratings.*, items.* or
         movies.*, users.*; names below are relative to it."""
         interactions: str | dict[SplitName, str] | None = None
-        """A file, or one for each part {train: ..., validation: ..., test: ...}, which gives a column `split`."""
+        """A file, or one for each part {train: ..., validation: ..., test: ...}, which gives a column
+        `split`."""
         items: str | None = None
         users: str | None = None
 
@@ -62,7 +63,8 @@ class FilesSource(DataSource):
             found = self._find(folder, wanted, INTERACTIONS, "interactions")
             if found is None:
                 raise DataError(
-                    f"{folder}: no interactions here, under a name such as interactions.csv or ratings.parquet. "
+                    f"{folder}: no interactions here, under a name such as interactions.csv or "
+                    "ratings.parquet. "
                     f"{contents(folder or Path())} Set `interactions` to the file."
                 )
             paths, interactions = [found], read_table(found)
@@ -112,8 +114,8 @@ def read_parquet(path: Path) -> Dataset:
 def joined(paths: Mapping[SplitName, Path]) -> Dataset:
     """The parts one after the other, with a column `split`.
 
-    Columns must be the same in all. Where the same column is whole numbers here and fractions or text there, it
-    becomes what suits both. Raises DataError naming file and column.
+    Columns must be the same in all. Where the same column is whole numbers here and fractions or text there,
+    it becomes what suits both. Raises DataError naming file and column.
     """
     parts = {split: read_table(path) for split, path in paths.items()}
     first = next(iter(paths))

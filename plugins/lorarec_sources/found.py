@@ -12,7 +12,8 @@ SHOWN = 12
 
 
 def existing_file(path: str | Path) -> Path:
-    """The path, if it is a file. Raises DataError naming it, the nearest name and the files that are there."""
+    """The path, if it is a file. Raises DataError naming it, the nearest name and the files that are
+    there."""
     file = Path(path).expanduser()
     if file.is_file():
         return file

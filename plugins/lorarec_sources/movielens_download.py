@@ -23,8 +23,8 @@ PATIENCE = 20.0
 def downloaded(variant: str) -> Path:
     """The set's folder in the cache, fetched if it is not there yet.
 
-    Unpacked aside and renamed, so several processes may do this at once. Raises DataError where the server cannot
-    be reached or sends other bytes than expected.
+    Unpacked aside and renamed, so several processes may do this at once. Raises DataError where the server
+    cannot be reached or sends other bytes than expected.
     """
     folder = cache_folder() / "movielens" / variant
     if folder.is_dir():
@@ -50,7 +50,8 @@ def _fetch(address: str, archive: Path) -> None:
             shutil.copyfileobj(answer, file)
     except OSError as error:  # URLError, HTTPError and timeouts are OSErrors
         raise DataError(
-            f"{address}: could not be downloaded: {error}. Fetch and unpack it elsewhere and say where it is: "
+            f"{address}: could not be downloaded: {error}. Fetch and unpack it elsewhere and say "
+            "where it is: "
             "data.source.path=FOLDER."
         ) from error
 
@@ -60,7 +61,8 @@ def _verify(archive: Path, variant: str) -> None:
         found = hashlib.file_digest(file, "md5").hexdigest()
     if found != CHECKSUMS[variant]:
         raise DataError(
-            f"{ADDRESS.format(variant=variant)}: the archive's MD5 is {found}, but {CHECKSUMS[variant]} is expected. "
+            f"{ADDRESS.format(variant=variant)}: the archive's MD5 is {found}, but "
+            f"{CHECKSUMS[variant]} is expected. "
             "It may be cut short, or the server's file has changed. Try again, or give a folder you trust: "
             "data.source.path=FOLDER."
         )

@@ -27,8 +27,8 @@ RATING_FILES = ("u.data", "ratings.dat", "ratings.csv")
 SPLITS = ("u1", "u2", "u3", "u4", "u5", "ua", "ub")
 # The order of the flags in u.item, by 100K's u.genre.
 GENRES = (
-    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
-    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama",
+    "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
 NO_GENRES = "(no genres listed)"
 BLOCK = 1 << 24
@@ -79,7 +79,8 @@ def _with_tests(data: Path, tests: dict[str, Path]) -> Iterator[pa.Table]:
         strangers = np.flatnonzero(~np.isin(test, pairs))
         if len(strangers):
             raise DataError(
-                f"{path}, line {strangers[0] + 1}: this user and item are not in {data.name}. The two files do not "
+                f"{path}, line {strangers[0] + 1}: this user and item are not in {data.name}. The two "
+                "files do not "
                 "belong together; fetch the set again."
             )
         table = table.append_column(f"{name}_test", pa.array(np.isin(pairs, test)))
@@ -171,7 +172,8 @@ def _rating_table(path: Path, first: int, lines: list[bytes], separator: bytes) 
             if not _is_rating(line.rstrip(b"\r\n").split(separator)):
                 shown = line.decode("utf-8", "replace").strip()[:60]
                 raise DataError(
-                    f"{path}, line {number}: {shown!r} is not user, item, rating, time, parted by {separator!r}."
+                    f"{path}, line {number}: {shown!r} is not user, item, rating, time, parted by "
+                    f"{separator!r}."
                 ) from error
         raise DataError(f"{path}: {error}") from error
 
@@ -185,7 +187,8 @@ def _is_rating(fields: Sequence[bytes]) -> bool:
 
 
 def _rows(path: Path, separator: str, names: Sequence[str]) -> list[list[str]]:
-    """Lines as fields. UTF-8, or else Latin-1, which the older sets are in. Raises DataError naming the line."""
+    """Lines as fields. UTF-8, or else Latin-1, which the older sets are in. Raises DataError naming the
+    line."""
     raw = path.read_bytes()
     try:
         text = raw.decode("utf-8")
@@ -196,7 +199,8 @@ def _rows(path: Path, separator: str, names: Sequence[str]) -> list[list[str]]:
         fields = line.split(separator)
         if len(fields) != len(names):
             raise DataError(
-                f"{path}, line {number}: {len(fields)} fields parted by {separator!r}, but {len(names)} are wanted "
+                f"{path}, line {number}: {len(fields)} fields parted by {separator!r}, but "
+                f"{len(names)} are wanted "
                 f"({', '.join(names[:5])} ...). The line begins {line[:60]!r}."
             )
         rows.append(fields)

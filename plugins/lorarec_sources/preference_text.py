@@ -15,7 +15,8 @@ NOTHING = ("", "None", "None.")
 BETWEEN = '", "'
 BY = '" written by '
 EXPECTED = (
-    'User Preference: "A", "B"; on the next line User Unpreference: "C"; on the next one Whether the user will like '
+    'User Preference: "A", "B"; on the next line User Unpreference: "C"; on the next one Whether the '
+    "user will like "
     'the target movie "D"?'
 )
 
@@ -31,9 +32,9 @@ class Preference(NamedTuple):
 def parse_preference(text: str) -> Preference | None:
     """The titles in the text, in the order they stand there, or None where it is of another form.
 
-    Two forms are known. Movies: titles in quotes, parted by commas. Books: `"Title" written by Author`, parted by
-    commas; the item is then called `Title written by Author`. Quotes and commas inside titles are kept. An empty
-    list, or the bare word None, is no items.
+    Two forms are known. Movies: titles in quotes, parted by commas. Books: `"Title" written by Author`,
+    parted by commas; the item is then called `Title written by Author`. Quotes and commas inside titles are
+    kept. An empty list, or the bare word None, is no items.
     """
     found = FORM.fullmatch(text.strip())
     if found is None:

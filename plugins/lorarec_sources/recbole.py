@@ -37,12 +37,12 @@ ROWS = 50_000
 class RecBoleSource(DataSource):
     """Reads a folder of atomic files: NAME.inter, and perhaps NAME.item and NAME.user.
 
-    Tab-separated UTF-8 with a header of `name:type`. A `token` is a string, a `float` a number, a `float_seq` a list
-    of numbers. A `token_seq` stays the text it is ("Toy Story": RecBole uses the type for titles and for sets of
-    tags alike), but one called item_id_list is a list, the row's history. Empty numbers are null.
+    Tab-separated UTF-8 with a header of `name:type`. A `token` is a string, a `float` a number, a `float_seq`
+    a list of numbers. A `token_seq` stays the text it is ("Toy Story": RecBole uses the type for titles and
+    for sets of tags alike), but one called item_id_list is a list, the row's history. Empty numbers are null.
 
-    Zhao et al. RecBole: Towards a Unified, Comprehensive and Efficient Framework for Recommendation Algorithms.
-    CIKM 2021.
+    Zhao et al. RecBole: Towards a Unified, Comprehensive and Efficient Framework for Recommendation
+    Algorithms. CIKM 2021.
     """
 
     name = "recbole"
@@ -109,7 +109,8 @@ def _tables(path: Path, types: dict[str, pa.DataType]) -> Iterator[pa.Table]:
     for number, fields in rows:
         if len(fields) != len(types):
             raise DataError(
-                f"{path}, line {number}: {len(fields)} fields, but line 1 names {len(types)} ({', '.join(types)})."
+                f"{path}, line {number}: {len(fields)} fields, but line 1 names {len(types)} "
+                f"({', '.join(types)})."
             )
         chunk.append((number, fields))
         if len(chunk) == ROWS:

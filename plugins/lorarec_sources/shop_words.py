@@ -8,8 +8,8 @@ THEMES: dict[str, tuple[str, ...]] = {
         "rucksack", "trail map case",
     ),
     "Baking": (
-        "cake tin", "rolling pin", "bread proofing basket", "cookie cutters", "piping bag set", "dough scraper",
-        "muffin tray", "kitchen scale",
+        "cake tin", "rolling pin", "bread proofing basket", "cookie cutters", "piping bag set",
+        "dough scraper", "muffin tray", "kitchen scale",
     ),
     "Cycling": (
         "bicycle helmet", "bike lock", "pannier bag", "cycling jersey", "tyre pump", "bicycle bell",
@@ -24,8 +24,8 @@ THEMES: dict[str, tuple[str, ...]] = {
         "ukulele case", "guitar tuner",
     ),
     "Home office": (
-        "desk lamp", "office chair", "laptop stand", "notebook planner", "document tray", "keyboard wrist rest",
-        "monitor riser", "pen holder",
+        "desk lamp", "office chair", "laptop stand", "notebook planner", "document tray",
+        "keyboard wrist rest", "monitor riser", "pen holder",
     ),
     "Baby and toddler": (
         "baby blanket", "feeding bottle", "teething ring", "nursery night light", "pram cover", "toddler bib",

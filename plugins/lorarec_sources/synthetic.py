@@ -42,13 +42,15 @@ PRODUCTS = min(len(products) for products in THEMES.values())
 class SyntheticSource(DataSource):
     """A shop's events, drawn by a seed, whose signal lies in the items' text.
 
-    An item is a quality, a material, a product of one of ten departments, and a brand: "Lightweight leather hiking
-    boots by Kestrel". A user likes two departments and some qualities, and does not change their mind; materials and
-    brands mean nothing. In time a user stays with a department for a while, then turns to another one, so the next
-    event follows from the last ones. Some items are a little better than others, for everyone. Four in ten items
-    appear while the shop is open: on them, counting what was popular does not help, and the text does.
+    An item is a quality, a material, a product of one of ten departments, and a brand: "Lightweight leather
+    hiking boots by Kestrel". A user likes two departments and some qualities, and does not change their mind;
+    materials and brands mean nothing. In time a user stays with a department for a while, then turns to
+    another one, so the next event follows from the last ones. Some items are a little better than others, for
+    everyone. Four in ten items appear while the shop is open: on them, counting what was popular does not
+    help, and the text does.
 
-    Interactions: user, item, time (seconds), rating (1 to 5 stars), click (1 from 4 stars, else 0). Items: item, title, category, description. One seed gives the same tables on every platform.
+    Interactions: user, item, time (seconds), rating (1 to 5 stars), click (1 from 4 stars, else 0). Items:
+    item, title, category, description. One seed gives the same tables on every platform.
     """
 
     name = "synthetic"
@@ -60,7 +62,8 @@ class SyntheticSource(DataSource):
         users: int = Field(default=400, ge=2, le=1_000_000)
         items: int = Field(default=300, ge=20, le=5_000)
         events: int = Field(default=12_000, ge=20)
-        """About so many in all: a user has between half and one and a half times the average, no item twice."""
+        """About so many in all: a user has between half and one and a half times the average, no item
+        twice."""
         seed: int = Field(default=0, ge=0)
         """Of the shop, not of the training."""
 
@@ -68,7 +71,8 @@ class SyntheticSource(DataSource):
         def _enough_items(self) -> SyntheticSource.Config:
             if self.events > self.users * self.items // 3:
                 raise ValueError(
-                    f"{self.events} events are too many for {self.users} users and {self.items} items, since a user "
+                    f"{self.events} events are too many for {self.users} users and {self.items} "
+                    "items, since a user "
                     f"meets no item twice: at most {self.users * self.items // 3}"
                 )
             return self

@@ -14,8 +14,8 @@ PADDED = r"^\s*[+-]?0[0-9]"
 class ColumnTypes:
     """The narrowest type that all values of each column fit: int64, float64, or string.
 
-    Numbers with leading zeros, and whole numbers too large for int64, make the column one of strings. An empty
-    field is null in a column of numbers, and the empty string in a column of strings.
+    Numbers with leading zeros, and whole numbers too large for int64, make the column one of strings. An
+    empty field is null in a column of numbers, and the empty string in a column of strings.
     """
 
     def __init__(self, names: Iterable[str]) -> None:

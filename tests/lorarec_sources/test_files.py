@@ -1,0 +1,192 @@
+"""The source `files`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from lorarec.contracts import DataError, RawTables
+from lorarec_sources import delimited, json_rows, typed_columns
+from lorarec_sources.arrow_file import cache_folder
+from lorarec_sources.files import FilesSource
+
+Write = Callable[[dict[str, str | bytes]], Path]
+CSV = "user,item,rating\na,007,3\nb,7,4.5\n"
+
+
+def load(**options: Any) -> RawTables:
+    return FilesSource(FilesSource.Config(**options)).load()
+
+
+def refusal(**options: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        load(**options)
+    return str(caught.value)
+
+
+def rows(tables: RawTables) -> list[dict[str, Any]]:
+    return list(tables.interactions.to_list())
+
+
+def test_a_folder_is_searched_for_the_three_tables(folder: Write) -> None:
+    path = folder(
+        {"ratings.csv": CSV, "movies.tsv": "item\ttitle\n007\tBond\n", "users.jsonl": '{"user": "a"}\n'}
+    )
+    tables = load(path=str(path))
+    assert rows(tables) == [
+        {"user": "a", "item": "007", "rating": 3.0},
+        {"user": "b", "item": "7", "rating": 4.5},
+    ]
+    assert tables.items is not None and tables.items["title"][:] == ["Bond"]
+    assert tables.users is not None and tables.users["user"][:] == ["a"]
+    assert "ratings.csv" in tables.origin and "movies.tsv" in tables.origin
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl", "parquet"])
+def test_every_format_gives_the_same_rows(suffix: str, folder: Write) -> None:
+    wanted = [{"user": 1, "item": "x", "rating": 2.5}, {"user": 2, "item": "y, z", "rating": 4.0}]
+    path = folder(
+        {
+            "a.csv": 'user,item,rating\n1,x,2.5\n2,"y, z",4\n',
+            "a.tsv": "user\titem\trating\n1\tx\t2.5\n2\ty, z\t4\n",
+            "a.json": '[{"user": 1, "item": "x", "rating": 2.5}, {"user": 2, "item": "y, z", "rating": 4}]',
+            "a.jsonl": '{"user": 1, "item": "x", "rating": 2.5}\n\n{"user": 2, "item": "y, z", "rating": 4}\n',
+        }
+    )
+    pq.write_table(pa.Table.from_pylist(wanted), path / "a.parquet")
+    assert rows(load(interactions=str(path / f"a.{suffix}"))) == wanted
+
+
+def test_relative_paths_start_at_the_working_directory(
+    folder: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder({"i.csv": CSV}))
+    assert len(load(interactions="i.csv").interactions) == 2
+
+
+def test_a_file_for_each_part_gives_a_split_column_and_one_type(folder: Write) -> None:
+    path = folder({"a.csv": "user,item,rating\n1,7,3\n", "b.csv": "item,user,rating\n007,1,2.5\n"})
+    tables = load(path=str(path), interactions={"train": "a.csv", "test": "b.csv"})
+    assert rows(tables) == [
+        {"user": 1, "item": "7", "rating": 3.0, "split": "train"},
+        {"user": 1, "item": "007", "rating": 2.5, "split": "test"},
+    ]
+    assert tables.columns == {"split": "split"}
+
+
+def test_words_such_as_NA_and_None_stay_words(folder: Write) -> None:  # noqa: N802
+    path = folder({"interactions.csv": "user,item\nNA,None\nnull,nan\n"})
+    assert rows(load(path=str(path))) == [{"user": "NA", "item": "None"}, {"user": "null", "item": "nan"}]
+
+
+def test_quotes_in_tsv_are_ordinary_and_in_csv_they_enclose(folder: Write) -> None:
+    path = folder(
+        {"items.tsv": 'item\ttitle\n1\t"Weird Al\n', "interactions.csv": 'user,item\n1,"two\nlines"\n'}
+    )
+    tables = load(path=str(path))
+    assert tables.items is not None and tables.items["title"][:] == ['"Weird Al']
+    assert rows(tables)[0]["item"] == "two\nlines"
+
+
+def test_a_changed_file_is_read_anew_and_an_unchanged_one_is_not(
+    folder: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder({"interactions.csv": CSV})
+    load(path=str(path))
+    folder({"interactions.csv": CSV + "c,8,1\n"})
+    assert len(load(path=str(path)).interactions) == 3
+    assert len(list((cache_folder() / "tables").iterdir())) == 2
+    monkeypatch.setattr(typed_columns.ColumnTypes, "see", None)
+    assert len(load(path=str(path)).interactions) == 3
+
+
+def test_types_are_settled_over_the_whole_file_not_its_beginning(
+    folder: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delimited, "BLOCK", 64)
+    monkeypatch.setattr(json_rows, "ROWS", 3)
+    lines = [f"{n},{n}\n" for n in range(50)]
+    path = folder(
+        {
+            "a.csv": "user,item\n" + "".join(lines) + "last,0.5\n",
+            "a.jsonl": '{"a": 1}\n' * 7 + '{"a": 0.5, "b": [1]}\n',
+        }
+    )
+    last = rows(load(interactions=str(path / "a.csv")))
+    assert last[3] == {"user": "3", "item": 3.0} and last[50] == {"user": "last", "item": 0.5}
+    assert rows(load(interactions=str(path / "a.jsonl")))[-1] == {"a": 0.5, "b": [1]}
+
+
+def test_a_missing_file_is_named_with_its_neighbours(folder: Write) -> None:
+    path = folder({"interactions.csv": CSV, "notes.txt": ""})
+    message = refusal(interactions=str(path / "interaction.csv"))
+    assert "interaction.csv: there is no such file. Did you mean 'interactions.csv'?" in message
+    assert "notes.txt" in message
+    assert "no such folder" in refusal(path=str(path / "nowhere"))
+    assert "folder it lies in" in refusal(path=str(path / "notes.txt"))
+
+
+def test_an_empty_or_ambiguous_folder_is_refused_by_name(folder: Write, tmp_path: Path) -> None:
+    assert "is empty. Set `interactions`" in refusal(path=str(tmp_path))
+    folder({"interactions.csv": CSV, "ratings.csv": CSV})
+    assert "interactions.csv, ratings.csv. Set `interactions`" in refusal(path=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "wanted"),
+    [
+        ("a.csv", "user,item\n1,2\n1,2,3\n", r"a\.csv, line 3: 3 fields, but line 1 names 2 columns"),
+        ("a.csv", 'user,item\n"1\n\n",2\n1\n', r"a\.csv, line 5: 1 fields"),
+        ("a.csv", 'user,item\n1,2\n3,"4\n', r"a\.csv, line 3: .*quote"),
+        ("a.csv", "user,user\n1,2\n", r"line 1: the column 'user' is there twice"),
+        ("a.csv", "user,\n1,2\n", r"line 1: a column has no name"),
+        ("a.csv", "", r"the file is empty"),
+        ("a.tsv", "user\titem\n1\n", r"a\.tsv, line 2: 1 fields"),
+        (
+            "a.csv",
+            "user,item\n1,Amélie\n".encode("latin-1"),
+            r"a\.csv, line 2: byte 0xe9 at place 5 is not UTF-8",
+        ),
+        ("a.jsonl", b'{"a": "\xe9"}\n', r"a\.jsonl, line 1: byte 0xe9"),
+        ("a.jsonl", '{"a": 1}\n{"a": 2\n', r"a\.jsonl, line 2, column \d+: not JSON"),
+        ("a.jsonl", '{"a": 1}\n[2]\n', r"a\.jsonl, line 2: a list, but an object"),
+        ("a.jsonl", '{"a": 1}\n\n{"a": "x"}\n', r"a\.jsonl, line 3: field 'a' is 'x' here, but int64 before"),
+        ("a.jsonl", "", r"there are no rows"),
+        ("a.json", '{"a": 1}', r"holds one object, but a list of objects is wanted"),
+        ("a.json", "[{},\n 3]", r"a\.json, row 2: a number or null"),
+        ("a.json", "[{},\n", r"a\.json, line 2, column 1: not JSON"),
+        ("a.parquet", "nonsense", r"a\.parquet: not a readable parquet file"),
+        ("a.xlsx", "", r"a\.xlsx: files of this kind are not read\. Use one of: \.csv"),
+    ],
+)
+def test_what_is_malformed_is_refused_with_its_place(
+    name: str, content: str | bytes, wanted: str, folder: Write
+) -> None:
+    path = folder({name: content})
+    assert re.search(wanted, refusal(interactions=str(path / name)))
+    assert not list((cache_folder() / "tables").glob("*"))
+
+
+def test_parts_with_other_columns_or_a_split_of_their_own_are_refused(folder: Write) -> None:
+    path = folder({"a.csv": CSV, "b.csv": "user,item\n1,2\n", "c.csv": "user,split\n1,train\n"})
+    assert "['rating'] are not in both" in refusal(
+        path=str(path), interactions={"train": "a.csv", "test": "b.csv"}
+    )
+    assert "has a column 'split' already" in refusal(path=str(path), interactions={"train": "c.csv"})
+
+
+def test_options_that_name_nothing_are_refused() -> None:
+    with pytest.raises(ValidationError, match="say where the data is"):
+        FilesSource.Config()
+
+
+def test_a_file_without_rows_keeps_its_columns(folder: Write) -> None:
+    tables = load(path=str(folder({"interactions.csv": "user,item\n"})))
+    assert tables.interactions.column_names == ["user", "item"] and len(tables.interactions) == 0

@@ -1,0 +1,106 @@
+"""The source `hub`, on local folders and on a hub that cannot be reached."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import RepositoryNotFoundError
+
+from lorarec.contracts import DataError, RawTables
+from lorarec_sources.hub import HubSource
+
+Write = Callable[[dict[str, str | bytes]], Path]
+
+
+def load(**options: Any) -> RawTables:
+    return HubSource(HubSource.Config(**options)).load()
+
+
+def refusal(**options: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        load(**options)
+    return str(caught.value)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    for name, rows in {"train": "1,a\n2,b\n", "validation": "3,a\n", "test": "4,c\n"}.items():
+        (tmp_path / f"{name}.csv").write_text("user,item\n" + rows)
+    return tmp_path
+
+
+def test_all_parts_become_one_table_with_a_split_column(repository: Path) -> None:
+    tables = load(path=str(repository))
+    assert tables.interactions["user"][:] == [1, 2, 3, 4]
+    assert tables.interactions["split"][:] == ["train", "train", "validation", "test"]
+    assert tables.columns == {"split": "split"}
+
+
+def test_one_split_is_taken_as_it_is(repository: Path) -> None:
+    tables = load(path=str(repository), split="test")
+    assert tables.interactions.to_list() == [{"user": 4, "item": "c"}]
+    assert tables.columns == {}
+
+
+def test_parts_may_be_mapped_to_splits_of_other_names(repository: Path) -> None:
+    tables = load(path=str(repository), split={"train": "validation", "test": "test"})
+    assert tables.interactions["split"][:] == ["train", "test"]
+
+
+def test_items_come_from_a_repository_of_their_own(repository: Path, tmp_path_factory: Any) -> None:
+    items = tmp_path_factory.mktemp("items")
+    (items / "data.csv").write_text("item,title\na,Apple\n")
+    tables = load(path=str(repository), items={"path": str(items)})
+    assert tables.items is not None and tables.items["title"][:] == ["Apple"]
+
+
+def test_an_unknown_split_is_refused_with_the_nearest(repository: Path) -> None:
+    assert "has no split 'tests'. Did you mean 'test'?" in refusal(path=str(repository), split="tests")
+
+
+def test_a_folder_without_data_or_with_a_revision_is_refused(repository: Path, tmp_path_factory: Any) -> None:
+    assert "refuses it" in refusal(path=str(tmp_path_factory.mktemp("empty")))
+    assert "has no revisions" in refusal(path=str(repository), revision="main")
+
+
+def test_an_unreachable_hub_is_reported_at_once_with_what_works_offline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(HfApi, "dataset_info", unreachable)
+    start = time.perf_counter()
+    message = refusal(path="someone/something")
+    assert time.perf_counter() - start < 2
+    assert "could not be reached: Name or service not known" in message
+    for hint in ("HF_HUB_OFFLINE=1", "`files` (path=FOLDER)", "`synthetic`", "lorarec[offline]", "`minilm`"):
+        assert hint in message
+
+
+def test_offline_mode_without_a_cached_copy_says_that_it_is_on() -> None:
+    message = refusal(path="someone/something")
+    assert "not in the local cache" in message and "HF_HUB_OFFLINE is set" in message
+
+
+def test_a_repository_that_is_not_there_is_told_from_a_hub_that_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(*_: Any, **__: Any) -> None:
+        # Its constructor wants a response of the HTTP library, which is not the same one in all versions.
+        raise RepositoryNotFoundError.__new__(RepositoryNotFoundError, "404")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(HfApi, "dataset_info", missing)
+    assert "the hub has no such data set" in refusal(path="someone/something")
+
+
+def test_a_mistyped_folder_is_no_repository_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert "neither a folder that is there nor a repository id" in refusal(path="./no/such/folder")

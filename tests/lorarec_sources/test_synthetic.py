@@ -1,0 +1,113 @@
+"""The source `synthetic`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from functools import cache
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from sklearn.metrics import roc_auc_score
+
+from lorarec.contracts import RawTables
+from lorarec_sources.shop_words import STYLES, THEMES
+from lorarec_sources.synthetic import SyntheticSource
+
+
+@cache
+def shop(seed: int = 0) -> RawTables:
+    return SyntheticSource(SyntheticSource.Config(seed=seed)).load()
+
+
+def digest(tables: RawTables) -> str:
+    assert tables.items is not None
+    rows = [tables.interactions.to_list(), tables.items.to_list()]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def test_a_seed_gives_these_very_tables_on_every_platform() -> None:
+    assert digest(shop()) == "c8e2923f361e440e309313237e0c68edf1b7c335531b05486bad252d047c8461"
+    assert digest(shop(1)) != digest(shop())
+
+
+def test_it_is_made_in_an_instant() -> None:
+    start = time.perf_counter()
+    SyntheticSource(SyntheticSource.Config()).load()
+    assert time.perf_counter() - start < 5  # well under a second on an idle machine
+
+
+def test_events_are_in_order_and_nobody_meets_an_item_twice() -> None:
+    events = shop().interactions.to_pandas()
+    assert events["time"].is_monotonic_increasing
+    assert not events.duplicated(["user", "item"]).any()
+    assert 11_000 < len(events) < 13_000 and events["user"].nunique() == 400
+    assert set(events["rating"]) == {1, 2, 3, 4, 5}
+    assert ((events["rating"] >= 4) == events["click"]).all()
+    assert 0.4 < events["click"].mean() < 0.65
+
+
+def test_no_title_occurs_twice_and_each_names_its_product() -> None:
+    items = shop().items
+    assert items is not None
+    rows = items.to_list()
+    assert len({row["title"] for row in rows}) == len(rows) == 300
+    assert all(any(product in row["title"] for product in THEMES[row["category"]]) for row in rows)
+
+
+def word_places(titles: list[str]) -> np.ndarray:
+    """[N, W] which products and qualities a title names."""
+    words = [product for products in THEMES.values() for product in products] + list(STYLES)
+    return np.array([[word in title.lower() for word in words] for title in titles], float)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_titles_tell_clicks_and_popularity_does_not(seed: int) -> None:
+    tables = shop(seed)
+    assert tables.items is not None
+    events = tables.interactions.to_pandas()
+    themes = np.array(
+        [[category == name for name in THEMES] for category in tables.items["category"][:]], float
+    )
+    vectors = np.hstack([themes, word_places(tables.items["title"][:])[:, -len(STYLES) :]])
+    row = {item: number for number, item in enumerate(tables.items["item"][:])}
+    cut = int(len(events) * 0.8)
+    train, test = events[:cut], events[cut:]
+    profiles: dict[str, np.ndarray] = {}
+    for user, item, click in zip(train["user"], train["item"], train["click"], strict=True):
+        profiles[user] = profiles.get(user, np.zeros(vectors.shape[1])) + (2 * click - 1) * vectors[row[item]]
+    text = [
+        profiles.get(user, np.zeros(vectors.shape[1])) @ vectors[row[item]]
+        for user, item in zip(test["user"], test["item"], strict=True)
+    ]
+    counted = train.groupby("item")["click"].agg(["sum", "size"])
+    liked = ((counted["sum"] + 2) / (counted["size"] + 4)).reindex(test["item"]).fillna(0.5)
+    assert roc_auc_score(test["click"], text) > 0.75
+    assert roc_auc_score(test["click"], liked) < 0.62
+
+
+def test_some_items_of_the_test_time_were_never_seen_before() -> None:
+    events = shop().interactions.to_pandas()
+    cut = int(len(events) * 0.8)
+    unseen = ~events["item"][cut:].isin(events["item"][:cut])
+    assert 0.03 < unseen.mean() < 0.2
+
+
+def test_the_next_department_follows_from_the_last_one() -> None:
+    tables = shop()
+    assert tables.items is not None
+    category = dict(zip(tables.items["item"][:], tables.items["category"][:], strict=True))
+    events = tables.interactions.to_pandas()
+    events["category"] = events["item"].map(category)
+    before = events.groupby("user")["category"].shift()
+    same = (events["category"] == before)[before.notna()].mean()
+    shuffled = events.sample(frac=1, random_state=0)
+    by_chance = shuffled.groupby("user")["category"].shift()
+    assert same > 1.2 * (shuffled["category"] == by_chance)[by_chance.notna()].mean()
+
+
+def test_more_events_than_items_to_meet_are_refused() -> None:
+    with pytest.raises(ValidationError, match="a user meets no item twice: at most 133"):
+        SyntheticSource.Config(users=20, items=20, events=200)
