@@ -106,7 +106,7 @@ class Recommender:
                 mask_seen(scores, [np.unique(np.asarray(history, np.int64)) for history in block.histories])
             rows, best = top_items(scores, k)
             for row, values in zip(rows.tolist(), best.tolist(), strict=True):
-                found = [(r, v) for r, v in zip(row, values, strict=True) if v > -np.inf]
+                found = [(r, v) for r, v in zip(row, values, strict=True) if r >= 0]
                 answers.append([Recommendation(self.catalog.ids[r], titles[r], v) for r, v in found])
         return answers
 

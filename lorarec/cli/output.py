@@ -62,11 +62,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: 
 
 
 def print_metrics(metrics: Mapping[str, Any]) -> None:
-    """Print metrics side by side: one row a metric, one column a part (validation, test) and a baseline."""
-    columns: dict[str, Mapping[str, Any]] = {
-        part: values for part, values in metrics.items() if part in ("validation", "test") and values
+    """Print metrics side by side: one row a metric, one column a part and model (this one, and each baseline)."""
+    beside = {f"{name} (baseline)": found for name, found in (metrics.get("baselines") or {}).items()}
+    columns = {
+        f"{part}: {name}": found[part]
+        for part in ("validation", "test")
+        for name, found in {"model": metrics, **beside}.items()
+        if found.get(part)
     }
-    columns.update(metrics.get("baselines") or {})
     labels = list(dict.fromkeys(label for values in columns.values() for label in values))
     rows = [[label, *(_number(values.get(label)) for values in columns.values())] for label in labels]
     print_table(["metric", *columns], rows, numbers=True)

@@ -21,7 +21,8 @@ def predict(
     ],
 ) -> None:
     """Score (history, item) rows."""
+    from lorarec.pipeline.answer_files import predict_file
     from lorarec.pipeline.load import load
 
-    print_notices(load(run).predict_file(input_file, output_file))
+    print_notices(predict_file(load(run), input_file, output_file))
     print(f"Predictions are in {output_file}.")

@@ -22,7 +22,8 @@ def recommend(
     k: Annotated[int, typer.Option("-k", min=1, help="How many items a history.")] = 10,
 ) -> None:
     """Recommend items that continue histories."""
+    from lorarec.pipeline.answer_files import recommend_file
     from lorarec.pipeline.load import load
 
-    print_notices(load(run).recommend_file(histories, output_file, k))
+    print_notices(recommend_file(load(run), histories, output_file, k))
     print(f"Recommendations are in {output_file}.")

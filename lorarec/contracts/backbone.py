@@ -67,10 +67,6 @@ class Backbone(Plugin):
     module: nn.Module
     """The bare encoder, set by `load`; without a pooler that the forward would leave unused (DDP would stop)."""
 
-    copy: Path | None = None
-    """A folder that `save` wrote. lorarec sets it when it reads a run folder that keeps a copy of the backbone:
-    `architecture` and `load` then read from there instead of the recipe's address."""
-
     @abstractmethod
     def architecture(self) -> Architecture:
         """What adapters and heads may know before weights are loaded. Raises LorarecError if it cannot be found out."""

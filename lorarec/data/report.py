@@ -136,7 +136,7 @@ def split_fingerprint(interactions: Interactions) -> str:
 
 
 def _distinct(numbers: np.ndarray) -> int:
-    """How many different numbers; by sorting, which on a million beats the hashing of `np.unique` ten times."""
+    """How many different numbers; by sorting, ten times faster on a million than `np.unique`."""
     return int(np.count_nonzero(np.diff(np.sort(numbers)))) + (len(numbers) > 0)
 
 

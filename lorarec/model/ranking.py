@@ -37,7 +37,7 @@ def held_out_rank(scores_BN: Tensor, target_B: Tensor) -> Tensor:
 def top_items(scores_BN: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The best k catalogue rows [B, k] and their scores [B, k]; equal scores are ordered by catalogue row.
 
-    Masked items (-inf) come last; callers drop them by their score.
+    Places for which only masked items (-inf) are left hold row -1.
     """
     k = min(k, scores_BN.shape[1])
     # topk leaves the order of equal scores to chance; a stable sort of a few more candidates than k settles it.
@@ -48,4 +48,5 @@ def top_items(scores_BN: Tensor, k: int) -> tuple[Tensor, Tensor]:
         rows = rows.gather(1, order)
     else:
         rows = scores_BN.sort(dim=1, descending=True, stable=True).indices[:, :k]
-    return rows, scores_BN.gather(1, rows)
+    scores_BK = scores_BN.gather(1, rows)
+    return rows.masked_fill(scores_BK == -torch.inf, -1), scores_BK
