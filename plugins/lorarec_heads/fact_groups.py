@@ -1,0 +1,53 @@
+"""Examples that are one fact each, or several facts of one user together."""
+
+from __future__ import annotations
+
+import numpy as np
+from datasets import Dataset
+
+from lorarec.contracts import Interactions, Part
+
+NONE = -1
+"""Stands where a group has fewer facts than others."""
+
+
+def fact_examples(interactions: Interactions, part: Part, label: str, group: int) -> Dataset:
+    """One row an event of the part; with `group` above 1, one row for up to so many events of one user.
+
+    Columns: `event`; `label` where the table has it and rows are single; `events` (lists, padded with -1) in
+    groups.
+    """
+    events = interactions.rows(part)
+    if group == 1:
+        columns = {"event": events}
+        if interactions.has(label):
+            columns["label"] = interactions.column(label)[events]
+        return Dataset.from_dict(columns)
+    groups = _grouped(events, interactions.user[events], interactions.time, group)
+    return Dataset.from_dict({"event": groups[:, 0], "events": list(groups)})
+
+
+def facts_of(rows: dict[str, np.ndarray]) -> np.ndarray:
+    """[F] int64 the events that these examples are about."""
+    if "events" not in rows:
+        return rows["event"]
+    flat = np.concatenate([np.asarray(events, np.int64) for events in rows["events"]])
+    facts: np.ndarray = flat[flat != NONE]
+    return facts
+
+
+def _grouped(events: np.ndarray, users: np.ndarray, time: np.ndarray | None, size: int) -> np.ndarray:
+    """[G, size] events of one user a row, neighbours in time together: their histories share the most."""
+    if len(events) == 0:
+        return np.empty((0, size), np.int64)
+    keys = (users,) if time is None else (time[events], users)
+    order = np.lexsort(keys)
+    events, users = events[order], users[order]
+    starts = np.flatnonzero(np.r_[True, users[1:] != users[:-1]])
+    lengths = np.diff(np.r_[starts, len(users)])
+    place = np.arange(len(users)) - np.repeat(starts, lengths)
+    groups_before = np.r_[0, np.cumsum(-(-lengths // size))]
+    row = np.repeat(groups_before[:-1], lengths) + place // size
+    groups = np.full((groups_before[-1], size), NONE, np.int64)
+    groups[row, place % size] = events
+    return groups

@@ -1,0 +1,64 @@
+"""ItemKernel: how alike two items are, from their text and, if wanted, from weights of their own."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+SMALL = 0.01
+"""Spread of freshly drawn id weights: they start next to nothing, so that the text speaks first."""
+
+
+class ItemKernel(nn.Module):
+    """Feature vectors whose dot product is the similarity of two items: a constant + their texts + their ids.
+
+    The constant is what all items share, so it carries the user's bias. Texts are compared by the cosine of
+    their vectors, each dimension weighted (automatic relevance determination; MacKay 1995). Ids that training
+    never saw are masked: their weights are noise.
+    """
+
+    seen: Tensor
+
+    def __init__(self, text_size: int, factors: int, item_counts: np.ndarray) -> None:
+        """`text_size`: length of the text vectors, 0 for none; `factors`: weights an item, 0 for none."""
+        super().__init__()
+        self.register_buffer("seen", torch.from_numpy(np.asarray(item_counts) > 0).float(), persistent=True)
+        self.log_constant = nn.Parameter(torch.tensor(math.log(0.2)))
+        self.text: TextCosine | None = None
+        if text_size:
+            self.text = TextCosine(text_size)
+            self.log_text = nn.Parameter(torch.tensor(math.log(0.2)))
+        self.factors = nn.Parameter(torch.randn(len(item_counts), factors) * SMALL) if factors else None
+
+    def forward(self, items: Tensor, texts: Tensor | None) -> Tensor:
+        """[V, d] features of catalogue rows [V], whose text vectors are [V, D]."""
+        parts = [(0.5 * self.log_constant).exp().expand(len(items), 1)]
+        if self.text is not None:
+            assert texts is not None
+            parts.append((0.5 * self.log_text).exp() * self.text(texts))
+        own = self.own(items)
+        return torch.cat(parts if own is None else [*parts, own], dim=1)
+
+    def own(self, items: Tensor) -> Tensor | None:
+        """[V, factors] the items' own weights, 0 for items never seen in training; None where there are
+        none."""
+        if self.factors is None:
+            return None
+        return self.factors[items] * self.seen[items, None]
+
+
+class TextCosine(nn.Module):
+    """Unit vectors whose dot product is the cosine of two texts, each dimension weighted and shifted."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.log_weight = nn.Parameter(torch.zeros(size))
+        self.shift = nn.Parameter(torch.zeros(size))
+
+    def forward(self, texts: Tensor) -> Tensor:
+        """[..., D] from text vectors [..., D] of any scale."""
+        levelled = nn.functional.layer_norm(texts.float(), texts.shape[-1:])
+        return nn.functional.normalize(levelled * self.log_weight.exp() + self.shift, dim=-1)

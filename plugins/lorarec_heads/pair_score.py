@@ -1,0 +1,23 @@
+"""PairScore: a small network over the vector of a text that names a history and a candidate."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class PairScore(nn.Module):
+    """Starts at 0 for every pair, so that training starts from what the head knows without it."""
+
+    def __init__(self, size: int, width: int = 64) -> None:
+        super().__init__()
+        last = nn.Linear(width, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(
+            nn.LayerNorm(size), nn.Linear(size, width), nn.GELU(), nn.Dropout(0.1), last
+        )
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """[V] from [V, D]."""
+        scores: Tensor = self.layers(pooled).squeeze(1)
+        return scores

@@ -1,0 +1,201 @@
+"""Rating: how many stars a user will give an item, from its text and from what the user gave others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from datasets import Dataset
+from pydantic import Field
+from torch import Tensor, nn
+
+from lorarec.contracts import (
+    Batch,
+    Collation,
+    DataError,
+    Encoder,
+    HeadOutput,
+    Histories,
+    Interactions,
+    Part,
+    PointwiseHead,
+    Statistics,
+    StrictConfig,
+    TaskHead,
+    hookimpl,
+)
+from lorarec_heads.fact_groups import fact_examples, facts_of
+from lorarec_heads.item_kernel import ItemKernel
+from lorarec_heads.kernel_ridge import kernel_ridge
+from lorarec_heads.padded_history import Distinct, PaddedHistory, distinct_views, pair_views
+from lorarec_heads.pair_score import PairScore
+
+TEXT_BIAS_STEP = 0.1
+"""Slows the text's bias down beside the few weights of the kernel, whose learning rate it shares."""
+
+
+class Rating(TaskHead):
+    """Regression on stars. Each user's stars are explained by a ridge regression on the items they rated."""
+
+    name = "rating"
+    summary = "stars, by regression; new users and items are scored from text and history"
+    paper = (
+        "Ridge regression in each user: Rasmussen and Williams, Gaussian Processes for ML, 2006, ch. 2"
+    )
+    kind = "pointwise"
+    default_metrics = ("rmse", "mae")
+
+    class Config(StrictConfig):
+        """Settings of the rating head."""
+
+        encoding: Literal["separate", "joint"] = "separate"
+        """separate: each item's text is encoded once a batch and compared with those of the history. joint:
+        the history and the candidate are read as one text."""
+        max_history: Annotated[int, Field(ge=1)] = 50
+        """The latest events of the user that are looked at."""
+        biases: bool = True
+        """A weight for each item seen in training, added to its score."""
+        factors: Annotated[int, Field(ge=0)] = 16
+        """Weights for each item seen in training, beside its text, by which items are compared; 0 for
+        none."""
+        bias_penalty: Annotated[float, Field(ge=0)] = 0.02
+        """L2 penalty on the item's bias for each of its ratings."""
+        factor_penalty: Annotated[float, Field(ge=0)] = 0.5
+        """L2 penalty on the item's factors for each of its ratings."""
+        facts_per_example: Annotated[int, Field(ge=1)] = 1
+        """Ratings of one user that are learnt from together: they share a history, so that fewer texts are
+        encoded. `train.batch_size` counts these groups."""
+
+    config: Config
+
+    def needs(self) -> frozenset[str]:
+        """Ratings."""
+        return frozenset({"rating"})
+
+    def label(self) -> str:
+        """The stars."""
+        return "rating"
+
+    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
+        """Raise DataError if all labels are the same number: there is nothing to learn."""
+        if len(labels) > 1 and np.all(labels == labels[0]):
+            raise DataError(
+                f"All {len(labels)} values of 'rating' are {labels[0]:g} (row {rows[0]} is the first): "
+                f"there is "
+                "nothing to learn. Check data.columns.rating."
+            )
+
+    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
+        """One rating a row; in training, `facts_per_example` ratings of one user a row."""
+        group = self.config.facts_per_example if part == Part.TRAIN else 1
+        return fact_examples(interactions, part, self.label(), group)
+
+    def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
+        """Distinct items, or pairs, as views; tensors of F facts: candidate and history places, stars."""
+        config, events = self.config, facts_of(rows)
+        history = PaddedHistory.of(collation.histories, events, config.max_history)
+        candidates = collation.interactions.item[events]
+        distinct = Distinct.of(candidates, history.items)
+        known = history.mask & ~np.isnan(history.feedback)
+        tensors = {
+            "items": torch.from_numpy(distinct.items),
+            "candidate": distinct.places[0],
+            "history": distinct.places[1],
+            "mask": torch.from_numpy(known),
+            "stars": torch.from_numpy(np.where(known, history.feedback, 0.0).astype(np.float32)),
+        }
+        if collation.training:
+            labels = collation.interactions.column(self.label())[events]
+            tensors["labels"] = torch.from_numpy(labels.astype(np.float32))
+        if config.encoding == "separate":
+            views = {"items": collation.item_views(distinct.items)}
+        else:
+            pairs, tensors["pair"] = distinct_views(pair_views(history, candidates, collation))
+            views = {"pairs": collation.views(pairs)}
+        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors)
+
+    def build(self, hidden_size: int, statistics: Statistics) -> RatingNetwork:
+        """A network that starts as the ridge regression of each user on the untrained texts."""
+        return RatingNetwork(self.config, hidden_size, statistics)
+
+
+class RatingNetwork(PointwiseHead):
+    """mean + item bias + what the user's other stars say, in stars."""
+
+    def __init__(self, config: Rating.Config, hidden_size: int, statistics: Statistics) -> None:
+        super().__init__()
+        self._config = config
+        self._mean = statistics.label_mean
+        self._range = (statistics.label_min, statistics.label_max)
+        # Variances are learnt in units of this, so that they start right for stars of 1 to 5 and of 1 to 100.
+        self._unit = max((statistics.label_max - statistics.label_min) / 4, 1e-6)
+        separate = config.encoding == "separate"
+        self.kernel = ItemKernel(hidden_size if separate else 0, config.factors, statistics.item_counts)
+        self.bias = nn.Parameter(torch.zeros(len(statistics.item_counts))) if config.biases else None
+        self.text_bias = _zero_linear(hidden_size) if separate else None
+        self.pair = None if separate else PairScore(hidden_size)
+        self.log_noise = nn.Parameter(torch.zeros(()))
+
+    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
+        """Squared error in stars and the penalties, summed over the facts."""
+        scores = self._stars(encode, batch)
+        loss = (scores - batch.tensors["labels"]).square().sum() + self._penalty(batch)
+        return HeadOutput(loss, scores)
+
+    def score(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B] stars, within the range of the training labels."""
+        return self._stars(encode, batch).clamp(*self._range)
+
+    def _stars(self, encode: Encoder, batch: Batch) -> Tensor:
+        tensors = batch.tensors
+        texts = encode("items" if self.pair is None else "pairs").float()
+        # Under mixed precision the ridge regression would be solved in half precision.
+        with torch.autocast(texts.device.type, enabled=False):
+            per_item = texts if self.pair is None else None
+            features = self.kernel(tensors["items"], per_item)
+            bias = self._bias(tensors["items"], per_item)
+            candidate, history = tensors["candidate"], tensors["history"]
+            residual = (tensors["stars"] - self._mean) / self._unit - bias[history]
+            found = kernel_ridge(
+                features[candidate], features[history], residual, tensors["mask"], self.log_noise.exp()
+            )
+            found = found + bias[candidate]
+            if self.pair is not None:
+                found = found + self.pair(texts)[tensors["pair"]]
+            return self._mean + self._unit * found
+
+    def _bias(self, items: Tensor, texts: Tensor | None) -> Tensor:
+        """[V] how much better than the mean each item is liked, in units; from the text alone if training
+        never saw it."""
+        bias = torch.zeros(len(items), device=items.device)
+        if self.bias is not None:
+            bias = bias + self.bias[items] * self.kernel.seen[items]
+        if self.text_bias is not None and texts is not None:
+            levelled = nn.functional.layer_norm(texts, texts.shape[-1:])
+            bias = bias + TEXT_BIAS_STEP * self.text_bias(levelled).squeeze(1)
+        return bias
+
+    def _penalty(self, batch: Batch) -> Tensor:
+        """[] L2 on the weights of the facts' candidates: a sum over facts, so that accumulation stays
+        exact."""
+        candidates = batch.tensors["items"][batch.tensors["candidate"]]
+        penalty = torch.zeros((), device=candidates.device)
+        if self.bias is not None:
+            penalty = penalty + self._config.bias_penalty * self.bias[candidates].square().sum()
+        if self.kernel.factors is not None:
+            penalty = penalty + self._config.factor_penalty * self.kernel.factors[candidates].square().sum()
+        return penalty * self._unit**2
+
+
+def _zero_linear(size: int) -> nn.Linear:
+    layer = nn.Linear(size, 1, bias=False)
+    nn.init.zeros_(layer.weight)
+    return layer
+
+
+@hookimpl
+def lorarec_task_heads() -> Iterable[type[TaskHead]]:
+    """Rating."""
+    return [Rating]
