@@ -135,7 +135,7 @@ def test_an_unknown_name_in_the_mapping_is_refused() -> None:
         ({"user": [1, 1], "item": [1, 2], "history": [[1], None]}, ["'history', row 2", "empty list"]),
         ({"user": [1, 1], "item": [1, 2], "history": [[1], [2, 3, None]]}, ["'history', row 2", "missing"]),
         (
-            {"user": [1, 1], "item": [1, 2], "history": [[1, 2], [2]], "history_feedback": [["1", "0"], ["yes"]]},
+            {"item": [1, 2], "history": [[1, 2], [2]], "history_feedback": [["1", "0"], ["yes"]]},
             ["'history_feedback', row 2", "'yes'"],
         ),
         ({"user": [1, 1], "item": [1, 2], "history": ["1 2", "2"]}, ["'history'", "list"]),
