@@ -1,0 +1,116 @@
+"""check_task_head: what every task head must do."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lorarec.contracts import Batch, Collation, Interactions, NegativeSampler, Part, PointwiseHead, TaskHead
+from lorarec.data.history import Histories, feedback_column
+from lorarec.data.statistics import statistics_of
+from lorarec.testing.plugin_laws import check_plugin
+from lorarec.testing.tiny_backbone import HIDDEN, tiny_backbone
+from lorarec.testing.tiny_data import ITEMS, tiny_catalog
+
+USERS = 6
+EVENTS_EACH = 6
+
+
+def check_task_head(head_class: type[TaskHead], **options: Any) -> None:
+    """Raise AssertionError, in a sentence, for the first law that the head breaks.
+
+    It is picklable; its examples name the event they are about; a batch's loss is a finite scalar that
+    reaches every weight of the head; predictions are one finite number an example and are made without
+    labels. `options` are settings as in a recipe.
+    """
+    check_plugin(head_class)
+    head = head_class(head_class.Config.model_validate(options))
+    assert type(pickle.loads(pickle.dumps(head))) is head_class, "a head must be picklable"
+    interactions = tiny_interactions()
+    missing = head.needs() - set(interactions.table.column_names)
+    assert not missing, f"needs names columns that lorarec does not know: {sorted(missing)}"
+    histories = Histories.of(interactions, "past", feedback_column(interactions), 3.0, "time")
+    examples = head.examples(interactions, histories, Part.TRAIN)
+    assert "event" in examples.column_names, "examples must have the column 'event'"
+    events = np.asarray(examples["event"])
+    assert np.isin(events, interactions.rows(Part.TRAIN)).all(), "examples are about events of another part"
+    columns = {name: np.asarray(examples[name]) for name in examples.column_names}
+    rows = columns | {"row": np.arange(len(events))}
+    statistics = statistics_of(interactions, head.label(), ITEMS, 3.0)
+    torch.manual_seed(0)
+    module = head.build(HIDDEN, statistics)
+    assert all(p.dtype == torch.float32 for p in module.parameters()), "a head's weights must be float32"
+    _check_loss(module, head.collate(rows, _collation(interactions, histories, training=True)))
+    if isinstance(module, PointwiseHead):
+        _check_scores(
+            module, head.collate(rows, _collation(interactions, histories, training=False)), len(events)
+        )
+
+
+def tiny_interactions() -> Interactions:
+    """Six users with six events each: ratings of 1 to 5, clicks, times; the last two of each are held out."""
+    from datasets import Dataset
+
+    count = USERS * EVENTS_EACH
+    generator = np.random.default_rng(0)
+    rating = generator.integers(1, 6, count).astype(np.float64)
+    table = Dataset.from_dict(
+        {
+            "user": np.repeat(np.arange(USERS), EVENTS_EACH),
+            "item": np.concatenate([generator.permutation(ITEMS)[:EVENTS_EACH] for _ in range(USERS)]),
+            "time": np.tile(np.arange(EVENTS_EACH, dtype=np.float64), USERS),
+            "rating": rating,
+            "click": (rating > 3).astype(np.float64),
+        }
+    )
+    part = np.tile([Part.TRAIN] * (EVENTS_EACH - 2) + [Part.VALIDATION, Part.TEST], USERS).astype(np.int8)
+    return Interactions(table, [f"u{user}" for user in range(USERS)], part)
+
+
+class _Encoder:
+    """Views through a small random transformer."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._backbone = tiny_backbone().load(tiny_catalog(), seed=0)
+        self._batch = batch
+
+    def __call__(self, views: str) -> Tensor:
+        wanted = self._batch.views[views]
+        encoded = [self._backbone.encode(self._backbone.module, chunk) for chunk in wanted.chunks]
+        return torch.cat([one.pooled for one in encoded]).detach()[wanted.order]
+
+    def steps(self, views: str) -> Tensor | None:
+        return None
+
+
+def _collation(interactions: Interactions, histories: Histories, training: bool) -> Collation:
+    return Collation(
+        interactions=interactions,
+        histories=histories,
+        featurizer=tiny_backbone().featurizer(tiny_catalog(), 30),
+        negatives=NegativeSampler(seed=0, catalog_size=ITEMS),
+        catalog_size=ITEMS,
+        training=training,
+    )
+
+
+def _check_loss(module: nn.Module, batch: Batch) -> None:
+    assert batch.count > 0, "a batch must count its supervised facts"
+    loss = module(_Encoder(batch), batch).loss
+    assert loss.shape == (), f"the loss must be one number, not of shape {tuple(loss.shape)}"
+    assert loss.isfinite(), "the loss is not finite"
+    loss.backward()
+    dead = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+    assert not dead, f"weights of the head get no gradient: {dead}"
+
+
+def _check_scores(module: PointwiseHead, batch: Batch, count: int) -> None:
+    with torch.no_grad():
+        scores = module.eval().score(_Encoder(batch), batch)
+    shape = tuple(scores.shape)
+    assert shape == (count,), f"score must give one number an example, [{count}], not {shape}"
+    assert scores.isfinite().all(), "scores are not finite"

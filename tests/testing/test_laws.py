@@ -1,0 +1,185 @@
+"""The laws bite: a plugin that breaks one is told which."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from datasets import Dataset
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lorarec.contracts import Adapter, Backbone, DataSource, Encoded, RawTables, TrainingPlan, hooks
+from lorarec.testing import (
+    FAMILIES,
+    TinyBackbone,
+    check_adapter,
+    check_backbone,
+    check_data_source,
+    check_metric,
+    check_plugin,
+    check_task_head,
+    tiny_backbone,
+)
+from lorarec_metrics.regression import Rmse
+
+README = Path(__file__).parents[2] / "plugins" / "README.md"
+
+
+class Biases(Adapter):
+    """Trains biases, rightly."""
+
+    name = "biases"
+    summary = "biases train"
+
+    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+        for name, parameter in backbone.module.named_parameters():
+            parameter.requires_grad_(name.endswith(".bias"))
+        return backbone.module
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        save_file(
+            {n: p.detach() for n, p in module.named_parameters() if p.requires_grad}, folder / "b.safetensors"
+        )
+
+    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
+        module = self.attach(backbone, TrainingPlan(1, 1, 0))
+        module.load_state_dict(load_file(folder / "b.safetensors"), strict=False)
+        return module.eval()
+
+    def merge(self, module: nn.Module) -> nn.Module:
+        return module
+
+
+class Forgetful(Biases):
+    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
+        return self.attach(backbone, TrainingPlan(1, 1, 0)).eval()
+
+
+class Leaky(Biases):
+    """Moves a weight that it does not list."""
+
+    def penalty(self, module: nn.Module) -> Tensor | None:
+        with torch.no_grad():
+            module.get_parameter("embeddings.word_embeddings.weight").mul_(0.9)
+        return None
+
+
+class Unlisted(Biases):
+    """Lists a weight that no forward reads."""
+
+    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+        module = super().attach(backbone, plan)
+        module.register_parameter("extra", nn.Parameter(torch.zeros(1)))
+        return module
+
+
+class Changed(Biases):
+    def merge(self, module: nn.Module) -> nn.Module:
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.mul_(2)
+        return module
+
+
+def test_a_rightly_made_adapter_passes() -> None:
+    check_adapter(Biases, tiny_backbone())
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        (Forgetful, "the restored module gives other outputs than the saved one"),
+        (Leaky, "'embeddings.word_embeddings.weight' is not marked trainable but moved"),
+        (Unlisted, "'extra' is marked trainable but gets no gradient"),
+        (Changed, "the merged module's outputs differ"),
+    ],
+)
+def test_an_adapter_that_breaks_a_law_is_told_which(broken: type[Adapter], sentence: str) -> None:
+    with pytest.raises(AssertionError, match=re.escape(sentence)):
+        check_adapter(broken, tiny_backbone())
+
+
+@pytest.mark.parametrize("model_type", ["bert", "modernbert", "llama"])
+def test_the_tiny_backbone_keeps_the_laws_of_backbones(model_type: str) -> None:
+    check_backbone(tiny_backbone(model_type))
+
+
+def test_a_backbone_that_reads_its_padding_is_told_so() -> None:
+    class Careless(TinyBackbone):
+        def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
+            encoded = super().encode(module, features)
+            return encoded._replace(pooled=encoded.hidden.mean(1))
+
+    with pytest.raises(AssertionError, match="padding is being read"):
+        check_backbone(Careless(Careless.Config()))
+
+
+def test_a_metric_with_the_wrong_direction_is_told_so() -> None:
+    class Wrong(Rmse):
+        higher_is_better: ClassVar[bool] = True
+
+    check_metric(Rmse)
+    with pytest.raises(AssertionError, match="is higher_is_better right"):
+        check_metric(Wrong)
+
+
+def test_a_source_that_shuffles_is_told_so() -> None:
+    class Shuffled(DataSource):
+        name = "shuffled"
+        summary = "another order each time"
+        seed = 0
+
+        def load(self) -> RawTables:
+            self.seed += 1
+            table = Dataset.from_dict({"user": list("abcdef"), "item": list("uvwxyz")})
+            return RawTables(table.shuffle(seed=self.seed).flatten_indices(), origin="here")
+
+    with pytest.raises(AssertionError, match="loading twice gave other rows"):
+        check_data_source(Shuffled(Shuffled.Config()))
+
+
+def test_a_setting_without_a_description_is_named() -> None:
+    class Terse(Biases):
+        class Config(Adapter.Config):
+            size: int = 3
+
+    with pytest.raises(AssertionError, match=r"setting 'size' of .*Terse has no description"):
+        check_plugin(Terse)
+
+
+def test_the_readmes_plugin_works_as_printed(tmp_path: Path) -> None:
+    (block,) = re.findall(
+        r"```python\n(# my_plugin.py\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL
+    )
+    (tmp_path / "my_plugin.py").write_text(block, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("my_plugin", tmp_path / "my_plugin.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["my_plugin"] = module
+    try:
+        spec.loader.exec_module(module)
+        (adapter,) = module.lorarec_adapters()
+        check_adapter(adapter, tiny_backbone("bert"))
+        check_adapter(adapter, tiny_backbone("gpt2"), norms=False)
+    finally:
+        del sys.modules["my_plugin"]
+
+
+@pytest.mark.parametrize("name", ["rating", "ctr", "next_item"])
+def test_our_own_heads_keep_the_laws_of_heads(name: str) -> None:
+    for head in importlib.import_module(f"lorarec_heads.{name}").lorarec_task_heads():
+        check_task_head(head)
+
+
+def test_the_readme_lists_every_hook_and_every_family() -> None:
+    text = README.read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(lorarec_\w+)`", text, re.MULTILINE))
+    assert listed == {name for name in vars(hooks) if name.startswith("lorarec_")}
+    assert len(FAMILIES) == 10
