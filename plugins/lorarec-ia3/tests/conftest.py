@@ -1,0 +1,11 @@
+"""No network, and one thread: on models this small more threads only wait for one another."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
