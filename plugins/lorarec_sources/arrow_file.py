@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -12,6 +13,8 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 from datasets import Dataset
+
+from lorarec.contracts import DataError
 
 FORMAT = 1
 """Raise it when a reader changes what it makes of the same bytes."""
@@ -30,6 +33,7 @@ def arrow_file(
     They are written to the cache under a name made from the sources' paths, sizes and times of change and
     from `options`, and read from there the next time. All tables must have one schema. Larger than memory is
     fine as long as each table fits. Written aside and renamed, so several processes may do this at once.
+    Raises DataError where the disk is full.
     """
     target = cache_folder() / "tables" / f"{_fingerprint(sources, options)}.arrow"
     if not target.exists():
@@ -40,6 +44,13 @@ def arrow_file(
         try:
             _write(part, read())
             os.replace(part, target)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise DataError(
+                f"{sources[0]}: the disk is full: no room for a copy in {target.parent}. Make room, or "
+                "set the environment variable HF_DATASETS_CACHE to a folder on another disk."
+            ) from error
         finally:
             part.unlink(missing_ok=True)
     return Dataset.from_file(str(target))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from lorarec.contracts import DataError, RawTables
-from lorarec_sources import delimited, json_rows, typed_columns
+from lorarec_sources import arrow_file, delimited, json_rows, typed_columns
 from lorarec_sources.arrow_file import cache_folder
 from lorarec_sources.files import FilesSource
 
@@ -57,7 +58,8 @@ def test_every_format_gives_the_same_rows(suffix: str, folder: Write) -> None:
             "a.csv": 'user,item,rating\n1,x,2.5\n2,"y, z",4\n',
             "a.tsv": "user\titem\trating\n1\tx\t2.5\n2\ty, z\t4\n",
             "a.json": '[{"user": 1, "item": "x", "rating": 2.5}, {"user": 2, "item": "y, z", "rating": 4}]',
-            "a.jsonl": '{"user": 1, "item": "x", "rating": 2.5}\n\n{"user": 2, "item": "y, z", "rating": 4}\n',
+            "a.jsonl": '{"user": 1, "item": "x", "rating": 2.5}\n\n'
+            '{"user": 2, "item": "y, z", "rating": 4}\n',
         }
     )
     pq.write_table(pa.Table.from_pylist(wanted), path / "a.parquet")
@@ -190,3 +192,18 @@ def test_options_that_name_nothing_are_refused() -> None:
 def test_a_file_without_rows_keeps_its_columns(folder: Write) -> None:
     tables = load(path=str(folder({"interactions.csv": "user,item\n"})))
     assert tables.interactions.column_names == ["user", "item"] and len(tables.interactions) == 0
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_full_disk_is_named_and_nothing_half_written_is_left(
+    suffix: str, folder: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(part: Path, tables: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = folder({"a.csv": CSV})
+    pq.write_table(pa.table({"user": [1]}), path / "a.parquet")
+    monkeypatch.setattr(arrow_file, "_write", full)
+    message = refusal(interactions=str(path / f"a.{suffix}"))
+    assert "the disk is full" in message and "HF_DATASETS_CACHE" in message
+    assert not list((cache_folder() / "tables").iterdir())

@@ -99,8 +99,8 @@ def test_a_folder_without_training_rows_is_refused(folder: Write) -> None:
 
 def rows_file(path: Path, liked: list[int]) -> None:
     table = {
-        "user_id": [7], "history_item_id": [[11, 12]], "history_liked": [liked], "item_id": [13], "liked": [1],
-        "timestamp": [5],
+        "user_id": [7], "history_item_id": [[11, 12]], "history_liked": [liked], "item_id": [13],
+        "liked": [1], "timestamp": [5],
     }  # fmt: skip
     pq.write_table(pa.table(table), path / "rows.parquet")
 

@@ -12,7 +12,8 @@ from lorarec.contracts import DataError, RawTables
 from lorarec_sources.recbole import RecBoleSource
 
 Write = Callable[[dict[str, str | bytes]], Path]
-INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\tlabel:float\n007\ta\t4\t5.5\t1\n8\tb\t\t6\t0\n"
+INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\tlabel:float\n"
+INTER += "007\ta\t4\t5.5\t1\n8\tb\t\t6\t0\n"
 
 
 def load(path: Path) -> RawTables:
