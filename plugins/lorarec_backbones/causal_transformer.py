@@ -94,7 +94,7 @@ class CausalTransformer(nn.Module):
         from_end_L = torch.arange(length - 1, -1, -1, device=items.device)
         states_BLD = embedded_BLD * math.sqrt(embedded_BLD.shape[-1]) + self.positions(from_end_L)
         states_BLD = self.dropout(states_BLD)
-        # A position always sees itself: a row of nothing but padding must not become NaN.
+        # A position always sees itself: some attention kernels make NaN of a row that may see nothing.
         earlier_LL = torch.ones(length, length, dtype=torch.bool, device=items.device).tril()
         itself_LL = torch.eye(length, dtype=torch.bool, device=items.device)
         allowed_B1LL = (earlier_LL & present_BL[:, None, None, :]) | itself_LL

@@ -73,12 +73,13 @@ class Checkpoint:
 
     def module(self, found: Survey, dtype: torch.dtype, attention: str | None) -> Any:
         """The encoder with its weights, without a pooler. Raises LorarecError if a weight is missing."""
-        options: dict[str, Any] = {"dtype": dtype, "attn_implementation": attention}
-        if found.has_optional_pooler:
-            options["add_pooling_layer"] = False
         with self._reading("the weights"), _quietly():
             module, report = transformers.AutoModel.from_pretrained(
-                self._source(), revision=self.revision, output_loading_info=True, **options
+                self._source(),
+                revision=self.revision,
+                dtype=dtype,
+                attn_implementation=attention,
+                output_loading_info=True,
             )
         missing = sorted(name for name in report["missing_keys"] if UNUSED not in name)
         if missing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -56,11 +55,6 @@ class Survey:
     def takes_past(self) -> bool:
         """Whether prefix tuning trains on it."""
         return self.config.model_type in TRAINS_WITH_PAST
-
-    @property
-    def has_optional_pooler(self) -> bool:
-        """Whether the class can be built without its pooler."""
-        return "add_pooling_layer" in inspect.signature(self.model_class.__init__).parameters
 
 
 def survey(config: Any, attention: str | None) -> Survey:

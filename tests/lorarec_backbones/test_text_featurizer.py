@@ -50,12 +50,13 @@ def test_pieces_put_together_read_as_the_whole_text_tokenised_at_once(
 
 
 def test_a_byte_level_tokenizer_reads_the_blank_in_front_of_a_listed_title(
-    text: Build, catalog: Catalog, tiny_checkpoint: Callable[[str], Path]
+    text: Build, make: Make, tiny_checkpoint: Callable[[str], Path]
 ) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_checkpoint("gpt2"))
-    featurizer = text("gpt2").featurizer(catalog, 128)
-    view = View(history=(0, 2), liked=(1, 1), candidate=5)
-    whole = "day, a small new story\nliked: Quick Fox, Red Shoe"
+    featurizer = text("gpt2").featurizer(make(["the night", "the day", "story"]), 128)
+    view = View(history=(0, 1), liked=(1, 1), candidate=2)
+    whole = "story\nliked: the night, the day"
+    assert len(tokenizer(" the")["input_ids"]) < 1 + len(tokenizer("the")["input_ids"])
     assert ids(featurizer, view) == tokenizer(whole)["input_ids"]
 
 
