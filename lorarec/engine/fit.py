@@ -80,7 +80,8 @@ class Fit:
         state.step += 1
         state.step_in_epoch += 1
         self._log(loss, count)
-        self.callbacks.call("on_optimizer_step", state)  # gradients are still here
+        if not getattr(self.optimizer, "step_was_skipped", False):  # fp16: the gradients were not finite
+            self.callbacks.call("on_optimizer_step", state)  # gradients are still here
         self.optimizer.zero_grad()
         self._end_of_step()
 

@@ -26,7 +26,7 @@ class HistoryFile(Callback):
         self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def on_optimizer_step(self, state: TrainState) -> None:
-        if state.logs:
+        if "loss" in state.logs:
             self._append(state, {name: float(f"{value:.6g}") for name, value in state.logs.items()})
 
     def on_evaluation_end(self, state: TrainState) -> None:

@@ -26,7 +26,8 @@ def build_optimizer(model: RecModel, train: TrainSection) -> Optimizer:
             rate = train.head_learning_rate or train.learning_rate
         else:
             rate = train.learning_rate * model.adapter.learning_rate_scale(name.removeprefix("network."))
-        decay = train.weight_decay if parameter.ndim > 1 else 0.0
+        # Columns of factors ([D, 1]: IA3's, AdaLoRA's singular values) are no matrices either.
+        decay = train.weight_decay if parameter.squeeze().ndim > 1 else 0.0
         groups[rate, decay].append(parameter)
     return AdamW(
         [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]

@@ -42,7 +42,7 @@ class ProgressReport(Callback):
         self._bar.start()
 
     def on_optimizer_step(self, state: TrainState) -> None:
-        if state.logs:
+        if "loss" in state.logs:
             self._said = f"loss {state.logs['loss']:.4f}  {state.logs['facts_per_second']:.0f} facts/s"
             if self._bar is None:
                 self._line(f"step {state.step}/{state.total_steps}  {self._said}  time left {self._left(state)}")

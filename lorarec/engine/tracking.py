@@ -40,7 +40,7 @@ class Tracking(Callback):
         self._accelerator.init_trackers(self._run, config=self._settings)
 
     def on_optimizer_step(self, state: TrainState) -> None:
-        if state.logs:
+        if "loss" in state.logs:
             self._accelerator.log(dict(state.logs), step=state.step)
 
     def on_evaluation_end(self, state: TrainState) -> None:
