@@ -31,7 +31,10 @@ class ItemKernel(nn.Module):
         if text_size:
             self.text = TextCosine(text_size)
             self.log_text = nn.Parameter(torch.tensor(math.log(0.2)))
-        self.factors = nn.Parameter(torch.randn(len(item_counts), factors) * SMALL) if factors else None
+        self.factors: nn.Parameter | None = None
+        if factors:
+            self.factors = nn.Parameter(torch.randn(len(item_counts), factors) * SMALL)
+            self.log_factors = nn.Parameter(torch.zeros(()))
 
     def forward(self, items: Tensor, texts: Tensor | None) -> Tensor:
         """[V, d] features of catalogue rows [V], whose text vectors are [V, D]."""
@@ -39,15 +42,9 @@ class ItemKernel(nn.Module):
         if self.text is not None:
             assert texts is not None
             parts.append((0.5 * self.log_text).exp() * self.text(texts))
-        own = self.own(items)
-        return torch.cat(parts if own is None else [*parts, own], dim=1)
-
-    def own(self, items: Tensor) -> Tensor | None:
-        """[V, factors] the items' own weights, 0 for items never seen in training; None where there are
-        none."""
-        if self.factors is None:
-            return None
-        return self.factors[items] * self.seen[items, None]
+        if self.factors is not None:
+            parts.append((0.5 * self.log_factors).exp() * self.factors[items] * self.seen[items, None])
+        return torch.cat(parts, dim=1)
 
 
 class TextCosine(nn.Module):

@@ -25,9 +25,10 @@ class ItemTower(nn.Module):
         counts = torch.from_numpy(np.asarray(item_counts)).float()
         self.register_buffer("seen", (counts > 0).float())
         self._id_dropout = id_dropout
+        self._scale = text_size**-0.5
         self.level = nn.LayerNorm(text_size, elementwise_affine=False)
         self.project = nn.Linear(text_size, width)
-        nn.init.orthogonal_(self.project.weight, gain=text_size**-0.5)
+        nn.init.orthogonal_(self.project.weight)
         nn.init.zeros_(self.project.bias)
         self.text_bias = nn.Linear(text_size, 1, bias=False)
         nn.init.zeros_(self.text_bias.weight)
@@ -37,7 +38,8 @@ class ItemTower(nn.Module):
     def forward(self, texts: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """[V, d] vectors and [V] biases of catalogue rows [V] with text vectors [V, D]."""
         levelled = self.level(texts.float())
-        vectors = self.project(levelled)
+        # Scaled here, not in the weights: Adam's steps would dwarf weights that small.
+        vectors = self.project(levelled) * self._scale
         if self.ids is not None:
             vectors = vectors + self._own(items)
         return vectors, self.bias[items] * self.seen[items] + self.text_bias(levelled).squeeze(1)

@@ -203,8 +203,7 @@ class NextItemNetwork(RetrievalHead):
         with torch.autocast(texts.device.type, enabled=False):
             vectors, bias = self.tower(texts, tensors["items"])
             states = self._states(vectors, tensors) if states is None else states
-            wanted = tensors["targets"][:, -states.shape[1] :] >= 0
-            users = self._users(self._project(states)[wanted])
+            users = self._users(self._before_targets(self._project(states), tensors["targets"]))
             items = torch.cat([vectors, bias[:, None]], dim=1)
             target = tensors["targets"][tensors["targets"] >= 0]
             if self._config.softmax == "full":
@@ -240,7 +239,7 @@ class NextItemNetwork(RetrievalHead):
                     "'sasrec'. With "
                     "a text backbone use head.encoder=transformer, or backbone for the history as one text."
                 )
-            return steps.float()
+            return steps.float() if steps.shape[1] else steps.new_zeros(len(steps), 1, steps.shape[2]).float()
         return None
 
     def _states(self, vectors: Tensor, tensors: dict[str, Tensor]) -> Tensor:
@@ -250,6 +249,20 @@ class NextItemNetwork(RetrievalHead):
             events = events + self.feedback[tensors["feedback"]]
         states: Tensor = self.sequence(events, tensors["mask"])
         return states
+
+    def _before_targets(self, states: Tensor, targets: Tensor) -> Tensor:
+        """[F, width] the states before the targets; both are right-aligned. Raises IncompatibleError if there
+        are fewer."""
+        length = min(states.shape[1], targets.shape[1])
+        wanted = targets >= 0
+        if wanted[:, : targets.shape[1] - length].any():
+            raise IncompatibleError(
+                f"The backbone reads {length} events of histories of {targets.shape[1]}, so that some "
+                f"targets would "
+                f"have no state before them. Set head.max_history={length}."
+            )
+        before: Tensor = states[:, -length:][wanted[:, -length:]]
+        return before
 
     def _project(self, states: Tensor) -> Tensor:
         """States of the backbone brought to `width`; those of the head's own encoder have it."""

@@ -41,9 +41,7 @@ class Rating(TaskHead):
 
     name = "rating"
     summary = "stars, by regression; new users and items are scored from text and history"
-    paper = (
-        "Ridge regression in each user: Rasmussen and Williams, Gaussian Processes for ML, 2006, ch. 2"
-    )
+    paper = "Ridge regression in each user: Rasmussen and Williams, Gaussian Processes for ML, 2006, ch. 2"
     kind = "pointwise"
     default_metrics = ("rmse", "mae")
 
@@ -158,9 +156,8 @@ class RatingNetwork(PointwiseHead):
             bias = self._bias(tensors["items"], per_item)
             candidate, history = tensors["candidate"], tensors["history"]
             residual = (tensors["stars"] - self._mean) / self._unit - bias[history]
-            found = kernel_ridge(
-                features[candidate], features[history], residual, tensors["mask"], self.log_noise.exp()
-            )
+            noise = self.log_noise.exp()
+            found = kernel_ridge(features, candidate, history, residual, tensors["mask"], noise)
             found = found + bias[candidate]
             if self.pair is not None:
                 found = found + self.pair(texts)[tensors["pair"]]

@@ -1,0 +1,120 @@
+"""The click-through-rate head: signals it starts from, given clicks, drawn items."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lorarec.contracts import DataError, Part
+from lorarec_heads.ctr import Ctr
+from lorarec_heads.history_signals import HistorySignals
+
+World = Any
+
+
+def auc(world: World, head: Any) -> float:
+    examples = world.examples(Part.TEST)
+    batch = examples.batch(np.arange(len(examples)))
+    with torch.no_grad():
+        scores = head.eval().score(world.encoder(batch), batch)
+    assert ((scores > 0) & (scores < 1)).all()
+    labels = torch.from_numpy(examples.labels())
+    positive, negative = scores[labels == 1], scores[labels == 0]
+    return float((positive[:, None] > negative).float().mean())
+
+
+def test_it_ranks_well_before_training_and_better_after(world: Callable[..., World]) -> None:
+    toy = world(Ctr(Ctr.Config()), "click")
+    head = toy.build()
+    at_birth = auc(toy, head)
+    toy.train(head, steps=40)
+    assert at_birth > 0.75
+    assert auc(toy, head) >= at_birth
+
+
+def test_likes_of_like_items_raise_the_logit_and_dislikes_lower_it() -> None:
+    signals = HistorySignals(4, explicit=True)
+    texts = torch.tensor([[3.0, -1, -1, -1], [-1, 3.0, -1, -1]])
+    candidate, history = torch.tensor([0, 0]), torch.tensor([[0, 1], [0, 1]])
+    mask = torch.ones(2, 2, dtype=torch.bool)
+    logits = signals(texts, candidate, history, mask, torch.tensor([[1.0, -1], [-1, 1]]))
+    assert logits[0] > 0.5 and logits[1] < -0.5
+
+
+def test_the_liked_share_is_the_log_odds_of_a_shrunk_share() -> None:
+    signals = HistorySignals(0, explicit=True)
+    mask = torch.tensor([[True, True, True, False], [False] * 4])
+    liked = torch.tensor([[1.0, 1, -1, 1], [1, 1, 1, 1]])
+    places = torch.zeros(2, 4, dtype=torch.int64)
+    found = signals(None, places[:, 0], places, mask, liked)
+    torch.testing.assert_close(found, torch.tensor([math.log(3 / 2), 0.0]))
+
+
+def test_drawn_items_are_neither_had_nor_chosen_and_change_with_the_epoch(
+    world: Callable[..., World],
+) -> None:
+    toy = world(Ctr(Ctr.Config(negatives=3)))
+    examples = toy.examples()
+    rows = np.arange(80)
+    drawn = {}
+    for epoch in (0, 1):
+        batch = examples.batch(rows, epoch)
+        drawn[epoch] = batch.tensors["items"][batch.tensors["candidate"]].numpy().reshape(-1, 4)
+    events = examples.events[rows][::4]
+    for event, (chosen, *others) in zip(events, drawn[0], strict=True):
+        assert chosen == toy.data.interactions.item[event]
+        assert not {chosen, *toy.data.histories.seen(int(event))} & set(others)
+        assert len(set(others)) == 3
+    assert (drawn[0][:, 0] == drawn[1][:, 0]).all()
+    assert (drawn[0][:, 1:] != drawn[1][:, 1:]).any()
+
+
+def test_evaluation_draws_once_and_for_all(world: Callable[..., World]) -> None:
+    toy = world(Ctr(Ctr.Config(negatives=3)))
+    examples = toy.examples(Part.VALIDATION)
+    first, second = (examples.batch(np.arange(40), epoch).tensors["items"] for epoch in (0, 5))
+    assert torch.equal(first, second)
+    assert examples.labels().mean() == 0.25
+
+
+def test_drawn_items_are_told_from_chosen_ones_after_training(
+    world: Callable[..., World], events: dict[str, list[Any]]
+) -> None:
+    """Users choose items of their own parity, and the text tells parity."""
+    kept = [row for row in range(len(events["user"])) if events["click"][row]]
+    liked = {name: [events[name][row] for row in kept] for name in ("user", "item", "time")}
+    toy = world(Ctr(Ctr.Config(negatives=2)), given=liked)
+    head = toy.build()
+    toy.train(head, steps=40)
+    assert auc(toy, head) > 0.6
+
+
+def test_clicks_beside_drawn_items_are_refused(world: Callable[..., World]) -> None:
+    toy = world(Ctr(Ctr.Config(negatives=2)), "click")
+    with pytest.raises(DataError, match=r"head\.negatives=0"):
+        toy.examples()
+
+
+def test_more_negatives_than_items_are_refused(world: Callable[..., World]) -> None:
+    toy = world(Ctr(Ctr.Config(negatives=23)))
+    with pytest.raises(DataError, match=r"Lower head\.negatives"):
+        toy.examples().batch(np.arange(200))
+
+
+def test_clicks_are_needed_unless_items_are_drawn() -> None:
+    assert Ctr(Ctr.Config()).needs() == {"click"}
+    assert Ctr(Ctr.Config(negatives=1)).needs() == frozenset()
+    assert Ctr(Ctr.Config(negatives=1)).label() is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"), [([0.0, 1.0, 4.0], "Row 7.*4 is neither"), ([1.0] * 3, "All 3")]
+)
+def test_labels_out_of_range_are_refused_by_row(labels: list[float], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Ctr(Ctr.Config()).check_labels(np.array(labels), np.array([5, 6, 7]))

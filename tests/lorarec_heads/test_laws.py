@@ -1,0 +1,172 @@
+"""What holds for every head: no label is read to score, halves add up, empty histories are finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lorarec.contracts import Part, TaskHead
+from lorarec_heads.ctr import Ctr
+from lorarec_heads.next_item import NextItem
+from lorarec_heads.rating import Rating
+
+World = Any
+HEADS: dict[str, tuple[Callable[[], TaskHead], tuple[str, ...]]] = {
+    "rating": (lambda: Rating(Rating.Config()), ("rating",)),
+    "rating joint": (lambda: Rating(Rating.Config(encoding="joint", max_history=5)), ("rating",)),
+    "rating text alone": (lambda: Rating(Rating.Config(biases=False, factors=0)), ("rating",)),
+    "rating groups": (lambda: Rating(Rating.Config(facts_per_example=7)), ("rating",)),
+    "ctr": (lambda: Ctr(Ctr.Config(biases=True)), ("click",)),
+    "ctr joint": (lambda: Ctr(Ctr.Config(encoding="joint", max_history=5)), ("click",)),
+    "ctr sampled": (lambda: Ctr(Ctr.Config(negatives=3)), ()),
+    "next_item": (lambda: NextItem(NextItem.Config(width=8)), ()),
+    "next_item feedback": (lambda: NextItem(NextItem.Config(width=8, feedback=True)), ("rating",)),
+    "next_item text alone": (lambda: NextItem(NextItem.Config(width=8, ids=False)), ()),
+    "next_item mean": (lambda: NextItem(NextItem.Config(width=8, encoder="mean")), ()),
+    "next_item sampled": (lambda: NextItem(NextItem.Config(width=8, softmax="sampled", negatives=6)), ()),
+    "next_item backbone": (lambda: NextItem(NextItem.Config(width=8, encoder="backbone")), ()),
+    "next_item steps": (lambda: NextItem(NextItem.Config(width=8, encoder="backbone_steps")), ()),
+}
+
+
+@pytest.fixture(params=HEADS)
+def case(request: pytest.FixtureRequest, world: Callable[..., World]) -> World:
+    make, columns = HEADS[request.param]
+    return world(make(), *columns, with_steps="steps" in request.param)
+
+
+def scores(world: World, head: Any, batch: Any, vectors: torch.Tensor | None = None) -> torch.Tensor:
+    encode = world.encoder(batch, vectors)
+    with torch.no_grad():
+        return (
+            head.score(encode, batch) if world.task.kind == "pointwise" else head.user_vectors(encode, batch)
+        )
+
+
+def test_the_losses_of_two_halves_are_the_loss_of_the_whole(case: World) -> None:
+    head = case.build().eval()
+    case.train(head, steps=3)
+    head.eval()
+    examples, rows = case.examples(), np.arange(20)
+    whole = examples.batch(rows, 1, 7)
+    halves = [examples.batch(part, 1, 7) for part in (rows[:7], rows[7:])]
+    assert sum(half.count for half in halves) == whole.count
+    torch.testing.assert_close(
+        sum(case.loss(head, half) for half in halves), case.loss(head, whole), rtol=1e-4, atol=1e-3
+    )
+
+
+def test_training_lowers_the_loss(case: World) -> None:
+    losses = case.train(case.build(), steps=30)
+    assert np.mean(losses[-5:]) < np.mean(losses[:3])
+
+
+def test_every_weight_gets_a_gradient(case: World) -> None:
+    head = case.build()
+    batch = case.examples().batch(np.arange(16))
+    case.loss(head, batch).backward()
+    assert [name for name, weight in head.named_parameters() if weight.grad is None] == []
+
+
+def test_gradients_reach_the_item_vectors(case: World) -> None:
+    head = case.build()
+    case.train(head, steps=3)
+    vectors = case.vectors.clone().requires_grad_()
+    batch = case.examples().batch(np.arange(16))
+    head(case.encoder(batch, vectors), batch).loss.backward()
+    assert vectors.grad is not None and vectors.grad.abs().sum() > 0
+
+
+def test_a_batch_for_scoring_holds_no_label(case: World) -> None:
+    held_out = case.examples(Part.TEST)
+    batch = held_out.batch(np.arange(10))
+    assert not {"labels", "targets"} & set(batch.tensors)
+    assert torch.isfinite(scores(case, case.build().eval(), batch)).all()
+
+
+def test_scores_do_not_depend_on_the_epoch_or_the_neighbours(case: World) -> None:
+    head = case.build().eval()
+    held_out = case.examples(Part.TEST)
+    together = scores(case, head, held_out.batch(np.arange(10), 0, 0))
+    alone = torch.cat([scores(case, head, held_out.batch(np.array([row]), 3, 9)) for row in range(10)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_requests_without_history_feedback_or_known_user_are_answered(case: World) -> None:
+    head = case.build().eval()
+    requests = case.requests([[], [1, 2, 3], [4]], [[], [5.0, float("nan"), 1.0], [1.0]], [3, 4, 5])
+    assert len(requests) == 3
+    assert torch.isfinite(scores(case, head, requests.batch(np.arange(3)))).all()
+
+
+def test_an_empty_history_alone_in_its_batch_has_finite_gradients(case: World) -> None:
+    head = case.build()
+    requests = case.requests([[]], [[]], [3])
+    batch = requests.batch(np.arange(1))
+    vectors = case.vectors.clone().requires_grad_()
+    encode = case.encoder(batch, vectors)
+    found = head.score(encode, batch) if case.task.kind == "pointwise" else head.user_vectors(encode, batch)
+    found.sum().backward()
+    for weight in [*head.parameters(), vectors]:
+        assert weight.grad is None or torch.isfinite(weight.grad).all()
+
+
+def test_no_history_holds_its_own_target(case: World) -> None:
+    for part in (Part.TRAIN, Part.TEST):
+        examples = case.examples(part)
+        histories = examples.collation.histories
+        for event in examples.events[:50]:
+            assert int(event) not in histories.before(int(event)).events
+
+
+def test_a_saved_head_scores_as_before(case: World) -> None:
+    head = case.build()
+    case.train(head, steps=3)
+    twin = case.build(seed=9)
+    twin.load_state_dict(head.state_dict())
+    batch = case.examples(Part.TEST).batch(np.arange(10))
+    assert torch.equal(scores(case, head.eval(), batch), scores(case, twin.eval(), batch))
+
+
+def test_weights_of_items_never_seen_are_ignored(case: World) -> None:
+    """Items 23 and those beside it that training never saw: their text alone speaks."""
+    head = case.build().eval()
+    held_out = case.examples(Part.TEST)
+    batch = held_out.batch(np.arange(len(held_out)))
+    cold = torch.from_numpy(case.data.statistics.item_counts == 0)
+    assert cold.any()
+    before = scores(case, head, batch)
+    with torch.no_grad():
+        for weight in head.parameters():
+            if weight.ndim and len(weight) == len(cold):
+                weight[cold] = 50.0
+    torch.testing.assert_close(scores(case, head, batch), before)
+
+
+def test_mixed_precision_leaves_the_head_in_full_precision(case: World) -> None:
+    head = case.build()
+    batch = case.examples().batch(np.arange(8))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = case.loss(head, batch)
+    assert loss.dtype == torch.float32
+    torch.manual_seed(0)
+    head.eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = case.loss(head, batch)
+    torch.testing.assert_close(low, case.loss(head, batch))
+
+
+def test_a_table_in_place_of_features_gives_the_same_batch(case: World) -> None:
+    examples = case.examples(Part.TEST)
+    rows = np.arange(5)
+    plain, lean = examples.batch(rows), examples.with_table().batch(rows)
+    assert {n: t.tolist() for n, t in plain.tensors.items() if n != "stars"} == {
+        n: t.tolist() for n, t in lean.tensors.items() if n != "stars"
+    }
+    for name, views in lean.views.items():
+        if name == "items":
+            assert views.items is not None and views.chunks == []
