@@ -57,6 +57,7 @@ class Recommender:
     """A history (item id, feedback) from the test part, right after training; empty in a loaded run."""
     _table: Tensor | None = None
 
+    @torch.inference_mode()
     def predict(
         self,
         items: Sequence[str],
@@ -79,6 +80,7 @@ class Recommender:
             scores[known] = self._scores(requests.subset(known), rows[known])
         return scores
 
+    @torch.inference_mode()
     def recommend(
         self,
         histories: Sequence[Sequence[str]],
@@ -121,7 +123,7 @@ class Recommender:
         allowed[known] = True
         return allowed
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _all_scores(self, requests: Requests) -> Tensor:
         """[n, N] scores of the whole catalogue."""
         if self.head.kind == "retrieval":
@@ -132,7 +134,7 @@ class Recommender:
         found = [self._scores(requests.subset(np.full(size, place)), every) for place in range(len(requests))]
         return torch.from_numpy(np.stack(found).astype(np.float32))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _scores(self, requests: Requests, items: np.ndarray) -> np.ndarray:
         """[n] scores of known items."""
         if self.head.kind == "retrieval":

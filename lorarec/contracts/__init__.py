@@ -6,7 +6,7 @@ This package alone is under semantic versioning. Plugins import from here and no
 from lorarec.config.strict import StrictConfig
 from lorarec.config.suggest import did_you_mean
 from lorarec.contracts.adapter import Adapter, TrainingPlan
-from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featurizer
+from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featurizer, Remarks
 from lorarec.contracts.batch import Batch, Collation, Views
 from lorarec.contracts.callback import Callback, TrainState
 from lorarec.contracts.data_source import DataSource, RawTables
@@ -55,6 +55,7 @@ __all__ = [
     "Plugin",
     "PointwiseHead",
     "RawTables",
+    "Remarks",
     "RetrievalHead",
     "Statistics",
     "StrictConfig",

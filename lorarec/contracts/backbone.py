@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -59,6 +59,14 @@ class Featurizer(Protocol):
 
     def length(self, view: View) -> int:
         """How many positions a view takes; batches put views of like length together."""
+
+
+@runtime_checkable
+class Remarks(Protocol):
+    """What a featurizer may have besides: something to say of the catalogue."""
+
+    def remarks(self) -> list[str]:
+        """Sentences for the data report, such as how many texts are cut; none where there is nothing to say."""
 
 
 class Backbone(Plugin):

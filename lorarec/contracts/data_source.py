@@ -31,6 +31,8 @@ class RawTables:
     """The template that suits this source, such as "{title} ({genres})"; a recipe's `data.item_text` overrides it."""
     origin: str = ""
     """Files or address read, for messages: "ratings.parquet"."""
+    items_origin: str = ""
+    """The item table's own file, where it has one: messages about items name it instead of `origin`."""
 
 
 class DataSource(Plugin):

@@ -78,7 +78,10 @@ class TaskHead(Plugin):
         return frozenset()
 
     def label(self) -> str | None:
-        """The column that is predicted, or None where the item itself is."""
+        """What is predicted, by the name of its column ("rating", "click"), or None where the item itself is.
+
+        The data must have the column if it is among `needs`; else the head makes the labels (sampled negatives).
+        """
         return None
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:

@@ -25,20 +25,22 @@ def baseline_metrics(
         return {}
     if examples.head.kind == "retrieval":
         return {"popularity": compute_metrics(_popularity(examples, metrics, statistics), examples, metrics)}
+    label = examples.head.label()
+    if label is not None and label in examples.head.needs():
+        scores = {"mean": np.full(len(rows), statistics.label_mean), "item mean": _item_means(examples, label, statistics)}
+    else:
+        # Labels made by drawing items beside events: how often an item occurs is all there is to count.
+        share = statistics.item_counts / max(1, statistics.item_counts.max())
+        scores = {"popularity": share[examples.items]}
     no_lists = np.empty((len(rows), 0), np.int64)
-    scores = {"mean": np.full(len(rows), statistics.label_mean), "item mean": _item_means(examples, statistics)}
     return {
         name: compute_metrics(Predictions(rows, found, no_lists), examples, metrics) for name, found in scores.items()
     }
 
 
-def _item_means(examples: Examples, statistics: Statistics) -> np.ndarray:
-    interactions, label = examples.collation.interactions, examples.head.label()
+def _item_means(examples: Examples, label: str, statistics: Statistics) -> np.ndarray:
+    interactions = examples.collation.interactions
     size = len(statistics.item_counts)
-    if label is None or not interactions.has(label):
-        # Events without labels (sampled negatives): an item's share of the events stands for its mean.
-        share = statistics.item_counts / max(1, statistics.item_counts.max())
-        return np.asarray(share, np.float64)[examples.items]
     rows = interactions.rows(Part.TRAIN)
     items, labels = interactions.item[rows], interactions.column(label)[rows]
     sums, counts = np.bincount(items, labels, minlength=size), np.bincount(items, minlength=size)

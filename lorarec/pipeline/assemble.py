@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +19,15 @@ from lorarec.contracts import (
     Featurizer,
     NegativeSampler,
     Part,
+    Remarks,
+    TaskHead,
     TrainingPlan,
 )
 from lorarec.data.prepare import PreparedData, prepare
 from lorarec.engine.evaluate import NamedMetric
 from lorarec.engine.examples import Examples
 from lorarec.engine.seeding import derived_seed, seed_all
-from lorarec.errors import DataError, IncompatibleError
+from lorarec.errors import DataError, IncompatibleError, RecipeError
 from lorarec.model.compatibility import check_compatible, usable_length
 from lorarec.model.rec_model import RecModel
 from lorarec.registry.resolve import ResolvedRecipe
@@ -55,16 +59,25 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
         raw.origin,
         recipe.data,
         recipe.seed,
-        head.label(),
+        label_column(head),
         head.needs(),
+        raw.items_origin,
     )
-    _check_labels(resolved, data)
-    featurizer = backbone.featurizer(data.catalog, length)
+    with _about(data.report.origin):
+        _check_labels(resolved, data)
+        featurizer = backbone.featurizer(data.catalog, length)
+    if isinstance(featurizer, Remarks):
+        data = replace(data, report=replace(data.report, notes=tuple(featurizer.remarks())))
     examples = {part: _examples(resolved, data, featurizer, part) for part in (Part.TRAIN, Part.VALIDATION, Part.TEST)}
     if not len(examples[Part.TRAIN]):
         raise DataError(
             "No training examples are left: no event has what the task needs (a history, say). See the data report of "
             "`lorarec check`."
+        )
+    if recipe.evaluate.patience is not None and not len(examples[Part.VALIDATION]):
+        raise RecipeError(
+            f"evaluate.patience={recipe.evaluate.patience} waits for a better value on validation, but the validation part "
+            "is empty. Set data.split.validation above 0, or leave evaluate.patience out."
         )
     return Materials(resolved, architecture, data, featurizer, examples, named_metrics(resolved, len(data.catalog)))
 
@@ -112,13 +125,18 @@ def enable_gradient_checkpointing(backbone: Backbone) -> None:
 def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Accelerator:
     """The accelerator of a recipe: its precision and trackers."""
     import torch
+    from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedDataParallelKwargs
 
     from lorarec.engine.tracking import check_trackers
 
     train = resolved.recipe.train
     check_trackers(train.trackers)
+    if train.precision == "fp16" and not torch.cuda.is_available():
+        raise RecipeError("train.precision=fp16 needs a GPU: on a CPU small gradients would vanish. Use fp32 or bf16.")
     precision = {"fp32": "no"}.get(train.precision, train.precision)
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+        AcceleratorState._reset_state()  # it is one a process, and an earlier run's precision would stay
     return Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision=precision,
@@ -141,8 +159,23 @@ def _examples(resolved: ResolvedRecipe, data: PreparedData, featurizer: Featuriz
     return Examples(resolved.head.examples(data.interactions, data.histories, part), resolved.head, collation)
 
 
+def label_column(head: TaskHead) -> str | None:
+    """The column the labels come from; None where the head makes them, or has none."""
+    label = head.label()
+    return label if label in head.needs() else None
+
+
+@contextmanager
+def _about(origin: str) -> Iterator[None]:
+    """Name the files in what plugins, which do not know them, find wrong with the data."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{origin}: {error}") from error
+
+
 def _check_labels(resolved: ResolvedRecipe, data: PreparedData) -> None:
-    label = resolved.head.label()
-    if label is not None and data.interactions.has(label):
+    label = label_column(resolved.head)
+    if label is not None:
         labels = data.interactions.column(label)
         resolved.head.check_labels(labels, np.arange(1, len(labels) + 1))

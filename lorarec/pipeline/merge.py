@@ -19,7 +19,7 @@ TOLERANCE = 1e-4
 """Largest difference, relative to the largest number: rounding in float32 over a dozen layers."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def merge(run: str | Path, output: str | Path) -> Path:
     """Write the merged backbone as a plain transformers folder, after comparing its vectors with the unmerged ones.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import sys
 import time
@@ -38,6 +39,8 @@ from lorarec.pipeline.open_recipe import open_recipe
 from lorarec.pipeline.resume import check_unchanged, run_identity
 from lorarec.registry.resolve import full_recipe
 
+_log = logging.getLogger(__name__)
+
 
 def train(
     recipe: str | Path | Mapping[str, Any],
@@ -58,6 +61,9 @@ def train(
     check_processes(accelerator, resolved.recipe.train.processes)
     with accelerator.main_process_first():  # the first one to read fills the caches
         materials = gather_materials(resolved)
+    if accelerator.is_main_process:
+        for line in materials.data.report.warnings():
+            _log.warning("%s.", line)
     try:
         return _train(materials, writer, accelerator)
     except BaseException:

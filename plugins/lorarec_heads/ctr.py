@@ -65,9 +65,9 @@ class Ctr(TaskHead):
         """Clicks, unless items are drawn to tell them apart from."""
         return frozenset() if self.config.negatives else frozenset({"click"})
 
-    def label(self) -> str | None:
-        """The click column; None where every event is a click."""
-        return None if self.config.negatives else "click"
+    def label(self) -> str:
+        """Clicks: the data's, or made by drawing items beside them."""
+        return "click"
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
         """Raise DataError naming the first row whose click is neither 0 nor 1, or if all are the same."""

@@ -1,0 +1,68 @@
+"""Small real runs: a made-up shop, a tiny random BERT, every head; and a way to be killed at a chosen step."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PLUGIN = Path(__file__).parent / "plugin"
+
+
+@pytest.fixture(autouse=True)
+def _law_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callbacks of the laws' own, found as any third party's are: by the entry point of a distribution."""
+    monkeypatch.syspath_prepend(str(PLUGIN))
+
+
+@pytest.fixture(scope="session")
+def still_bert(tiny_checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT without dropout, for laws that compare differently grouped batches."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "still-bert"
+    shutil.copytree(tiny_checkpoint("bert"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    quiet = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config | quiet))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def events_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The source of a shop that knows who took what and when, but not whether they liked it."""
+    folder = tmp_path_factory.mktemp("events-alone")
+    draw = random.Random(0)
+    events = [f"u{draw.randrange(20)},i{draw.randrange(40)},{time}" for time in range(240)]
+    (folder / "interactions.csv").write_text("\n".join(["user,item,time", *events]) + "\n")
+    titles = [f"i{item},{draw.choice('red blue green'.split())} {draw.choice('lamp chair table'.split())}" for item in range(40)]
+    (folder / "items.csv").write_text("\n".join(["item,title", *titles]) + "\n")
+    return {"name": "files", "path": str(folder)}
+
+
+@pytest.fixture
+def recipe(tiny_checkpoint: Callable[[str], Path]) -> Callable[..., dict[str, Any]]:
+    """A recipe as a mapping; ask for another adapter, head or other sections by keyword."""
+
+    def make(adapter: Any = "lora", head: Any = "ctr", **sections: Any) -> dict[str, Any]:
+        train = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-2, "save_every": "epoch", "log_every": 3}
+        return {
+            "name": "law",
+            "seed": 5,
+            "data": {
+                "source": {"name": "synthetic", "users": 20, "items": 40, "events": 240},
+                "split": {"by": "time", "validation": 0.15, "test": 0.15},
+            },
+            "backbone": {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32},
+            "adapter": adapter,
+            "head": head,
+            "callbacks": ["stop_at"],
+            **sections,
+            "train": {**train, **sections.get("train", {})},
+        }
+
+    return make
+

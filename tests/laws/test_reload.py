@@ -1,0 +1,121 @@
+"""Laws: born equal to the frozen model; saved and loaded = before; merged = unmerged; plain PEFT reads the adapter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import pytest
+import torch
+import transformers
+
+import lorarec
+from lorarec.contracts import View
+from lorarec.errors import IncompatibleError
+from lorarec.pipeline.evaluate import evaluate
+from lorarec.pipeline.merge import merge
+
+Make = Callable[..., dict[str, Any]]
+ADAPTERS: dict[str, Any] = {
+    "lora": "lora",
+    "adalora": {"name": "adalora", "init_r": 4, "target_r": 2},
+    "prefix": {"name": "prefix", "tokens": 4},
+    "full": "full",
+    "frozen": "frozen",
+}
+HEADS: dict[str, Any] = {"rating": "rating", "ctr": "ctr", "next_item": {"name": "next_item", "width": 16}}
+FRESH = """
+import json, sys, lorarec
+run, ids = sys.argv[1], json.loads(sys.argv[2])
+recommender = lorarec.load(run)
+scores = recommender.predict(ids, [ids[:3]] * len(ids))
+best = recommender.recommend([ids[:3]], k=5)[0]
+print(json.dumps([[float(s).hex() for s in scores], [(b.item, b.score.hex()) for b in best]]))
+"""
+
+
+@pytest.mark.parametrize(("adapter", "head"), [(a, "ctr") for a in ADAPTERS] + [("lora", h) for h in HEADS])
+def test_a_run_loaded_in_a_fresh_process_answers_exactly_as_before(
+    adapter: str, head: str, recipe: Make, tmp_path: Path
+) -> None:
+    recommender = lorarec.train(recipe(ADAPTERS[adapter], HEADS[head]), output=tmp_path / "run")
+    ids = recommender.catalog.ids[:6]
+    scores = [float(score).hex() for score in recommender.predict(ids, [ids[:3]] * 6)]
+    best = [[found.item, found.score.hex()] for found in recommender.recommend([ids[:3]], k=5)[0]]
+    command = [sys.executable, "-c", FRESH, str(tmp_path / "run"), json.dumps(ids)]
+    path = {"PYTHONPATH": str(Path(__file__).parent / "plugin"), "OMP_NUM_THREADS": "1"}
+    told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | path).stdout
+    assert json.loads(told) == [scores, best]
+
+
+def test_evaluating_a_finished_run_gives_the_metrics_it_was_finished_with(recipe: Make, tmp_path: Path) -> None:
+    for head in HEADS:
+        metrics = lorarec.train(recipe("lora", HEADS[head]), output=tmp_path / head).metrics
+        again = evaluate(tmp_path / head)
+        assert {part: again[part] for part in ("validation", "test", "baselines")} == {
+            part: metrics[part] for part in ("validation", "test", "baselines")
+        }
+
+
+def test_at_birth_lora_equals_the_frozen_model(recipe: Make, tmp_path: Path) -> None:
+    # One step with a learning rate that moves nothing: what is left is the model as it was born.
+    still = {"max_steps": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
+    born = lorarec.train(recipe("lora", train=still), output=tmp_path / "lora")
+    frozen = lorarec.train(recipe("frozen", train=still), output=tmp_path / "frozen")
+    assert born.metrics["test"] == frozen.metrics["test"]
+
+
+@pytest.mark.parametrize("adapter", ["lora", "adalora", "full"])
+def test_a_merged_backbone_is_a_plain_transformers_folder_with_the_same_vectors(
+    adapter: str, recipe: Make, tmp_path: Path
+) -> None:
+    lorarec.train(recipe(ADAPTERS[adapter]), output=tmp_path / "run")
+    merged = transformers.AutoModel.from_pretrained(merge(tmp_path / "run", tmp_path / "merged")).eval()
+    run = lorarec.load(tmp_path / "run")
+    features = run.featurizer([View(candidate=row) for row in range(8)])
+    with torch.no_grad():
+        ours = run.model.backbone.encode(run.model.network, features).hidden
+        theirs = merged(**features).last_hidden_state
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_an_adapter_without_a_merged_form_is_refused_and_leaves_nothing(recipe: Make, tmp_path: Path) -> None:
+    lorarec.train(recipe(ADAPTERS["prefix"]), output=tmp_path / "run")
+    with pytest.raises(IncompatibleError, match="prefix"):
+        merge(tmp_path / "run", tmp_path / "merged")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+@pytest.mark.parametrize("adapter", ["lora", "adalora", "prefix"])
+def test_plain_peft_loads_the_adapter_folder_and_gives_the_same_hidden_states(
+    adapter: str, recipe: Make, tmp_path: Path
+) -> None:
+    settings = recipe(ADAPTERS[adapter])
+    run = lorarec.train(settings, output=tmp_path / "run")
+    base = transformers.AutoModel.from_pretrained(settings["backbone"]["checkpoint"])
+    plain = peft.PeftModel.from_pretrained(base, tmp_path / "run" / "adapter").eval()
+    features = run.featurizer([View(candidate=row) for row in range(8)])
+    with torch.no_grad():
+        ours = run.model.backbone.encode(run.model.network, features).hidden
+        theirs = plain(**features).last_hidden_state
+    # A prefix is worked out once a batch here and once a row there.
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6 if adapter == "prefix" else 0)
+
+
+def test_unknown_ids_are_named_and_left_out(recipe: Make, tmp_path: Path) -> None:
+    run = lorarec.train(recipe(), output=tmp_path / "run")
+    known = run.catalog.ids[0]
+    with pytest.warns(UserWarning, match="1 unknown items to score get no score: nowhere"):
+        scores = run.predict([known, "nowhere"], [[known], [known]])
+    assert np.isfinite(scores[0])
+    assert np.isnan(scores[1])
+    with pytest.warns(UserWarning, match="1 unknown items in histories are left out of them: nothing"):
+        answers = run.recommend([[known, "nothing"]], k=3)
+    assert answers == run.recommend([[known]], k=3)
