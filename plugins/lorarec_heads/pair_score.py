@@ -14,7 +14,7 @@ class PairScore(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(
-            nn.LayerNorm(size), nn.Linear(size, width), nn.GELU(), nn.Dropout(0.1), last
+            nn.LayerNorm(size), nn.Linear(size, width), nn.GELU(), last
         )
 
     def forward(self, pooled: Tensor) -> Tensor:
