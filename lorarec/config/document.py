@@ -48,7 +48,11 @@ class Document:
         return value
 
     def where(self, path: KeyPath) -> Place:
-        """The place of `path`, or of the nearest section around it."""
+        """The place of `path`; else of the first value inside it, else of the nearest section around it."""
+        if path and path not in self.places:
+            inside = [place for known, place in self.places.items() if known[: len(path)] == path]
+            if inside:
+                return inside[0]
         for end in range(len(path), 0, -1):
             if path[:end] in self.places:
                 return self.places[path[:end]]

@@ -115,6 +115,8 @@ def _sentence(
             if "text" in wanted and not isinstance(given, dict | list | type(None))
             else ""
         )
+        if "text" in wanted and isinstance(given, dict):
+            quote = " Put a text that begins with '{' in quotes (on the command line: inside quotes)."
         return f"{subject} must be {' or '.join(wanted)}, not {_shown(given)}.{near}{quote}"
     return f"{subject}: {first['msg'][0].lower()}{first['msg'][1:]}, not {_shown(first['input'])}."
 

@@ -42,6 +42,22 @@ class SplitSection(StrictConfig):
     column: str = "split"
     """For `by: column`: a column of train/validation/test, or one that is true where a row is test."""
 
+    @model_validator(mode="after")
+    def _no_dead_setting(self) -> SplitSection:
+        idle = {
+            "validation": self.by == "last",
+            "test": self.by in ("last", "column"),
+            "column": self.by != "column",
+        }
+        for name, value in (("validation", self.validation), ("test", self.test), ("column", self.column)):
+            # A default is let pass: a run's recipe.yaml writes all of them out.
+            if idle[name] and value != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"'{name}: {value}' does nothing with 'by: {self.by}'. Leave it out "
+                    f"(an override data.split={{by: {self.by}}} does)"
+                )
+        return self
+
 
 class HistorySection(StrictConfig):
     """What of a user's events a model may see beside the one it predicts."""

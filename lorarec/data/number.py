@@ -52,17 +52,19 @@ def number(
     item_text: str | None,
     origin: str,
     keep: Sequence[str] = (),
+    items_origin: str = "",
 ) -> NumberedTables:
     """Check and number a source's tables.
 
     `columns` maps lorarec's names to the source's, `item_text` is the template of an item's text, `origin`
-    names the files for messages, `keep` names raw columns the splitter wants. Users are numbered by first
+    names the files for messages (`items_origin` the item table's, if it is another), `keep` names raw columns
+    the splitter wants. Users are numbered by first
     appearance; items in the order of the item table, then by first appearance in the interactions and in the
     histories.
 
     Raises DataError naming file, row and column of what cannot be used.
     """
-    raw = as_arrow(interactions)
+    raw, items_origin = as_arrow(interactions), items_origin or origin
     if not raw.num_rows:
         raise DataError(f"{origin}: no rows. Give a file with at least one interaction.")
     found = resolve_columns(raw.column_names, columns, origin)
@@ -77,8 +79,8 @@ def number(
     if lists is not None:
         sources.append(item_lists(lists, place(HISTORY)))
     item_table = None if items is None else as_arrow(items)
-    id_column = "" if item_table is None else _id_column(item_table, columns, origin)
-    listed = _listed_ids(item_table, id_column, origin)
+    id_column = "" if item_table is None else _id_column(item_table, columns, items_origin)
+    listed = _listed_ids(item_table, id_column, items_origin)
     codes, ids = merge_ids([listed, *sources])
     if len(ids) < 2:
         raise DataError(
@@ -101,7 +103,7 @@ def number(
             if name not in raw.column_names:
                 raise missing_column(name, raw.column_names, origin, ", which data.split.column names")
             made[name] = raw.column(name)
-    texts, titles, empty = _texts(item_table, id_column, item_text, ids, origin)
+    texts, titles, empty = _texts(item_table, id_column, item_text, ids, items_origin)
     catalog = Catalog(Dataset(pa.table({ITEM: ids, TITLE: titles, "text": texts})))
     return NumberedTables(Dataset(pa.table(made)), user_ids, catalog, len(ids) - len(listed.ids), empty)
 

@@ -44,6 +44,7 @@ def prepare(
     seed: int,
     label: str | None,
     needs: frozenset[str],
+    items_origin: str = "",
 ) -> PreparedData:
     """Number, split, look back, count.
 
@@ -55,7 +56,7 @@ def prepare(
     keep = [section.split.column] if section.split.by == "column" else []
     _refuse_lacking(raw_interactions.column_names, merged, needs, origin)
     text = item_text if section.item_text is None else section.item_text
-    numbered = number(raw_interactions, raw_items, merged, text, origin, keep)
+    numbered = number(raw_interactions, raw_items, merged, text, origin, keep, items_origin)
     part = split(numbered.table, section.split, seed, origin)
     interactions = Interactions(numbered.table, numbered.user_ids, part)
     statistics = statistics_of(interactions, label, len(numbered.catalog), section.liked_above)
@@ -69,7 +70,8 @@ def prepare(
     # After histories and statistics: a row left out as an example is still an event that happened.
     interactions = _with_history(interactions, histories, section.history.at_least, origin)
     counts = (statistics.user_counts, statistics.item_counts)
-    report = report_of(interactions, numbered, histories, counts, origin, section.split.by)
+    read = ", ".join(filter(None, (origin, items_origin)))
+    report = report_of(interactions, numbered, histories, counts, read, section.split.by)
     return PreparedData(interactions, numbered.catalog, histories, statistics, report)
 
 

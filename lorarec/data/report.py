@@ -49,8 +49,12 @@ class DataReport:
     history_max: int
     """Lengths of the histories of all rows in some part."""
     liked_above: float
+    without_history: int
+    """Rows in some part whose user had done nothing before."""
     fingerprint: str
     """SHA-256 of part, user, item and time of every row, in table order."""
+    notes: tuple[str, ...] = ()
+    """What the backbone has to say of the items: texts it must cut, for instance."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and dicts, for JSON."""
@@ -75,14 +79,23 @@ class DataReport:
                 f"{part}: {share:.1%} of rows have a new user, {self.cold_items[part]:.1%} a new item"
             )
         counts = {
+            "rows have an empty history": self.without_history,
             "users have no row outside training": self.users_only_in_training,
+        }
+        told += [f"{count:,} {what}" for what, count in counts.items() if count]
+        told += self.warnings()
+        told.append(f"fingerprint of the split: {self.fingerprint[:16]}")
+        return told
+
+    def warnings(self) -> list[str]:
+        """What is not read as it stands in the data; training says it too."""
+        counts = {
             "items are not in the item table and are read as their ids": self.items_without_text,
             "items have an empty text and are read as their ids": self.empty_texts,
         }
-        told += [f"{count:,} {what}" for what, count in counts.items() if count]
+        told = [f"{count:,} {what}" for what, count in counts.items() if count]
         told += [f"{count:,} rows are left out: {why}" for why, count in self.dropped.items()]
-        told.append(f"fingerprint of the split: {self.fingerprint[:16]}")
-        return told
+        return [*told, *self.notes]
 
 
 def report_of(
@@ -120,6 +133,7 @@ def report_of(
         history_median=float(np.median(lengths)),
         history_max=int(lengths.max()),
         liked_above=histories.liked_above,
+        without_history=int((lengths == 0).sum()),
         fingerprint=split_fingerprint(interactions),
     )
 

@@ -76,8 +76,8 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
         )
     if recipe.evaluate.patience is not None and not len(examples[Part.VALIDATION]):
         raise RecipeError(
-            f"evaluate.patience={recipe.evaluate.patience} waits for a better value on validation, but the validation part "
-            "is empty. Set data.split.validation above 0, or leave evaluate.patience out."
+            f"evaluate.patience={recipe.evaluate.patience} waits for a better value on validation, but the "
+            "validation part is empty. Set data.split.validation above 0, or leave evaluate.patience out."
         )
     return Materials(resolved, architecture, data, featurizer, examples, named_metrics(resolved, len(data.catalog)))
 
@@ -133,7 +133,9 @@ def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Acc
     train = resolved.recipe.train
     check_trackers(train.trackers)
     if train.precision == "fp16" and not torch.cuda.is_available():
-        raise RecipeError("train.precision=fp16 needs a GPU: on a CPU small gradients would vanish. Use fp32 or bf16.")
+        raise RecipeError(
+            "train.precision=fp16 needs a GPU: on a CPU small gradients would vanish. Use fp32 or bf16."
+        )
     precision = {"fp32": "no"}.get(train.precision, train.precision)
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()  # it is one a process, and an earlier run's precision would stay

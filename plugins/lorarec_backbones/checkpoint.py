@@ -27,7 +27,7 @@ UNUSED = "pooler."
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without transformers' table of unused weights and its progress bar; what matters becomes an error."""
     log = transformers.utils.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
@@ -79,7 +79,7 @@ class Checkpoint:
 
     def module(self, found: Survey, dtype: torch.dtype, attention: str | None) -> Any:
         """The encoder with its weights, without a pooler. Raises LorarecError if a weight is missing."""
-        with self._reading("the weights"), _quietly():
+        with self._reading("the weights"), quietly():
             module, report = transformers.AutoModel.from_pretrained(
                 self._source(),
                 dtype=dtype,

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lorarec.contracts import Architecture, Backbone, Catalog, DataError, Encoded, LorarecError
-from lorarec_backbones.checkpoint import Checkpoint
+from lorarec_backbones.checkpoint import Checkpoint, quietly
 from lorarec_backbones.fingerprint import weights_fingerprint
 from lorarec_backbones.item_tokens import ItemTokens, item_tokens
 from lorarec_backbones.module_survey import Survey
@@ -131,7 +131,8 @@ class TextEncoder:
 
     def save(self, module: nn.Module, folder: Path) -> None:
         """Write encoder and tokenizer as transformers' `from_pretrained` reads them."""
-        module.save_pretrained(folder)  # type: ignore[operator]  # transformers' models only
+        with quietly():
+            module.save_pretrained(folder)  # type: ignore[operator]  # transformers' models only
         self.tokenizer.save_pretrained(folder)
 
     def _check_tokens(self, catalog: Catalog, items: ItemTokens, listed: ItemTokens) -> None:

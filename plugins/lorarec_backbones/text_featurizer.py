@@ -39,6 +39,12 @@ class TextFeaturizer:
         """How many items of the catalogue are longer than `max_length` and lose their end."""
         return int((self.items.lengths() > self.max_length - self.words.specials()).sum())
 
+    def remarks(self) -> list[str]:
+        """How many items are cut, if any."""
+        if not self.cut_items:
+            return []
+        return [f"{self.cut_items:,} items are longer than {self.max_length} tokens and lose their end"]
+
     def __call__(self, views: Sequence[View]) -> dict[str, Tensor]:
         """Features of B views."""
         pieces = [self._pieces(view) for view in views]

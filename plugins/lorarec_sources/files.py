@@ -75,7 +75,8 @@ class FilesSource(DataSource):
             items=None if items is None else read_table(items),
             users=None if users is None else read_table(users),
             columns=columns,
-            origin=", ".join(str(path) for path in [*paths, items, users] if path is not None),
+            origin=", ".join(str(path) for path in paths),
+            items_origin="" if items is None else str(items),
         )
 
     def _find(self, folder: Path | None, named: str | None, stems: Iterable[str], option: str) -> Path | None:

@@ -47,7 +47,7 @@ def test_a_folder_is_searched_for_the_three_tables(folder: Write) -> None:
     ]
     assert tables.items is not None and tables.items["title"][:] == ["Bond"]
     assert tables.users is not None and tables.users["user"][:] == ["a"]
-    assert "ratings.csv" in tables.origin and "movies.tsv" in tables.origin
+    assert "ratings.csv" in tables.origin and "movies.tsv" in tables.items_origin
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl", "parquet"])
