@@ -10,13 +10,15 @@ import typer
 RecipeName = Annotated[
     str,
     typer.Argument(
-        metavar="RECIPE", help="A recipe file, or the name of a bundled recipe.", show_default=False
+        metavar="RECIPE", help="A recipe file, or a name that `lorarec recipes` lists.", show_default=False
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[OVERRIDES]...", help="Changes, such as adapter=NAME or train.epochs=2.", show_default=False
+        metavar="[OVERRIDES]...",
+        help="Changes to the recipe: adapter=NAME swaps a plugin, train.epochs=2 sets a value.",
+        show_default=False,
     ),
 ]
 RunFolder = Annotated[

@@ -45,7 +45,11 @@ def _about(
 def make_app() -> typer.Typer:
     """The command line with all its commands."""
     app = typer.Typer(
-        name="lorarec", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        name="lorarec",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        epilog="To begin: lorarec train quickstart. Then lorarec recipes, and lorarec plugins.",
     )
     app.callback()(_about)
     for command in (train, check, evaluate, predict, recommend, merge):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,13 @@ def process_rank() -> int:
 
 
 def set_up_logging() -> None:
-    """Send lorarec's warnings to standard error as plain lines, from the main process only."""
+    """Send lorarec's warnings to standard error as plain lines, from the main process only.
+
+    What libraries tell their callers' authors (a name that will change in a later version) is kept from
+    users, who can do nothing about it; Python's own -W and PYTHONWARNINGS bring it back.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore", FutureWarning)
     logger = logging.getLogger("lorarec")
     logger.setLevel(logging.WARNING if process_rank() == 0 else logging.ERROR)
     handler = logging.StreamHandler(sys.stderr)
@@ -46,8 +53,8 @@ def print_notices(lines: Iterable[str]) -> None:
         print(line, file=sys.stderr)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> None:
-    """Print a table; `numbers` aligns all columns but the first to the right."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: int | None = None) -> None:
+    """Print a table. Columns after the first `words`, if given, hold numbers, aligned to the right."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -55,24 +62,23 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: 
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if numbers and place else "left", overflow="fold")
+        number = words is not None and place >= words
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 def print_metrics(metrics: Mapping[str, Any]) -> None:
-    """Print metrics side by side: one row a metric, one column a part and model (this one, and each baseline)."""
-    beside = {f"{name} (baseline)": found for name, found in (metrics.get("baselines") or {}).items()}
-    columns = {
-        f"{part}: {name}": found[part]
+    """Print metrics side by side: one row a part and metric, one column for this model and each baseline."""
+    baselines = metrics.get("baselines") or {}
+    models = {"this model": metrics, **{f"baseline: {name}": found for name, found in baselines.items()}}
+    rows = [
+        [part, label, *(_number((found.get(part) or {}).get(label)) for found in models.values())]
         for part in ("validation", "test")
-        for name, found in {"model": metrics, **beside}.items()
-        if found.get(part)
-    }
-    labels = list(dict.fromkeys(label for values in columns.values() for label in values))
-    rows = [[label, *(_number(values.get(label)) for values in columns.values())] for label in labels]
-    print_table(["metric", *columns], rows, numbers=True)
+        for label in metrics.get(part) or {}
+    ]
+    print_table(["part", "metric", *models], rows, words=2)
 
 
 def _number(value: Any) -> str:

@@ -17,10 +17,17 @@ def predict(
         Path, typer.Option("--input", help="Rows to score: csv, jsonl or parquet.", show_default=False)
     ],
     output_file: Annotated[
-        Path, typer.Option("--output", help="The same rows with a prediction each.", show_default=False)
+        Path,
+        typer.Option(
+            "--output", help="The same rows with a score each: csv, jsonl or parquet.", show_default=False
+        ),
     ],
 ) -> None:
-    """Score (history, item) rows."""
+    """Score rows of an item and a history: stars, or the probability of a click.
+
+    Columns read: item; history, ids from the oldest to the newest, joined by | in csv; and, where the run
+    uses them, history_feedback (a number beside each id) and user. A column score is added.
+    """
     from lorarec.pipeline.answer_files import predict_file
     from lorarec.pipeline.load import load
 

@@ -17,11 +17,19 @@ def recommend(
         Path, typer.Option(help="One history a row: csv, jsonl or parquet.", show_default=False)
     ],
     output_file: Annotated[
-        Path, typer.Option("--output", help="Items recommended, with titles.", show_default=False)
+        Path,
+        typer.Option(
+            "--output", help="Items recommended, with titles: csv, jsonl or parquet.", show_default=False
+        ),
     ],
-    k: Annotated[int, typer.Option("-k", min=1, help="How many items a history.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items for each history.")] = 10,
 ) -> None:
-    """Recommend items that continue histories."""
+    """Recommend items that continue histories.
+
+    Columns read: history, ids from the oldest to the newest, joined by | in csv; and, where the run uses
+    them, history_feedback (a number beside each id) and user. One row an item comes out: row, rank, item,
+    title, score.
+    """
     from lorarec.pipeline.answer_files import recommend_file
     from lorarec.pipeline.load import load
 

@@ -15,7 +15,7 @@ _REF = "#/$defs/{model}"
 
 
 def schema() -> None:
-    """Print the JSON Schema of a recipe, plugin options included."""
+    """Print the JSON Schema of a recipe, plugin options included: editors complete and check with it."""
     from lorarec.registry.registry import Registry
 
     print(json.dumps(recipe_schema(Registry.discover()), indent=2))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,26 +22,42 @@ def train(
     overrides: Overrides = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Folder of the finished run; runs/NAME by default.", show_default=False),
+        typer.Option(
+            help="Folder of the finished run, which must not exist yet; runs/NAME by default.",
+            show_default=False,
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's latest checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the latest checkpoint of a stopped run.")
+    ] = False,
 ) -> None:
-    """Train a recipe and write the run folder."""
+    """Train a recipe, print its metrics beside a baseline's, and write the run folder.
+
+    For example: lorarec train quickstart adapter=prefix train.epochs=2 --output runs/prefix
+    """
     from lorarec.pipeline.train import train as train_recipe
 
     recommender = train_recipe(recipe, overrides or (), output=output, resume=resume)
     if process_rank():
         return
     print_metrics(recommender.metrics)
+    print_lines(_effort(recommender.metrics))
     print_lines(_preview(recommender))
-    print(f"The run is in {recommender.path}.")
+    print(f"\nThe run is in {recommender.path}.")
+
+
+def _effort(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What the result has cost."""
+    trained, total, seconds = metrics["trainable_weights"], metrics["total_weights"], metrics["train_seconds"]
+    yield f"Trained {trained:,} of {total:,} weights ({trained / total:.2%}) in {seconds / 60:.1f} minutes."
+    yield ""
 
 
 def _preview(recommender: Recommender) -> Iterator[str]:
     """What the model recommends for one user of the test part: numbers alone hide nonsense."""
     items, feedback = [item for item, _ in recommender.sample], [number for _, number in recommender.sample]
     titles = recommender.catalog.titles(recommender.catalog.rows[item] for item in items)
-    yield "A user of the test part had:"
+    yield "One user of the test part had, oldest first:"
     for title, number in zip(titles, feedback, strict=True):
         yield f"  {title}" + ("" if number != number else f"  ({number:g})")
     yield "and is recommended:"

@@ -7,6 +7,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from lorarec.artifact.recommender import Recommendation
 from lorarec.cli.main import run
 from lorarec.errors import DataError, IncompatibleError, Interrupted
 
@@ -60,10 +61,17 @@ def test_what_the_command_line_says_reaches_the_pipeline(train, capsys, tmp_path
         metrics = {
             "validation": {"auc": 0.75},
             "test": {"auc": {"value": 0.7}},
-            "baselines": {"mean": {"auc": 0.5}},
+            "baselines": {"mean": {"validation": {"auc": 0.5}, "test": {"auc": 0.6}}},
+            "trainable_weights": 25,
+            "total_weights": 1000,
+            "train_seconds": 90.0,
         }
         return SimpleNamespace(
-            metrics=metrics, path=tmp_path, recommendations_preview=lambda count: [f"{count} titles"]
+            metrics=metrics,
+            path=tmp_path,
+            sample=[("a", 4.0)],
+            catalog=SimpleNamespace(rows={"a": 0}, titles=lambda rows: ["Apples" for _ in rows]),
+            recommend=lambda histories, k, feedback: [[Recommendation("b", "Pears", 0.5)] * k],
         )
 
     train(do)
@@ -76,12 +84,16 @@ def test_what_the_command_line_says_reaches_the_pipeline(train, capsys, tmp_path
     assert asked == [("quickstart", ["adapter=prefix", "train.epochs=2"], tmp_path, True)]
     printed = capsys.readouterr().out
     assert [line.split() for line in printed.splitlines() if "auc" in line] == [
-        ["auc", "0.7500", "0.7000", "0.5000"]
+        ["validation", "auc", "0.7500", "0.5000"],
+        ["test", "auc", "0.7000", "0.6000"],
     ]
     assert [line.split() for line in printed.splitlines() if "metric" in line] == [
-        ["metric", "validation", "test", "mean"]
+        ["part", "metric", "this", "model", "baseline:", "mean"]
     ]
-    assert printed.endswith(f"5 titles\nThe run is in {tmp_path}.\n")
+    assert "Trained 25 of 1,000 weights (2.50%) in 1.5 minutes." in printed
+    assert "  Apples  (4)\n" in printed
+    assert printed.count("  Pears  (0.500)\n") == 5
+    assert printed.endswith(f"The run is in {tmp_path}.\n")
 
 
 def test_only_the_main_process_prints(train, capsys, monkeypatch, tmp_path):

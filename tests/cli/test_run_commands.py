@@ -34,17 +34,22 @@ def test_evaluate_prints_a_table(pipeline, capsys):
     assert "1.2500" in capsys.readouterr().out
 
 
-def test_predict_and_recommend_pass_on_notices(pipeline, capsys):
+def test_predict_and_recommend_pass_on_notices(pipeline, monkeypatch, capsys):
     asked = []
-    recommender = SimpleNamespace(
+    answers = ModuleType("lorarec.pipeline.answer_files")
+    vars(answers).update(
         predict_file=lambda *given: asked.append(given) or ["item i7 is unknown"],
         recommend_file=lambda *given: asked.append(given) or [],
     )
-    pipeline(load=lambda folder: recommender)
+    monkeypatch.setitem(sys.modules, answers.__name__, answers)
+    pipeline(load=lambda folder: f"loaded {folder}")
     assert run(["predict", "run", "--input", "a.csv", "--output", "b.csv"]) == 0
     assert capsys.readouterr().err == "item i7 is unknown\n"
     assert run(["recommend", "run", "--histories", "h.jsonl", "-k", "3", "--output", "r.csv"]) == 0
-    assert asked == [(Path("a.csv"), Path("b.csv")), (Path("h.jsonl"), Path("r.csv"), 3)]
+    assert asked == [
+        ("loaded run", Path("a.csv"), Path("b.csv")),
+        ("loaded run", Path("h.jsonl"), Path("r.csv"), 3),
+    ]
 
 
 def test_merge_says_where_the_folder_is(pipeline, capsys):
