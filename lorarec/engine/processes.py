@@ -44,7 +44,7 @@ def _launched() -> list[tuple[str, int | None]]:
 
 def _asked_of_accelerate(words: list[str]) -> int | None:
     """The number after --num_processes in an `accelerate launch` command line on one machine, if there is one."""
-    launched = any("accelerate" in word for word in words[:3]) and "launch" in words[:4]
+    launched = any("accelerate" in word for word in words[:3])  # the script, or the module after python -m
     several_machines = any(word.startswith(("--num_machines", "--num-machines")) for word in words)
     if not launched or several_machines:
         return None

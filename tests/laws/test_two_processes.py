@@ -1,0 +1,122 @@
+"""Laws of several processes, on two of them: the same steps, the same metrics, and exact resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import lorarec
+from lorarec.pipeline.evaluate import evaluate
+
+Make = Callable[..., dict[str, Any]]
+HEADS: dict[str, Any] = {
+    "rating": "rating",
+    "ctr": "ctr",
+    "next_item": {"name": "next_item", "width": 16, "dropout": 0.0},
+}
+HERE = Path(__file__).parent
+ON_CPU = os.environ | {
+    "ACCELERATE_USE_CPU": "true",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": f"{HERE / 'plugin'}",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def torchrun(plan: list[dict[str, Any]], folder: Path) -> str:
+    """Run a plan of trainings on two processes."""
+    path = folder / "plan.json"
+    path.write_text(json.dumps(plan, default=str))
+    command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", "--standalone"]
+    done = subprocess.run(
+        [sys.executable, *command, str(HERE / "two_processes.py"), str(path)],
+        capture_output=True, text=True, env=ON_CPU, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def backbone(still_bert: Path) -> dict[str, Any]:
+    """No dropout: two processes draw other masks than one."""
+    return {"name": "text", "checkpoint": str(still_bert), "max_length": 32}
+
+
+def test_two_processes_train_as_one_with_twice_the_batch_and_evaluate_exactly_alike(
+    recipe: Make, backbone: dict[str, Any], tmp_path: Path
+) -> None:
+    plan = []
+    for name, head in HEADS.items():
+        size = 2 if name == "next_item" else 16
+        train = {"epochs": 2, "learning_rate": 1e-3, "batch_size": size}
+        settings = recipe("lora", head, backbone=backbone, train=train, evaluate={"batch_size": 7})
+        plan.append({"recipe": settings, "output": tmp_path / f"two-{name}"})
+        one = recipe("lora", head, backbone=backbone, train=train | {"batch_size": 2 * size})
+        lorarec.train(one | {"evaluate": {"batch_size": 7}}, output=tmp_path / f"one-{name}")
+    torchrun(plan, tmp_path)
+    for name in HEADS:
+        two, one_run = tmp_path / f"two-{name}", tmp_path / f"one-{name}"
+        weights = load_file(one_run / "head.safetensors")
+        for key, value in load_file(two / "head.safetensors").items():
+            if value.is_floating_point() and value.numel() > 1:
+                difference = float((value - weights[key]).norm() / weights[key].norm().clamp(min=1e-6))
+                assert difference < 0.02, f"{name} {key}: {difference}"
+        # Judged on one process, to the bit what two processes found together.
+        metrics = json.loads((two / "metrics.json").read_text())
+        again = evaluate(two)
+        assert {part: again[part] for part in ("validation", "test")} == {
+            part: metrics[part] for part in ("validation", "test")
+        }
+
+
+@pytest.mark.parametrize("stop", [3, 5])
+def test_two_processes_stopped_and_resumed_end_as_if_never_stopped(stop: int, recipe: Make, tmp_path: Path) -> None:
+    # With dropout. Five steps an epoch: 3 lies within it, 5 at its edge.
+    adapters: dict[str, Any] = {
+        "lora": {"name": "lora", "dropout": 0.2},
+        "adalora": {"name": "adalora", "init_r": 4, "target_r": 2, "delta_t": 1},
+    }
+    plan = []
+    for name, adapter in adapters.items():
+        settings = recipe(adapter, "ctr", train={"batch_size": 21})
+        plan += [
+            {"recipe": settings, "output": tmp_path / f"{name}-whole"},
+            {"recipe": settings, "output": tmp_path / name, "stop": stop},
+            {"recipe": settings, "output": tmp_path / name, "resume": True},
+        ]
+    told = torchrun(plan, tmp_path)
+    assert f"Stopped after step {stop} of 10" in told
+    for name in adapters:
+        for file in ("adapter/adapter_model.safetensors", "head.safetensors"):
+            whole, resumed = load_file(tmp_path / f"{name}-whole" / file), load_file(tmp_path / name / file)
+            assert all(torch.equal(whole[key], resumed[key]) for key in whole), f"{name}: {file}"
+
+
+def test_processes_that_do_not_know_each_other_are_refused(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lorarec", "train", "quickstart", "--output", str(tmp_path / "run"), "train.processes=2"],
+        capture_output=True, text=True, env=ON_CPU, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "train.processes asks for 2 processes, but 1 is running together" in done.stderr
+    assert "torchrun --nproc_per_node 2" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_accelerate_launch_that_starts_one_process_for_two_is_refused(tmp_path: Path) -> None:
+    command = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "lorarec", "train", "quickstart"]
+    done = subprocess.run(
+        [sys.executable, *command, "--output", str(tmp_path / "run")],
+        capture_output=True, text=True, env=ON_CPU, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "accelerate launch --num_processes asks for 2 processes, but 1 is running together" in done.stderr
