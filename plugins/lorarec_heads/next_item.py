@@ -84,7 +84,9 @@ class NextItem(TaskHead):
                 "id_dropout": self.ids,
                 "negatives": self.softmax == "sampled",
             }
-            idle = [name for name, works in used.items() if not works and name in self.model_fields_set]
+            # A default may be written out, as the recipe of a run folder does.
+            fields = type(self).model_fields
+            idle = [n for n, works in used.items() if not works and getattr(self, n) != fields[n].default]
             if idle:
                 raise ValueError(
                     f"{', '.join(idle)} would do nothing with encoder={self.encoder}, ids={self.ids}, "

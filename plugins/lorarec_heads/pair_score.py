@@ -13,9 +13,7 @@ class PairScore(nn.Module):
         last = nn.Linear(width, 1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.layers = nn.Sequential(
-            nn.LayerNorm(size), nn.Linear(size, width), nn.GELU(), last
-        )
+        self.layers = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, width), nn.GELU(), last)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """[V] from [V, D]."""

@@ -53,6 +53,9 @@ class Rating(TaskHead):
         the history and the candidate are read as one text."""
         max_history: Annotated[int, Field(ge=1)] = 50
         """The latest events of the user that are looked at."""
+        training_history: Annotated[int | None, Field(ge=1)] = None
+        """The latest events looked at while training, `max_history` by default. Fewer cost much less, and what
+        is learnt (how alike items are) holds for histories of any length."""
         biases: bool = True
         """A weight for each item seen in training, added to its score."""
         factors: Annotated[int, Field(ge=0)] = 16
@@ -93,7 +96,8 @@ class Rating(TaskHead):
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
         """Distinct items, or pairs, as views; tensors of F facts: candidate and history places, stars."""
         config, events = self.config, facts_of(rows)
-        history = PaddedHistory.of(collation.histories, events, config.max_history)
+        limit = config.training_history if collation.training else None
+        history = PaddedHistory.of(collation.histories, events, limit or config.max_history)
         candidates = collation.interactions.item[events]
         distinct = Distinct.of(candidates, history.items)
         known = history.mask & ~np.isnan(history.feedback)

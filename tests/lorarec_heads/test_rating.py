@@ -139,6 +139,15 @@ def test_groups_are_for_training_alone(world: Callable[..., World]) -> None:
     assert len(toy.examples(Part.TEST)) == len(toy.data.interactions.rows(Part.TEST))
 
 
+def test_training_may_look_at_less_of_the_history(world: Callable[..., World]) -> None:
+    toy = world(Rating(Rating.Config(max_history=9, training_history=3)), "rating")
+    lengths = {
+        part: toy.examples(part).batch(np.arange(80)).tensors["history"].shape[1]
+        for part in (Part.TRAIN, Part.TEST)
+    }
+    assert lengths == {Part.TRAIN: 3, Part.TEST: 9}
+
+
 def test_penalties_pull_weights_to_zero(world: Callable[..., World]) -> None:
     sizes = {}
     for penalty in (0.0, 5.0):
