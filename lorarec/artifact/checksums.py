@@ -6,17 +6,19 @@ import hashlib
 import json
 from pathlib import Path
 
+from lorarec.artifact import layout
 from lorarec.artifact.layout import MANIFEST, MODEL_CARD, REQUIRED
 from lorarec.errors import ArtifactError
 
 FREE = (MANIFEST, MODEL_CARD)
 """Files that may be edited: a model card is meant to be."""
+OURS = {name for name in vars(layout).values() if isinstance(name, str)}
+"""First parts of the paths that a run may consist of; anything else in the folder is the user's own."""
 
 
 def write_checksums(folder: Path) -> None:
     """Record the checksum of every file in the folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in FREE)
-    sums = {path.relative_to(folder).as_posix(): _checksum(path) for path in files}
+    sums = {path.relative_to(folder).as_posix(): _checksum(path) for path in _files(folder)}
     (folder / MANIFEST).write_text(json.dumps(sums, indent=1), encoding="utf-8")
 
 
@@ -27,18 +29,38 @@ def check_checksums(folder: Path) -> None:
     for name in REQUIRED:
         if not (folder / name).exists():
             raise ArtifactError(f"{folder} is not a whole run folder: '{name}' is missing. Train it again.")
-    try:
-        sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ArtifactError(f"{folder / MANIFEST}: not as it was written ({error}). Train the run again.") from error
+    sums = _read_sums(folder / MANIFEST)
     for name, known in sums.items():
         path = folder / name
         if not path.is_file():
             raise ArtifactError(f"{path} is missing. Train the run again, or restore the file.")
         if _checksum(path) != known:
             raise ArtifactError(
-                f"{path}: not as it was written (truncated or changed). Train the run again, or restore the file."
+                f"{path}: not as it was written (truncated or changed). Train the run again, or restore the "
+                "file."
             )
+    for path in _files(folder):
+        inside = path.relative_to(folder)
+        if inside.parts[0] in OURS and inside.as_posix() not in sums:
+            raise ArtifactError(
+                f"{path}: {MANIFEST} does not know it, so one of the two was changed since the run was "
+                "written. Remove the file if you put it there; else train the run again."
+            )
+
+
+def _read_sums(manifest: Path) -> dict[str, str]:
+    try:
+        sums = json.loads(manifest.read_text(encoding="utf-8"))
+        if not isinstance(sums, dict):
+            raise ValueError("it holds no list of files")
+    except (ValueError, OSError) as error:
+        raise ArtifactError(f"{manifest}: not as it was written ({error}). Train the run again.") from error
+    return sums
+
+
+def _files(folder: Path) -> list[Path]:
+    """Every file that has a checksum."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in FREE)
 
 
 def _checksum(path: Path) -> str:

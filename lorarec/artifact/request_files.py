@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,29 @@ def read_requests(path: Path) -> pa.Table:
     try:
         match _kind(path):
             case ".csv" | ".tsv":
-                options = pacsv.ParseOptions(delimiter="\t" if path.suffix == ".tsv" else ",")
-                # Ids stay as they are written: "007" is not 7.
-                names = pacsv.open_csv(path, parse_options=options).schema.names
-                convert = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
-                table = pacsv.read_csv(path, parse_options=options, convert_options=convert)
+                table = _read_delimited(path, "\t" if path.suffix == ".tsv" else ",")
             case ".jsonl":
                 table = pajson.read_json(path)
             case _:
                 table = pq.read_table(path)
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path}: cannot be read: {error}. Mend the file; text must be UTF-8.") from error
+    for name in table.column_names:
+        if table.column_names.count(name) > 1:
+            raise DataError(f"{path}: the column '{name}' is there twice. Rename one of them.")
     if not table.num_rows:
-        raise DataError(f"{path}: there are no rows.")
+        raise DataError(f"{path}: there are no rows. Give at least one below the column names.")
     return table
+
+
+def _read_delimited(path: Path, delimiter: str) -> pa.Table:
+    parse = pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    read = pacsv.ReadOptions(use_threads=False)  # only then do errors name the row
+    # Ids stay as they are written: "007" is not 7.
+    with pacsv.open_csv(path, parse_options=parse, read_options=read) as file:
+        names = file.schema.names
+    convert = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
+    return pacsv.read_csv(path, parse_options=parse, read_options=read, convert_options=convert)
 
 
 def id_column(table: pa.Table, name: str, path: Path) -> list[str]:
@@ -51,26 +61,43 @@ def id_column(table: pa.Table, name: str, path: Path) -> list[str]:
     for row, value in enumerate(values, start=1):
         if value is None or value == "":
             raise DataError(f"{path}, row {row}, '{name}': empty. Give an id.")
-    return [str(value) for value in values]
+    return [_id(value) for value in values]
 
 
 def list_column(table: pa.Table, name: str, path: Path) -> list[list[str]]:
-    """A column of lists: as such, as JSON, or joined by "|"; an empty field is an empty list."""
-    if name not in table.column_names:
-        raise DataError(f"{path}: there is no column '{name}'. Columns: {', '.join(table.column_names)}.")
-    return [_listed(value, path, row, name) for row, value in enumerate(table.column(name).to_pylist(), start=1)]
+    """A column of lists of ids: as such, as JSON, or joined by "|"; an empty field is an empty list.
+
+    Raises DataError naming the row of a list that cannot be read, or that holds an empty id.
+    """
+    found = []
+    for row, values in _lists(table, name, path):
+        if any(value is None or value == "" for value in values):
+            raise DataError(f"{path}, row {row}, '{name}': an id is empty. Give an id, or leave it out.")
+        found.append([_id(value) for value in values])
+    return found
 
 
-def number_lists(table: pa.Table, name: str, path: Path) -> list[list[float]] | None:
-    """A column of lists of numbers, or None where there is no such column. Raises DataError naming the row."""
+def feedback_column(
+    table: pa.Table, name: str, path: Path, histories: Sequence[Sequence[str]]
+) -> list[list[float]] | None:
+    """A column of lists of numbers beside the histories, or None where there is no such column; NaN where a
+    number is missing. Raises DataError naming the row where one is no finite number, or where lengths differ."""
     if name not in table.column_names:
         return None
     found = []
-    for row, values in enumerate(list_column(table, name, path), start=1):
+    for (row, values), history in zip(_lists(table, name, path), histories, strict=True):
         try:
-            found.append([float(value) for value in values])
-        except ValueError as error:
+            numbers = [math.nan if value in (None, "") else float(value) for value in values]
+        except (TypeError, ValueError) as error:
             raise DataError(f"{path}, row {row}, '{name}': {error}. Give numbers.") from error
+        if any(math.isinf(number) for number in numbers):
+            raise DataError(f"{path}, row {row}, '{name}': an infinite number. Give finite ones.")
+        if len(numbers) != len(history):
+            raise DataError(
+                f"{path}, row {row}, '{name}': numbers for {len(numbers)} events beside a history of "
+                f"{len(history)}. Give one an event."
+            )
+        found.append(numbers)
     return found
 
 
@@ -96,8 +123,12 @@ def write_answers(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
 def check_output(path: Path) -> None:
     """Raises DataError before any work is done if answers could not be written there."""
     _kind(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder. Name a file for the answers.")
     if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}.")
+        raise DataError(f"{path}: there is no folder {path.parent}. Make it, or name another file.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise DataError(f"{path}: {path.parent} may not be written to. Name another file.")
 
 
 def _kind(path: Path) -> str:
@@ -106,18 +137,35 @@ def _kind(path: Path) -> str:
     return path.suffix
 
 
-def _listed(value: Any, path: Path, row: int, name: str) -> list[str]:
-    if value is None:
+def _id(value: Any) -> str:
+    # Whole numbers that pandas widened to floats are the ids they were.
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _lists(table: pa.Table, name: str, path: Path) -> Iterator[tuple[int, list[Any]]]:
+    """Each row's number, from 1, and its list."""
+    if name not in table.column_names:
+        raise DataError(f"{path}: there is no column '{name}'. Columns: {', '.join(table.column_names)}.")
+    for row, value in enumerate(table.column(name).to_pylist(), start=1):
+        yield row, _listed(value, path, row, name)
+
+
+def _listed(value: Any, path: Path, row: int, name: str) -> list[Any]:
+    if value is None or value == "":
         return []
     if isinstance(value, list):
-        return [str(item) for item in value]
-    text = str(value).strip()
+        return value
+    if not isinstance(value, str):
+        return [value]
+    text = value.strip()
     if text.startswith("["):
         try:
-            return [str(item) for item in json.loads(text)]
+            return list(json.loads(text))
         except ValueError as error:
-            raise DataError(f"{path}, row {row}, '{name}': not a list in JSON: {error}.") from error
-    return [part.strip() for part in text.split(SEPARATOR) if part.strip()]
+            raise DataError(
+                f"{path}, row {row}, '{name}': not a list in JSON: {error}. Mend the row."
+            ) from error
+    return [part.strip() for part in text.split(SEPARATOR)] if text else []
 
 
 def _array(values: Sequence[Any]) -> pa.Array:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lorarec.artifact import layout
 from lorarec.artifact.checksums import write_checksums
+from lorarec.artifact.new_folder import check_new_folder
 from lorarec.contracts import Adapter, Catalog, Statistics
 from lorarec.errors import ArtifactError
 
@@ -28,13 +29,17 @@ class RunWriter:
         """Raises ArtifactError if the run folder exists, or an unfinished one that is not to be resumed."""
         self.output = output
         self.folder = layout.unfinished(output)
-        if output.exists():
-            raise ArtifactError(f"{output} exists already. Name another folder with --output, or remove it.")
+        check_new_folder(output)
         if self.folder.exists() and not resume:
             raise ArtifactError(
                 f"{self.folder} holds a run that was stopped. Add --resume to go on with it, or remove that folder."
             )
         self.resumes = resume and (self.folder / layout.RECIPE).exists()
+        if self.folder.exists() and not self.resumes and any(self.folder.iterdir()):
+            raise ArtifactError(
+                f"{self.folder} holds no run that was stopped ({layout.RECIPE} is missing), but other files. "
+                "Move them, or name another folder with --output."
+            )
 
     def start(self, recipe_text: str) -> None:
         """Make the folder, with the recipe in it."""

@@ -23,6 +23,7 @@ from lorarec.cli.schema import schema
 from lorarec.cli.train import train
 from lorarec.errors import IncompatibleError, Interrupted, LorarecError, PluginError, RecipeError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DONE, FAILED, USER_MISTAKE, INTERRUPTED = 0, 1, 2, 130
 _ALIKE_EVERYWHERE = (RecipeError, PluginError, IncompatibleError)
 """Mistakes that every process of a run finds: the main one tells of them."""
@@ -71,6 +72,7 @@ def run(argv: Sequence[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else FAILED
     except KeyboardInterrupt:
+        output.tell_error("Stopped at once. A run that had a checkpoint goes on with --resume.", alike=True)
         return INTERRUPTED
     except Interrupted as stop:
         output.tell_error(stop, alike=True)
@@ -88,10 +90,11 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _disk_is_full(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return True
-    # safetensors and torch write by themselves and say so in words only.
-    return "No space left on device" in str(error)
+    # safetensors writes by itself and says so in words only.
+    words = ["No space left on device", *(f"os error {number})" for number in _NO_ROOM)]
+    return any(word in str(error) for word in words)
 
 
 def _disk_message(error: Exception) -> str:

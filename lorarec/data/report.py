@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from lorarec.data.catalog import Catalog
+from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING, TIME
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.number import NumberedTables
@@ -52,7 +54,8 @@ class DataReport:
     without_history: int
     """Rows in some part whose user had done nothing before."""
     fingerprint: str
-    """SHA-256 of part, user, item and time of every row, in table order."""
+    """SHA-256 of every row's part, user, item, time, feedback and history, in table order, and of the items'
+    texts."""
     notes: tuple[str, ...] = ()
     """What the backbone has to say of the items: texts it must cut, for instance."""
 
@@ -134,18 +137,26 @@ def report_of(
         history_max=int(lengths.max()),
         liked_above=histories.liked_above,
         without_history=int((lengths == 0).sum()),
-        fingerprint=split_fingerprint(interactions),
+        fingerprint=split_fingerprint(interactions, numbered.catalog),
     )
 
 
-def split_fingerprint(interactions: Interactions) -> str:
-    """SHA-256 of part, user, item and time of every row in table order: the same in every run and process."""
+def split_fingerprint(interactions: Interactions, catalog: Catalog) -> str:
+    """SHA-256 of what a model is trained and judged on: the same in every run and process."""
     digest = hashlib.sha256()
     digest.update(interactions.part.astype("<i1").tobytes())
     digest.update(interactions.user.astype("<i8").tobytes())
     digest.update(interactions.item.astype("<i8").tobytes())
-    if interactions.time is not None:
-        digest.update(interactions.time.astype("<f8").tobytes())
+    for name in (TIME, RATING, CLICK):
+        if interactions.has(name):
+            digest.update(name.encode() + interactions.column(name).astype("<f8").tobytes())
+    for name, kind in ((HISTORY, "<i8"), (HISTORY_FEEDBACK, "<f8")):
+        if interactions.has(name):
+            lists = interactions.table.data.column(name).combine_chunks()
+            digest.update(lists.value_lengths().to_numpy(zero_copy_only=False).astype("<i8").tobytes())
+            digest.update(lists.flatten().to_numpy(zero_copy_only=False).astype(kind).tobytes())
+    for texts in (catalog.ids, catalog.texts(), catalog.titles()):
+        digest.update("\0".join(texts).encode())
     return digest.hexdigest()
 
 

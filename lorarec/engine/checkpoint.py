@@ -68,7 +68,8 @@ class Checkpoints:
         """Steps of the checkpoints there are, ascending."""
         if not self.folder.is_dir():
             return []
-        return sorted(int(path.name.removeprefix(PREFIX)) for path in self.folder.glob(f"{PREFIX}*[0-9]"))
+        numbers = (path.name.removeprefix(PREFIX) for path in self.folder.glob(f"{PREFIX}*"))
+        return sorted(int(number) for number in numbers if number.isdigit())
 
     def save(self, state: TrainState) -> Path:
         """Write the checkpoint of this moment and drop the oldest beyond `keep`, never the best."""
@@ -80,15 +81,15 @@ class Checkpoints:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
             save_file(weights, aside / WEIGHTS)
-            torch.save(
-                {
-                    "optimizer": optimizer,
-                    "schedule": self._schedule.state_dict(),
-                    "callbacks": self._callbacks.state_dict(),
-                    "scaler": self._scaler_state(),
-                },
-                aside / OPTIMIZER,
-            )
+            kept = {
+                "optimizer": optimizer,
+                "schedule": self._schedule.state_dict(),
+                "callbacks": self._callbacks.state_dict(),
+                "scaler": self._scaler_state(),
+            }
+            # Given a path, torch would not say that the disk is full.
+            with (aside / OPTIMIZER).open("wb") as file:
+                torch.save(kept, file)
             (aside / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
             checksums = {name: _checksum(aside / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
             (aside / MANIFEST).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
@@ -143,17 +144,20 @@ class Checkpoints:
 
 def read_checked(folder: Path) -> dict[str, Any]:
     """The parts of a checkpoint, after its checksums were compared. Raises CheckpointError naming the file."""
-    manifest = folder / MANIFEST
+    file = folder / MANIFEST
     try:
-        checksums = json.loads(manifest.read_text(encoding="utf-8"))
+        checksums = json.loads(file.read_text(encoding="utf-8"))
         for name in (WEIGHTS, OPTIMIZER, STATE):
-            if _checksum(folder / name) != checksums[name]:
-                raise CheckpointError(
-                    f"{folder / name}: not as it was written (truncated or changed). Remove the folder {folder} to go "
-                    "on from an earlier checkpoint, or remove all of them to start again."
-                )
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{folder}: the checkpoint is incomplete ({error}). Remove that folder.") from error
+            file = folder / name
+            if _checksum(file) != checksums[name]:
+                raise ValueError("its checksum differs")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        gone = isinstance(error, FileNotFoundError)
+        what = "missing" if gone else "not as it was written (truncated or changed)"
+        raise CheckpointError(
+            f"{file}: {what}. Remove the folder {folder} to go on from an earlier checkpoint, or remove all of "
+            "them to start again."
+        ) from error
     rest = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     return {"weights": load_file(folder / WEIGHTS), "state": state, **rest}

@@ -13,9 +13,9 @@ import pyarrow as pa
 from lorarec.artifact.recommender import Recommender, UnknownIdWarning
 from lorarec.artifact.request_files import (
     check_output,
+    feedback_column,
     id_column,
     list_column,
-    number_lists,
     read_requests,
     write_answers,
 )
@@ -38,7 +38,9 @@ def predict_file(recommender: Recommender, source: Path, target: Path) -> list[s
         if histories is None:
             notices.append(f"{source} has no column 'history': every row is scored as one of a new user.")
         items = id_column(table, "item", source)
-        feedback = number_lists(table, "history_feedback", source) if histories is not None else None
+        feedback = None
+        if histories is not None:
+            feedback = feedback_column(table, "history_feedback", source, histories)
         scores = recommender.predict(items, histories, feedback, users)
     answers = {name: table.column(name) for name in table.column_names}
     write_answers(target, answers | {"score": pa.array(scores, mask=np.isnan(scores))})
@@ -56,7 +58,7 @@ def recommend_file(recommender: Recommender, source: Path, target: Path, k: int)
     users = id_column(table, "user", source) if "user" in table.column_names else None
     with _told() as notices:
         histories = list_column(table, "history", source)
-        feedback = number_lists(table, "history_feedback", source)
+        feedback = feedback_column(table, "history_feedback", source, histories)
         answers = recommender.recommend(histories, k, feedback, users)
     short = sum(len(answer) < k for answer in answers)
     if short:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lorarec.artifact.new_folder import check_new_folder
 from lorarec.contracts import View
 from lorarec.errors import ArtifactError
 from lorarec.pipeline.load import load
@@ -27,8 +28,7 @@ def merge(run: str | Path, output: str | Path) -> Path:
     the folder exists or the vectors differ.
     """
     output = Path(output)
-    if output.exists():
-        raise ArtifactError(f"{output} exists already. Name another folder with --output, or remove it.")
+    check_new_folder(output)
     recommender = load(run)
     # Adapters fold in in float32, so that is what the unmerged vectors are compared in.
     model = recommender.model.cpu().float()

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from lorarec.artifact import layout
 from lorarec.artifact.environment import environment
 from lorarec.config.yaml_text import read_yaml
-from lorarec.errors import CheckpointError
+from lorarec.errors import CheckpointError, RecipeError
 from lorarec.pipeline.assemble import Materials
 
 
@@ -29,13 +29,8 @@ def run_identity(materials: Materials, accelerator: Accelerator) -> dict[str, An
 
 def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     """Raises CheckpointError listing what differs from the run that lies in `folder`."""
-    path = folder / layout.RECIPE
-    before, _ = read_yaml(path.read_text(encoding="utf-8"), str(path))
+    before, known = _read(folder / layout.RECIPE), _read(folder / layout.ENVIRONMENT)
     changes = list(_changes(before, json.loads(json.dumps(settings)), ""))
-    try:
-        known = json.loads((folder / layout.ENVIRONMENT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder / layout.ENVIRONMENT} cannot be read ({error}). Remove {folder}.") from error
     for fact in ("processes", "split_fingerprint"):
         if known.get(fact) != identity[fact]:
             changes.append(f"{fact}: was {known.get(fact)}, is {identity[fact]}")
@@ -45,6 +40,23 @@ def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping
             + "\n  ".join(changes)
             + "\nUndo the changes, or train into another folder without --resume."
         )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content, _ = read_yaml(path.read_text(encoding="utf-8"), str(path))  # JSON is YAML, too
+    except (OSError, UnicodeDecodeError, RecipeError) as error:
+        raise _broken(path) from error
+    if not isinstance(content, dict):
+        raise _broken(path)
+    return content
+
+
+def _broken(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: missing or not as it was written (truncated or changed), so the run cannot go on. Remove "
+        f"{path.parent} to start again."
+    )
 
 
 def _changes(before: Any, now: Any, path: str) -> Iterator[str]:

@@ -62,6 +62,8 @@ def train(
     with accelerator.main_process_first():  # the first one to read fills the caches
         materials = gather_materials(resolved)
     if accelerator.is_main_process:
+        if resume and not writer.resumes:
+            _log.warning("%s is not there to go on with: the run starts from the beginning.", writer.folder)
         for line in materials.data.report.warnings():
             _log.warning("%s.", line)
     try:
