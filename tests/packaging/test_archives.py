@@ -1,0 +1,66 @@
+"""Wheel and source archive hold what they should, and the wheel works without the checkout."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_the_wheel_lists_every_entry_point_of_the_project(archives, project, read_entry_points):
+    found = read_entry_points(archives.wheel)
+    assert found["lorarec"] == project["project"]["entry-points"]["lorarec"]
+    assert found["console_scripts"] == project["project"]["scripts"]
+    assert len(found["lorarec"]) >= 20
+
+
+def test_the_source_archive_gives_the_same_wheel(archives, read_entry_points):
+    assert names(archives.wheel_of_sdist) == names(archives.wheel)
+    assert read_entry_points(archives.wheel_of_sdist) == read_entry_points(archives.wheel)
+
+
+def test_the_wheel_holds_every_module_the_recipes_the_licence_and_the_mark_of_types(archives):
+    inside = names(archives.wheel)
+    packages = ["lorarec", *sorted(p.parent.name for p in (ROOT / "plugins").glob("lorarec_*/__init__.py"))]
+    assert len(packages) == 6
+    for package in packages:
+        folder = ROOT / (package if package == "lorarec" else f"plugins/{package}")
+        modules = {f"{package}/{file.relative_to(folder)}" for file in folder.rglob("*.py")}
+        assert modules <= inside
+        assert f"{package}/py.typed" in inside
+    recipes = {f"lorarec/bundled_recipes/{file.name}" for file in (ROOT / "recipes").glob("*.yaml")}
+    assert recipes
+    assert recipes <= inside
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in inside)
+    assert not [name for name in inside if name.startswith(("tests/", "lorarec_ia3", "plugins/"))]
+
+
+def test_the_source_archive_holds_what_its_tests_need_and_nothing_built(archives):
+    with tarfile.open(archives.sdist) as archive:
+        inside = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    assert {"README.md", "LICENSE", "constraints.txt", ".ci/run", "tests/conftest.py"} <= inside
+    assert "plugins/lorarec-ia3/pyproject.toml" in inside
+    assert not [name for name in inside if "__pycache__" in name or name.startswith((".venv", "runs/"))]
+
+
+def test_an_unpacked_wheel_names_its_own_recipes_far_from_the_checkout(archives, tmp_path):
+    with zipfile.ZipFile(archives.wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    here = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    code = "import sys, lorarec; from lorarec.cli.main import run; print(lorarec.__file__); sys.exit(run(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "recipes", "show", "quickstart"],
+        cwd=tmp_path, env=here, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    where, _, recipe = done.stdout.partition("\n")
+    assert Path(where).is_relative_to(tmp_path)
+    assert recipe == (ROOT / "recipes" / "quickstart.yaml").read_text(encoding="utf-8")

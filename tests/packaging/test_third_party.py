@@ -1,0 +1,100 @@
+"""A package of someone else joins by being installed, and its absence is told clearly."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from lorarec.cli.main import run
+
+MODULE = '''
+from lorarec.contracts import Adapter, hookimpl
+
+
+class Still(Adapter):
+    """An adapter that trains nothing."""
+
+    name = "still"
+    summary = "nothing trains"
+
+    def attach(self, backbone, plan):
+        return backbone.module
+
+    def save(self, module, folder):
+        pass
+
+    def restore(self, backbone, folder):
+        return backbone.module
+
+    def merge(self, module):
+        return module
+
+
+@hookimpl
+def lorarec_adapters():
+    return [Still]
+'''
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A folder laid out as pip leaves one, with a plugin package in it."""
+    folder = tmp_path / "site"
+    described = folder / "their_plugins-0.3.dist-info"
+    described.mkdir(parents=True)
+    (folder / "their_module.py").write_text(MODULE)
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: their-plugins\nVersion: 0.3\n")
+    (described / "entry_points.txt").write_text("[lorarec]\nstill = their_module\n")
+    return folder
+
+
+def lorarec(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process that sees what is installed in `folder` as well."""
+    there = {**os.environ, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "lorarec", *words], env=there, capture_output=True, text=True, cwd=folder
+    )
+
+
+def test_an_installed_package_is_listed_and_its_removal_is_told_with_the_nearest_name(installed):
+    listed = lorarec(installed, "plugins")
+    assert listed.returncode == 0, listed.stderr
+    (row,) = [line.split() for line in listed.stdout.splitlines() if " still " in line]
+    assert row == ["adapter", "still", "nothing", "trains", "their-plugins", "0.3"]
+    for file in sorted(installed.rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    gone = lorarec(installed, "train", "quickstart", "adapter=still")
+    assert gone.returncode == 2
+    assert "'still'" in gone.stderr
+    assert "lora" in gone.stderr
+    assert "Traceback" not in gone.stderr
+    assert not (installed / "runs").exists()
+
+
+def test_a_broken_package_is_named_and_stops_only_who_wants_it(installed):
+    (installed / "their_module.py").write_text("import no_such_module_anywhere\n")
+    shown = lorarec(installed, "plugins", "show", "lora")
+    assert shown.returncode == 0
+    assert "'still' of their-plugins is broken" in shown.stderr
+    wanted = lorarec(installed, "plugins", "show", "still")
+    assert wanted.returncode == 2
+    assert "no_such_module_anywhere" in wanted.stderr
+
+
+def test_ia3_joins_from_its_own_wheel(ia3_wheel, tmp_path):
+    with zipfile.ZipFile(ia3_wheel) as archive:
+        archive.extractall(tmp_path)
+    shown = lorarec(tmp_path, "plugins", "show", "ia3")
+    assert shown.returncode == 0, shown.stderr
+    assert "Provided by lorarec-ia3 0.1.0." in shown.stdout
+
+
+def test_without_its_package_ia3_is_refused_with_the_command_that_adds_it(monkeypatch, capsys):
+    others = [point for point in metadata.entry_points(group="lorarec") if point.name != "ia3"]
+    monkeypatch.setattr("lorarec.registry.discover.entry_points", lambda group: others)
+    assert run(["check", "quickstart", "adapter=ia3"]) == 2
+    assert "pip install ./plugins/lorarec-ia3" in capsys.readouterr().err
