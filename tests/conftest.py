@@ -91,9 +91,7 @@ def word_pieces() -> Any:
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     tokenizer.decoder = decoders.WordPiece()
-    named = dict(
-        zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True)
-    )
+    named = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True))
     return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
 
 
@@ -108,9 +106,7 @@ def byte_pairs() -> Any:
     )
     tokenizer.train_from_iterator(CORPUS * 3, trainer)
     tokenizer.decoder = decoders.ByteLevel()
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", eos_token="[SEP]"
-    )
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", eos_token="[SEP]")
 
 
 def write_tiny_checkpoint(model_type: str, folder: Path) -> None:

@@ -36,8 +36,7 @@ def check_checksums(folder: Path) -> None:
             raise ArtifactError(f"{path} is missing. Train the run again, or restore the file.")
         if _checksum(path) != known:
             raise ArtifactError(
-                f"{path}: not as it was written (truncated or changed). Train the run again, or restore the "
-                "file."
+                f"{path}: not as it was written (truncated or changed). Train the run again, or restore the file."
             )
     for path in _files(folder):
         inside = path.relative_to(folder)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -149,7 +149,7 @@ class Recommender:
         blocks = [
             self.model(examples.batch(rows).to(self._device), "scores", self._table) for rows in examples.blocks(BLOCK)
         ]
-        return cast(np.ndarray, torch.cat(blocks).double().cpu().numpy())
+        return torch.cat(blocks).double().cpu().numpy()
 
     def _user_vectors(self, requests: Requests) -> Tensor:
         examples = self._examples(requests, np.zeros(len(requests), np.int64))
@@ -157,7 +157,9 @@ class Recommender:
             self._table = self._encoded_catalog(examples)
         if self._table is not None:
             examples = examples.with_table()
-        blocks = [self.model(examples.batch(rows).to(self._device), "users", self._table) for rows in examples.blocks(BLOCK)]
+        blocks = [
+            self.model(examples.batch(rows).to(self._device), "users", self._table) for rows in examples.blocks(BLOCK)
+        ]
         return torch.cat(blocks).float().cpu()
 
     def _encoded_catalog(self, examples: Examples) -> Tensor:

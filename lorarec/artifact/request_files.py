@@ -162,9 +162,7 @@ def _listed(value: Any, path: Path, row: int, name: str) -> list[Any]:
         try:
             return list(json.loads(text))
         except ValueError as error:
-            raise DataError(
-                f"{path}, row {row}, '{name}': not a list in JSON: {error}. Mend the row."
-            ) from error
+            raise DataError(f"{path}, row {row}, '{name}': not a list in JSON: {error}. Mend the row.") from error
     return [part.strip() for part in text.split(SEPARATOR)] if text else []
 
 

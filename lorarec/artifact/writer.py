@@ -91,8 +91,11 @@ class RunWriter:
 
     def discard(self) -> None:
         """Remove what was begun: a run that failed before its first checkpoint is of no use to anyone."""
-        if not any((self.folder / layout.CHECKPOINTS).glob("step-*")):
+        checkpoints = self.folder / layout.CHECKPOINTS
+        if not any(checkpoints.glob("step-*")):
             shutil.rmtree(self.folder, ignore_errors=True)
+        for half_written in checkpoints.glob(".*.partial"):
+            shutil.rmtree(half_written, ignore_errors=True)
 
 
 def _plain(value: Any) -> Any:

@@ -9,9 +9,7 @@ import typer
 
 RecipeName = Annotated[
     str,
-    typer.Argument(
-        metavar="RECIPE", help="A recipe file, or a name that `lorarec recipes` lists.", show_default=False
-    ),
+    typer.Argument(metavar="RECIPE", help="A recipe file, or a name that `lorarec recipes` lists.", show_default=False),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -21,6 +19,4 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
-RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The folder of a finished run.", show_default=False)
-]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.", show_default=False)]

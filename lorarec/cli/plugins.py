@@ -25,10 +25,7 @@ def list_plugins(context: typer.Context) -> None:
     registry = Registry.discover()
     print_table(
         ["kind", "name", "about", "provided by"],
-        [
-            (offer.kind, offer.plugin.name, offer.plugin.summary, str(offer.provider))
-            for offer in registry.offers()
-        ],
+        [(offer.kind, offer.plugin.name, offer.plugin.summary, str(offer.provider)) for offer in registry.offers()],
     )
     print_lines(str(broken) for broken in registry.broken)
 

@@ -18,15 +18,14 @@ def predict(
     ],
     output_file: Annotated[
         Path,
-        typer.Option(
-            "--output", help="The same rows with a score each: csv, jsonl or parquet.", show_default=False
-        ),
+        typer.Option("--output", help="The same rows with a score each: csv, jsonl or parquet.", show_default=False),
     ],
 ) -> None:
     """Score rows of an item and a history: stars, or the probability of a click.
 
-    Columns read: item; history, ids from the oldest to the newest, joined by | in csv; and, where the run
-    uses them, history_feedback (a number beside each id) and user. A column score is added.
+    Columns read: item; history (ids, oldest first, joined by | in csv). A column score is added.
+
+    Where the run uses them: history_feedback (a number beside each id of the history), and user.
     """
     from lorarec.pipeline.answer_files import predict_file
     from lorarec.pipeline.load import load

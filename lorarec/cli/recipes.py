@@ -34,9 +34,7 @@ def copy_recipe(
     name: RecipeToFind,
     destination: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[DEST]", help="File or folder; NAME.yaml here by default.", show_default=False
-        ),
+        typer.Argument(metavar="[DEST]", help="File or folder; NAME.yaml here by default.", show_default=False),
     ] = None,
 ) -> None:
     """Copy a recipe, to be changed."""

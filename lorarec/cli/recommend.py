@@ -13,22 +13,18 @@ from lorarec.cli.output import print_notices
 
 def recommend(
     run: RunFolder,
-    histories: Annotated[
-        Path, typer.Option(help="One history a row: csv, jsonl or parquet.", show_default=False)
-    ],
+    histories: Annotated[Path, typer.Option(help="One history a row: csv, jsonl or parquet.", show_default=False)],
     output_file: Annotated[
         Path,
-        typer.Option(
-            "--output", help="Items recommended, with titles: csv, jsonl or parquet.", show_default=False
-        ),
+        typer.Option("--output", help="Items recommended, with titles: csv, jsonl or parquet.", show_default=False),
     ],
     k: Annotated[int, typer.Option("-k", min=1, help="How many items for each history.")] = 10,
 ) -> None:
     """Recommend items that continue histories.
 
-    Columns read: history, ids from the oldest to the newest, joined by | in csv; and, where the run uses
-    them, history_feedback (a number beside each id) and user. One row an item comes out: row, rank, item,
-    title, score.
+    Column read: history (ids, oldest first, joined by | in csv). Written: row, rank, item, title, score.
+
+    Where the run uses them: history_feedback (a number beside each id of the history), and user.
     """
     from lorarec.pipeline.answer_files import recommend_file
     from lorarec.pipeline.load import load

@@ -74,9 +74,7 @@ def _choice(kind: KindName, registry: Registry, definitions: dict[str, Any]) -> 
     return {"oneOf": [{"type": "string", "enum": alone}, *forms, nameless]} if names else {"not": {}}
 
 
-def _with_options(
-    kind: KindName, name: str, plugin: type[Plugin], definitions: dict[str, Any]
-) -> dict[str, Any]:
+def _with_options(kind: KindName, name: str, plugin: type[Plugin], definitions: dict[str, Any]) -> dict[str, Any]:
     # Two plugins may call a nested settings class alike: definitions are kept apart by kind and name.
     prefix = f"{kind}.{name}."
     options = plugin.Config.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")

@@ -32,9 +32,7 @@ def _default_of(field: FieldInfo) -> str:
         return "its own"
     if isinstance(value, tuple | list | set | frozenset):
         return f"[{', '.join(str(entry) for entry in value)}]"
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, str(value)) if _plain(value) else str(value)
-    )
+    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if _plain(value) else str(value)
 
 
 def _plain(value: Any) -> bool:

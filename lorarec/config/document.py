@@ -96,9 +96,7 @@ class Document:
             for key, inner in value.items():
                 self._merge((*path, key), inner, above)
         else:
-            self.put(
-                path, value, {known: p for known, p in above.places.items() if known[: len(path)] == path}
-            )
+            self.put(path, value, {known: p for known, p in above.places.items() if known[: len(path)] == path})
 
     def _spell_out(self, section: KeyPath) -> None:
         name = self.get(section)

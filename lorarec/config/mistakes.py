@@ -72,10 +72,7 @@ def find_mistakes(
     for detail in error.errors(include_url=False):
         path = _path_in(values, detail["loc"], detail["type"])
         grouped.setdefault(path, []).append(detail)
-    return [
-        Mistake(prefix + path, _sentence(path, details, model, prefix, name))
-        for path, details in grouped.items()
-    ]
+    return [Mistake(prefix + path, _sentence(path, details, model, prefix, name)) for path, details in grouped.items()]
 
 
 def settings_of(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
@@ -110,11 +107,7 @@ def _sentence(
         choices = [choice for detail in details for choice in _choices(detail)]
         given = first["input"]
         near = did_you_mean(given, choices) if isinstance(given, str) else ""
-        quote = (
-            " Put it in quotes."
-            if "text" in wanted and not isinstance(given, dict | list | type(None))
-            else ""
-        )
+        quote = " Put it in quotes." if "text" in wanted and not isinstance(given, dict | list | type(None)) else ""
         if "text" in wanted and isinstance(given, dict):
             quote = " Put a text that begins with '{' in quotes (on the command line: inside quotes)."
         return f"{subject} must be {' or '.join(wanted)}, not {_shown(given)}.{near}{quote}"
@@ -143,10 +136,7 @@ def _wanted(detail: Mapping[str, Any]) -> str:
     if detail["type"] == "literal_error":
         choices = _choices(detail)
         return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
-    context = {
-        key: f"{value:g}" if isinstance(value, float) else value
-        for key, value in detail.get("ctx", {}).items()
-    }
+    context = {key: f"{value:g}" if isinstance(value, float) else value for key, value in detail.get("ctx", {}).items()}
     return _WANTED[detail["type"]].format(**context)
 
 

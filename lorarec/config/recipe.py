@@ -64,7 +64,7 @@ class HistorySection(StrictConfig):
 
     scope: Literal["past", "training"] = "past"
     """past: events strictly before. training: all of the user's other training events, whatever their time: the
-    protocol of random splits such as MovieLens u1, which do not respect time (refused for `by: time` and `by: last`)."""
+    protocol of random splits such as MovieLens u1, deaf to time (refused for `by: time` and `by: last`)."""
     at_least: Annotated[int, Field(ge=0)] = 0
     """Events with a shorter history are left out, and counted."""
 
@@ -76,7 +76,7 @@ class DataSection(StrictConfig):
     columns: dict[str, str] = Field(default_factory=dict)
     """lorarec's column name (user, item, time, rating, click, history, history_feedback, split) -> the data's."""
     item_text: str | None = None
-    """Template of an item's text over the item table's columns, such as "{title} ({genres})"; the source's by default."""
+    """Template of an item's text over the item table, such as "{title} ({genres})"; the source's by default."""
     liked_above: float | None = None
     """Feedback above this number counts as liked; the middle of the training labels' range by default."""
     split: SplitSection = SplitSection()

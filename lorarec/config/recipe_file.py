@@ -72,9 +72,7 @@ def load_recipe(
     try:
         return LoadedRecipe(document, path, refused, (), Recipe.model_validate(document.values))
     except ValidationError as error:
-        return LoadedRecipe(
-            document, path, refused, tuple(find_mistakes(error, Recipe, document.values)), None
-        )
+        return LoadedRecipe(document, path, refused, tuple(find_mistakes(error, Recipe, document.values)), None)
 
 
 def write_recipe(values: Mapping[str, Any], path: Path) -> None:
@@ -88,9 +86,7 @@ def _read(path: Path, folders: tuple[Path, ...], children: tuple[Path, ...]) -> 
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise RecipeError(
-            f"{origin}: byte {error.start} is not UTF-8 text. Save the file as UTF-8."
-        ) from None
+        raise RecipeError(f"{origin}: byte {error.start} is not UTF-8 text. Save the file as UTF-8.") from None
     except OSError as error:
         raise RecipeError(f"{origin}: the file cannot be read: {error.strerror}.") from None
     values, lines = read_yaml(text, origin)
@@ -102,9 +98,7 @@ def _read(path: Path, folders: tuple[Path, ...], children: tuple[Path, ...]) -> 
     return _extend(document, path, folders, (*children, path.resolve()))
 
 
-def _extend(
-    document: Document, path: Path | None, folders: tuple[Path, ...], children: tuple[Path, ...]
-) -> Document:
+def _extend(document: Document, path: Path | None, folders: tuple[Path, ...], children: tuple[Path, ...]) -> Document:
     """`document` laid over the recipe that its key `extends` names, if any; changed in place and returned."""
     if "extends" not in document.values:
         return document

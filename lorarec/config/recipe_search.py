@@ -44,9 +44,7 @@ def find_recipe(source: str | Path, folders: Iterable[Path] = (), beside: Path |
     files = recipe_files(folders)
     named = [file for file in files if file.stem == source]
     if len(named) > 1:
-        raise RecipeError(
-            f"Several recipes are named '{source}': {', '.join(map(str, named))}. Give the path of one."
-        )
+        raise RecipeError(f"Several recipes are named '{source}': {', '.join(map(str, named))}. Give the path of one.")
     if named:
         return named[0]
     names = sorted({file.stem for file in files})

@@ -16,9 +16,7 @@ from lorarec.errors import RecipeError
 KeyPath = tuple[str | int, ...]
 """Where a value stands in a document: ("data", "split", "by")."""
 
-_FLOAT = re.compile(
-    r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
-)
+_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$")
 _CORE_SCHEMA = [
     ("null", re.compile(r"^(~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
     ("bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
@@ -112,9 +110,7 @@ def _value(
             entries.append(_value(loader, child, (*path, place), lines, origin, (*parents, node)))
         return entries
     if not isinstance(node, yaml.MappingNode) or node.tag != "tag:yaml.org,2002:map":
-        raise RecipeError(
-            f"{origin}:{node.start_mark.line + 1}: tags such as {node.tag} are not allowed in a recipe."
-        )
+        raise RecipeError(f"{origin}:{node.start_mark.line + 1}: tags such as {node.tag} are not allowed in a recipe.")
     values: dict[str, Any] = {}
     for key_node, child in node.value:
         key, line = _key(key_node, origin), key_node.start_mark.line + 1

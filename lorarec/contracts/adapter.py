@@ -75,6 +75,7 @@ class Adapter(Plugin):
 
     @abstractmethod
     def merge(self, module: nn.Module) -> nn.Module:
-        """The plain backbone module with the adapter folded in. Raises IncompatibleError where there is no such thing."""
+        """The plain backbone module with the adapter folded in; may use `module` up.
 
-
+        Raises IncompatibleError where there is no such thing.
+        """

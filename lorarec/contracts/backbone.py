@@ -104,9 +104,7 @@ class Backbone(Plugin):
 
         Called before every other method. A backbone that is always `refetchable` needs none.
         """
-        raise PluginError(
-            f"backbone '{self.name}' keeps a copy of its weights, but has no `use_copy` to read it."
-        )
+        raise PluginError(f"backbone '{self.name}' keeps a copy of its weights, but has no `use_copy` to read it.")
 
     def refetchable(self) -> bool:
         """Whether `load` gives the same weights again on any machine; if not, a run folder keeps a copy."""

@@ -70,8 +70,7 @@ class Histories:
         if interactions.has(HISTORY):
             if scope == "training":
                 raise DataError(
-                    "data.history.scope=training does nothing here: the rows bring their own histories. "
-                    "Leave it out."
+                    "data.history.scope=training does nothing here: the rows bring their own histories. Leave it out."
                 )
             return cls._given(interactions, liked_above)
         if scope == "training" and split_by in ("time", "last"):

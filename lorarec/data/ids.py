@@ -67,6 +67,4 @@ def _plain(column: pa.ChunkedArray, place: str, rows: np.ndarray | None) -> pa.C
         if fraction < 0:
             return column.cast(pa.int64())
         raise _refusal(place, fraction, rows, f"{column[fraction].as_py()!r} is no id")
-    raise DataError(
-        f"{place}: values of type {kind} are no ids. Ids are text or whole numbers; convert the column."
-    )
+    raise DataError(f"{place}: values of type {kind} are no ids. Ids are text or whole numbers; convert the column.")

@@ -28,9 +28,7 @@ def parse_template(template: str, available: Sequence[str], origin: str) -> list
     try:
         parsed = list(Formatter().parse(template))
     except ValueError as error:
-        raise DataError(
-            f"{place}: {error}. Write columns as {{name}}, braces of your own as {{{{ and }}}}."
-        ) from None
+        raise DataError(f"{place}: {error}. Write columns as {{name}}, braces of your own as {{{{ and }}}}.") from None
     pieces = []
     for words, column, format_spec, conversion in parsed:
         if column is not None and column not in available:
@@ -39,14 +37,10 @@ def parse_template(template: str, available: Sequence[str], origin: str) -> list
                 f"{did_you_mean(column, available)} Columns: {', '.join(available)}."
             )
         if format_spec or conversion:
-            raise DataError(
-                f"{place}: '{column}' must be a plain column name, without a conversion or a format."
-            )
+            raise DataError(f"{place}: '{column}' must be a plain column name, without a conversion or a format.")
         pieces.append(Piece(words, column))
     if not any(piece.column for piece in pieces):
-        raise DataError(
-            f"{place} names no column, so all items would read alike. Columns: {', '.join(available)}."
-        )
+        raise DataError(f"{place} names no column, so all items would read alike. Columns: {', '.join(available)}.")
     return pieces
 
 

@@ -32,14 +32,10 @@ def read_lists(column: pa.ChunkedArray, place: str) -> Lists:
     lists."""
     kind = column.type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        raise DataError(
-            f"{place}: values of type {kind}; each row needs a list, oldest first. Convert the column."
-        )
+        raise DataError(f"{place}: values of type {kind}; each row needs a list, oldest first. Convert the column.")
     missing = np.flatnonzero(column.is_null().to_numpy())
     if len(missing):
-        raise DataError(
-            f"{place}, row {missing[0] + 1}: no list. Write an empty list for a user without history."
-        )
+        raise DataError(f"{place}, row {missing[0] + 1}: no list. Write an empty list for a user without history.")
     lengths = pc.list_value_length(column).to_numpy()
     values = pa.chunked_array([chunk.flatten() for chunk in column.chunks], kind.value_type)
     return Lists(values, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
@@ -61,13 +57,9 @@ def feedback_lists(column: pa.ChunkedArray, history: Lists, place: str) -> pa.La
     if len(wrong):
         row = wrong[0]
         have, need = np.diff(lists.offsets)[row], np.diff(history.offsets)[row]
-        raise DataError(
-            f"{place}, row {row + 1}: {have} numbers beside a history of {need} events. Give one an event."
-        )
+        raise DataError(f"{place}, row {row + 1}: {have} numbers beside a history of {need} events. Give one an event.")
     values = as_float(lists.values, place, lists.rows)
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
-        raise DataError(
-            f"{place}, row {lists.rows[infinite[0]] + 1}: an infinite number. Mend or remove the row."
-        )
+        raise DataError(f"{place}, row {lists.rows[infinite[0]] + 1}: an infinite number. Mend or remove the row.")
     return pa.LargeListArray.from_arrays(lists.offsets, pa.array(values))

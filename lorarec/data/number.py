@@ -83,9 +83,7 @@ def number(
     listed = _listed_ids(item_table, id_column, items_origin)
     codes, ids = merge_ids([listed, *sources])
     if len(ids) < 2:
-        raise DataError(
-            f"{origin}: the catalogue has one item ({ids[0].as_py()!r}), so there is nothing to choose."
-        )
+        raise DataError(f"{origin}: the catalogue has one item ({ids[0].as_py()!r}), so there is nothing to choose.")
     made[ITEM] = pa.array(codes[1])
     for name, read in ((TIME, seconds), (RATING, numbers), (CLICK, numbers)):
         if name in found:
@@ -93,9 +91,7 @@ def number(
     if lists is not None:
         made[HISTORY] = pa.LargeListArray.from_arrays(lists.offsets, pa.array(codes[2]))
         if HISTORY_FEEDBACK in found:
-            made[HISTORY_FEEDBACK] = feedback_lists(
-                raw.column(found[HISTORY_FEEDBACK]), lists, place(HISTORY_FEEDBACK)
-            )
+            made[HISTORY_FEEDBACK] = feedback_lists(raw.column(found[HISTORY_FEEDBACK]), lists, place(HISTORY_FEEDBACK))
     if SPLIT in found:
         made[SPLIT] = raw.column(found[SPLIT])
     for name in keep:
@@ -115,9 +111,7 @@ def as_arrow(dataset: Dataset) -> pa.Table:
     return table
 
 
-def _number_users(
-    raw: pa.Table, found: Mapping[str, str], place: str, made: dict[str, pa.Array]
-) -> list[str]:
+def _number_users(raw: pa.Table, found: Mapping[str, str], place: str, made: dict[str, pa.Array]) -> list[str]:
     if USER not in found:
         made[USER] = pa.array(np.arange(raw.num_rows))
         return [f"row-{row}" for row in range(1, raw.num_rows + 1)]
@@ -133,9 +127,7 @@ def _id_column(table: pa.Table, columns: Mapping[str, str], origin: str) -> str:
         if name in table.column_names:
             return name
     name = columns.get(ITEM, ITEM)
-    raise missing_column(
-        name, table.column_names, f"item table of {origin}", ", which should hold the item's id"
-    )
+    raise missing_column(name, table.column_names, f"item table of {origin}", ", which should hold the item's id")
 
 
 def _listed_ids(table: pa.Table | None, id_column: str, origin: str) -> Encoded:

@@ -75,21 +75,15 @@ def prepare(
     return PreparedData(interactions, numbered.catalog, histories, statistics, report)
 
 
-def _refuse_lacking(
-    available: list[str], columns: Mapping[str, str], needs: frozenset[str], origin: str
-) -> None:
+def _refuse_lacking(available: list[str], columns: Mapping[str, str], needs: frozenset[str], origin: str) -> None:
     for name in sorted(needs):
         # A mapped column that is missing is `resolve_columns`' to report.
         if name not in columns and name not in available:
-            hint = (
-                f"; the task needs it. Say which one it is: data.columns.{name}=NAME" if name in KNOWN else ""
-            )
+            hint = f"; the task needs it. Say which one it is: data.columns.{name}=NAME" if name in KNOWN else ""
             raise missing_column(name, available, origin, hint)
 
 
-def _with_history(
-    interactions: Interactions, histories: Histories, at_least: int, origin: str
-) -> Interactions:
+def _with_history(interactions: Interactions, histories: Histories, at_least: int, origin: str) -> Interactions:
     """Rows with a shorter history leave their part, and are counted."""
     if not at_least:
         return interactions

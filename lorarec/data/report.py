@@ -78,9 +78,7 @@ class DataReport:
             f"liked is feedback above {self.liked_above:g}"
         )
         for part, share in self.cold_users.items():
-            told.append(
-                f"{part}: {share:.1%} of rows have a new user, {self.cold_items[part]:.1%} a new item"
-            )
+            told.append(f"{part}: {share:.1%} of rows have a new user, {self.cold_items[part]:.1%} a new item")
         counts = {
             "rows have an empty history": self.without_history,
             "users have no row outside training": self.users_only_in_training,

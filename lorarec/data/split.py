@@ -112,9 +112,7 @@ def _by_column(table: Dataset, section: SplitSection, seed: int, origin: str) ->
     place = f"{origin}, column '{section.column}'"
     missing = np.flatnonzero(column.is_null().to_numpy())
     if len(missing):
-        raise DataError(
-            f"{place}, row {missing[0] + 1}: the value is missing. Say train, validation or test."
-        )
+        raise DataError(f"{place}, row {missing[0] + 1}: the value is missing. Say train, validation or test.")
     if pa.types.is_boolean(column.type):
         part = np.where(column.to_numpy(), Part.TEST, Part.TRAIN).astype(np.int8)
     else:

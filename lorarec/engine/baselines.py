@@ -27,7 +27,10 @@ def baseline_metrics(
         return {"popularity": compute_metrics(_popularity(examples, metrics, statistics), examples, metrics)}
     label = examples.head.label()
     if label is not None and label in examples.head.needs():
-        scores = {"mean": np.full(len(rows), statistics.label_mean), "item mean": _item_means(examples, label, statistics)}
+        scores = {
+            "mean": np.full(len(rows), statistics.label_mean),
+            "item mean": _item_means(examples, label, statistics),
+        }
     else:
         # Labels made by drawing items beside events: how often an item occurs is all there is to count.
         share = statistics.item_counts / max(1, statistics.item_counts.max())
@@ -45,7 +48,8 @@ def _item_means(examples: Examples, label: str, statistics: Statistics) -> np.nd
     items, labels = interactions.item[rows], interactions.column(label)[rows]
     sums, counts = np.bincount(items, labels, minlength=size), np.bincount(items, minlength=size)
     means = (sums + PRIOR * statistics.label_mean) / (counts + PRIOR)
-    return np.asarray(means, np.float64)[examples.items]
+    found: np.ndarray = means[examples.items]
+    return found
 
 
 def _popularity(examples: Examples, metrics: Sequence[NamedMetric], statistics: Statistics) -> Predictions:

@@ -23,5 +23,6 @@ class EarlyStopping(Callback):
         if state.evaluations_since_best >= self.config.patience:
             state.stop = True
             state.stop_reason = (
-                f"no better value on validation in {state.evaluations_since_best} evaluations (best at step {state.best_step})"
+                f"no better value on validation in {state.evaluations_since_best} evaluations "
+                f"(best at step {state.best_step})"
             )

@@ -76,7 +76,7 @@ def predict(
     training = model.training
     model.eval()
     try:
-        if table is None and examples.reads_items() or table is None and examples.head.kind == "retrieval":
+        if (table is None and examples.reads_items()) or (table is None and examples.head.kind == "retrieval"):
             table = item_table(model, examples.collation, accelerator)
         if table is not None:
             examples = examples.with_table()
@@ -147,9 +147,7 @@ def shared_metrics(
     return cast(dict[str, float], broadcast_object_list(found)[0])
 
 
-def compute_metrics(
-    predictions: Predictions, examples: Examples, metrics: Sequence[NamedMetric]
-) -> dict[str, float]:
+def compute_metrics(predictions: Predictions, examples: Examples, metrics: Sequence[NamedMetric]) -> dict[str, float]:
     """Each metric's value by its name in the recipe."""
     users = examples.users[predictions.rows]
     found = {}

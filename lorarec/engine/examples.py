@@ -36,13 +36,15 @@ class Examples:
     @property
     def users(self) -> np.ndarray:
         """[n] int64 user rows."""
-        return self.collation.interactions.user[self.events]
+        users: np.ndarray = self.collation.interactions.user[self.events]
+        return users
 
     @property
     def items(self) -> np.ndarray:
         """[n] int64 catalogue rows of the examples' own items: the column `item`, or the event's."""
         drawn = self._columns.get("item")
-        return self.collation.interactions.item[self.events] if drawn is None else drawn
+        items: np.ndarray = self.collation.interactions.item[self.events] if drawn is None else drawn
+        return items
 
     def labels(self) -> np.ndarray:
         """[n] float64 what is to be predicted: the examples' own `label` column."""

@@ -148,14 +148,14 @@ class Fit:
         self._fold_loss()
         mean = state.loss_since_log / state.steps_since_log
         seconds = time.perf_counter() - self._since
-        rate = self.schedule.get_last_lr()[0]
+        rate = float(self.schedule.get_last_lr()[0])
         state.logs = {"loss": mean, "learning_rate": rate, "facts_per_second": self._facts / seconds}
         state.loss_since_log, state.steps_since_log = 0.0, 0
         self._facts, self._since = 0, time.perf_counter()
         if not math.isfinite(mean):
             raise TrainingError(
-                f"The loss is {mean} at step {state.step}. Lower train.learning_rate, or use train.precision=fp32 or bf16 "
-                "instead of fp16."
+                f"The loss is {mean} at step {state.step}. Lower train.learning_rate, or use train.precision=fp32 or "
+                "bf16 instead of fp16."
             )
 
     def _fold_loss(self) -> None:

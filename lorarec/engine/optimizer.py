@@ -17,7 +17,7 @@ SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_
 
 
 def build_optimizer(model: RecModel, train: TrainSection) -> Optimizer:
-    """AdamW over what trains: the adapter's factors on the learning rate, the head's own rate, decay on matrices only."""
+    """AdamW over what trains: the adapter's factors on the rate, the head's own rate, decay on matrices only."""
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:

@@ -23,7 +23,8 @@ def check_processes(accelerator: Accelerator, wanted: int | None) -> None:
     for source, asked in (("train.processes", wanted), *_launched()):
         if asked is not None and asked != running:
             raise RecipeError(
-                f"{source} asks for {asked} processes, but {running} {'is' if running == 1 else 'are'} running together. "
+                f"{source} asks for {asked} processes, but {running} {'is' if running == 1 else 'are'} running "
+                f"together. "
                 f"On GPUs: accelerate launch --multi_gpu --num_processes {asked} -m lorarec train ... "
                 f"On CPUs: ACCELERATE_USE_CPU=true torchrun --nproc_per_node {asked} -m lorarec train ..."
             )

@@ -18,7 +18,9 @@ def check_trackers(names: tuple[str, ...]) -> None:
     installed = {str(getattr(name, "value", name)) for name in get_available_trackers()}
     for name in names:
         if name not in known:
-            raise RecipeError(f"train.trackers: accelerate knows no tracker '{name}'. It knows: {', '.join(sorted(known))}.")
+            raise RecipeError(
+                f"train.trackers: accelerate knows no tracker '{name}'. It knows: {', '.join(sorted(known))}."
+            )
         if name not in installed:
             hint = "pip install lorarec[tracking]" if name == "tensorboard" else f"pip install {name}"
             raise RecipeError(f"train.trackers: the package of '{name}' is not installed. Try: {hint}.")

@@ -12,8 +12,7 @@ def check_compatible(backbone: Backbone, adapter: Adapter, gradient_checkpointin
     adapter.check(architecture)
     if gradient_checkpointing and not adapter.supports_gradient_checkpointing:
         raise IncompatibleError(
-            f"Adapter '{adapter.name}' does not go with gradient checkpointing. "
-            "Set train.gradient_checkpointing=false."
+            f"Adapter '{adapter.name}' does not go with gradient checkpointing. Set train.gradient_checkpointing=false."
         )
     return architecture
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from lorarec.errors import CheckpointError, IncompatibleError
 
@@ -58,7 +59,7 @@ def put_back(model: nn.Module, weights: dict[str, Tensor], names: list[str], whe
 
 def _whole(parameter: Tensor) -> Tensor:
     # A copy: on the CPU `.cpu()` would alias the weight, and training would go on in the snapshot.
-    if hasattr(parameter, "full_tensor"):
+    if isinstance(parameter, DTensor):
         parameter = parameter.full_tensor()
     return parameter.detach().to("cpu", copy=True).contiguous()
 
@@ -68,8 +69,6 @@ def _set(parameter: Tensor, value: Tensor, name: str, where: str) -> None:
         raise CheckpointError(
             f"{where}: weight '{name}' has shape {tuple(value.shape)}, the model's has {tuple(parameter.shape)}."
         )
-    if hasattr(parameter, "device_mesh"):
-        from torch.distributed.tensor import distribute_tensor
-
+    if isinstance(parameter, DTensor):
         value = distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
     parameter.copy_(value)

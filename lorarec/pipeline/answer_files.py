@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +43,7 @@ def predict_file(recommender: Recommender, source: Path, target: Path) -> list[s
         if histories is not None:
             feedback = feedback_column(table, "history_feedback", source, histories)
         scores = recommender.predict(items, histories, feedback, users)
-    answers = {name: table.column(name) for name in table.column_names}
+    answers: dict[str, Any] = {name: table.column(name) for name in table.column_names}
     write_answers(target, answers | {"score": pa.array(scores, mask=np.isnan(scores))})
     return notices
 
@@ -62,7 +63,9 @@ def recommend_file(recommender: Recommender, source: Path, target: Path, k: int)
         answers = recommender.recommend(histories, k, feedback, users)
     short = sum(len(answer) < k for answer in answers)
     if short:
-        notices.append(f"{short} rows got fewer than {k} items: there are no more in the catalogue than they have seen.")
+        notices.append(
+            f"{short} rows got fewer than {k} items: there are no more in the catalogue than they have seen."
+        )
     flat = [(row, rank, found) for row, answer in enumerate(answers) for rank, found in enumerate(answer, start=1)]
     columns = {
         "row": [row + 1 for row, _, _ in flat],

@@ -133,9 +133,7 @@ def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Acc
     train = resolved.recipe.train
     check_trackers(train.trackers)
     if train.precision == "fp16" and not torch.cuda.is_available():
-        raise RecipeError(
-            "train.precision=fp16 needs a GPU: on a CPU small gradients would vanish. Use fp32 or bf16."
-        )
+        raise RecipeError("train.precision=fp16 needs a GPU: on a CPU small gradients would vanish. Use fp32 or bf16.")
     precision = {"fp32": "no"}.get(train.precision, train.precision)
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()  # it is one a process, and an earlier run's precision would stay

@@ -79,8 +79,8 @@ class CheckReport:
         )
         minutes = self.estimated_seconds / 60
         yield (
-            f"Estimate: {self.total_steps} steps of {self.seconds_per_step:.2f} s and {self.evaluation_seconds:.0f} s of "
-            f"evaluation: about {minutes:.1f} minutes. Peak memory so far: {self.peak_memory_mib:.0f} MiB."
+            f"Estimate: {self.total_steps} steps of {self.seconds_per_step:.2f} s and {self.evaluation_seconds:.0f} s "
+            f"of evaluation: about {minutes:.1f} minutes. Peak memory so far: {self.peak_memory_mib:.0f} MiB."
         )
 
 
@@ -171,8 +171,8 @@ def _zero_gradients(model: nn.Module, names: list[str]) -> list[str]:
     dead = [name for name in names if parameters[name].grad is None]
     if dead:
         raise TrainingError(
-            f"{len(dead)} of {len(names)} trainable tensors get no gradient on a real batch: {', '.join(dead[:5])}. The "
-            "adapter, the backbone and the head do not fit together; try another adapter or head."
+            f"{len(dead)} of {len(names)} trainable tensors get no gradient on a real batch: {', '.join(dead[:5])}. "
+            "The adapter, the backbone and the head do not fit together; try another adapter or head."
         )
     return [name for name in names if not bool(parameters[name].grad.any())]  # type: ignore[union-attr]
 

@@ -49,6 +49,7 @@ def finish_run(
         seed=materials.resolved.recipe.seed,
         item_vectors=vectors,
         sample=_sample(materials),
+        _table=table,
     )
 
 

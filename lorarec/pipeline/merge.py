@@ -52,4 +52,3 @@ def merge(run: str | Path, output: str | Path) -> Path:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return output
-

@@ -166,9 +166,7 @@ def checked_class(offered: Any, kind: Kind, distribution: str) -> type[Plugin]:
     contract = kind.contract.__name__
     if not isinstance(offered, type) or not issubclass(offered, kind.contract):
         shown = offered.__name__ if isinstance(offered, type) else repr(offered)
-        raise PluginError(
-            f"hook {kind.hook} of {distribution} offers {shown}, which is no subclass of {contract}."
-        )
+        raise PluginError(f"hook {kind.hook} of {distribution} offers {shown}, which is no subclass of {contract}.")
     problem = _lacking(offered, kind)
     if problem:
         raise PluginError(f"{kind.name} class {offered.__name__} of {distribution} {problem}")

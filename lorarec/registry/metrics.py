@@ -43,9 +43,7 @@ def resolve_metric(label: str, head: TaskHead | None, registry: Registry) -> tup
             raise RecipeError(f"metric '{name}' takes no @k; write '{name}'.")
         return ResolvedMetric(name, cls, None), registry.provider("metric", name)
     if not (cutoff.isascii() and cutoff.isdigit() and int(cutoff) > 0):
-        raise RecipeError(
-            f"metric '{name}' needs a whole number after @, such as '{name}@10', not '{label}'."
-        )
+        raise RecipeError(f"metric '{name}' needs a whole number after @, such as '{name}@10', not '{label}'.")
     return ResolvedMetric(f"{name}@{int(cutoff)}", cls, int(cutoff)), registry.provider("metric", name)
 
 
@@ -58,7 +56,5 @@ def _fits(cls: type[Metric], head: TaskHead) -> bool:
 
 
 def _needs(cls: type[Metric]) -> str:
-    needs = {"scores": "scores of rows", "ranks": "ranks of held-out items", "lists": "recommended lists"}[
-        cls.reads
-    ]
+    needs = {"scores": "scores of rows", "ranks": "ranks of held-out items", "lists": "recommended lists"}[cls.reads]
     return f"{needs} labelled by '{cls.label}'" if cls.label else needs

@@ -96,18 +96,10 @@ class _Trial:
             self._step(optimizer, state)
             # Step by step: an adapter may put a weight back where it started (AdaLoRA's singular values, to
             # zero).
-            moved |= {
-                name
-                for name, value in self.module.state_dict().items()
-                if not torch.equal(start[name], value)
-            }
+            moved |= {name for name, value in self.module.state_dict().items() if not torch.equal(start[name], value)}
         self._call("on_fit_end", state)
-        assert self.loss() < loss_before, (
-            f"{STEPS} steps did not lower the loss: the adapter trains nothing of use"
-        )
-        assert self._trainable(self.module) == self.trainable, (
-            "training changed which parameters are trainable"
-        )
+        assert self.loss() < loss_before, f"{STEPS} steps did not lower the loss: the adapter trains nothing of use"
+        assert self._trainable(self.module) == self.trainable, "training changed which parameters are trainable"
         for name in start:
             if name in self.trainable:
                 assert name in moved, f"'{name}' is marked trainable but did not move in {STEPS} steps"
@@ -134,15 +126,11 @@ class _Trial:
     def check_callback_state(self) -> None:
         torch.manual_seed(2)
         others = list(self.adapter.callbacks(self.adapter.attach(self.fresh(), PLAN)))
-        assert len(others) == len(self.callbacks), (
-            "callbacks must return the same callbacks each time it is called"
-        )
+        assert len(others) == len(self.callbacks), "callbacks must return the same callbacks each time it is called"
         for one, other in zip(self.callbacks, others, strict=True):
             state = one.state_dict()
             other.load_state_dict(copy.deepcopy(state))
-            assert _same(state, other.state_dict()), (
-                f"callback '{one.name}' does not give back the state it was given"
-            )
+            assert _same(state, other.state_dict()), f"callback '{one.name}' does not give back the state it was given"
 
     def check_restored(self, folder: Path) -> None:
         expected = self.pooled(self.module)
@@ -163,24 +151,16 @@ class _Trial:
         except IncompatibleError:
             return
         difference = float((self.pooled(merged) - expected).abs().max())
-        assert difference < 1e-4, (
-            f"the merged module's outputs differ from the unmerged one's by {difference:.2g}"
-        )
+        assert difference < 1e-4, f"the merged module's outputs differ from the unmerged one's by {difference:.2g}"
         names = set(self.fresh().module.state_dict())
-        assert set(merged.state_dict()) == names, (
-            "merge must return the plain backbone module, with its own names"
-        )
+        assert set(merged.state_dict()) == names, "merge must return the plain backbone module, with its own names"
 
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor):
         return isinstance(other, Tensor) and torch.equal(one, other)
     if isinstance(one, dict):
-        return (
-            isinstance(other, dict)
-            and one.keys() == other.keys()
-            and all(_same(one[k], other[k]) for k in one)
-        )
+        return isinstance(other, dict) and one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
     return bool(one == other)

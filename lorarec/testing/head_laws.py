@@ -46,9 +46,7 @@ def check_task_head(head_class: type[TaskHead], **options: Any) -> None:
     assert all(p.dtype == torch.float32 for p in module.parameters()), "a head's weights must be float32"
     _check_loss(module, head.collate(rows, _collation(interactions, histories, training=True)))
     if isinstance(module, PointwiseHead):
-        _check_scores(
-            module, head.collate(rows, _collation(interactions, histories, training=False)), len(events)
-        )
+        _check_scores(module, head.collate(rows, _collation(interactions, histories, training=False)), len(events))
 
 
 def tiny_interactions() -> Interactions:

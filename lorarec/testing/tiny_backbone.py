@@ -172,8 +172,6 @@ class TinyFeaturizer:
         return [1, *(2 + item % (VOCABULARY - 2) for item in items)][: self.max_length]
 
 
-def tiny_backbone(
-    model_type: str = "bert", dtype: str = "float32", attention: str | None = None
-) -> TinyBackbone:
+def tiny_backbone(model_type: str = "bert", dtype: str = "float32", attention: str | None = None) -> TinyBackbone:
     """A TinyBackbone, not yet loaded."""
     return TinyBackbone(TinyBackbone.Config(model_type=model_type, dtype=dtype, attention=attention))

@@ -11,11 +11,7 @@ def tiny_catalog() -> Catalog:
     """Twelve items with titles and texts."""
     from datasets import Dataset
 
-    titles = [
-        f"{colour} {thing}"
-        for colour in ("red", "green", "blue")
-        for thing in ("cup", "lamp", "chair", "rug")
-    ]
+    titles = [f"{colour} {thing}" for colour in ("red", "green", "blue") for thing in ("cup", "lamp", "chair", "rug")]
     return Catalog(
         Dataset.from_dict(
             {"item": [f"i{n}" for n in range(ITEMS)], "title": titles, "text": [f"a {t}" for t in titles]}

@@ -75,13 +75,9 @@ class AdaLora(Adapter):
         @model_validator(mode="after")
         def _consistent(self) -> AdaLora.Config:
             if self.target_r >= self.init_r:
-                raise ValueError(
-                    f"target_r={self.target_r} must be below init_r={self.init_r}: nothing is allocated"
-                )
+                raise ValueError(f"target_r={self.target_r} must be below init_r={self.init_r}: nothing is allocated")
             if self.tinit + self.tfinal >= 1:
-                raise ValueError(
-                    f"tinit={self.tinit} and tfinal={self.tfinal} leave no part of the run to allocate in"
-                )
+                raise ValueError(f"tinit={self.tinit} and tfinal={self.tfinal} leave no part of the run to allocate in")
             return self
 
     config: Config
@@ -130,9 +126,7 @@ class AdaLora(Adapter):
             if ".lora_A." in name or ".lora_B." in name:
                 rows = parameter if ".lora_A." in name else parameter.T
                 with torch.autocast(parameter.device.type, enabled=False):
-                    norms.append(
-                        torch.linalg.matrix_norm(rows @ rows.T - torch.eye(len(rows), device=rows.device))
-                    )
+                    norms.append(torch.linalg.matrix_norm(rows @ rows.T - torch.eye(len(rows), device=rows.device)))
         return self.config.orthogonal_weight * torch.stack(norms).mean()
 
     def callbacks(self, module: nn.Module) -> Sequence[Callback]:

@@ -9,9 +9,7 @@ from torch import nn
 from lorarec.contracts import Architecture, IncompatibleError
 
 
-def chosen_blocks(
-    adapter: str, module: nn.Module, architecture: Architecture, layers: Sequence[int]
-) -> list[str]:
+def chosen_blocks(adapter: str, module: nn.Module, architecture: Architecture, layers: Sequence[int]) -> list[str]:
     """Name prefixes ("encoder.layer.3.") of the blocks that `layers` numbers: 0 is the lowest, -1 the last.
 
     Raises IncompatibleError for a number that no block has, or where the module has no list of blocks.

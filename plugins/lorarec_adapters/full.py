@@ -55,8 +55,7 @@ class Full(Adapter):
         weights = load_file(folder / WEIGHTS)
         if different := sorted(set(weights) ^ set(trained)):
             raise IncompatibleError(
-                f"{folder / WEIGHTS}: holds other weights than adapter 'full' trains on this backbone: "
-                f"{different[:3]}."
+                f"{folder / WEIGHTS}: holds other weights than adapter 'full' trains on this backbone: {different[:3]}."
             )
         with torch.no_grad():
             for name, parameter in trained.items():

@@ -26,9 +26,7 @@ def check_targets(adapter: str, architecture: Architecture, targets: Targets) ->
         )
 
 
-def find_targets(
-    adapter: str, backbone: Backbone, targets: Targets, layers: Sequence[int] | None
-) -> list[str]:
+def find_targets(adapter: str, backbone: Backbone, targets: Targets, layers: Sequence[int] | None) -> list[str]:
     """Full names of the linear layers meant, in the module's order.
 
     PEFT is satisfied when any one target matches; here each must. Raises IncompatibleError naming the one
@@ -49,9 +47,7 @@ def find_targets(
     return [name for name in names if name in found]
 
 
-def expand_pattern(
-    adapter: str, key: str, pattern: Mapping[str, int], names: Sequence[str]
-) -> dict[str, int]:
+def expand_pattern(adapter: str, key: str, pattern: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
     """A number for each full name that a key of `pattern` ends; keys that match nothing or overlap are
     refused."""
     expanded: dict[str, int] = {}

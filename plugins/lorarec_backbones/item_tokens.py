@@ -103,9 +103,7 @@ def _key(catalog: Catalog, template: str, lead: str, tokenizer: Any) -> str:
     if tokenizer.is_fast:
         digest.update(tokenizer.backend_tokenizer.to_str().encode())
     else:
-        digest.update(
-            f"{type(tokenizer)} {tokenizer.init_kwargs} {sorted(tokenizer.get_vocab().items())}".encode()
-        )
+        digest.update(f"{type(tokenizer)} {tokenizer.init_kwargs} {sorted(tokenizer.get_vocab().items())}".encode())
     for texts in _written(catalog, template, lead):
         digest.update("".join(f"{len(text)}:{text}" for text in texts).encode(errors="surrogatepass"))
     return digest.hexdigest()

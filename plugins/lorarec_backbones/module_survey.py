@@ -107,10 +107,6 @@ def _max_length(module: Any, config: Any) -> int | None:
         return None
     for name, part in module.named_modules():
         # RoBERTa and its kin count positions from padding_idx + 1.
-        if (
-            name.endswith("position_embeddings")
-            and isinstance(part, nn.Embedding)
-            and part.padding_idx is not None
-        ):
+        if name.endswith("position_embeddings") and isinstance(part, nn.Embedding) and part.padding_idx is not None:
             return int(limit) - part.padding_idx - 1
     return int(limit)

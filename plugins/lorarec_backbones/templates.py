@@ -33,13 +33,9 @@ class Fields:
             if field not in self.known:
                 listed = ", ".join(f"{{{name}}}" for name in self.known)
                 hint = did_you_mean(field, self.known)
-                raise ValueError(
-                    f"template {template!r} has an unknown field {{{field}}}.{hint} Fields: {listed}"
-                )
+                raise ValueError(f"template {template!r} has an unknown field {{{field}}}.{hint} Fields: {listed}")
         if any(spec or conversion for _, _, spec, conversion in parts):
-            raise ValueError(
-                f"template {template!r}: a field takes no format or conversion; write {{{fields[0]}}}"
-            )
+            raise ValueError(f"template {template!r}: a field takes no format or conversion; write {{{fields[0]}}}")
         for name in self.required:
             if fields.count(name) != 1:
                 raise ValueError(f"template {template!r} must have the field {{{name}}} once")

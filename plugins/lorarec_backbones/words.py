@@ -86,8 +86,7 @@ def _special_tokens(tokenizer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     places = [k for k in range(len(single)) if single[k : k + len(bare)] == bare]
     if not bare or not places:
         raise LorarecError(
-            f"backbone: {type(tokenizer).__name__} cannot write the letter 'a', so its special tokens "
-            "cannot be found."
+            f"backbone: {type(tokenizer).__name__} cannot write the letter 'a', so its special tokens cannot be found."
         )
     start = single[: places[0]]
     end = single[places[0] + len(bare) :]

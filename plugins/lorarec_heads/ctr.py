@@ -138,9 +138,7 @@ class CtrNetwork(PointwiseHead):
         separate = config.encoding == "separate"
         self.signals = HistorySignals(hidden_size if separate else 0, explicit=not config.negatives)
         self.pair = None if separate else PairScore(hidden_size)
-        self.text_bias = (
-            nn.Sequential(nn.LayerNorm(hidden_size), _zero_linear(hidden_size)) if separate else None
-        )
+        self.text_bias = nn.Sequential(nn.LayerNorm(hidden_size), _zero_linear(hidden_size)) if separate else None
         self.bias = nn.Parameter(torch.zeros(len(statistics.item_counts))) if config.biases else None
         self.register_buffer("seen", torch.from_numpy(np.asarray(statistics.item_counts) > 0).float())
         # Liked shares speak of the base rate already; drawn items have one by construction.
@@ -150,9 +148,7 @@ class CtrNetwork(PointwiseHead):
     def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
         """Binary cross entropy of the logits, and the penalty, summed over the facts."""
         logits = self._logits(encode, batch)
-        loss = nn.functional.binary_cross_entropy_with_logits(
-            logits, batch.tensors["labels"], reduction="sum"
-        )
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, batch.tensors["labels"], reduction="sum")
         if self.bias is not None:
             candidates = batch.tensors["items"][batch.tensors["candidate"]]
             loss = loss + self._penalty * self.bias[candidates].square().sum()

@@ -35,9 +35,7 @@ class HistorySignals(nn.Module):
         if text_size:
             self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
 
-    def forward(
-        self, texts: Tensor | None, candidate: Tensor, history: Tensor, mask: Tensor, liked: Tensor
-    ) -> Tensor:
+    def forward(self, texts: Tensor | None, candidate: Tensor, history: Tensor, mask: Tensor, liked: Tensor) -> Tensor:
         """[F] logits.
 
         texts [V, D] of distinct items; candidate [F] and history [F, L] places among them; mask [F, L] true

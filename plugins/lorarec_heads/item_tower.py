@@ -18,9 +18,7 @@ class ItemTower(nn.Module):
 
     seen: Tensor
 
-    def __init__(
-        self, text_size: int, width: int, item_counts: np.ndarray, ids: bool, id_dropout: float
-    ) -> None:
+    def __init__(self, text_size: int, width: int, item_counts: np.ndarray, ids: bool, id_dropout: float) -> None:
         super().__init__()
         counts = torch.from_numpy(np.asarray(item_counts)).float()
         self.register_buffer("seen", (counts > 0).float())

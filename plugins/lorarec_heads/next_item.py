@@ -129,9 +129,7 @@ class NextItem(TaskHead):
         count = len(rows["event"]) if targets is None else int((targets >= 0).sum())
         return Batch(torch.from_numpy(rows["row"]), count, views, tensors)
 
-    def _targets(
-        self, rows: dict[str, np.ndarray], history: PaddedHistory, collation: Collation
-    ) -> np.ndarray:
+    def _targets(self, rows: dict[str, np.ndarray], history: PaddedHistory, collation: Collation) -> np.ndarray:
         """[B, L] catalogue row of the event after each place, -1 where it is not to be predicted."""
         last = collation.interactions.item[rows["event"]]
         following = np.concatenate([history.items[:, 1:], last[:, None]], axis=1)
@@ -170,9 +168,7 @@ class NextItem(TaskHead):
         Raises DataError for a catalogue of one item.
         """
         if len(statistics.item_counts) < 2:
-            raise DataError(
-                "The catalogue holds one item: there is no next one to choose. Check data.columns.item."
-            )
+            raise DataError("The catalogue holds one item: there is no next one to choose. Check data.columns.item.")
         return NextItemNetwork(self.config, hidden_size, statistics)
 
 
@@ -187,9 +183,7 @@ class NextItemNetwork(RetrievalHead):
         self.tower = ItemTower(hidden_size, width, statistics.item_counts, config.ids, config.id_dropout)
         self.sequence: nn.Module
         if config.encoder == "transformer":
-            self.sequence = CausalTransformer(
-                width, config.layers, config.heads, config.dropout, config.max_history
-            )
+            self.sequence = CausalTransformer(width, config.layers, config.heads, config.dropout, config.max_history)
         elif config.encoder == "mean":
             self.sequence = RunningMean(width)
         else:

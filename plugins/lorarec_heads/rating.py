@@ -54,7 +54,7 @@ class Rating(TaskHead):
         max_history: Annotated[int, Field(ge=1)] = 50
         """The latest events of the user that are looked at."""
         training_history: Annotated[int | None, Field(ge=1)] = None
-        """The latest events looked at while training, `max_history` by default. Fewer cost much less, and what
+        """The latest events looked at in training, `max_history` by default. Fewer cost much less, and what
         is learnt (how alike items are) holds for histories of any length."""
         biases: bool = True
         """A weight for each item seen in training, added to its score."""

@@ -25,9 +25,7 @@ def sampled_examples(interactions: Interactions, part: Part, negatives: int) -> 
     )
 
 
-def candidates_of(
-    rows: dict[str, np.ndarray], chosen: np.ndarray, negatives: int, collation: Collation
-) -> np.ndarray:
+def candidates_of(rows: dict[str, np.ndarray], chosen: np.ndarray, negatives: int, collation: Collation) -> np.ndarray:
     """[B] the item of each row: the one chosen, or the one drawn as a function of (seed, epoch, event) that
     the user has not had. Outside training the epoch counts as 0, so that all evaluations see the same
     items."""

@@ -45,9 +45,7 @@ def _windows(users: np.ndarray, place: np.ndarray, length: int) -> tuple[np.ndar
     return order[ends], np.minimum(left, length)
 
 
-def _refuse_future(
-    interactions: Interactions, histories: Histories, events: np.ndarray, place: np.ndarray
-) -> None:
+def _refuse_future(interactions: Interactions, histories: Histories, events: np.ndarray, place: np.ndarray) -> None:
     """Two events of one user with equally long histories: each sees the other, so one of them sees its
     future."""
     pairs = np.stack([interactions.user[events], place], axis=1)

@@ -82,8 +82,7 @@ def _check(predictions: np.ndarray, references: np.ndarray) -> None:
     outside = np.flatnonzero((predictions < 0) | (predictions > 1))
     if len(outside):
         raise DataError(
-            "This metric needs probabilities between 0 and 1; "
-            f"row {outside[0]} has {predictions[outside[0]]:g}."
+            f"This metric needs probabilities between 0 and 1; row {outside[0]} has {predictions[outside[0]]:g}."
         )
 
 

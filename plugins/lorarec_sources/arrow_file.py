@@ -25,9 +25,7 @@ def cache_folder() -> Path:
     return Path(datasets.config.HF_DATASETS_CACHE) / "lorarec"
 
 
-def arrow_file(
-    sources: Sequence[Path], options: Sequence[object], read: Callable[[], Iterator[pa.Table]]
-) -> Dataset:
+def arrow_file(sources: Sequence[Path], options: Sequence[object], read: Callable[[], Iterator[pa.Table]]) -> Dataset:
     """The tables that `read` yields, as one memory-mapped Dataset.
 
     They are written to the cache under a name made from the sources' paths, sizes and times of change and

@@ -107,9 +107,7 @@ def read_parquet(path: Path) -> Dataset:
             lambda: iter([empty, *(pa.Table.from_batches([batch]) for batch in file.iter_batches())]),
         )
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"{path}: not a readable parquet file: {error}. It may be damaged; copy it anew."
-        ) from error
+        raise DataError(f"{path}: not a readable parquet file: {error}. It may be damaged; copy it anew.") from error
 
 
 def joined(paths: Mapping[SplitName, Path]) -> Dataset:
@@ -127,9 +125,7 @@ def joined(paths: Mapping[SplitName, Path]) -> Dataset:
                 "Rename the column, or give one file and `data.split: {by: column}`."
             )
         if odd := set(part.column_names) ^ set(parts[first].column_names):
-            raise DataError(
-                f"{paths[split]}: columns {sorted(odd)} are not in both this file and {paths[first]}."
-            )
+            raise DataError(f"{paths[split]}: columns {sorted(odd)} are not in both this file and {paths[first]}.")
     features = _common_features([part.features for part in parts.values()])
     return concatenate_datasets(
         [

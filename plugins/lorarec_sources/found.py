@@ -42,9 +42,7 @@ def one_of(folder: Path, stems: Sequence[str], suffixes: Sequence[str], option: 
     )
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise DataError(
-            f"{folder}: several files could be the {option}: {names}. Set `{option}` to one of them."
-        )
+        raise DataError(f"{folder}: several files could be the {option}: {names}. Set `{option}` to one of them.")
     return found[0] if found else None
 
 

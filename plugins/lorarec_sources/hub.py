@@ -70,9 +70,7 @@ class HubSource(DataSource):
         if isinstance(parts, str):
             interactions = _split(loaded, parts, config.path)
         else:
-            interactions = concatenate_datasets(
-                [_labelled(loaded, part, parts[part], config.path) for part in parts]
-            )
+            interactions = concatenate_datasets([_labelled(loaded, part, parts[part], config.path) for part in parts])
             columns["split"] = "split"
         items, users = (
             None
@@ -133,18 +131,14 @@ def _knock(path: str, revision: str | None) -> None:
     try:
         HfApi().dataset_info(path, revision=revision, timeout=PATIENCE)
     except HFValidationError as error:
-        raise DataError(
-            f"{path}: neither a folder that is there nor a repository id (user/name): {error}"
-        ) from error
+        raise DataError(f"{path}: neither a folder that is there nor a repository id (user/name): {error}") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         at = f" at revision {revision!r}" if revision else ""
         raise DataError(
             f"{path}{at}: the hub has no such data set, or it is private or gated: log in then, by "
             f"`hf auth login`. ({error})"
         ) from error
-    except (
-        Exception
-    ) as error:  # the HTTP library's own errors; which library that is changes between versions
+    except Exception as error:  # the HTTP library's own errors; which library that is changes between versions
         raise DataError(_unreachable(path, error)) from error
 
 

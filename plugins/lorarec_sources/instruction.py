@@ -107,9 +107,7 @@ def _examples(folder: Path) -> list[Example]:
 def _example(place: str, split: str, row: dict[str, Any]) -> Example:
     for field in ("input", "output"):
         if not isinstance(row.get(field), str):
-            raise DataError(
-                f"{place}: the field {field!r} is missing or not text. Each row needs input and output."
-            )
+            raise DataError(f"{place}: the field {field!r} is missing or not text. Each row needs input and output.")
     text = parse_preference(row["input"])
     if text is None:
         raise DataError(f"{place}: input {row['input'][:SHOWN]!r} is not of the form: {EXPECTED}.")

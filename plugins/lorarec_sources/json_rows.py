@@ -38,9 +38,7 @@ def json_list(path: Path) -> list[dict[str, Any]]:
         raise_not_utf8(path)
         raise
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}."
-        ) from error
+        raise DataError(f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}.") from error
     if not isinstance(rows, list):
         raise DataError(
             f"{path}: holds one {_kind(rows)}, but a list of objects is wanted: [{{...}}, {{...}}]. "
@@ -71,8 +69,7 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path}, line {number}, column {error.colno}: not JSON: {error.msg}. The line begins "
-            f"{line[:60]!r}."
+            f"{path}, line {number}, column {error.colno}: not JSON: {error.msg}. The line begins {line[:60]!r}."
         ) from error
     if not isinstance(row, dict):
         raise DataError(f"{path}, line {number}: a {_kind(row)}, but an object {{...}} is wanted.")

@@ -99,9 +99,7 @@ def _with_names(items: Dataset, folder: Path) -> Dataset:
     for column in ("item_id", "title"):
         if column not in items.column_names:
             hint = did_you_mean(column, items.column_names)
-            raise DataError(
-                f"{folder}: the items lack the column {column!r}.{hint} There are: {items.column_names}."
-            )
+            raise DataError(f"{folder}: the items lack the column {column!r}.{hint} There are: {items.column_names}.")
     parts = [spoken(title or "") for title in _values(items, "title")]
     table = _plain(items)
     table = table.append_column("name", pa.array([part.name for part in parts], pa.string()))
@@ -113,9 +111,7 @@ def _with_wiki(items: Dataset, path: Path) -> Dataset:
     wiki = read_parquet(path)
     for column in ("title", "wiki_summary"):
         if column not in wiki.column_names:
-            raise DataError(
-                f"{path}: lacks the column {column!r}. There are: {', '.join(wiki.column_names)}."
-            )
+            raise DataError(f"{path}: lacks the column {column!r}. There are: {', '.join(wiki.column_names)}.")
     summaries = dict(zip(_values(wiki, "title"), _values(wiki, "wiki_summary"), strict=True))
     found = [summaries.get(title) for title in _values(items, "title")]
     return Dataset(_plain(items).append_column("wiki_summary", pa.array(found, pa.string())))

@@ -137,9 +137,7 @@ def _users(path: Path, separator: str, names: Sequence[str]) -> Dataset | None:
     rows = _rows(path, separator, names)
     whole = ("user_id", "age")
     columns = {
-        name: _whole(path, rows, place)
-        if name in whole
-        else pa.array([row[place] for row in rows], pa.string())
+        name: _whole(path, rows, place) if name in whole else pa.array([row[place] for row in rows], pa.string())
         for place, name in enumerate(names)
     }
     return Dataset(pa.table(columns))
@@ -172,8 +170,7 @@ def _rating_table(path: Path, first: int, lines: list[bytes], separator: bytes) 
             if not _is_rating(line.rstrip(b"\r\n").split(separator)):
                 shown = line.decode("utf-8", "replace").strip()[:60]
                 raise DataError(
-                    f"{path}, line {number}: {shown!r} is not user, item, rating, time, parted by "
-                    f"{separator!r}."
+                    f"{path}, line {number}: {shown!r} is not user, item, rating, time, parted by {separator!r}."
                 ) from error
         raise DataError(f"{path}: {error}") from error
 

@@ -109,8 +109,7 @@ def _tables(path: Path, types: dict[str, pa.DataType]) -> Iterator[pa.Table]:
     for number, fields in rows:
         if len(fields) != len(types):
             raise DataError(
-                f"{path}, line {number}: {len(fields)} fields, but line 1 names {len(types)} "
-                f"({', '.join(types)})."
+                f"{path}, line {number}: {len(fields)} fields, but line 1 names {len(types)} ({', '.join(types)})."
             )
         chunk.append((number, fields))
         if len(chunk) == ROWS:
@@ -140,9 +139,7 @@ def _values(path: Path, field: pa.Field, words: Iterable[tuple[int, str]]) -> It
             else:
                 yield [float(part) for part in word.split()]
         except ValueError as error:
-            raise DataError(
-                f"{path}, line {number}: field {field.name!r} is {word!r}, not a number."
-            ) from error
+            raise DataError(f"{path}, line {number}: field {field.name!r} is {word!r}, not a number.") from error
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -167,9 +164,7 @@ def _only(folder: Path, suffix: str) -> Path | None:
 
 def _template(names: list[str]) -> str | None:
     """The title, with year and genres where they are there under a usual name; else the core's default."""
-    title, year, genres = (
-        next((name for name in usual if name in names), None) for usual in (TITLES, YEARS, GENRES)
-    )
+    title, year, genres = (next((name for name in usual if name in names), None) for usual in (TITLES, YEARS, GENRES))
     if title is None:
         return None
     return f"{{{title}}}" + (f" ({{{year}}})" if year else "") + (f". {{{genres}}}" if genres else "")

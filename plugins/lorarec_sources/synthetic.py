@@ -202,9 +202,7 @@ def _described(shop: Shop) -> dict[str, list[str]]:
         rows["item"].append(f"i{number}")
         rows["title"].append(f"{style[0].upper()}{style[1:]} {material} {product} by {brand}")
         rows["category"].append(category)
-        rows["description"].append(
-            f"{STYLES[style]} {material.capitalize()} {product} for {category.lower()}."
-        )
+        rows["description"].append(f"{STYLES[style]} {material.capitalize()} {product} for {category.lower()}.")
     return rows
 
 

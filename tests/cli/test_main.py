@@ -75,12 +75,7 @@ def test_what_the_command_line_says_reaches_the_pipeline(train, capsys, tmp_path
         )
 
     train(do)
-    assert (
-        run(
-            ["train", "quickstart", "adapter=prefix", "train.epochs=2", "--output", str(tmp_path), "--resume"]
-        )
-        == 0
-    )
+    assert run(["train", "quickstart", "adapter=prefix", "train.epochs=2", "--output", str(tmp_path), "--resume"]) == 0
     assert asked == [("quickstart", ["adapter=prefix", "train.epochs=2"], tmp_path, True)]
     printed = capsys.readouterr().out
     assert [line.split() for line in printed.splitlines() if "auc" in line] == [
@@ -132,9 +127,7 @@ def test_a_defect_of_ours_shows_its_traceback(train, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("error", "told"), [(IncompatibleError("no"), ""), (DataError("no"), "[process 1] no\n")]
-)
+@pytest.mark.parametrize(("error", "told"), [(IncompatibleError("no"), ""), (DataError("no"), "[process 1] no\n")])
 def test_what_every_process_finds_is_told_once(train, capsys, monkeypatch, error, told):
     train(raising(error))
     monkeypatch.setenv("RANK", "1")
@@ -142,9 +135,7 @@ def test_what_every_process_finds_is_told_once(train, capsys, monkeypatch, error
     assert capsys.readouterr().err == told
 
 
-@pytest.mark.parametrize(
-    "argv", [["trian"], ["train"], ["train", "x", "--resum"], ["recommend", "run", "-k", "0"]]
-)
+@pytest.mark.parametrize("argv", [["trian"], ["train"], ["train", "x", "--resum"], ["recommend", "run", "-k", "0"]])
 def test_a_command_that_cannot_be_read_is_the_users_mistake(argv, capsys):
     assert run(argv) == 2
     assert "Traceback" not in capsys.readouterr().err

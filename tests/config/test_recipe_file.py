@@ -86,17 +86,13 @@ def test_a_mistake_is_told_with_file_and_line(write, line, complaint):
 def test_mistakes_deep_in_sections_keep_their_own_lines(write):
     text = RECIPE.replace("data:\n", "data:\n  split:\n    by: tiem\n    tset: 0.1\n")
     assert said(write(text)) == [
-        "ctr.yaml:4: data.split.by must be one of time, last, random, column, not 'tiem'. "
-        "Did you mean 'time'?",
-        "ctr.yaml:5: data.split has no setting 'tset'. Did you mean 'test'? "
-        "Settings: by, column, test, validation.",
+        "ctr.yaml:4: data.split.by must be one of time, last, random, column, not 'tiem'. Did you mean 'time'?",
+        "ctr.yaml:5: data.split has no setting 'tset'. Did you mean 'test'? Settings: by, column, test, validation.",
     ]
 
 
 def test_a_missing_section_names_the_file(write):
-    assert said(write(RECIPE.replace("head: ctr\n", ""))) == [
-        "ctr.yaml: the recipe needs 'head', which is missing."
-    ]
+    assert said(write(RECIPE.replace("head: ctr\n", ""))) == ["ctr.yaml: the recipe needs 'head', which is missing."]
 
 
 def test_a_recipe_given_in_python_is_named_by_path():
@@ -175,9 +171,7 @@ def test_a_recipe_is_found_by_name_in_a_plugins_folder(write):
 
 def test_an_unknown_name_gets_the_nearest_one(write):
     folder = write(RECIPE, "theirs.yaml").parent
-    assert said("thiers", folders=[folder])[0].startswith(
-        "There is no recipe 'thiers'. Did you mean 'theirs'?"
-    )
+    assert said("thiers", folders=[folder])[0].startswith("There is no recipe 'thiers'. Did you mean 'theirs'?")
 
 
 def test_a_missing_file_gets_the_nearest_one(write):

@@ -83,9 +83,7 @@ def test_scope_training_is_all_other_training_events(
 
 
 @pytest.mark.parametrize("by", ["time", "last"])
-def test_scope_training_is_refused_where_it_would_leak(
-    random_events: Events, prepared: Prepared, by: str
-) -> None:
+def test_scope_training_is_refused_where_it_would_leak(random_events: Events, prepared: Prepared, by: str) -> None:
     with pytest.raises(DataError, match=r"data\.history\.scope=training .* data\.split\.by=" + by):
         prepared(random_events(0), split={"by": by}, history={"scope": "training"})
 

@@ -41,9 +41,7 @@ def test_without_an_item_table_every_item_counts_as_without_text() -> None:
 
 
 def test_an_item_whose_columns_are_all_empty_is_read_as_its_id_and_counted() -> None:
-    made = numbered(
-        {"item": ["a", "b"], "title": ["Alien", " "], "genres": [["Horror"], []]}, "{title} ({genres})"
-    )
+    made = numbered({"item": ["a", "b"], "title": ["Alien", " "], "genres": [["Horror"], []]}, "{title} ({genres})")
     assert made.catalog.texts() == ["Alien (Horror)", "b"]
     assert made.catalog.titles() == ["Alien", "b"]
     assert made.empty_texts == 1

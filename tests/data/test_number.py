@@ -85,9 +85,7 @@ def test_rows_without_users_are_users_of_their_own() -> None:
 
 
 def test_items_that_only_a_history_names_join_the_catalogue() -> None:
-    made = numbered(
-        {"user": [1, 1], "item": [1, 2], "history": [[8, 1], [9]], "history_feedback": [[1, 0], [None]]}
-    )
+    made = numbered({"user": [1, 1], "item": [1, 2], "history": [[8, 1], [9]], "history_feedback": [[1, 0], [None]]})
     assert made.catalog.ids == ["1", "2", "8", "9"]
     assert made.table["history"][:] == [[2, 0], [3]]
     assert made.table["history_feedback"][0] == [1.0, 0.0]
@@ -95,9 +93,7 @@ def test_items_that_only_a_history_names_join_the_catalogue() -> None:
 
 def test_numbers_are_read_from_text_truth_values_and_dates() -> None:
     day = datetime.datetime(1970, 1, 2)
-    made = numbered(
-        {**EVENTS, "click": [True, False, True], "rating": ["1", "2.5", "3"], "time": [day, day, day]}
-    )
+    made = numbered({**EVENTS, "click": [True, False, True], "rating": ["1", "2.5", "3"], "time": [day, day, day]})
     assert made.table["click"][:] == [1.0, 0.0, 1.0]
     assert made.table["rating"][:] == [1.0, 2.5, 3.0]
     assert made.table["time"][:] == [86400.0] * 3
@@ -150,9 +146,7 @@ def test_an_unknown_name_in_the_mapping_is_refused() -> None:
         ({"user": [], "item": []}, ["no rows"]),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_refused_by_file_row_and_column(
-    events: dict[str, list[Any]], said: list[str]
-) -> None:
+def test_what_cannot_be_used_is_refused_by_file_row_and_column(events: dict[str, list[Any]], said: list[str]) -> None:
     message = refused(events)
     assert message.startswith("events.csv")
     assert all(words in message for words in said), message
@@ -160,9 +154,7 @@ def test_what_cannot_be_used_is_refused_by_file_row_and_column(
 
 def test_an_item_listed_twice_is_refused_by_row() -> None:
     message = refused(EVENTS, {"item": [3, 7, 3], "title": ["a", "b", "c"]})
-    assert (
-        "item table of events.csv, column 'item', row 3: item '3' is listed again (first in row 1)" in message
-    )
+    assert "item table of events.csv, column 'item', row 3: item '3' is listed again (first in row 1)" in message
 
 
 def test_an_item_table_without_the_id_is_refused() -> None:

@@ -18,9 +18,7 @@ def test_an_epoch_visits_every_row_once_in_an_order_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("rows", "batch", "accumulate", "processes"), SHAPES)
-def test_the_batches_of_a_step_are_its_window_exactly(
-    rows: int, batch: int, accumulate: int, processes: int
-) -> None:
+def test_the_batches_of_a_step_are_its_window_exactly(rows: int, batch: int, accumulate: int, processes: int) -> None:
     order = epoch_order(rows, 1, 0)
     size = batch * accumulate * processes
     steps = steps_per_epoch(rows, batch, accumulate, processes)

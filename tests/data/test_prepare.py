@@ -82,9 +82,7 @@ def test_the_report_counts_what_is_there(prepared: Prepared) -> None:
 
 
 def test_the_report_reads_as_sentences(prepared: Prepared) -> None:
-    report = prepared(
-        EVENTS, {"item": [1, 2], "title": ["One", ""]}, split=COLUMN, history={"at_least": 0}
-    ).report
+    report = prepared(EVENTS, {"item": [1, 2], "title": ["One", ""]}, split=COLUMN, history={"at_least": 0}).report
     told = "\n".join(report.lines())
     assert "events.csv: 6 rows of 3 users and 3 items (density 55.56%)" in told
     assert "split by column: train 4, validation 1, test 1" in told
@@ -112,9 +110,7 @@ def test_rows_with_a_short_history_are_left_out_counted_and_still_looked_back_on
 
 
 def test_a_history_longer_than_any_is_refused(prepared: Prepared) -> None:
-    with pytest.raises(
-        DataError, match=r"events\.csv: no row of the train part has a history of 3 .*at_least"
-    ):
+    with pytest.raises(DataError, match=r"events\.csv: no row of the train part has a history of 3 .*at_least"):
         prepared({"user": [1] * 4, "item": [1, 2, 3, 4]}, split={"by": "last"}, history={"at_least": 3})
 
 
@@ -151,9 +147,7 @@ print(prepare(events, None, {}, None, "events.csv", section, SEED, None, frozens
 def test_the_fingerprint_of_a_split_is_the_same_in_every_process_and_differs_between_splits() -> None:
     def run(seed: int) -> str:
         code = FINGERPRINT.replace("SEED", str(seed))
-        return subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
     assert run(1) == run(1) != run(2)
     assert len(run(1)) == 64

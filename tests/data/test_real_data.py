@@ -64,9 +64,7 @@ def test_the_official_u1_test_rows_are_kept_to_the_row(shared_table: Shared) -> 
     section = DataSection(
         source="movielens", split={"by": "column", "column": "u1_test"}, history={"scope": "training"}
     )
-    made = prepare(
-        ratings, None, COLUMNS, None, "ratings.parquet", section, 13, "rating", frozenset({"rating"})
-    )
+    made = prepare(ratings, None, COLUMNS, None, "ratings.parquet", section, 13, "rating", frozenset({"rating"}))
     assert ((made.interactions.part == Part.TEST) == np.array(ratings["u1_test"][:])).all()
     assert made.report.parts == {"train": 72_000, "validation": 8_000, "test": 20_000}
     base = np.array(ratings["rating"][:])[made.interactions.part == Part.TRAIN]

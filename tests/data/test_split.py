@@ -26,9 +26,7 @@ def parts(data: PreparedData) -> list[int]:
 def test_by_time_all_held_out_events_are_later_than_all_training_events(
     random_events: Events, prepared: Prepared, seed: int, validation: float, test: float
 ) -> None:
-    data = prepared(
-        random_events(seed), split={"by": "time", "validation": validation, "test": test}
-    ).interactions
+    data = prepared(random_events(seed), split={"by": "time", "validation": validation, "test": test}).interactions
     assert data.time is not None
     groups = [data.time[data.part == p] for p in (Part.TRAIN, Part.VALIDATION, Part.TEST)]
     kept = [group for group in groups if len(group)]
@@ -81,9 +79,7 @@ def test_a_truth_column_marks_the_test_and_validation_is_drawn_from_the_rest(
     assert (data.part == Part.VALIDATION).sum() == round(rest * 0.25)
 
 
-def test_a_validation_share_of_nought_gives_an_empty_validation(
-    random_events: Events, prepared: Prepared
-) -> None:
+def test_a_validation_share_of_nought_gives_an_empty_validation(random_events: Events, prepared: Prepared) -> None:
     for split in ({"by": "random"}, {"by": "time"}, {"by": "column", "column": "u1_test"}):
         assert prepared(random_events(1), split={**split, "validation": 0}).report.parts["validation"] == 0
 

@@ -38,7 +38,10 @@ def events_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     draw = random.Random(0)
     events = [f"u{draw.randrange(20)},i{draw.randrange(40)},{time}" for time in range(240)]
     (folder / "interactions.csv").write_text("\n".join(["user,item,time", *events]) + "\n")
-    titles = [f"i{item},{draw.choice('red blue green'.split())} {draw.choice('lamp chair table'.split())}" for item in range(40)]
+    titles = [
+        f"i{item},{draw.choice(['red', 'blue', 'green'])} {draw.choice(['lamp', 'chair', 'table'])}"
+        for item in range(40)
+    ]
     (folder / "items.csv").write_text("\n".join(["item,title", *titles]) + "\n")
     return {"name": "files", "path": str(folder)}
 
@@ -65,4 +68,3 @@ def recipe(tiny_checkpoint: Callable[[str], Path]) -> Callable[..., dict[str, An
         }
 
     return make
-

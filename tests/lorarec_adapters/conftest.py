@@ -76,9 +76,7 @@ def train() -> Train:
         features = backbone.featurizer(tiny_catalog(), 30)(tiny_views())
         generator = torch.Generator().manual_seed(1)
         labels = torch.randn(len(tiny_views()), 16, generator=generator)
-        optimizer = optimizer or torch.optim.AdamW(
-            [p for p in module.parameters() if p.requires_grad], lr=1e-2
-        )
+        optimizer = optimizer or torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-2)
         state = state or TrainState(total_steps=total or steps)
         callbacks = adapter.callbacks(module) if callbacks is None else callbacks
         for callback in callbacks:

@@ -81,9 +81,7 @@ def test_a_resumed_run_ends_with_the_same_bits(stop: int, attach: Any, train: An
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
-def run(
-    train: Any, parts: Any, start: int, steps: int, kept: dict[str, Any] | None = None
-) -> tuple[Any, Any]:
+def run(train: Any, parts: Any, start: int, steps: int, kept: dict[str, Any] | None = None) -> tuple[Any, Any]:
     adapter, backbone, module = parts
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-2)
     callbacks, state = adapter.callbacks(module), TrainState(step=start, total_steps=20)
@@ -161,9 +159,7 @@ def test_saving_does_not_disturb_training(attach: Any, train: Any, tmp_path: Pat
 
 
 @pytest.mark.parametrize("model_type", ["bert", "gpt2"])
-def test_plain_peft_loads_the_folder(
-    model_type: str, attach: Any, train: Any, read: Any, tmp_path: Path
-) -> None:
+def test_plain_peft_loads_the_folder(model_type: str, attach: Any, train: Any, read: Any, tmp_path: Path) -> None:
     adapter, backbone, module = attach(AdaLora, model_type, steps=20)
     train(adapter, backbone, module, 20)
     adapter.save(module, tmp_path / "adapter")
@@ -187,9 +183,7 @@ def test_a_bfloat16_backbone_gets_float32_adapter_weights_and_a_constant_stays_o
 
 
 @pytest.mark.parametrize(("steps", "options"), [(1, {}), (2, {}), (20, {"delta_t": 50}), (4, {"tinit": 0.6})])
-def test_a_run_too_short_for_the_schedule_is_refused(
-    steps: int, options: dict[str, Any], attach: Any
-) -> None:
+def test_a_run_too_short_for_the_schedule_is_refused(steps: int, options: dict[str, Any], attach: Any) -> None:
     with pytest.raises(IncompatibleError, match=f"a run of {steps} optimizer steps leaves none"):
         attach(AdaLora, steps=steps, **options)
 

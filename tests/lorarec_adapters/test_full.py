@@ -46,9 +46,7 @@ def test_a_bfloat16_backbone_trains_in_float32(attach: Any) -> None:
     check_adapter(Full, tiny_backbone("bert", "bfloat16"))
 
 
-def test_only_trained_weights_are_saved_and_others_are_refused(
-    attach: Any, loaded: Any, tmp_path: Path
-) -> None:
+def test_only_trained_weights_are_saved_and_others_are_refused(attach: Any, loaded: Any, tmp_path: Path) -> None:
     adapter, _, module = attach(Full, layers=[-1])
     adapter.save(module, tmp_path)
     assert set(load_file(tmp_path / "weights.safetensors")) == trainable(module)
@@ -82,9 +80,7 @@ def test_merged_is_the_trained_model_as_transformers_loads_it(
     assert torch.equal(read(backbone, AutoModel.from_pretrained(tmp_path, add_pooling_layer=False)), expected)
 
 
-def test_frozen_trains_nothing_and_writes_nothing(
-    attach: Any, loaded: Any, read: Any, tmp_path: Path
-) -> None:
+def test_frozen_trains_nothing_and_writes_nothing(attach: Any, loaded: Any, read: Any, tmp_path: Path) -> None:
     adapter, backbone, module = attach(Frozen)
     assert not module.training
     assert not any(p.requires_grad for p in module.parameters())

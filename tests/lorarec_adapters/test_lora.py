@@ -20,9 +20,7 @@ from lorarec_adapters.lora import Lora
 def targeted(module: nn.Module) -> list[str]:
     end = ".lora_A.default.weight"
     return [
-        n.removeprefix("base_model.model.").removesuffix(end)
-        for n, _ in module.named_parameters()
-        if n.endswith(end)
+        n.removeprefix("base_model.model.").removesuffix(end) for n, _ in module.named_parameters() if n.endswith(end)
     ]
 
 
@@ -104,9 +102,7 @@ def test_rank_pattern_changes_the_rank_of_what_it_names(attach: Any) -> None:
 
 
 def test_a_rank_pattern_that_matches_nothing_or_twice_is_refused(attach: Any) -> None:
-    with pytest.raises(
-        IncompatibleError, match=r"rank_pattern key 'valeu' matches no .* Did you mean 'value'\?"
-    ):
+    with pytest.raises(IncompatibleError, match=r"rank_pattern key 'valeu' matches no .* Did you mean 'value'\?"):
         attach(Lora, rank_pattern={"valeu": 7})
     with pytest.raises(IncompatibleError, match=r"both match 'encoder.layer.0.attention.self.value'"):
         attach(Lora, rank_pattern={"value": 7, "0.attention.self.value": 3})
@@ -209,9 +205,7 @@ def test_it_trains_under_gradient_checkpointing_as_without(attach: Any, train: A
         torch.manual_seed(0)
         backbone, adapter = loaded(), Lora(Lora.Config())
         if checkpointing:
-            backbone.module.gradient_checkpointing_enable(
-                gradient_checkpointing_kwargs={"use_reentrant": False}
-            )
+            backbone.module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         module = adapter.attach(backbone, TrainingPlan(10, 1, 0))
         torch.manual_seed(3)
         train(adapter, backbone, module, 3)

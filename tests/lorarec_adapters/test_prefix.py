@@ -20,9 +20,7 @@ IGNORE_PAST = sorted(set(FAMILIES) - set(TAKE_PAST))
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("model_type", TAKE_PAST)
 @pytest.mark.parametrize("projection", [False, True])
-def test_it_keeps_the_laws_under_both_kinds_of_attention(
-    model_type: str, attention: str, projection: bool
-) -> None:
+def test_it_keeps_the_laws_under_both_kinds_of_attention(model_type: str, attention: str, projection: bool) -> None:
     check_adapter(Prefix, tiny_backbone(model_type, attention=attention), tokens=5, projection=projection)
 
 
@@ -39,9 +37,7 @@ def test_an_architecture_that_ignores_past_key_values_is_refused_by_name(model_t
 def test_more_virtual_tokens_than_the_context_bears_are_refused() -> None:
     architecture = tiny_backbone("bert").architecture()
     Prefix(Prefix.Config(tokens=31)).check(architecture)
-    with pytest.raises(
-        IncompatibleError, match=r"32 virtual tokens leave 8 of the 40 positions .* at most 31"
-    ):
+    with pytest.raises(IncompatibleError, match=r"32 virtual tokens leave 8 of the 40 positions .* at most 31"):
         Prefix(Prefix.Config(tokens=32)).check(architecture)
 
 
@@ -68,9 +64,7 @@ def test_padding_on_the_right_changes_nothing(model_type: str, attach: Any, trai
 
 @pytest.mark.parametrize("projection", [False, True])
 @pytest.mark.parametrize("model_type", ["bert", "llama"])
-def test_a_bfloat16_backbone_runs_beside_a_float32_prefix(
-    model_type: str, projection: bool, attach: Any
-) -> None:
+def test_a_bfloat16_backbone_runs_beside_a_float32_prefix(model_type: str, projection: bool, attach: Any) -> None:
     _, _, module = attach(Prefix, model_type, "bfloat16", tokens=4)
     assert {p.dtype for p in module.parameters() if p.requires_grad} == {torch.float32}
     check_adapter(Prefix, tiny_backbone(model_type, "bfloat16"), tokens=4, projection=projection)
@@ -86,9 +80,7 @@ def test_it_gets_gradients_under_autocast(model_type: str, attach: Any) -> None:
 
 
 @pytest.mark.parametrize("model_type", ["bert", "qwen3"])
-def test_plain_peft_loads_the_folder(
-    model_type: str, attach: Any, train: Any, read: Any, tmp_path: Path
-) -> None:
+def test_plain_peft_loads_the_folder(model_type: str, attach: Any, train: Any, read: Any, tmp_path: Path) -> None:
     adapter, backbone, module = attach(Prefix, model_type, tokens=4, projection=True, projection_hidden=7)
     train(adapter, backbone, module, 4)
     adapter.save(module, tmp_path / "adapter")

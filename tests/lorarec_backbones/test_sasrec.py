@@ -49,9 +49,7 @@ def test_a_view_has_one_vector_whatever_stands_beside_it(
     assert torch.isfinite(together.hidden).all()
 
 
-def test_a_candidate_is_read_as_the_latest_event(
-    sasrec: Callable[..., SasrecBackbone], catalog: Catalog
-) -> None:
+def test_a_candidate_is_read_as_the_latest_event(sasrec: Callable[..., SasrecBackbone], catalog: Catalog) -> None:
     pair = View(history=(1, 2), candidate=3)
     pooled = encode(sasrec(), catalog, pair, View(history=(1, 2, 3))).pooled
     assert torch.equal(pooled[0], pooled[1])

@@ -81,9 +81,7 @@ def gradients(backbone: TextBackbone, catalog: Catalog, views: list[View]) -> di
 
 
 @pytest.mark.parametrize("model_type", TYPES)
-def test_every_weight_gets_a_gradient(
-    text: Build, catalog: Catalog, views: list[View], model_type: str
-) -> None:
+def test_every_weight_gets_a_gradient(text: Build, catalog: Catalog, views: list[View], model_type: str) -> None:
     found = gradients(text(model_type).load(catalog, 0), catalog, views)
     assert [name for name, gradient in found.items() if gradient is None] == [], "DDP would stop"
 

@@ -36,9 +36,7 @@ def bert(tiny_checkpoint: Callable[[str], Path]) -> Any:
     return transformers.AutoTokenizer.from_pretrained(tiny_checkpoint("bert"))
 
 
-def test_pieces_put_together_read_as_the_whole_text_tokenised_at_once(
-    text: Build, catalog: Catalog, bert: Any
-) -> None:
+def test_pieces_put_together_read_as_the_whole_text_tokenised_at_once(text: Build, catalog: Catalog, bert: Any) -> None:
     featurizer = text().featurizer(catalog, 128)
     item = "old lamp, a small new story"
     history = "liked: Quick Fox, blue chair (1995); disliked: Red Shoe; seen: day"
@@ -145,9 +143,7 @@ def test_the_recipe_s_length_holds_where_the_encoder_could_take_more(text: Build
     assert featurizer.length(View(candidate=0)) == 16
 
 
-def test_a_pickled_featurizer_gives_the_same_and_holds_no_catalogue(
-    text: Build, make: Make, views: list[View]
-) -> None:
+def test_a_pickled_featurizer_gives_the_same_and_holds_no_catalogue(text: Build, make: Make, views: list[View]) -> None:
     featurizer = text().featurizer(make([f"film {row}" for row in range(5000)]), 128)
     packed = pickle.dumps(featurizer)
     assert len(packed) < 10_000
@@ -155,9 +151,7 @@ def test_a_pickled_featurizer_gives_the_same_and_holds_no_catalogue(
     assert torch.equal(again(views)["input_ids"], featurizer(views)["input_ids"])
 
 
-def test_a_catalogue_is_tokenised_once(
-    text: Build, make: Make, bert: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_catalogue_is_tokenised_once(text: Build, make: Make, bert: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = make(["a film that was cached", "a dog"])
     first = item_tokens(catalog, "{title}", "", bert)
     monkeypatch.setattr("lorarec_backbones.item_tokens.tokenise", lambda *_: pytest.fail("tokenised again"))

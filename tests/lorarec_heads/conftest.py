@@ -156,12 +156,11 @@ def world(events: dict[str, list[Any]]) -> Callable[..., World]:
         given: dict[str, list[Any]] | None = None,
         **section: Any,
     ) -> World:
-        table = Dataset.from_dict(
-            given or {name: events[name] for name in ("user", "item", "time", *columns)}
-        )
+        table = Dataset.from_dict(given or {name: events[name] for name in ("user", "item", "time", *columns)})
         catalog = Dataset.from_dict({"item": list(range(24)), "title": [f"t{n}" for n in range(24)]})
         settings = DataSection(source="files", **section)
-        data = prepare(table, catalog, {}, None, "events.csv", settings, 13, task.label(), task.needs())
+        label = task.label() if task.label() in task.needs() else None
+        data = prepare(table, catalog, {}, None, "events.csv", settings, 13, label, task.needs())
         generator = torch.Generator().manual_seed(1)
         vectors = torch.randn(24, HIDDEN, generator=generator)
         vectors[:, 0] += torch.tensor([3.0 if int(item) % 2 else -3.0 for item in data.catalog.ids])

@@ -109,12 +109,10 @@ def test_more_negatives_than_items_are_refused(world: Callable[..., World]) -> N
 def test_clicks_are_needed_unless_items_are_drawn() -> None:
     assert Ctr(Ctr.Config()).needs() == {"click"}
     assert Ctr(Ctr.Config(negatives=1)).needs() == frozenset()
-    assert Ctr(Ctr.Config(negatives=1)).label() is None
+    assert Ctr(Ctr.Config(negatives=1)).label() == "click"
 
 
-@pytest.mark.parametrize(
-    ("labels", "message"), [([0.0, 1.0, 4.0], "Row 7.*4 is neither"), ([1.0] * 3, "All 3")]
-)
+@pytest.mark.parametrize(("labels", "message"), [([0.0, 1.0, 4.0], "Row 7.*4 is neither"), ([1.0] * 3, "All 3")])
 def test_labels_out_of_range_are_refused_by_row(labels: list[float], message: str) -> None:
     with pytest.raises(DataError, match=message):
         Ctr(Ctr.Config()).check_labels(np.array(labels), np.array([5, 6, 7]))

@@ -42,9 +42,7 @@ def case(request: pytest.FixtureRequest, world: Callable[..., World]) -> World:
 def scores(world: World, head: Any, batch: Any, vectors: torch.Tensor | None = None) -> torch.Tensor:
     encode = world.encoder(batch, vectors)
     with torch.no_grad():
-        return (
-            head.score(encode, batch) if world.task.kind == "pointwise" else head.user_vectors(encode, batch)
-        )
+        return head.score(encode, batch) if world.task.kind == "pointwise" else head.user_vectors(encode, batch)
 
 
 def test_the_losses_of_two_halves_are_the_loss_of_the_whole(case: World) -> None:

@@ -100,9 +100,7 @@ def test_a_target_drawn_as_its_own_negative_is_left_out() -> None:
     assert loss.item() == 0.0
 
 
-def test_it_starts_as_popularity_and_learns_more(
-    world: Callable[..., World], events: dict[str, list[Any]]
-) -> None:
+def test_it_starts_as_popularity_and_learns_more(world: Callable[..., World], events: dict[str, list[Any]]) -> None:
     """Each user goes through the catalogue two by two: what comes next follows from the last item alone."""
     events["item"] = [(user + 2 * (row % 20)) % 23 for row, user in enumerate(events["user"])]
     toy = world(head_of(width=16), split={"by": "last"})

@@ -99,9 +99,7 @@ def test_stars_stay_in_the_range_of_the_training_labels_but_the_loss_does_not(
     assert raised.scores.max() > toy.data.statistics.label_max
 
 
-def test_stars_of_another_range_are_learnt_as_well(
-    world: Callable[..., World], events: dict[str, list[Any]]
-) -> None:
+def test_stars_of_another_range_are_learnt_as_well(world: Callable[..., World], events: dict[str, list[Any]]) -> None:
     events["rating"] = [20 * stars for stars in events["rating"]]
     toy = world(Rating(Rating.Config()), "rating")
     labels = toy.examples(Part.TEST).labels()
@@ -109,9 +107,7 @@ def test_stars_of_another_range_are_learnt_as_well(
 
 
 @pytest.mark.parametrize("scope", ["past", "training"])
-def test_groups_hold_each_training_event_once_and_one_user_each(
-    world: Callable[..., World], scope: str
-) -> None:
+def test_groups_hold_each_training_event_once_and_one_user_each(world: Callable[..., World], scope: str) -> None:
     section: dict[str, Any] = {"split": {"by": "random"}, "history": {"scope": scope}}
     toy = world(Rating(Rating.Config(facts_per_example=6)), "rating", **section)
     examples = toy.examples()
@@ -142,8 +138,7 @@ def test_groups_are_for_training_alone(world: Callable[..., World]) -> None:
 def test_training_may_look_at_less_of_the_history(world: Callable[..., World]) -> None:
     toy = world(Rating(Rating.Config(max_history=9, training_history=3)), "rating")
     lengths = {
-        part: toy.examples(part).batch(np.arange(80)).tensors["history"].shape[1]
-        for part in (Part.TRAIN, Part.TEST)
+        part: toy.examples(part).batch(np.arange(80)).tensors["history"].shape[1] for part in (Part.TRAIN, Part.TEST)
     }
     assert lengths == {Part.TRAIN: 3, Part.TEST: 9}
 

@@ -38,9 +38,7 @@ def test_gauc_weights_each_users_auc_by_rows_and_leaves_out_users_of_one_class(c
             areas.append(sklearn.roc_auc_score(CLICKED[mine], PROBABLE[mine]))
             rows.append(mine.sum())
     assert len(areas) < len(np.unique(USERS)), "the case must have users of one class"
-    assert compute("gauc", PROBABLE, CLICKED, USERS) == pytest.approx(
-        np.average(areas, weights=rows), abs=1e-12
-    )
+    assert compute("gauc", PROBABLE, CLICKED, USERS) == pytest.approx(np.average(areas, weights=rows), abs=1e-12)
 
 
 def test_a_constant_score_has_an_auc_of_one_half(compute):

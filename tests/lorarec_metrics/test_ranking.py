@@ -34,9 +34,7 @@ def test_ndcg_and_map_are_scikit_learns_on_the_whole_matrix(compute):
     held_out = np.random.default_rng(2).integers(0, 25, 40)
     relevant = np.eye(25)[held_out]
     ranks = (scores > scores[np.arange(40), held_out][:, None]).sum(axis=1)
-    assert compute("ndcg", ranks, held_out, k=10) == pytest.approx(
-        ndcg_score(relevant, scores, k=10), abs=1e-12
-    )
+    assert compute("ndcg", ranks, held_out, k=10) == pytest.approx(ndcg_score(relevant, scores, k=10), abs=1e-12)
     average = label_ranking_average_precision_score(relevant, scores)
     assert compute("map", ranks, held_out, k=25) == pytest.approx(average, abs=1e-12)
 

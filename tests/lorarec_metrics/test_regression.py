@@ -9,9 +9,7 @@ PREDICTED, GIVEN = RNG.uniform(1, 5, 200), RNG.integers(1, 6, 200)
 
 
 def test_rmse_and_mae_are_scikit_learns(compute):
-    assert compute("rmse", PREDICTED, GIVEN) == pytest.approx(
-        root_mean_squared_error(GIVEN, PREDICTED), abs=1e-12
-    )
+    assert compute("rmse", PREDICTED, GIVEN) == pytest.approx(root_mean_squared_error(GIVEN, PREDICTED), abs=1e-12)
     assert compute("mae", PREDICTED, GIVEN) == pytest.approx(mean_absolute_error(GIVEN, PREDICTED), abs=1e-12)
 
 
@@ -24,7 +22,5 @@ def test_user_rmse_gives_every_user_one_vote():
 
 def test_user_rmse_is_the_mean_of_scikit_learns_over_users(compute):
     users = RNG.integers(0, 9, 200)
-    each = [
-        root_mean_squared_error(GIVEN[users == user], PREDICTED[users == user]) for user in np.unique(users)
-    ]
+    each = [root_mean_squared_error(GIVEN[users == user], PREDICTED[users == user]) for user in np.unique(users)]
     assert compute("user_rmse", PREDICTED, GIVEN, users) == pytest.approx(np.mean(each), abs=1e-12)

@@ -37,9 +37,7 @@ def rows(tables: RawTables) -> list[dict[str, Any]]:
 
 
 def test_a_folder_is_searched_for_the_three_tables(folder: Write) -> None:
-    path = folder(
-        {"ratings.csv": CSV, "movies.tsv": "item\ttitle\n007\tBond\n", "users.jsonl": '{"user": "a"}\n'}
-    )
+    path = folder({"ratings.csv": CSV, "movies.tsv": "item\ttitle\n007\tBond\n", "users.jsonl": '{"user": "a"}\n'})
     tables = load(path=str(path))
     assert rows(tables) == [
         {"user": "a", "item": "007", "rating": 3.0},
@@ -58,17 +56,14 @@ def test_every_format_gives_the_same_rows(suffix: str, folder: Write) -> None:
             "a.csv": 'user,item,rating\n1,x,2.5\n2,"y, z",4\n',
             "a.tsv": "user\titem\trating\n1\tx\t2.5\n2\ty, z\t4\n",
             "a.json": '[{"user": 1, "item": "x", "rating": 2.5}, {"user": 2, "item": "y, z", "rating": 4}]',
-            "a.jsonl": '{"user": 1, "item": "x", "rating": 2.5}\n\n'
-            '{"user": 2, "item": "y, z", "rating": 4}\n',
+            "a.jsonl": '{"user": 1, "item": "x", "rating": 2.5}\n\n{"user": 2, "item": "y, z", "rating": 4}\n',
         }
     )
     pq.write_table(pa.Table.from_pylist(wanted), path / "a.parquet")
     assert rows(load(interactions=str(path / f"a.{suffix}"))) == wanted
 
 
-def test_relative_paths_start_at_the_working_directory(
-    folder: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relative_paths_start_at_the_working_directory(folder: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder({"i.csv": CSV}))
     assert len(load(interactions="i.csv").interactions) == 2
 
@@ -89,9 +84,7 @@ def test_words_such_as_NA_and_None_stay_words(folder: Write) -> None:  # noqa: N
 
 
 def test_quotes_in_tsv_are_ordinary_and_in_csv_they_enclose(folder: Write) -> None:
-    path = folder(
-        {"items.tsv": 'item\ttitle\n1\t"Weird Al\n', "interactions.csv": 'user,item\n1,"two\nlines"\n'}
-    )
+    path = folder({"items.tsv": 'item\ttitle\n1\t"Weird Al\n', "interactions.csv": 'user,item\n1,"two\nlines"\n'})
     tables = load(path=str(path))
     assert tables.items is not None and tables.items["title"][:] == ['"Weird Al']
     assert rows(tables)[0]["item"] == "two\nlines"
@@ -178,9 +171,7 @@ def test_what_is_malformed_is_refused_with_its_place(
 
 def test_parts_with_other_columns_or_a_split_of_their_own_are_refused(folder: Write) -> None:
     path = folder({"a.csv": CSV, "b.csv": "user,item\n1,2\n", "c.csv": "user,split\n1,train\n"})
-    assert "['rating'] are not in both" in refusal(
-        path=str(path), interactions={"train": "a.csv", "test": "b.csv"}
-    )
+    assert "['rating'] are not in both" in refusal(path=str(path), interactions={"train": "a.csv", "test": "b.csv"})
     assert "has a column 'split' already" in refusal(path=str(path), interactions={"train": "c.csv"})
 
 

@@ -25,9 +25,7 @@ def text(liked: str, disliked: str, target: str, word: str = "movie") -> str:
     )
 
 
-def example(
-    liked: str = '"A"', disliked: str = '"B"', target: str = "C", output: str = "Yes."
-) -> dict[str, str]:
+def example(liked: str = '"A"', disliked: str = '"B"', target: str = "C", output: str = "Yes.") -> dict[str, str]:
     return {"instruction": "...", "input": text(liked, disliked, target), "output": output}
 
 

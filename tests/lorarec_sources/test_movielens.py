@@ -25,9 +25,7 @@ from lorarec_sources.movielens import MovieLensSource
 Write = Callable[[dict[str, str | bytes]], Path]
 DATA = "1\t2\t3\t880000000\n2\t1\t5\t880000001\n"
 FLAGS_COMEDY = "0|0|0|0|0|1" + "|0" * 13
-ITEM = f"1|Amélie, Le (2001)|01-Jan-2001||http://x|{FLAGS_COMEDY}\n2|unknown||||{'1' + '|0' * 18}\n".encode(
-    "latin-1"
-)
+ITEM = f"1|Amélie, Le (2001)|01-Jan-2001||http://x|{FLAGS_COMEDY}\n2|unknown||||{'1' + '|0' * 18}\n".encode("latin-1")
 USER = "1|24|M|writer|85711\n2|30|F|other|00501\n"
 
 
@@ -125,9 +123,7 @@ def test_parquet_original_and_recbole_files_tell_the_same_ratings(real: Callable
 def test_wiki_summaries_are_joined_by_title_or_refused(folder: Write) -> None:
     path = folder({"u.data": DATA, "u.item": ITEM})
     assert "item_wiki.parquet: there is no such file" in refusal(path=str(path), wiki=True)
-    pq.write_table(
-        pa.table({"title": ["Amélie, Le (2001)"], "wiki_summary": ["A film."]}), path / "item_wiki.parquet"
-    )
+    pq.write_table(pa.table({"title": ["Amélie, Le (2001)"], "wiki_summary": ["A film."]}), path / "item_wiki.parquet")
     tables = load(path=str(path), wiki=True)
     assert tables.items is not None and tables.items["wiki_summary"][:] == ["A film.", None]
     assert tables.item_text is not None and "{wiki_summary}" in tables.item_text

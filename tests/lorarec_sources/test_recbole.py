@@ -66,9 +66,7 @@ def test_a_sequence_of_item_ids_is_the_history(folder: Write) -> None:
         ({"x.item": "a:token\n"}, "no file called NAME.inter here"),
     ],
 )
-def test_damaged_files_are_refused_with_line_and_field(
-    files: dict[str, Any], wanted: str, folder: Write
-) -> None:
+def test_damaged_files_are_refused_with_line_and_field(files: dict[str, Any], wanted: str, folder: Write) -> None:
     with pytest.raises(DataError) as caught:
         load(folder(files))
     assert wanted in str(caught.value)

@@ -68,9 +68,7 @@ def test_titles_tell_clicks_and_popularity_does_not(seed: int) -> None:
     tables = shop(seed)
     assert tables.items is not None
     events = tables.interactions.to_pandas()
-    themes = np.array(
-        [[category == name for name in THEMES] for category in tables.items["category"][:]], float
-    )
+    themes = np.array([[category == name for name in THEMES] for category in tables.items["category"][:]], float)
     vectors = np.hstack([themes, word_places(tables.items["title"][:])[:, -len(STYLES) :]])
     row = {item: number for number, item in enumerate(tables.items["item"][:])}
     cut = int(len(events) * 0.8)

@@ -40,9 +40,7 @@ PARTS: dict[str, list[type]] = {
     "lorarec_backbones": [stub(Backbone, name="words")],
     "lorarec_data_sources": [stub(DataSource, name="table", Config=FilesConfig)],
     "lorarec_task_heads": [
-        stub(
-            TaskHead, name="stars", kind="pointwise", default_metrics=("rmse",), label=lambda self: "rating"
-        ),
+        stub(TaskHead, name="stars", kind="pointwise", default_metrics=("rmse",), label=lambda self: "rating"),
         stub(TaskHead, name="next", kind="retrieval", default_metrics=("ndcg@10",)),
     ],
     "lorarec_metrics": [
@@ -72,9 +70,7 @@ def entry_point(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EntryPoint]:
 @pytest.fixture
 def parts(entry_point: Callable[..., EntryPoint]) -> EntryPoint:
     """An entry point that offers one of everything."""
-    return entry_point(
-        "parts", "parts-package", **{hook: (lambda made=made: made) for hook, made in PARTS.items()}
-    )
+    return entry_point("parts", "parts-package", **{hook: (lambda made=made: made) for hook, made in PARTS.items()})
 
 
 @pytest.fixture

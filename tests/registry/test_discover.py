@@ -55,10 +55,7 @@ def test_an_unknown_name_lists_the_broken_packages_it_may_be_in(entry_point):
 
 
 def test_two_packages_with_one_entry_point_name_are_refused(entry_point):
-    points = [
-        entry_point("whole", name, lorarec_adapters=offering(Whole))
-        for name in ("one-package", "two-package")
-    ]
+    points = [entry_point("whole", name, lorarec_adapters=offering(Whole)) for name in ("one-package", "two-package")]
     with pytest.raises(PluginError) as caught:
         Registry.discover(points)
     assert str(caught.value) == (
@@ -90,9 +87,7 @@ def test_a_plugin_is_switched_off_by_the_name_of_its_entry_point(entry_point, mo
     assert "names 'gone', which no installed package offers" in caplog.text
     with pytest.raises(PluginError) as caught:
         registry.find("adapter", "whole")
-    assert str(caught.value) == (
-        "Plugin 'whole' is switched off by LORAREC_DISABLE_PLUGINS; take its name out of it."
-    )
+    assert str(caught.value) == ("Plugin 'whole' is switched off by LORAREC_DISABLE_PLUGINS; take its name out of it.")
 
 
 class Half(Adapter):
@@ -139,9 +134,7 @@ def test_a_near_name_is_suggested(registry):
 
 
 def test_a_name_known_to_live_in_another_package_says_how_to_install_it(registry):
-    with pytest.raises(
-        PluginError, match=r"'ia3'\. In a clone of lorarec, 'pip install ./plugins/lorarec-ia3'"
-    ):
+    with pytest.raises(PluginError, match=r"'ia3'\. In a clone of lorarec, 'pip install ./plugins/lorarec-ia3'"):
         registry.find("adapter", "ia3")
 
 

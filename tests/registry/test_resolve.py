@@ -53,8 +53,7 @@ def test_the_heads_own_metrics_are_taken_unless_others_are_asked_for(tmp_path, r
 
 def test_a_misspelt_option_names_file_line_plugin_and_settings(problems):
     assert problems(RECIPE.replace("r: 4", "alhpa: 3")) == [
-        "ctr.yaml:7: adapter 'bend' has no setting 'alhpa'. Did you mean 'alpha'? "
-        "Settings: alpha, r, targets."
+        "ctr.yaml:7: adapter 'bend' has no setting 'alhpa'. Did you mean 'alpha'? Settings: alpha, r, targets."
     ]
 
 
@@ -97,8 +96,7 @@ def test_a_metric_that_does_not_fit_a_pointwise_head_is_refused(problems, metric
 def test_a_metric_of_the_first_k_needs_its_k(problems, label):
     override = f"evaluate.metrics=[{label}]"
     assert problems(RECIPE, ["head=next", override]) == [
-        f"override '{override}': metric 'ndcg' needs a whole number after @, "
-        f"such as 'ndcg@10', not '{label}'."
+        f"override '{override}': metric 'ndcg' needs a whole number after @, such as 'ndcg@10', not '{label}'."
     ]
 
 

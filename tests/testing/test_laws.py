@@ -44,9 +44,7 @@ class Biases(Adapter):
         return backbone.module
 
     def save(self, module: nn.Module, folder: Path) -> None:
-        save_file(
-            {n: p.detach() for n, p in module.named_parameters() if p.requires_grad}, folder / "b.safetensors"
-        )
+        save_file({n: p.detach() for n, p in module.named_parameters() if p.requires_grad}, folder / "b.safetensors")
 
     def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
         module = self.attach(backbone, TrainingPlan(1, 1, 0))
@@ -155,9 +153,7 @@ def test_a_setting_without_a_description_is_named() -> None:
 
 
 def test_the_readmes_plugin_works_as_printed(tmp_path: Path) -> None:
-    (block,) = re.findall(
-        r"```python\n(# my_plugin.py\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL
-    )
+    (block,) = re.findall(r"```python\n(# my_plugin.py\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "my_plugin.py").write_text(block, encoding="utf-8")
     spec = importlib.util.spec_from_file_location("my_plugin", tmp_path / "my_plugin.py")
     assert spec is not None and spec.loader is not None

@@ -76,9 +76,7 @@ class Ia3(Adapter):
 
     def callbacks(self, module: nn.Module) -> Sequence[Callback]:
         """What holds the query's share of fused projections at 1, where there are any."""
-        fused = [
-            p for name, p in module.named_parameters() if ".ia3_l." in name and name.split(".")[-3] in FUSED
-        ]
+        fused = [p for name, p in module.named_parameters() if ".ia3_l." in name and name.split(".")[-3] in FUSED]
         return [QueryFactors(fused)] if fused else []
 
     def save(self, module: nn.Module, folder: Path) -> None:
@@ -114,9 +112,7 @@ class Ia3(Adapter):
             )
         return found
 
-    def _matching(
-        self, setting: str, endings: list[str], module: nn.Module, architecture: Architecture
-    ) -> list[str]:
+    def _matching(self, setting: str, endings: list[str], module: nn.Module, architecture: Architecture) -> list[str]:
         names = linear_layers(module)
         known = sorted({name.rpartition(".")[2] for name in names})
         for ending in endings:

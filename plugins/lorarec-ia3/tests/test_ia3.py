@@ -76,9 +76,7 @@ def test_a_bfloat16_backbone_gets_float32_factors() -> None:
 
 
 def test_a_misspelt_layer_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(
-        IncompatibleError, match=r"attention 'valeu' matches no linear layer .* Did you mean 'value'\?"
-    ):
+    with pytest.raises(IncompatibleError, match=r"attention 'valeu' matches no linear layer .* Did you mean 'value'\?"):
         attached("bert", attention=["key", "valeu"])
 
 

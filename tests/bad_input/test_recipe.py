@@ -1,0 +1,131 @@
+"""Recipes: typos at every level, values out of range, options that would do nothing, parts that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TYPOS = {
+    "trian.epochs=2": "the recipe has no setting 'trian'. Did you mean 'train'?",
+    "train.epocs=2": "train has no setting 'epocs'. Did you mean 'epochs'?",
+    "data.split.bye=last": "data.split has no setting 'bye'. Did you mean 'by'?",
+    "data.history.at_lest=2": "data.history has no setting 'at_lest'. Did you mean 'at_least'?",
+    "data.source.usres=4": "source 'synthetic' has no setting 'usres'. Did you mean 'users'?",
+    "backbone.poling=cls": "backbone 'text' has no setting 'poling'. Did you mean 'pooling'?",
+    "adapter.alhpa=3": "adapter 'lora' has no setting 'alhpa'. Did you mean 'alpha'?",
+    "head.negativs=2": "head 'ctr' has no setting 'negativs'. Did you mean 'negatives'?",
+    "evaluate.metrcs=[auc]": "evaluate has no setting 'metrcs'. Did you mean 'metrics'?",
+    "evaluate.metrics=[aucc]": "There is no metric 'aucc'. Did you mean 'auc'?",
+    "data.split.by=tiem": "data.split.by must be one of time, last, random, column, not 'tiem'. Did you mean",
+}
+WRONG_VALUES = {
+    "train.epochs=two": "train.epochs must be a whole number, not 'two'",
+    "train.epochs=0": "train.epochs must be at least 1, not 0",
+    "seed=-1": "seed must be at least 0, not -1",
+    "name=a/b": "name must be text that matches",
+    "data.liked_above=nan": "data.liked_above must be a finite number",
+    "data.item_text={title}": "Put a text that begins with '{' in quotes",
+    "data.item_text='{titel}'": "no column 'titel'. Did you mean 'title'?",
+    "data.columns.stars=rating": "lorarec knows no column 'stars'",
+    "backbone.max_length=4": "max_length must be at least 8, not 4",
+    "backbone.max_length=1000": "is more than the 128 positions",
+    "adapter.targets=[quary]": "target 'quary' matches no linear layer of backbone 'text' (bert). Did you mean 'query'?",
+    "data.source.events=100000": "100000 events are too many for 40 users and 30 items",
+    "train.epochs": "there is no '='. Write key=value",
+}
+DEAD_OPTIONS = {
+    "data.split={by: last, validation: 0.3}": "'validation: 0.3' does nothing with 'by: last'. Leave it out",
+    "data.split={by: column, test: 0.3}": "'test: 0.3' does nothing with 'by: column'",
+    "data.split.column=part": "'column: part' does nothing with 'by: time'",
+    "data.history.scope=training": "data.history.scope=training would show a model what its users did later",
+    "evaluate.metrics=[auc,auc]": "metric 'auc' is asked for twice",
+    "evaluate.metrics=[ndcg@10]": "needs ranks of held-out items, which head 'ctr' does not give. Metrics for it:",
+    "train.trackers=[wandbb]": "train.trackers: accelerate knows no tracker 'wandbb'. It knows: ",
+    "train.processes=2": "train.processes asks for 2 processes, but 1 is running together",
+}
+
+
+@pytest.mark.parametrize("override", [*TYPOS, *WRONG_VALUES, *DEAD_OPTIONS])
+def test_a_wrong_override_is_named_with_what_would_be_right(
+    override: str, recipe: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    says = {**TYPOS, **WRONG_VALUES, **DEAD_OPTIONS}[override]
+    refused("train", recipe(), override, "--output", "run", says=[says])
+
+
+@pytest.mark.parametrize("override", [*TYPOS, "train.epochs=two", "data.split={by: last, validation: 0.3}"])
+def test_a_mistake_in_an_override_is_said_to_be_there(
+    override: str, recipe: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    message = refused("train", recipe(), override, "--output", "run", says=[])
+    assert message.startswith(f"override '{override}': ")
+
+
+def test_every_mistake_of_a_file_is_shown_at_once_with_its_line(
+    recipe: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    path = recipe(train={"epocs": 2, "batch_size": 0}, adapter={"name": "lora", "rr": 1}, evaluat={})
+    lines = path.read_text().splitlines()
+    wanted = {
+        "adapter 'lora' has no setting 'rr'": "  rr: 1",
+        "train has no setting 'epocs'": "  epocs: 2",
+        "train.batch_size must be at least 1": "  batch_size: 0",
+        "the recipe has no setting 'evaluat'. Did you mean 'evaluate'?": "evaluat: {}",
+    }
+    says = [f"{path}:{lines.index(line) + 1}: {text}" for text, line in wanted.items()]
+    refused("train", path, "--output", "run", says=says, lines=len(wanted))
+
+
+def test_a_missing_section_a_missing_file_and_no_yaml_are_told(
+    recipe: Callable[..., Path], refused: Callable[..., str], tmp_path: Path
+) -> None:
+    path = recipe()
+    path.write_text(
+        "\n".join(line for line in path.read_text().splitlines() if "adapter" not in line and "r: 2" not in line)
+    )
+    refused("train", path, "--output", "run", says=["the recipe needs 'adapter'"], lines=2)
+    refused("train", "quikstart", says=["quickstart"])
+    path.write_text("name: [tiny\n")
+    refused("train", path, "--output", "run", says=[f"{path}:2: this is not valid YAML"])
+    path.write_bytes(b"name: \xff\n")
+    refused("train", path, "--output", "run", says=[f"{path}: byte 6 is not UTF-8"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["backbone=sasrec", "adapter=prefix"], ["Adapter 'prefix' cannot attach to backbone 'sasrec'", "Use lora"]),
+        (["adapter=prefix", "train.gradient_checkpointing=true"], ["Set train.gradient_checkpointing=false"]),
+        (["adapter=prefix", "adapter.tokens=125"], ["125 of the 128 positions", "Use fewer"]),
+        (["backbone=sasrec", "train.gradient_checkpointing=true"], ["train.gradient_checkpointing=false"]),
+        (["evaluate.patience=1", "data.split.validation=0"], ["evaluate.patience=1", "data.split.validation above 0"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_parts_that_do_not_fit_are_refused_saying_what_would(
+    overrides: list[str], says: list[str], recipe: Callable[..., Path], refused: Callable[..., Any]
+) -> None:
+    refused("train", recipe(), *overrides, "--output", "run", says=says)
+
+
+@pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="fp16 is for GPUs, and there is one")
+def test_half_precision_needs_a_gpu(recipe: Callable[..., Path], refused: Callable[..., str]) -> None:
+    refused("check", recipe(), "train.precision=fp16", says=["train.precision=fp16 needs a GPU", "Use fp32 or bf16"])
+
+
+def test_one_process_may_train_in_one_precision_after_the_other(
+    recipe: Callable[..., Path], command: Callable[..., Any]
+) -> None:
+    for precision in ("fp32", "bf16", "fp32"):
+        assert command("train", recipe(), f"train.precision={precision}", "--output", f"{precision}-run").code == 0
+        Path(f"{precision}-run").rename(f"{precision}-{len(list(Path().iterdir()))}")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_nothing(
+    recipe: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    hot = ["train.learning_rate=1.0e+30", "train.max_steps=20", "train.warmup=0"]
+    refused("train", recipe(), *hot, "--output", "run", says=["The loss is", "Lower train.learning_rate"])

@@ -1,0 +1,69 @@
+"""Documents name files that exist, code that compiles, and all that there is to name."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from lorarec.artifact import layout
+
+ROOT = Path(__file__).parents[2]
+IN_PROJECT = re.compile(r"(?<![\w./-])((?:recipes|plugins|tests|lorarec|\.ci|\.github)/[\w./-]*[\w/])")
+
+
+def test_python_blocks_compile(document):
+    for block in document.blocks("python"):
+        ast.parse(block)
+
+
+def test_links_lead_to_files_of_the_project(document):
+    folder = (ROOT / document.path).parent
+    links = re.findall(r"\]\(([^)#\s]+)\)", document.text)
+    dead = [link for link in links if "://" not in link and not (folder / link).exists()]
+    assert not dead
+
+
+def test_paths_in_the_text_exist(document):
+    prose = re.sub(r"```toml.*?```", "", document.text, flags=re.DOTALL)
+    named = {path for path in IN_PROJECT.findall(prose) if "NAME" not in path}
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
+def test_the_run_folders_table_names_every_file_there_can_be(readme):
+    table = readme.text.split("## The run folder")[1].split("\n## ")[0]
+    names = {
+        value
+        for key, value in vars(layout).items()
+        if key.isupper() and isinstance(value, str) and key != "CHECKPOINTS"
+    }
+    listed = {name.rstrip("/") for row in re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
+              for name in re.findall(r"`([^`]+)`", row)}  # fmt: skip
+    assert listed == names
+
+
+def test_every_accelerate_profile_is_in_the_readme(readme):
+    for profile in (ROOT / "recipes" / "accelerate").glob("*.yaml"):
+        assert f"--config_file recipes/accelerate/{profile.name} " in readme.text
+
+
+def test_the_table_of_recipes_has_one_row_a_recipe():
+    files = {file.stem for file in (ROOT / "recipes").glob("*.yaml")}
+    for document in ("README.md", "recipes/README.md"):
+        text = (ROOT / document).read_text(encoding="utf-8")
+        table = text.split("\n| recipe |")[1].split("\n\n")[0]
+        rows = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+        assert len(rows) == len(set(rows))
+        assert set(rows) == files, document
+
+
+@pytest.mark.parametrize("mark", ["quickstart", "tests"])
+def test_each_set_up_is_one_line(readme, mark):
+    (block,) = re.findall(rf"^<!-- {mark} -->\n```bash\n(.*?)^```$", readme.text, re.MULTILINE | re.DOTALL)
+    (line,) = block.splitlines()
+    assert line.startswith("python3 -m venv .venv && .venv/bin/pip install -e ")
+    assert "-c constraints.txt" in line
+
+
+def test_no_document_names_a_place_on_someones_machine(document):
+    assert not re.findall(r"(?<![\w.])/(?:home|root|tmp|work|Users|opt)/", document.text)
