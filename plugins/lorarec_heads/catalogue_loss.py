@@ -28,6 +28,6 @@ def sampled_softmax(
     hit = drawn == target[:, None]
     left = (~hit).sum(dim=1, keepdim=True).clamp(min=1)
     weight = math.log(catalog_size - 1) - left.log()
-    negative = users @ others.T + weight
+    negative = (users @ others.T + weight).masked_fill(hit, float("-inf"))
     logits = torch.cat([(users * own).sum(dim=1, keepdim=True), negative], dim=1)
     return nn.functional.cross_entropy(logits, torch.zeros_like(target), reduction="sum")
