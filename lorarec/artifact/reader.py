@@ -58,7 +58,7 @@ def read_run(path: Path) -> RunFolder:
         catalog=Catalog(Dataset(table.select(["item", "title", "text"]))),
         user_ids=[] if people is None else people.column("user").to_pylist(),
         statistics=Statistics(
-            item_counts=np.array(table.column("training_events")),  # a copy: torch wants it writable
+            item_counts=table.column("training_events").to_numpy().copy(),  # a copy: torch wants it writable
             user_counts=np.empty(0, np.int64) if people is None else people.column("training_events").to_numpy(),
             **numbers,
         ),

@@ -70,10 +70,9 @@ def run(argv: Sequence[str]) -> int:
     try:
         make_app()(args=list(argv), prog_name="lorarec")
     except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # what typer makes of KeyboardInterrupt
+            output.tell_error("Stopped at once. A run that had a checkpoint goes on with --resume.", alike=True)
         return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else FAILED
-    except KeyboardInterrupt:
-        output.tell_error("Stopped at once. A run that had a checkpoint goes on with --resume.", alike=True)
-        return INTERRUPTED
     except Interrupted as stop:
         output.tell_error(stop, alike=True)
         return INTERRUPTED

@@ -63,8 +63,9 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
         head.needs(),
         raw.items_origin,
     )
-    with _about(data.report.origin):
+    with _about(raw.origin):
         _check_labels(resolved, data)
+    with _about(raw.items_origin or raw.origin):
         featurizer = backbone.featurizer(data.catalog, length)
     if isinstance(featurizer, Remarks):
         data = replace(data, report=replace(data.report, notes=tuple(featurizer.remarks())))

@@ -16,7 +16,6 @@ import yaml
 
 from lorarec.cli.main import run
 
-
 PROGRESS = ("WARNING: ", "step ")
 """How lines begin that tell of the work before it was stopped."""
 

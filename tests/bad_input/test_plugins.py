@@ -34,9 +34,9 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., No
 
 LORA_AGAIN = """
 from lorarec.contracts import hookimpl
-from lorarec_adapters.lora import LoraAdapter
+from lorarec_adapters.lora import Lora
 
-class Again(LoraAdapter):
+class Again(Lora):
     pass
 
 @hookimpl

@@ -1,0 +1,149 @@
+"""Stopping and going on: signals, a recipe that changed meanwhile, checkpoints that were damaged."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lorarec.engine.fit import Fit
+
+STEPS = ("train.max_steps=6", "train.save_every=2", "--output", "run")
+LATEST = Path("run.unfinished/checkpoints/step-00000003")
+
+
+def signalled(monkeypatch: pytest.MonkeyPatch, number: int, times: int = 1, at: int = 3) -> None:
+    """Send this process a signal from within a step."""
+    step = Fit._step
+
+    def with_signal(self: Fit, *given: Any) -> None:
+        step(self, *given)
+        if self.state.step == at:
+            for _ in range(times):
+                os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Fit, "_step", with_signal)
+
+
+@pytest.fixture
+def stopped(recipe: Callable[..., Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The recipe of a run that was stopped after step 3 of 6; it lies in run.unfinished."""
+    path = recipe()
+    with monkeypatch.context() as patch:
+        signalled(patch, signal.SIGINT)
+        assert command("train", path, *STEPS).code == 130
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_training_with_a_checkpoint_from_which_it_goes_on(
+    number: signal.Signals,
+    recipe: Callable[..., Path],
+    command: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = recipe()
+    with monkeypatch.context() as patch:
+        signalled(patch, number)
+        told = command("train", path, *STEPS)
+    assert told.code == 130 and LATEST.is_dir() and not Path("run").exists()
+    last = told.err.splitlines()[-1]
+    assert last.startswith("Stopped after step 3 of 6.") and str(LATEST) in last and "--resume" in last
+    assert command("train", path, *STEPS, "--resume").code == 0
+    assert Path("run/metrics.json").exists() and not Path("run.unfinished").exists()
+
+
+def test_a_second_signal_ends_training_at_once(
+    recipe: Callable[..., Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signalled(monkeypatch, signal.SIGINT, times=2)
+    told = command("train", recipe(), *STEPS)
+    assert told.code == 130 and "Traceback" not in told.err
+    assert "Stopped at once" in told.err and "--resume" in told.err
+    assert [path.name for path in LATEST.parent.iterdir()] == ["step-00000002"]
+
+
+def test_stopped_at_once_before_any_checkpoint_a_run_leaves_nothing(
+    recipe: Callable[..., Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signalled(monkeypatch, signal.SIGINT, times=2, at=1)
+    assert command("train", recipe(), *STEPS).code == 130
+    assert list(Path().iterdir()) == []
+
+
+def test_a_process_that_is_told_to_end_exits_with_130_and_can_be_resumed(
+    recipe: Callable[..., Path], command: Callable[..., Any]
+) -> None:
+    path = recipe()
+    steps = ("train.epochs=900", "train.max_steps=9000", "train.log_every=1", "evaluate.every=9000", "--output", "run")
+    argv = [sys.executable, "-m", "lorarec", "train", str(path), *steps]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("step 2/"):
+            process.send_signal(signal.SIGTERM)
+            break
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in rest
+    assert "The same command with --resume goes on from there." in rest
+    changed = command("train", path, *steps, "train.epochs=1", "--resume")
+    assert changed.code == 2 and "train.epochs: was 900, is 1" in changed.err
+
+
+def test_a_changed_recipe_is_not_gone_on_with_and_the_changes_are_listed(
+    stopped: Path, refused: Callable[..., str]
+) -> None:
+    changes = ["adapter.r=4", "train.learning_rate=0.1"]
+    says = [
+        *("run.unfinished was begun otherwise", "  adapter.r: was 2, is 4"),
+        *("  train.learning_rate: was 0.0003, is 0.1", "Undo the changes, or train into another folder"),
+    ]
+    refused("train", stopped, *STEPS, *changes, "--resume", says=says, lines=4)
+
+
+def test_a_run_that_was_stopped_is_not_begun_again_without_resume(stopped: Path, refused: Callable[..., str]) -> None:
+    refused("train", stopped, *STEPS, says=["run.unfinished holds a run that was stopped. Add --resume"])
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.pt", "state.json", "manifest.json"])
+def test_a_damaged_checkpoint_is_named_and_an_earlier_one_will_do(
+    name: str, stopped: Path, refused: Callable[..., str], command: Callable[..., Any]
+) -> None:
+    file = LATEST / name
+    content = file.read_bytes()
+    go_on = ("train", stopped, *STEPS, "--resume")
+    advice = f"Remove the folder {LATEST} to go on from an earlier checkpoint"
+    file.write_bytes(content[: len(content) // 2])
+    refused(*go_on, says=[f"{file}: not as it was written (truncated or changed).", advice])
+    file.write_bytes(b"[]" if name == "manifest.json" else content[:-1] + bytes([content[-1] ^ 1]))
+    refused(*go_on, says=[f"{LATEST}/", "not as it was written (truncated or changed).", advice])
+    file.unlink()
+    refused(*go_on, says=[f"{file}: missing.", advice])
+    shutil.rmtree(LATEST)
+    assert command(*go_on).code == 0
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "environment.json"])
+@pytest.mark.parametrize("content", ["{", "[]", None], ids=["truncated", "changed", "missing"])
+def test_a_damaged_unfinished_run_is_named(
+    name: str, content: str | None, stopped: Path, refused: Callable[..., str]
+) -> None:
+    file = Path("run.unfinished") / name
+    if content is None:
+        file.unlink()
+    else:
+        file.write_text(content)
+    refused(
+        "train",
+        stopped,
+        *STEPS,
+        "--resume",
+        says=["run.unfinished", name, "emove" if name != "recipe.yaml" or content else "Move"],
+    )

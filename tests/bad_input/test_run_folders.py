@@ -1,0 +1,126 @@
+"""Run folders: there already, unfinished, impossible, truncated, tampered with, and folders to merge into."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILES = [
+    *("recipe.yaml", "head.safetensors", "catalog.parquet", "statistics.json", "metrics.json", "environment.json"),
+    *("item_vectors.safetensors", "adapter/adapter_model.safetensors", "adapter/adapter_config.json"),
+    *("backbone/model.safetensors", "manifest.json", "history.jsonl"),
+]
+
+
+def test_a_folder_that_exists_is_not_written_over(recipe: Callable[..., Path], refused: Callable[..., str]) -> None:
+    Path("run").mkdir()
+    says = ["run exists already. Name another folder with --output, or remove it."]
+    refused("train", recipe(), "--output", "run", says=says)
+    refused("train", recipe(), "--output", "run", "--resume", says=says)
+
+
+def test_an_unfinished_run_is_not_begun_again_by_accident(
+    recipe: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    Path("run.unfinished").mkdir()
+    refused("train", recipe(), "--output", "run", says=["run.unfinished", "Add --resume", "or remove that folder"])
+
+
+def test_resuming_where_there_is_nothing_says_so_and_begins(
+    recipe: Callable[..., Path], command: Callable[..., Any]
+) -> None:
+    told = command("train", recipe(), "--output", "run", "--resume")
+    assert told.code == 0
+    assert "WARNING: run.unfinished is not there to go on with: the run starts from the beginning." in told.err
+
+
+def test_resuming_in_a_folder_of_other_files_harms_none_of_them(
+    recipe: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    Path("run.unfinished").mkdir()
+    Path("run.unfinished/thesis.tex").write_text("years of work")
+    says = ["run.unfinished holds no run that was stopped", "Move them"]
+    refused("train", recipe(), "--output", "run", "--resume", says=says)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_any_work(
+    recipe: Callable[..., Path], refused: Callable[..., str], finished_run: Callable[[str], Path]
+) -> None:
+    Path("file").write_text("")
+    says = ["file/run cannot be made: ", "file is no folder. Name another folder with --output."]
+    refused("train", recipe(), "--output", "file/run", says=says)
+    refused("merge", finished_run("ctr"), "--output", "file/run", says=says)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_a_changed_and_a_missing_file_are_named(
+    name: str, copied_run: Callable[[str], Path], refused: Callable[..., str]
+) -> None:
+    run = copied_run("next_item")
+    file = run / name
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    refused("evaluate", run, says=[f"{file}: not as it was written"])
+    if name != "manifest.json":
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        refused("merge", run, "--output", "plain", says=[f"{file}: not as it was written (truncated or changed)"])
+    file.unlink()
+    refused("evaluate", run, says=[str(run), "missing", "Train"])
+
+
+def test_a_manifest_that_forgets_files_does_not_let_them_pass(
+    copied_run: Callable[[str], Path], refused: Callable[..., str]
+) -> None:
+    run = copied_run("ctr")
+    manifest = run / "manifest.json"
+    sums = json.loads(manifest.read_text())
+    del sums["head.safetensors"]
+    for forged, says in ((sums, "head.safetensors: manifest.json does not know it"), ({}, "does not know it")):
+        manifest.write_text(json.dumps(forged))
+        refused("evaluate", run, says=[says, "train the run again"])
+    manifest.write_text("[]")
+    refused("evaluate", run, says=[f"{manifest}: not as it was written", "Train the run again"])
+
+
+def test_the_model_card_and_files_of_ones_own_may_be_changed(
+    copied_run: Callable[[str], Path], command: Callable[..., Any]
+) -> None:
+    run = copied_run("ctr")
+    (run / "README.md").write_text("Ours now.")
+    (run / "notes.txt").write_text("Ours as well.")
+    assert command("evaluate", run).code == 0
+
+
+def test_a_run_that_is_not_there_is_named(refused: Callable[..., str]) -> None:
+    refused("evaluate", "nowhere", says=["There is no run folder nowhere."])
+    Path("empty").mkdir()
+    refused("merge", "empty", "--output", "plain", says=["empty is not a whole run folder: 'recipe.yaml' is missing"])
+
+
+def test_a_backbone_that_has_gone_is_read_from_the_runs_own_copy(
+    recipe: Callable[..., Path], command: Callable[..., Any], tiny_checkpoint: Callable[[str], Path]
+) -> None:
+    shutil.copytree(tiny_checkpoint("bert"), "bert")
+    assert command("train", recipe(), "backbone.checkpoint=./bert", "--output", "run").code == 0
+    shutil.rmtree("bert")
+    assert command("evaluate", "run").code == 0
+
+
+def test_merging_into_a_folder_that_exists_is_refused(
+    finished_run: Callable[[str], Path], refused: Callable[..., str]
+) -> None:
+    Path("plain").mkdir()
+    refused("merge", finished_run("ctr"), "--output", "plain", says=["plain exists already"])
+
+
+def test_an_adapter_that_cannot_be_merged_says_what_can(
+    recipe: Callable[..., Path], command: Callable[..., Any], refused: Callable[..., str]
+) -> None:
+    assert command("train", recipe(), "adapter=prefix", "adapter.tokens=4", "--output", "run").code == 0
+    says = ["Adapter 'prefix' cannot be merged", "train with lora, adalora or full"]
+    refused("merge", "run", "--output", "plain", says=says)
