@@ -67,3 +67,13 @@ def test_each_set_up_is_one_line(readme, mark):
 
 def test_no_document_names_a_place_on_someones_machine(document):
     assert not re.findall(r"(?<![\w.])/(?:home|root|tmp|work|Users|opt)/", document.text)
+
+
+def test_every_task_recipe_has_a_table_with_a_row_for_each_adapter():
+    text = (ROOT / "recipes" / "README.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^### (\w+)$", text, re.MULTILINE))
+    assert shown == {file.stem for file in (ROOT / "recipes").glob("*.yaml")} - {"quickstart"}
+    for name in shown:
+        section = text.split(f"### {name}\n")[1].split("\n#")[0]
+        rows = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+        assert rows == ["lora", "adalora", "prefix", "full", "frozen", "ia3"]
