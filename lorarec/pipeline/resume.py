@@ -42,6 +42,16 @@ def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping
         )
 
 
+def check_same_backbone(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Raises CheckpointError if the backbone has other weights than the run in `folder` was begun on."""
+    known = _read(folder / layout.ENVIRONMENT).get("backbone_fingerprint")
+    if known is not None and known != identity["backbone_fingerprint"]:
+        raise CheckpointError(
+            f"{folder} was begun on other weights of the backbone: its checkpoint has changed meanwhile. Bring the "
+            "weights back, or train into another folder without --resume."
+        )
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content, _ = read_yaml(path.read_text(encoding="utf-8"), str(path))  # JSON is YAML, too

@@ -36,7 +36,7 @@ from lorarec.model.trainable import count_weights, trainable_names
 from lorarec.pipeline.assemble import Materials, build_model, gather_materials, make_accelerator
 from lorarec.pipeline.finish import finish_run
 from lorarec.pipeline.open_recipe import open_recipe
-from lorarec.pipeline.resume import check_unchanged, run_identity
+from lorarec.pipeline.resume import check_same_backbone, check_unchanged, run_identity
 from lorarec.registry.resolve import full_recipe
 
 _log = logging.getLogger(__name__)
@@ -93,10 +93,15 @@ def _train(materials: Materials, writer: RunWriter, accelerator: Accelerator) ->
     if writer.resumes:
         check_unchanged(writer.folder, settings, identity)
     accelerator.wait_for_everyone()  # nobody writes before all have looked
-    if accelerator.is_main_process:
+    if accelerator.is_main_process and not writer.resumes:  # what a resumed run has must survive a full disk
         writer.start(write_yaml(settings))
         writer.write_json(layout.ENVIRONMENT, identity)
     model = build_model(materials, plan, writer.folder if accelerator.is_main_process else None)
+    identity["backbone_fingerprint"] = model.backbone.fingerprint()
+    if writer.resumes:
+        check_same_backbone(writer.folder, identity)
+    elif accelerator.is_main_process:
+        writer.write_json(layout.ENVIRONMENT, identity)
     weights = count_weights(model)
     fit = _fit(materials, model, loader, plan, writer, accelerator, settings)
     if writer.resumes and (steps := fit.checkpoints.steps()):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from lorarec.engine.fit import Fit
 
@@ -106,6 +107,23 @@ def test_a_changed_recipe_is_not_gone_on_with_and_the_changes_are_listed(
         *("  train.learning_rate: was 0.0003, is 0.1", "Undo the changes, or train into another folder"),
     ]
     refused("train", stopped, *STEPS, *changes, "--resume", says=says, lines=4)
+
+
+def test_a_backbone_that_changed_meanwhile_is_not_gone_on_with(
+    recipe: Callable[..., Path],
+    command: Callable[..., Any],
+    refused: Callable[..., str],
+    tiny_checkpoint: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weights = Path(shutil.copytree(tiny_checkpoint("bert"), "bert"), "model.safetensors")
+    argv = ("train", recipe(), "backbone.checkpoint=./bert", *STEPS)
+    with monkeypatch.context() as patch:
+        signalled(patch, signal.SIGINT)
+        assert command(*argv).code == 130
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+    says = ["run.unfinished was begun on other weights of the backbone", "Bring the weights back"]
+    refused(*argv, "--resume", says=says)
 
 
 def test_a_run_that_was_stopped_is_not_begun_again_without_resume(stopped: Path, refused: Callable[..., str]) -> None:

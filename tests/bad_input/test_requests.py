@@ -30,7 +30,7 @@ UNREADABLE: dict[str, tuple[str, bytes, str]] = {
     "score already": ("asked.csv", b"item,score\ni1,3\n", "has a column 'score' already. Rename it"),
     "words for numbers": ("asked.csv", b"item,history,history_feedback\ni1,i2|i3,1|x\n", "row 1, 'history_feedback'"),
     "infinite": ("asked.csv", b"item,history,history_feedback\ni1,i2|i3,1|inf\n", "row 1, 'history_feedback': an inf"),
-    "lengths": ("asked.csv", b"item,history,history_feedback\ni1,i2,1\ni1,i2|i3,1\n", "row 2, 'history_feedback': numbers"),
+    "lengths": ("asked.csv", b"item,history,history_feedback\ni1,i2,1\ni1,i2|i3,1\n", "row 2, 'history_feedback'"),
 }  # fmt: skip
 
 
