@@ -49,7 +49,8 @@ def train(
 def _effort(metrics: Mapping[str, Any]) -> Iterator[str]:
     """What the result has cost."""
     trained, total, seconds = metrics["trainable_weights"], metrics["total_weights"], metrics["train_seconds"]
-    yield f"Trained {trained:,} of {total:,} weights ({trained / total:.2%}) in {seconds / 60:.1f} minutes."
+    time = f"{seconds / 60:.1f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+    yield f"Trained {trained:,} of {total:,} weights ({trained / total:.2%}) in {time}."
     yield ""
 
 

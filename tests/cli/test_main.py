@@ -85,7 +85,7 @@ def test_what_the_command_line_says_reaches_the_pipeline(train, capsys, tmp_path
     assert [line.split() for line in printed.splitlines() if "metric" in line] == [
         ["part", "metric", "this", "model", "baseline:", "mean"]
     ]
-    assert "Trained 25 of 1,000 weights (2.50%) in 1.5 minutes." in printed
+    assert "Trained 25 of 1,000 weights (2.50%) in 90 seconds." in printed
     assert "  Apples  (4)\n" in printed
     assert printed.count("  Pears  (0.500)\n") == 5
     assert printed.endswith(f"The run is in {tmp_path}.\n")
