@@ -103,7 +103,7 @@ def test_two_processes_stopped_and_resumed_end_as_if_never_stopped(stop: int, re
 
 def test_processes_that_do_not_know_each_other_are_refused(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "lorarec", "train", "quickstart", "train.processes=2", "--output", str(tmp_path / "run")],
+        [sys.executable, "-m", "lorarec", "train", "quickstart", "train.processes=2", "--output", f"{tmp_path}/run"],
         capture_output=True, text=True, env=ON_CPU, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 2
