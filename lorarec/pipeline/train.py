@@ -220,7 +220,10 @@ def _measure(materials: Materials, fit: Fit, accelerator: Accelerator) -> dict[s
     found: dict[str, Any] = {"monitor": fit.monitor, "baselines": {}}
     for part in (Part.VALIDATION, Part.TEST):
         name = part.name.lower()
-        found[name] = _metrics(materials, plain_model(fit.model, accelerator), part, accelerator, fit.table)
+        if part == Part.VALIDATION and fit.state.best_step == fit.state.step:
+            found[name] = dict(fit.state.metrics)  # the weights are those of the last evaluation
+        else:
+            found[name] = _metrics(materials, plain_model(fit.model, accelerator), part, accelerator, fit.table)
         beside = baseline_metrics(materials.examples[part], materials.metrics, materials.data.statistics)
         for baseline, values in beside.items():
             found["baselines"].setdefault(baseline, {})[name] = values
