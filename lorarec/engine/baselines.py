@@ -19,7 +19,10 @@ PRIOR = 5.0
 def baseline_metrics(
     examples: Examples, metrics: Sequence[NamedMetric], statistics: Statistics
 ) -> dict[str, dict[str, float]]:
-    """Metrics of each baseline by name: popularity for rankings; the mean, and the item's mean, for scores."""
+    """Metrics of each baseline by name: popularity for rankings; the mean, and the item's mean, for scores.
+
+    Labels that a head makes itself have no mean for each item.
+    """
     rows = np.arange(len(examples))
     if not len(rows):
         return {}
@@ -32,9 +35,8 @@ def baseline_metrics(
             "item mean": _item_means(examples, label, statistics),
         }
     else:
-        # Labels made by drawing items beside events: how often an item occurs is all there is to count.
-        share = statistics.item_counts / max(1, statistics.item_counts.max())
-        scores = {"popularity": share[examples.items]}
+        # Labels made by drawing items beside events: only their share is known, which the head's settings fix.
+        scores = {"mean": np.full(len(rows), examples.labels().mean())}
     no_lists = np.empty((len(rows), 0), np.int64)
     return {
         name: compute_metrics(Predictions(rows, found, no_lists), examples, metrics) for name, found in scores.items()

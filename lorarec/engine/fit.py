@@ -76,11 +76,13 @@ class Fit:
         if self.recipe.train.max_grad_norm is not None:
             accelerator.clip_grad_norm_(self._trainable(), self.recipe.train.max_grad_norm)
         self.optimizer.step()
-        self.schedule.step()
+        skipped = getattr(self.optimizer, "step_was_skipped", False)  # fp16: the gradients were not finite
+        if not skipped:
+            self.schedule.step()
         state.step += 1
         state.step_in_epoch += 1
         self._log(loss, count)
-        if not getattr(self.optimizer, "step_was_skipped", False):  # fp16: the gradients were not finite
+        if not skipped:
             self.callbacks.call("on_optimizer_step", state)  # gradients are still here
         self.optimizer.zero_grad()
         self._end_of_step()

@@ -29,6 +29,8 @@ class RecModel(nn.Module):
         self.network = network
         """The backbone's module as the adapter returned it."""
         self.head = head.float()
+        self._no_split_modules = getattr(backbone.module, "_no_split_modules", None)
+        """Names of the blocks that FSDP shards as wholes."""
 
     @property
     def network_trains(self) -> bool:

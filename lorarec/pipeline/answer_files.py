@@ -67,7 +67,7 @@ def recommend_file(recommender: Recommender, source: Path, target: Path, k: int)
             f"{short} rows got fewer than {k} items: there are no more in the catalogue than they have seen."
         )
     flat = [(row, rank, found) for row, answer in enumerate(answers) for rank, found in enumerate(answer, start=1)]
-    columns = {
+    columns: dict[str, Any] = {
         "row": [row + 1 for row, _, _ in flat],
         **({"user": [users[row] for row, _, _ in flat]} if users is not None else {}),
         "rank": [rank for _, rank, _ in flat],

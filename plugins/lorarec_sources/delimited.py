@@ -109,10 +109,8 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Rows, the header among them, each with the line it begins on."""
     tab = path.suffix == ".tsv"
     with path.open(encoding="utf-8-sig", newline="") as file:
-        if tab:
-            reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        else:
-            reader = csv.reader(file, strict=True)
+        # TSV takes quotes literally.
+        reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if tab else csv.reader(file, strict=True)
         line = 1
         try:
             for row in reader:
