@@ -56,11 +56,9 @@ def number(
 ) -> NumberedTables:
     """Check and number a source's tables.
 
-    `columns` maps lorarec's names to the source's, `item_text` is the template of an item's text, `origin`
-    names the files for messages (`items_origin` the item table's, if it is another), `keep` names raw columns
-    the splitter wants. Users are numbered by first
-    appearance; items in the order of the item table, then by first appearance in the interactions and in the
-    histories.
+    `columns` maps lorarec's names to the source's, `item_text` is the template of an item's text, `origin` names the
+    files for messages (`items_origin` the item table's, if it is another), `keep` names raw columns the splitter
+    wants. Users are numbered by first appearance; items in the order of the item table, then as they first appear.
 
     Raises DataError naming file, row and column of what cannot be used.
     """
@@ -92,13 +90,7 @@ def number(
         made[HISTORY] = pa.LargeListArray.from_arrays(lists.offsets, pa.array(codes[2]))
         if HISTORY_FEEDBACK in found:
             made[HISTORY_FEEDBACK] = feedback_lists(raw.column(found[HISTORY_FEEDBACK]), lists, place(HISTORY_FEEDBACK))
-    if SPLIT in found:
-        made[SPLIT] = raw.column(found[SPLIT])
-    for name in keep:
-        if name not in made:
-            if name not in raw.column_names:
-                raise missing_column(name, raw.column_names, origin, ", which data.split.column names")
-            made[name] = raw.column(name)
+    _keep(raw, found, keep, made, origin)
     texts, titles, empty = _texts(item_table, id_column, item_text, ids, items_origin)
     catalog = Catalog(Dataset(pa.table({ITEM: ids, TITLE: titles, "text": texts})))
     return NumberedTables(Dataset(pa.table(made)), user_ids, catalog, len(ids) - len(listed.ids), empty)
@@ -109,6 +101,17 @@ def as_arrow(dataset: Dataset) -> pa.Table:
     if none."""
     table: pa.Table = dataset.with_format("arrow")[:]
     return table
+
+
+def _keep(raw: pa.Table, found: Mapping[str, str], keep: Sequence[str], made: dict[str, pa.Array], origin: str) -> None:
+    """What the splitter wants, as it came."""
+    if SPLIT in found:
+        made[SPLIT] = raw.column(found[SPLIT])
+    for name in keep:
+        if name not in made:
+            if name not in raw.column_names:
+                raise missing_column(name, raw.column_names, origin, ", which data.split.column names")
+            made[name] = raw.column(name)
 
 
 def _number_users(raw: pa.Table, found: Mapping[str, str], place: str, made: dict[str, pa.Array]) -> list[str]:

@@ -1,0 +1,119 @@
+"""Build a run's loop: loader, optimizer, schedule, callbacks and checkpoints around a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from lorarec.artifact import layout
+from lorarec.artifact.writer import RunWriter
+from lorarec.contracts import Callback, Part, TrainingPlan, TrainState
+from lorarec.engine.callback_list import CallbackList
+from lorarec.engine.checkpoint import Checkpoints
+from lorarec.engine.early_stopping import EarlyStopping
+from lorarec.engine.evaluate import evaluate
+from lorarec.engine.fit import Fit
+from lorarec.engine.history_file import HistoryFile
+from lorarec.engine.loader import Loader
+from lorarec.engine.optimizer import build_optimizer, build_schedule
+from lorarec.engine.progress import ProgressReport
+from lorarec.engine.tracking import Tracking
+from lorarec.model.item_table import item_table
+from lorarec.model.rec_model import RecModel
+from lorarec.model.trainable import trainable_names
+from lorarec.pipeline.assemble import Materials
+
+
+@dataclass(frozen=True)
+class Session:
+    """One training run as it goes: what it is made of, where it is written, on what it runs."""
+
+    materials: Materials
+    writer: RunWriter
+    accelerator: Accelerator
+    settings: Mapping[str, Any]
+    """The recipe with every default."""
+
+    def loader(self) -> Loader:
+        """The training examples in optimizer steps."""
+        train = self.materials.resolved.recipe.train
+        return Loader(
+            self.materials.examples[Part.TRAIN],
+            self.materials.resolved.recipe.seed,
+            train.batch_size,
+            train.accumulate,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+
+    def plan(self, loader: Loader) -> TrainingPlan:
+        """How long the run is."""
+        recipe = self.materials.resolved.recipe
+        total = recipe.train.epochs * loader.steps_per_epoch
+        return TrainingPlan(min(total, recipe.train.max_steps or total), recipe.train.epochs, recipe.seed)
+
+    def metrics(self, model: torch.nn.Module, part: Part, table: Tensor | None) -> dict[str, float]:
+        """The recipe's metrics on one part."""
+        materials, batch_size = self.materials, self.materials.resolved.recipe.evaluate.batch_size
+        return evaluate(model, materials.examples[part], materials.metrics, self.accelerator, batch_size, table)
+
+
+def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingPlan) -> Fit:
+    """The loop of a run, ready to start at its first step."""
+    train, accelerator = session.materials.resolved.recipe.train, session.accelerator
+    names = trainable_names(model)
+    optimizer = build_optimizer(model, train)
+    schedule = build_schedule(optimizer, train, plan.total_steps)
+    table = _unchanging_table(model, loader, accelerator)
+    if table is not None:
+        loader = replace(loader, examples=loader.examples.with_table())
+    # The schedule is not prepared: accelerate would step it once a process.
+    prepared, optimizer = accelerator.prepare(model, optimizer)
+    callbacks = CallbackList(_callbacks(session, model))
+    folder = session.writer.folder / layout.CHECKPOINTS
+    kept = train.keep_checkpoints
+    monitor = session.materials.metrics[0]
+    sign = 1 if monitor.metric.higher_is_better else -1
+    return Fit(
+        recipe=session.materials.resolved.recipe,
+        accelerator=accelerator,
+        model=prepared,
+        optimizer=optimizer,
+        schedule=schedule,
+        loader=loader,
+        callbacks=callbacks,
+        checkpoints=Checkpoints(folder, kept, names, prepared, optimizer, schedule, callbacks, accelerator),
+        validate=lambda: session.metrics(prepared, Part.VALIDATION, table),
+        is_better=lambda value, best: value == value and (best is None or sign * value > sign * best),
+        monitor=monitor.label,
+        table=table,
+        state=TrainState(total_steps=plan.total_steps),
+    )
+
+
+@torch.no_grad()
+def _unchanging_table(model: RecModel, loader: Loader, accelerator: Accelerator) -> Tensor | None:
+    """Where nothing below the head trains, every item is encoded once for the whole run."""
+    if model.network_trains or not loader.examples.reads_items():
+        return None
+    model.to(accelerator.device).eval()
+    return item_table(model, loader.examples.collation, accelerator)
+
+
+def _callbacks(session: Session, model: RecModel) -> list[Callback]:
+    """The adapter's, the recipe's, and the stock ones; those that write or print on the main process only."""
+    resolved, writer = session.materials.resolved, session.writer
+    found = [*model.adapter.callbacks(model.network), *resolved.callbacks]
+    patience = resolved.recipe.evaluate.patience
+    if patience is not None:
+        found.append(EarlyStopping(EarlyStopping.Config(patience=patience)))
+    if session.accelerator.is_main_process:
+        found += [HistoryFile(writer.folder / layout.HISTORY), ProgressReport()]
+    if resolved.recipe.train.trackers:
+        found.append(Tracking(session.accelerator, resolved.recipe.name, dict(session.settings)))
+    return found
