@@ -34,6 +34,7 @@ class RunWriter:
             raise ArtifactError(
                 f"{self.folder} holds a run that was stopped. Add --resume to go on with it, or remove that folder."
             )
+        self._whole = False
         self.resumes = resume and (self.folder / layout.RECIPE).exists()
         if self.folder.exists() and not self.resumes and any(self.folder.iterdir()):
             raise ArtifactError(
@@ -82,6 +83,7 @@ class RunWriter:
 
     def finish(self) -> Path:
         """Drop the checkpoints, write checksums, and give the folder its name."""
+        self._whole = True
         shutil.rmtree(self.folder / layout.CHECKPOINTS, ignore_errors=True)
         write_checksums(self.folder)
         if self.output.exists():
@@ -90,7 +92,12 @@ class RunWriter:
         return self.output
 
     def discard(self) -> None:
-        """Remove what was begun: a run that failed before its first checkpoint is of no use to anyone."""
+        """Remove what was begun: a run that failed before its first checkpoint is of no use to anyone.
+
+        A run that was only to be renamed stays: its checkpoints are gone because it is finished.
+        """
+        if self._whole:
+            return
         checkpoints = self.folder / layout.CHECKPOINTS
         if not any(checkpoints.glob("step-*")):
             shutil.rmtree(self.folder, ignore_errors=True)

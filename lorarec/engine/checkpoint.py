@@ -109,9 +109,10 @@ class Checkpoints:
                 f"{folder}: written under DeepSpeed, which keeps the optimizer's state to itself: the weights can be "
                 "used, but training cannot go on from here. Use recipes/accelerate/fsdp2.yaml for runs to be resumed."
             )
-        set_optimizer_state_dict(
-            self._model, self._optimizer, kept["optimizer"], options=StateDictOptions(full_state_dict=True)
-        )
+        if kept["optimizer"]:
+            set_optimizer_state_dict(
+                self._model, self._optimizer, kept["optimizer"], options=StateDictOptions(full_state_dict=True)
+            )
         self._schedule.load_state_dict(kept["schedule"])
         self._callbacks.load_state_dict(kept["callbacks"])
         if kept["scaler"] and self._accelerator.scaler is not None:
@@ -128,6 +129,8 @@ class Checkpoints:
     def _optimizer_state(self) -> dict[str, Any] | None:
         if self._accelerator.distributed_type == DistributedType.DEEPSPEED:
             return None  # it lies sharded in DeepSpeed's own engine; `load` refuses to go on without it
+        if not self._optimizer.state:
+            return {}  # before the first step; torch would take one with zeros, which Adam counts
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         return dict(get_optimizer_state_dict(self._model, self._optimizer, options=options))
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from datasets import Dataset
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from lorarec.contracts import (
@@ -57,7 +57,14 @@ class Ctr(TaskHead):
         biases: bool = False
         """A weight for each item seen in training: popular items get more clicks."""
         bias_penalty: Annotated[float, Field(ge=0)] = 0.02
-        """L2 penalty on the item's bias for each of its facts."""
+        """L2 penalty on the item's bias for each of its facts, with `biases`."""
+
+        @model_validator(mode="after")
+        def _no_dead_option(self) -> Ctr.Config:
+            # A default may be written out, as the recipe of a run folder does.
+            if not self.biases and self.bias_penalty != type(self).model_fields["bias_penalty"].default:
+                raise ValueError("bias_penalty would do nothing with biases=False: leave it out")
+            return self
 
     config: Config
 

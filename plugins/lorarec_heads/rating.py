@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from datasets import Dataset
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from lorarec.contracts import (
@@ -68,6 +68,15 @@ class Rating(TaskHead):
         facts_per_example: Annotated[int, Field(ge=1)] = 1
         """Ratings of one user that are learnt from together: they share a history, so that fewer texts are
         encoded. `train.batch_size` counts these groups."""
+
+        @model_validator(mode="after")
+        def _no_dead_option(self) -> Rating.Config:
+            fields = type(self).model_fields
+            # A default may be written out, as the recipe of a run folder does.
+            for penalty, on in (("bias_penalty", "biases"), ("factor_penalty", "factors")):
+                if not getattr(self, on) and getattr(self, penalty) != fields[penalty].default:
+                    raise ValueError(f"{penalty} would do nothing with {on}={getattr(self, on)}: leave it out")
+            return self
 
     config: Config
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from lorarec.artifact.writer import RunWriter
+from lorarec.errors import ArtifactError
+
 FILES = [
     *("recipe.yaml", "head.safetensors", "catalog.parquet", "statistics.json", "metrics.json", "environment.json"),
     *("item_vectors.safetensors", "adapter/adapter_model.safetensors", "adapter/adapter_config.json"),
@@ -29,6 +32,16 @@ def test_an_unfinished_run_is_not_begun_again_by_accident(
 ) -> None:
     Path("run.unfinished").mkdir()
     refused("train", recipe(), "--output", "run", says=["run.unfinished", "Add --resume", "or remove that folder"])
+
+
+def test_a_finished_run_whose_name_was_taken_meanwhile_is_kept(tmp_path: Path) -> None:
+    writer = RunWriter(tmp_path / "run", resume=False)
+    writer.start("name: mine\n")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ArtifactError, match="the finished run lies in"):
+        writer.finish()
+    writer.discard()
+    assert (writer.folder / "recipe.yaml").read_text() == "name: mine\n"
 
 
 def test_resuming_where_there_is_nothing_says_so_and_begins(

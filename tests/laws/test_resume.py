@@ -13,6 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 import lorarec
+from lorarec.engine.stop_signal import StopSignal
 from lorarec.errors import Interrupted
 
 Make = Callable[..., dict[str, Any]]
@@ -63,6 +64,19 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_ends_as_if_never_stopped(
     with pytest.raises(Interrupted, match="step 3"):
         lorarec.train(settings, output=tmp_path / "run")
     monkeypatch.delenv("LAW_STOP")
+    lorarec.train(settings, output=tmp_path / "run", resume=True)
+    assert everything(tmp_path / "run") == everything(tmp_path / "whole")
+
+
+def test_a_run_stopped_before_its_first_step_ends_as_if_never_stopped(
+    recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = recipe({"name": "lora"}, train={"max_steps": 3})
+    lorarec.train(settings, output=tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(StopSignal, "__enter__", lambda signal: setattr(signal, "asked", True) or signal)
+        with pytest.raises(Interrupted, match="step 0"):
+            lorarec.train(settings, output=tmp_path / "run")
     lorarec.train(settings, output=tmp_path / "run", resume=True)
     assert everything(tmp_path / "run") == everything(tmp_path / "whole")
 
