@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK
+from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING
 from lorarec.data.history import feedback_column
 from lorarec.data.interactions import Interactions, Part
+from lorarec.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,18 @@ def statistics_of(
 
     `label` is the column that is predicted. `liked_above` defaults to the middle of the range that the
     histories' feedback has in training (rating, else click; the label where there is neither), and to 0.5
-    where it has no range.
+    where it has no range. Raises DataError if it is given, but nothing it could be compared with is.
     """
     train = interactions.rows(Part.TRAIN)
     labels = interactions.column(label)[train] if label is not None else np.empty(0)
     if liked_above is None:
         feedback = _feedback(interactions, train)
         liked_above = _middle(feedback if len(feedback) else labels)
+    elif not any(interactions.has(name) for name in _told_by(interactions)):
+        raise DataError(
+            f"data.liked_above={liked_above:g} does nothing here: no column says what users thought of the items of "
+            f"their histories ({' or '.join(_told_by(interactions))}). Leave it out, or name it under data.columns."
+        )
     return Statistics(
         item_counts=np.bincount(interactions.item[train], minlength=catalog_size),
         user_counts=np.bincount(interactions.user[train], minlength=len(interactions.user_ids)),
@@ -51,6 +57,11 @@ def statistics_of(
         label_max=float(labels.max()) if len(labels) else 1.0,
         liked_above=liked_above,
     )
+
+
+def _told_by(interactions: Interactions) -> tuple[str, ...]:
+    """Columns that may hold the histories' feedback."""
+    return (HISTORY_FEEDBACK,) if interactions.has(HISTORY) else (RATING, CLICK)
 
 
 def _feedback(interactions: Interactions, train: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ def predict_file(recommender: Recommender, source: Path, target: Path) -> list[s
         items = id_column(table, "item", source)
         feedback = None
         if histories is not None:
-            feedback = feedback_column(table, "history_feedback", source, histories)
+            feedback = _feedback(recommender, table, source, histories, notices)
         scores = recommender.predict(items, histories, feedback, users)
     answers: dict[str, Any] = {name: table.column(name) for name in table.column_names}
     write_answers(target, answers | {"score": pa.array(scores, mask=np.isnan(scores))})
@@ -59,7 +59,7 @@ def recommend_file(recommender: Recommender, source: Path, target: Path, k: int)
     users = id_column(table, "user", source) if "user" in table.column_names else None
     with _told() as notices:
         histories = list_column(table, "history", source)
-        feedback = feedback_column(table, "history_feedback", source, histories)
+        feedback = _feedback(recommender, table, source, histories, notices)
         answers = recommender.recommend(histories, k, feedback, users)
     short = sum(len(answer) < k for answer in answers)
     if short:
@@ -77,6 +77,18 @@ def recommend_file(recommender: Recommender, source: Path, target: Path, k: int)
     }
     write_answers(target, columns)
     return notices
+
+
+def _feedback(
+    recommender: Recommender, table: pa.Table, source: Path, histories: list[list[str]], notices: list[str]
+) -> list[list[float]] | None:
+    """What users thought of their histories; a notice where nothing says so and the head learnt from such."""
+    found = feedback_column(table, "history_feedback", source, histories)
+    if found is None and recommender.head.label() in recommender.head.needs():
+        notices.append(
+            f"{source} has no column 'history_feedback': histories are read without what users thought of the items."
+        )
+    return found
 
 
 @contextmanager

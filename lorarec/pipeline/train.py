@@ -83,7 +83,7 @@ def _train(session: Session) -> Recommender:
         "train_seconds": round(time.perf_counter() - started, 1),
         "peak_memory_mib": round(peak_memory_mib(), 1),
     }
-    plain = session.accelerator.unwrap_model(fit.model)
+    plain = session.accelerator.unwrap_model(fit.model, keep_fp32_wrapper=False)
     return finish_run(session.materials, plain, fit.table, metrics, weights, session.writer, session.accelerator)
 
 

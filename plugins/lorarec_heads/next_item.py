@@ -105,6 +105,8 @@ class NextItem(TaskHead):
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         """A window of a training sequence a row; outside training, and without steps, one event a row."""
+        if self.config.feedback and part == Part.TRAIN:
+            _refuse_missing_feedback(interactions)
         length = 1 if self.config.encoder == "backbone" else self.config.max_history
         return window_examples(interactions, histories, part, length)
 
@@ -271,6 +273,15 @@ class NextItemNetwork(RetrievalHead):
         """[..., width + 1]: scaled states, and the 1 that the item's bias is multiplied by."""
         scaled = states * self.log_scale.exp()
         return torch.cat([scaled, torch.ones_like(scaled[..., :1])], dim=-1)
+
+
+def _refuse_missing_feedback(interactions: Interactions) -> None:
+    given = ("history_feedback",) if interactions.has("history") else ("rating", "click")
+    if not any(interactions.has(name) for name in given):
+        raise DataError(
+            f"head.feedback tells what was liked, but the data has no column {' or '.join(given)}. Set "
+            "head.feedback=false, or name the column under data.columns."
+        )
 
 
 @hookimpl

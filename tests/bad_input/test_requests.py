@@ -95,6 +95,14 @@ def test_rows_without_a_history_are_scored_as_new_users_and_it_is_said(
     assert told.code == 0 and "has no column 'history': every row is scored as one of a new user" in told.err
 
 
+def test_histories_without_feedback_are_said_to_be_read_without_it(
+    finished_run: Callable[[str], Path], command: Callable[..., Any]
+) -> None:
+    Path("asked.csv").write_text("item,history\ni1,i2|i3\n")
+    told = command("predict", finished_run("ctr"), "--input", "asked.csv", "--output", "scores.csv")
+    assert told.code == 0 and "has no column 'history_feedback': histories are read without" in told.err
+
+
 def test_more_items_than_there_are_is_said_and_fewer_come(
     finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:

@@ -58,6 +58,12 @@ def test_the_recipe_may_say_what_liked_is(prepared: Prepared) -> None:
     assert prepared(EVENTS, label="rating", split=COLUMN, liked_above=4).histories.liked_above == 4.0
 
 
+def test_a_bound_for_feedback_that_is_not_there_is_refused(prepared: Prepared) -> None:
+    silent = {name: column for name, column in EVENTS.items() if name != "rating"}
+    with pytest.raises(DataError, match=r"data\.liked_above=3 does nothing here"):
+        prepared(silent, split=COLUMN, liked_above=3)
+
+
 def test_rows_with_their_own_histories_are_counted_by_candidate(prepared: Prepared) -> None:
     events = {
         "item": [1, 2, 3], "history": [[2, 2], [1], [1]], "history_feedback": [[0, 4], [1], [1]],

@@ -55,6 +55,16 @@ def test_a_run_loaded_in_a_fresh_process_answers_exactly_as_before(
     assert json.loads(told) == [scores, best]
 
 
+@pytest.mark.parametrize("head", ["ctr", "next_item"])
+def test_a_run_trained_in_mixed_precision_answers_as_it_does_when_loaded(
+    head: str, recipe: Make, tmp_path: Path
+) -> None:
+    trained = lorarec.train(recipe(head=HEADS[head], train={"precision": "bf16"}), output=tmp_path / "run")
+    ids = trained.catalog.ids[:6]
+    again = lorarec.load(tmp_path / "run").predict(ids, [ids[:3]] * 6)
+    assert again.tolist() == trained.predict(ids, [ids[:3]] * 6).tolist()
+
+
 def test_evaluating_a_finished_run_gives_the_metrics_it_was_finished_with(recipe: Make, tmp_path: Path) -> None:
     for head in HEADS:
         metrics = lorarec.train(recipe("lora", HEADS[head]), output=tmp_path / head).metrics

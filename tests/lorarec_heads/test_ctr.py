@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from lorarec.contracts import DataError, Part
 from lorarec_heads.ctr import Ctr
@@ -116,3 +117,8 @@ def test_clicks_are_needed_unless_items_are_drawn() -> None:
 def test_labels_out_of_range_are_refused_by_row(labels: list[float], message: str) -> None:
     with pytest.raises(DataError, match=message):
         Ctr(Ctr.Config()).check_labels(np.array(labels), np.array([5, 6, 7]))
+
+
+def test_a_penalty_on_biases_that_are_not_there_is_refused() -> None:
+    with pytest.raises(ValidationError, match="bias_penalty would do nothing with biases=False"):
+        Ctr.Config(bias_penalty=1.0)

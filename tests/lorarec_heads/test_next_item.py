@@ -147,3 +147,8 @@ def test_a_catalogue_of_one_item_is_refused(world: Callable[..., World]) -> None
 def test_options_that_would_do_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         NextItem.Config(**options)
+
+
+def test_feedback_that_the_data_does_not_hold_is_refused(world: Callable[..., World]) -> None:
+    with pytest.raises(DataError, match=r"head\.feedback tells what was liked, but the data has no column"):
+        world(head_of(feedback=True)).examples()

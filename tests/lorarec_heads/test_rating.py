@@ -161,3 +161,10 @@ def test_labels_all_alike_are_refused() -> None:
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(ValidationError):
         Rating.Config(factor=3)  # type: ignore[call-arg]
+
+
+def test_a_penalty_on_weights_that_are_not_there_is_refused() -> None:
+    with pytest.raises(ValidationError, match="factor_penalty would do nothing with factors=0"):
+        Rating.Config(factors=0, factor_penalty=1.0)
+    with pytest.raises(ValidationError, match="bias_penalty would do nothing with biases=False"):
+        Rating.Config(biases=False, bias_penalty=1.0)
