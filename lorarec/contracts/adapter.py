@@ -67,7 +67,7 @@ class Adapter(Plugin):
 
     @abstractmethod
     def save(self, module: nn.Module, folder: Path) -> None:
-        """Write what `restore` needs into an empty folder; no pickle."""
+        """Write what `restore` needs into an empty folder; no pickle. Called on one process, with whole weights."""
 
     @abstractmethod
     def restore(self, backbone: Backbone, folder: Path) -> nn.Module:

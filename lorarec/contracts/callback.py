@@ -23,12 +23,15 @@ class TrainState:
     best_step: int | None = None
     evaluations_since_best: int = 0
     stop: bool = False
-    """Set it to end training after this step; the reason goes into `stop_reason`."""
+    """Set it to end training after this step, on all processes at the same step: one that stops alone leaves the
+    others waiting. The reason goes into `stop_reason`."""
     stop_reason: str = ""
+    """Ends the sentence "Stopped early: ", without the full stop."""
     loss_since_log: float = 0.0
     steps_since_log: int = 0
     logs: dict[str, float] = field(default_factory=dict)
-    """Mean loss since the last time, learning rate and speed, on the steps that log; empty on the others."""
+    """`loss` (the mean since the last time), `learning_rate` and `facts_per_second` on the steps that log; empty on
+    the others."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Metrics of the latest evaluation on validation."""
 
@@ -40,7 +43,7 @@ class Callback(Plugin):
     summary = "does nothing"
 
     def on_fit_start(self, state: TrainState) -> None:
-        """Before the first step of a new or resumed run."""
+        """Before the first step of a new or resumed run; where it is resumed, after `load_state_dict`."""
 
     def on_optimizer_step(self, state: TrainState) -> None:
         """After `optimizer.step()`, while the gradients are still there."""
@@ -59,4 +62,4 @@ class Callback(Plugin):
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Take back what `state_dict` gave: when a run is resumed, and at its end, with the best step's weights."""

@@ -77,10 +77,11 @@ class CheckReport:
             if self.zero
             else "."
         )
-        minutes = self.estimated_seconds / 60
+        seconds = self.estimated_seconds
+        time = f"{seconds / 60:.1f} minutes" if seconds >= 120 else f"{max(seconds, 1):.0f} seconds"
         yield (
             f"Estimate: {self.total_steps} steps of {self.seconds_per_step:.2f} s and {self.evaluation_seconds:.0f} s "
-            f"of evaluation: about {minutes:.1f} minutes. Peak memory so far: {self.peak_memory_mib:.0f} MiB."
+            f"of evaluation: about {time}. Peak memory so far: {self.peak_memory_mib:.0f} MiB."
         )
 
 
