@@ -58,8 +58,9 @@ def _read_sums(manifest: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Every file that has a checksum."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in FREE)
+    """Every file that has a checksum; checkpoints go before the run gets its name."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in FREE)
+    return sorted(path for path in files if path.relative_to(folder).parts[0] != layout.CHECKPOINTS)
 
 
 def _checksum(path: Path) -> str:

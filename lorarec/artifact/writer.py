@@ -29,6 +29,8 @@ class RunWriter:
         """Raises ArtifactError if the run folder exists, or an unfinished one that is not to be resumed."""
         self.output = output
         self.folder = layout.unfinished(output)
+        if resume and output.exists() and not self.folder.exists():
+            raise ArtifactError(f"{output} exists already: that run is finished, there is nothing to go on with.")
         check_new_folder(output)
         if self.folder.exists() and not resume:
             raise ArtifactError(
@@ -82,10 +84,10 @@ class RunWriter:
         pq.write_table(table, self.folder / layout.USERS)
 
     def finish(self) -> Path:
-        """Drop the checkpoints, write checksums, and give the folder its name."""
-        self._whole = True
-        shutil.rmtree(self.folder / layout.CHECKPOINTS, ignore_errors=True)
+        """Write checksums, drop the checkpoints, and give the folder its name."""
         write_checksums(self.folder)
+        self._whole = True  # from here on nothing but the name is missing
+        shutil.rmtree(self.folder / layout.CHECKPOINTS, ignore_errors=True)
         if self.output.exists():
             raise ArtifactError(f"{self.output} has come to be meanwhile; the finished run lies in {self.folder}.")
         os.replace(self.folder, self.output)

@@ -54,6 +54,9 @@ class Callback(Plugin):
     def on_epoch_end(self, state: TrainState) -> None:
         """After the last step of an epoch."""
 
+    def on_interrupt(self, state: TrainState) -> None:
+        """Instead of `on_fit_end` when a signal ends the run early; the checkpoint is written."""
+
     def on_fit_end(self, state: TrainState) -> None:
         """After the last step of the run."""
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lorarec.contracts import Metric
 from lorarec.engine.examples import Examples
-from lorarec.model.item_table import item_table
+from lorarec.model.item_table import is_sharded, item_table
 from lorarec.model.ranking import held_out_rank, mask_seen, top_items
 
 
@@ -38,7 +38,7 @@ class Predictions(NamedTuple):
 def plain_model(model: nn.Module, accelerator: Accelerator) -> nn.Module:
     """The model to evaluate with: without DDP, whose forward makes processes wait for each other's batches; sharded
     models need their wrapper."""
-    if str(accelerator.distributed_type).endswith(("FSDP", "DEEPSPEED")):
+    if is_sharded(accelerator):
         return model
     return cast(nn.Module, accelerator.unwrap_model(model))
 
@@ -95,7 +95,7 @@ def _mine(examples: Examples, batch_size: int, accelerator: Accelerator) -> list
     # Whole blocks are dealt out: each example is computed among the same neighbours on any number of processes, so
     # that not even rounding differs. Sharded models need every process in every forward, so there all do all.
     blocks = examples.blocks(batch_size)
-    if str(accelerator.distributed_type).endswith(("FSDP", "DEEPSPEED")):
+    if is_sharded(accelerator):
         return blocks
     return blocks[accelerator.process_index :: accelerator.num_processes]
 

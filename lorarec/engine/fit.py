@@ -132,6 +132,11 @@ class Fit:
         if not state.metrics:
             return
         value = state.metrics[self.monitor]
+        if math.isnan(value):
+            raise TrainingError(
+                f"{self.monitor} is not a number on validation (labels of one class only?), so no checkpoint could be "
+                "chosen by it. Name another metric first in evaluate.metrics, or give validation more rows."
+            )
         if self.is_better(value, state.best_metric):
             state.best_metric, state.best_step, state.evaluations_since_best = value, state.step, 0
         else:
@@ -172,6 +177,7 @@ class Fit:
 
     def _interrupt(self) -> None:
         self._save()
+        self.callbacks.call("on_interrupt", self.state)
         raise Interrupted(
             f"Stopped after step {self.state.step} of {self.state.total_steps}. Checkpoint: "
             f"{self.checkpoints.path(self.state.step)}. The same command with --resume goes on from there."

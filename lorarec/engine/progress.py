@@ -54,9 +54,12 @@ class ProgressReport(Callback):
         best = "  (best so far)" if state.best_step == state.step else ""
         self._line(f"step {state.step}: validation  {metrics}{best}")
 
-    def on_fit_end(self, state: TrainState) -> None:
+    def on_interrupt(self, state: TrainState) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def on_fit_end(self, state: TrainState) -> None:
+        self.on_interrupt(state)
         if state.stop_reason:
             self._line(f"Stopped early: {state.stop_reason}.")
 

@@ -48,5 +48,8 @@ class Tracking(Callback):
     def on_evaluation_end(self, state: TrainState) -> None:
         self._accelerator.log({f"validation/{name}": v for name, v in state.metrics.items()}, step=state.step)
 
+    def on_interrupt(self, state: TrainState) -> None:
+        self._accelerator.end_training()
+
     def on_fit_end(self, state: TrainState) -> None:
         self._accelerator.end_training()

@@ -25,7 +25,7 @@ def item_table(model: torch.nn.Module, collation: Collation, accelerator: Any) -
     for number, start in enumerate(blocks):
         # Sharded models need every process in every forward.
         mine = number % accelerator.num_processes == accelerator.process_index
-        if not mine and not _sharded(accelerator):
+        if not mine and not is_sharded(accelerator):
             continue
         rows = np.arange(start, min(start + BLOCK, collation.catalog_size))
         views = collation.item_views(rows)
@@ -35,7 +35,8 @@ def item_table(model: torch.nn.Module, collation: Collation, accelerator: Any) -
     return _joined(shares, collation.catalog_size, accelerator)
 
 
-def _sharded(accelerator: Any) -> bool:
+def is_sharded(accelerator: Any) -> bool:
+    """Whether weights or optimizer lie in parts on the processes: every process must then run every forward."""
     return str(accelerator.distributed_type).endswith(("FSDP", "DEEPSPEED"))
 
 

@@ -40,6 +40,7 @@ def top_items(scores_BN: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Places for which only masked items (-inf) are left hold row -1.
     """
     k = min(k, scores_BN.shape[1])
+    scores_BN = torch.where(torch.isnan(scores_BN), -torch.inf, scores_BN)
     # topk leaves the order of equal scores to chance; a stable sort of a few more candidates than k settles it.
     threshold_B1 = scores_BN.topk(k, dim=1).values[:, -1:]
     if int((scores_BN >= threshold_B1).sum(dim=1).max()) == k:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,8 +30,11 @@ from lorarec.engine.examples import Examples
 from lorarec.engine.seeding import derived_seed, seed_all
 from lorarec.errors import DataError, IncompatibleError, RecipeError
 from lorarec.model.compatibility import check_compatible, usable_length
+from lorarec.model.item_table import is_sharded
 from lorarec.model.rec_model import RecModel
 from lorarec.registry.resolve import ResolvedRecipe
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -138,13 +142,20 @@ def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Acc
     precision = {"fp32": "no"}.get(train.precision, train.precision)
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()  # it is one a process, and an earlier run's precision would stay
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision=precision,
         log_with=list(train.trackers) or None,
         project_dir=folder,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
+    if is_sharded(accelerator):
+        _log.warning(
+            "FSDP and DeepSpeed have not been run with lorarec yet: views are encoded in as many forwards as a batch "
+            "has lengths, and sharded weights need equally many on every process. If it hangs or fails, use plain "
+            "data parallelism (recipes/accelerate/several_gpus.yaml): adapters train few weights."
+        )
+    return accelerator
 
 
 def _examples(resolved: ResolvedRecipe, data: PreparedData, featurizer: Featurizer, part: Part) -> Examples:

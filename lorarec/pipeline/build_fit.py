@@ -102,7 +102,8 @@ def _unchanging_table(model: RecModel, loader: Loader, accelerator: Accelerator)
     if model.network_trains or not loader.examples.reads_items():
         return None
     model.to(accelerator.device).eval()
-    return item_table(model, loader.examples.collation, accelerator)
+    with accelerator.autocast():  # as evaluation of the finished run will encode them
+        return item_table(model, loader.examples.collation, accelerator)
 
 
 def _callbacks(session: Session, model: RecModel) -> list[Callback]:
