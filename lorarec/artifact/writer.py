@@ -29,7 +29,7 @@ class RunWriter:
         """Raises ArtifactError if the run folder exists, or an unfinished one that is not to be resumed."""
         self.output = output
         self.folder = layout.unfinished(output)
-        if resume and output.exists() and not self.folder.exists():
+        if resume and (output / layout.METRICS).exists():
             raise ArtifactError(f"{output} exists already: that run is finished, there is nothing to go on with.")
         check_new_folder(output)
         if self.folder.exists() and not resume:

@@ -25,6 +25,9 @@ def test_a_folder_that_exists_is_not_written_over(recipe: Callable[..., Path], r
     says = ["run exists already. Name another folder with --output, or remove it."]
     refused("train", recipe(), "--output", "run", says=says)
     refused("train", recipe(), "--output", "run", "--resume", says=says)
+    Path("run/metrics.json").write_text("{}")
+    says = ["run exists already: that run is finished, there is nothing to go on with."]
+    refused("train", recipe(), "--output", "run", "--resume", says=says)
 
 
 def test_an_unfinished_run_is_not_begun_again_by_accident(
