@@ -35,6 +35,10 @@ class Architecture:
     max_length: int
     """Positions the module can take."""
     hidden_size: int
+    blocks: str = ""
+    """Dotted name of the module's list of blocks ("encoder.layer"), lowest first; empty where it has none."""
+    attention: str = ""
+    """How attention is computed, where there is a choice ("eager", "sdpa"); a run folder records it."""
 
 
 class Encoded(NamedTuple):
@@ -90,6 +94,21 @@ class Backbone(Plugin):
     @abstractmethod
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
         """Run `module` (the bare one or an adapter's) over features."""
+
+    def frozen_blocks(self, module: nn.Module) -> int:
+        """How many of the lowest blocks give a view the same hidden states at every step: nothing in them trains.
+
+        `module` is the adapter's. 0, the default, where `encode_above` is not to be had.
+        """
+        return 0
+
+    def lower_states(self, module: nn.Module, features: dict[str, Tensor], blocks: int) -> Tensor:
+        """[B, L, D] hidden states after the lowest `blocks` blocks; positions past a view's length come last."""
+        raise PluginError(f"backbone '{self.name}' names frozen blocks, but has no `lower_states`.")
+
+    def encode_above(self, module: nn.Module, features: dict[str, Tensor], blocks: int, states: Tensor) -> Encoded:
+        """What `encode` gives, but from `lower_states` of the same features on, without computing them."""
+        raise PluginError(f"backbone '{self.name}' names frozen blocks, but has no `encode_above`.")
 
     @abstractmethod
     def fingerprint(self) -> str:

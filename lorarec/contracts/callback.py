@@ -57,6 +57,9 @@ class Callback(Plugin):
     def on_interrupt(self, state: TrainState) -> None:
         """Instead of `on_fit_end` when a signal ends the run early; the checkpoint is written."""
 
+    def on_error(self, state: TrainState) -> None:
+        """Instead of `on_fit_end` when an error ends the run: let go of what is held open. Must not raise."""
+
     def on_fit_end(self, state: TrainState) -> None:
         """After the last step of the run."""
 

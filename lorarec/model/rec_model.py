@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from lorarec.contracts import Adapter, Backbone, Batch, Encoded, Head, HeadOutput, PointwiseHead, RetrievalHead, Views
 
+LOWER_STATES = "lower_states"
+"""Name among a chunk's features of hidden states from which the network can start, see `RecModel.lower_blocks`."""
+
 
 class StepOutput(NamedTuple):
     """What training needs of a batch. A NamedTuple, so that Accelerate casts it back to float32."""
@@ -28,6 +31,8 @@ class RecModel(nn.Module):
         self.adapter = adapter
         self.network = network
         """The backbone's module as the adapter returned it."""
+        self.lower_blocks = 0
+        """How many of the lowest blocks LOWER_STATES stand in for, where a chunk brings them."""
         self.head = head.float()
         self._no_split_modules = getattr(backbone.module, "_no_split_modules", None)
         """Names of the blocks that FSDP shards as wholes."""
@@ -100,5 +105,11 @@ class BatchEncoder:
         return torch.cat(padded)[wanted.order]
 
     def _encoded(self, views: Views) -> list[Encoded]:
+        return [self._encode(chunk) for chunk in views.chunks]
+
+    def _encode(self, chunk: dict[str, Tensor]) -> Encoded:
         model = self._model
-        return [model.backbone.encode(model.network, chunk) for chunk in views.chunks]
+        if LOWER_STATES not in chunk:
+            return model.backbone.encode(model.network, chunk)
+        features = {name: tensor for name, tensor in chunk.items() if name != LOWER_STATES}
+        return model.backbone.encode_above(model.network, features, model.lower_blocks, chunk[LOWER_STATES])

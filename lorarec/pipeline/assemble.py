@@ -27,6 +27,7 @@ from lorarec.contracts import (
 from lorarec.data.prepare import PreparedData, prepare
 from lorarec.engine.evaluate import NamedMetric
 from lorarec.engine.examples import Examples
+from lorarec.engine.layer_cache import cache_layers
 from lorarec.engine.seeding import derived_seed, seed_all
 from lorarec.errors import DataError, IncompatibleError, RecipeError
 from lorarec.model.compatibility import check_compatible, usable_length
@@ -114,6 +115,24 @@ def build_model(materials: Materials, plan: TrainingPlan, folder: Path | None = 
     seed_all(derived_seed(seed, "weights", 2))
     head = materials.resolved.head.build(materials.architecture.hidden_size, materials.data.statistics)
     return RecModel(backbone, adapter, network, head)
+
+
+def with_layer_cache(materials: Materials, model: RecModel, accelerator: Accelerator) -> Materials:
+    """The same examples, but items come with their hidden states below the lowest block that trains, if there is one.
+
+    The featurizer of the finished run stays the plain one.
+    """
+    examples = materials.examples[Part.TRAIN]
+    if not (materials.resolved.recipe.train.cache_frozen_layers and examples.reads_items()):
+        return materials
+    cache = cache_layers(model, examples.collation, accelerator)
+    if cache is None:
+        return materials
+    kept = {
+        part: replace(found, collation=replace(found.collation, featurizer=cache))
+        for part, found in materials.examples.items()
+    }
+    return replace(materials, examples=kept)
 
 
 def enable_gradient_checkpointing(backbone: Backbone) -> None:

@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from lorarec.engine.fit import Fit
 from lorarec.engine.processes import check_processes
 from lorarec.model.rec_model import RecModel
 from lorarec.model.trainable import count_weights
-from lorarec.pipeline.assemble import build_model, gather_materials, make_accelerator
+from lorarec.pipeline.assemble import build_model, gather_materials, make_accelerator, with_layer_cache
 from lorarec.pipeline.build_fit import Session, build_fit
 from lorarec.pipeline.finish import finish_run
 from lorarec.pipeline.open_recipe import open_recipe
@@ -69,7 +70,8 @@ def _train(session: Session) -> Recommender:
     plan = session.plan(loader)
     model = _begin(session, plan)
     weights = count_weights(model)
-    fit = build_fit(session, model, loader, plan)
+    session = replace(session, materials=with_layer_cache(session.materials, model, session.accelerator))
+    fit = build_fit(session, model, session.loader(), plan)
     if session.writer.resumes and (steps := fit.checkpoints.steps()):
         fit.state = fit.checkpoints.load(steps[-1])
     state = fit.run()

@@ -27,6 +27,7 @@ class Family(NamedTuple):
     adaptable: tuple[str, ...]
     feedforward: tuple[str, ...]
     takes_past: bool
+    blocks: str
     settings: dict[str, Any]
 
 
@@ -41,36 +42,46 @@ _DECODER = _ENCODER | {"num_key_value_heads": 1, "head_dim": 8}
 _BERT_OUTPUTS = ("0.output.dense", "1.output.dense")
 
 FAMILIES: dict[str, Family] = {
-    "bert": Family(("query", "value"), _BERT_OUTPUTS, True, _ENCODER),
+    "bert": Family(("query", "value"), _BERT_OUTPUTS, True, "encoder.layer", _ENCODER),
     "roberta": Family(
         ("query", "value"),
         _BERT_OUTPUTS,
         True,
+        "encoder.layer",
         _ENCODER | {"max_position_embeddings": MAX_LENGTH + 1, "pad_token_id": 0},
     ),
     "distilbert": Family(
         ("q_lin", "v_lin"),
         ("lin2",),
         False,
+        "transformer.layer",
         {"dim": HIDDEN, "n_layers": 2, "n_heads": 2, "hidden_dim": 32, "max_position_embeddings": MAX_LENGTH},
     ),
-    "modernbert": Family(("Wqkv",), ("mlp.Wo",), False, _ENCODER),
+    "modernbert": Family(("Wqkv",), ("mlp.Wo",), False, "layers", _ENCODER),
     "deberta-v2": Family(
         ("query_proj", "value_proj"),
         _BERT_OUTPUTS,
         False,
+        "encoder.layer",
         _ENCODER | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
     ),
-    "mpnet": Family(("q", "v"), _BERT_OUTPUTS, False, _ENCODER | {"max_position_embeddings": MAX_LENGTH + 2}),
+    "mpnet": Family(
+        ("q", "v"),
+        _BERT_OUTPUTS,
+        False,
+        "encoder.layer",
+        _ENCODER | {"max_position_embeddings": MAX_LENGTH + 2},
+    ),
     "gpt2": Family(
         ("c_attn",),
         ("mlp.c_proj",),
         True,
+        "h",
         {"n_embd": HIDDEN, "n_layer": 2, "n_head": 2, "n_positions": MAX_LENGTH},
     ),
-    "llama": Family(("q_proj", "v_proj"), ("down_proj",), True, _DECODER),
-    "qwen3": Family(("q_proj", "v_proj"), ("down_proj",), True, _DECODER),
-    "gemma3_text": Family(("q_proj", "v_proj"), ("down_proj",), True, _DECODER),
+    "llama": Family(("q_proj", "v_proj"), ("down_proj",), True, "layers", _DECODER),
+    "qwen3": Family(("q_proj", "v_proj"), ("down_proj",), True, "layers", _DECODER),
+    "gemma3_text": Family(("q_proj", "v_proj"), ("down_proj",), True, "layers", _DECODER),
 }
 """The architectures at hand, by transformers' name."""
 
@@ -107,6 +118,7 @@ class TinyBackbone(Backbone):
             layers=2,
             max_length=MAX_LENGTH,
             hidden_size=HIDDEN,
+            blocks=family.blocks,
         )
 
     def load(self, catalog: Catalog, seed: int) -> TinyBackbone:

@@ -76,7 +76,7 @@ class Full(Adapter):
         names = {name for name, _ in module.named_parameters()}
         tables = {f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.Embedding)}
         if layers is not None:
-            blocks = tuple(chosen_blocks(self.name, module, backbone.architecture(), layers))
+            blocks = tuple(chosen_blocks(self.name, backbone.architecture(), layers))
             chosen = {name for name in names if name.startswith(blocks)}
         else:
             chosen = names

@@ -37,7 +37,7 @@ def find_targets(adapter: str, backbone: Backbone, targets: Targets, layers: Seq
     names = linear_layers(backbone.module)
     where = f"backbone '{architecture.backbone}' ({architecture.model_type})"
     if layers is not None:
-        prefixes = tuple(chosen_blocks(adapter, backbone.module, architecture, layers))
+        prefixes = tuple(chosen_blocks(adapter, architecture, layers))
         names = [name for name in names if name.startswith(prefixes)]
         where = f"layers {list(layers)} of {where}"
     if targets == "all-linear":

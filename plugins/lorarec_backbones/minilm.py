@@ -67,6 +67,18 @@ class MiniLMBackbone(Backbone):
         """Hidden states and pooled vectors."""
         return self._encoder.encode(module, features)
 
+    def frozen_blocks(self, module: nn.Module) -> int:
+        """How many of the lowest blocks compute the same at every step, if the encoder can be started above them."""
+        return self._encoder.frozen_blocks(module)
+
+    def lower_states(self, module: nn.Module, features: dict[str, Tensor], blocks: int) -> Tensor:
+        """Hidden states after the lowest `blocks` blocks."""
+        return self._encoder.lower_states(module, features, blocks)
+
+    def encode_above(self, module: nn.Module, features: dict[str, Tensor], blocks: int, states: Tensor) -> Encoded:
+        """As `encode`, from the states of the lowest `blocks` blocks on."""
+        return self._encoder.encode_above(module, features, blocks, states)
+
     def fingerprint(self) -> str:
         """SHA-256 of the weights as loaded."""
         return self._fingerprint

@@ -50,6 +50,10 @@ class Survey:
     feedforward: tuple[str, ...]
     max_length: int | None
     """Positions a text can take; None where the architecture sets no limit."""
+    attention: str
+    """How attention is computed: what was asked for, or transformers' own choice."""
+    blocks: str
+    """Dotted name of the list of blocks; empty where there is none with one entry a block."""
 
     @property
     def takes_past(self) -> bool:
@@ -72,7 +76,14 @@ def survey(config: Any, attention: str | None) -> Survey:
         adaptable=_attention_names(linear),
         feedforward=_feedforward_names(module, linear, config.hidden_size),
         max_length=_max_length(module, config),
+        attention=module.config._attn_implementation or "",
+        blocks=_blocks(module, config.num_hidden_layers),
     )
+
+
+def _blocks(module: nn.Module, layers: int) -> str:
+    lists = (name for name, part in module.named_modules() if isinstance(part, nn.ModuleList) and len(part) == layers)
+    return next(lists, "")
 
 
 def _attention_names(linear: list[str]) -> tuple[str, ...]:

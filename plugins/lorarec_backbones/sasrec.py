@@ -63,6 +63,7 @@ class SasrecBackbone(Backbone):
             layers=config.layers,
             max_length=config.max_length,
             hidden_size=config.hidden_size,
+            blocks="blocks",
         )
 
     def load(self, catalog: Catalog, seed: int) -> SasrecBackbone:

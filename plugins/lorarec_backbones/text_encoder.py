@@ -11,15 +11,20 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lorarec.contracts import Architecture, Backbone, Catalog, DataError, Encoded, LorarecError
+from lorarec.contracts import Architecture, Backbone, Catalog, DataError, Encoded, IncompatibleError, LorarecError
 from lorarec_backbones.checkpoint import Checkpoint, quietly
+from lorarec_backbones.dropout import without_dropout
 from lorarec_backbones.fingerprint import weights_fingerprint
+from lorarec_backbones.frozen_blocks import block_list, count_frozen, probe_features, recorded, standing_in
 from lorarec_backbones.item_tokens import ItemTokens, item_tokens
 from lorarec_backbones.module_survey import Survey
 from lorarec_backbones.pooling import Pooling, pool
 from lorarec_backbones.templates import Templates
 from lorarec_backbones.text_featurizer import TextFeaturizer
 from lorarec_backbones.words import listed_lead, make_words
+
+EAGER_UP_TO = 256
+"""Tokens of a view up to which plain attention is the faster one on a CPU (tests/benchmarks/README.md)."""
 
 
 class TextOptions(Backbone.Config):
@@ -33,7 +38,11 @@ class TextOptions(Backbone.Config):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of the backbone's weights."""
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
-    """transformers' attention implementation; its own choice by default."""
+    """transformers' attention implementation. By default the fastest seen: on a GPU transformers' own choice, on a
+    CPU eager up to 256 tokens. A run's environment.json says which it was."""
+    dropout: bool = False
+    """Whether the checkpoint's own dropout acts while the network trains. With few trainable weights it is not missed,
+    it would take up to a third of a step on a CPU, and no hidden state could be kept from one step to the next."""
     normalize: bool = False
     """Scale every vector to length 1."""
     templates: Templates = Templates()
@@ -51,7 +60,15 @@ class TextEncoder:
     @cached_property
     def survey(self) -> Survey:
         """The architecture's facts, read from the configuration only."""
-        return self.checkpoint.survey(self.options.attention)
+        return self.checkpoint.survey(self.attention)
+
+    @cached_property
+    def attention(self) -> str | None:
+        """The implementation to ask for; None leaves it to transformers."""
+        chosen = self.options.attention
+        if chosen is None and not torch.cuda.is_available() and self.options.max_length <= EAGER_UP_TO:
+            return "eager"
+        return chosen
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -88,14 +105,16 @@ class TextEncoder:
             layers=config.num_hidden_layers,
             max_length=limit,
             hidden_size=config.hidden_size,
+            blocks=found.blocks,
+            attention=found.attention,
         )
 
     def load(self) -> tuple[nn.Module, str]:
         """The encoder without pooler, and the fingerprint of its weights."""
         self.architecture()
-        module: nn.Module = self.checkpoint.module(
-            self.survey, getattr(torch, self.options.dtype), self.options.attention
-        )
+        module: nn.Module = self.checkpoint.module(self.survey, getattr(torch, self.options.dtype), self.attention)
+        if not self.options.dropout:
+            without_dropout(module)
         return module, weights_fingerprint(module)
 
     def featurizer(self, catalog: Catalog, max_length: int) -> TextFeaturizer:
@@ -128,6 +147,39 @@ class TextEncoder:
         if self.options.normalize:
             pooled_BD = nn.functional.normalize(pooled_BD, dim=-1)
         return Encoded(hidden_BLD, seen_BL, pooled_BD)
+
+    def frozen_blocks(self, module: nn.Module) -> int:
+        """How many of the lowest blocks compute the same at every step, if the encoder can be started above them."""
+        if self.options.dropout or not self.survey.blocks:
+            return 0
+        blocks = count_frozen(module, block_list(module, self.survey.blocks))
+        return blocks if blocks and self._starts_above(module, blocks) else 0
+
+    def lower_states(self, module: nn.Module, features: dict[str, Tensor], blocks: int) -> Tensor:
+        """[B, L, D] after the lowest `blocks` blocks."""
+        with recorded(block_list(module, self.survey.blocks)[blocks - 1]) as outputs:
+            module(**features)
+        return outputs[0]
+
+    def encode_above(self, module: nn.Module, features: dict[str, Tensor], blocks: int, states: Tensor) -> Encoded:
+        """As `encode`, from the states of the lowest `blocks` blocks on."""
+        with standing_in(block_list(module, self.survey.blocks)[:blocks], states):
+            return self.encode(module, features)
+
+    def _starts_above(self, module: nn.Module, blocks: int) -> bool:
+        """Tried on two texts: some encoders hand more than hidden states from block to block."""
+        features = probe_features(self.survey.config.vocab_size, next(module.parameters()).device)
+        training = module.training
+        module.eval()
+        try:
+            with torch.no_grad():
+                states = self.lower_states(module, features, blocks)
+                above = self.encode_above(module, features, blocks, states)
+                return torch.equal(above.hidden, self.encode(module, features).hidden)
+        except IncompatibleError:
+            return False
+        finally:
+            module.train(training)
 
     def save(self, module: nn.Module, folder: Path) -> None:
         """Write encoder and tokenizer as transformers' `from_pretrained` reads them."""

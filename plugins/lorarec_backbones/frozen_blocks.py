@@ -1,0 +1,69 @@
+"""Frozen blocks: which lowest blocks never change while the rest trains, and how to start above them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lorarec.contracts import IncompatibleError
+
+
+def block_list(module: nn.Module, path: str) -> nn.ModuleList:
+    """The blocks that `path` names in the encoder, also where an adapter has wrapped it."""
+    found = [part for name, part in module.named_modules() if f".{name}".endswith(f".{path}")]
+    assert isinstance(found[0], nn.ModuleList), path
+    return found[0]
+
+
+def count_frozen(module: nn.Module, blocks: nn.ModuleList) -> int:
+    """How many of the lowest blocks no trainable weight lies in or below; 0 where nothing trains."""
+    block_of = {id(weight): place for place, block in enumerate(blocks) for weight in block.parameters()}
+    # What lies in no block may come before them all: embeddings, the prompts of prefix tuning.
+    return min((block_of.get(id(weight), 0) for weight in module.parameters() if weight.requires_grad), default=0)
+
+
+@contextmanager
+def recorded(block: nn.Module) -> Iterator[list[Tensor]]:
+    """Within, every output of `block` goes into the list. Raises IncompatibleError where it is no tensor alone."""
+    outputs: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        if not isinstance(output, Tensor):
+            raise IncompatibleError(f"{type(block).__name__} returns {type(output).__name__}, not hidden states alone.")
+        outputs.append(output)
+
+    handle = block.register_forward_hook(keep)
+    try:
+        yield outputs
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def standing_in(blocks: Iterable[nn.Module], states: Tensor) -> Iterator[None]:
+    """Within, each of `blocks` hands on `states` and computes nothing.
+
+    The encoder's own forward still makes masks and position codes for the blocks above, whatever its family.
+    """
+
+    def hand_on(*_: Any, **__: Any) -> Tensor:
+        return states
+
+    for block in blocks:
+        block.forward = hand_on  # on the instance: taken back below
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward
+
+
+def probe_features(vocabulary: int, device: torch.device) -> dict[str, Tensor]:
+    """Two short texts, one of them padded, to see on an encoder whether starting above its blocks changes nothing."""
+    ids = torch.arange(1, 9, device=device).reshape(2, 4) % vocabulary
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]], device=device)
+    return {"input_ids": ids, "attention_mask": mask}
