@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = [ROOT / "lorarec", *sorted((ROOT / "plugins").glob("lorarec_*"))]
 IA3 = ROOT / "plugins" / "lorarec-ia3"
+BENCHMARKS = ROOT / "tests" / "benchmarks"
+"""Run by hand, with an extra of their own."""
 
 
 def normal(name: str) -> str:
@@ -24,11 +26,12 @@ def declared(requirements: Iterable[str]) -> set[str]:
     return {normal(re.split(r"[\[<>=!~; ]", text, maxsplit=1)[0]) for text in requirements}
 
 
-def imported(folders: Iterable[Path]) -> set[str]:
+def imported(folders: Iterable[Path], without: Path | None = None) -> set[str]:
     """Distributions of all top-level names imported anywhere in these folders, but Python's own and the folders'."""
     folders = list(folders)
     names: set[str] = set()
-    for file in (file for folder in folders for file in folder.rglob("*.py")):
+    files = (file for folder in folders for file in folder.rglob("*.py"))
+    for file in (file for file in files if without not in file.parents):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names |= {alias.name.split(".")[0] for alias in node.names}
@@ -78,8 +81,17 @@ def test_what_the_tests_import_comes_with_the_extra_for_tests(project):
     there = declared([*project["project"]["dependencies"], *extra])
     test_files = [ROOT / "tests", IA3 / "tests"]
     own = {path.stem for folder in test_files for path in folder.rglob("*.py")}
-    needed = imported(test_files) - {normal(name) for name in folders | own}
+    needed = imported(test_files, without=BENCHMARKS) - {normal(name) for name in folders | own}
     assert needed <= there, f"not in the extra 'test': {sorted(needed - there)}"
+
+
+def test_what_the_benchmarks_import_comes_with_their_extra(project):
+    described = project["project"]
+    extras = described["optional-dependencies"]
+    there = declared([*described["dependencies"], *extras["benchmarks"], *extras["offline"]])
+    own = {normal(path.stem) for path in BENCHMARKS.rglob("*")}
+    needed = imported([BENCHMARKS, ROOT / "lorarec"]) - own
+    assert needed <= there, f"not in the extra 'benchmarks': {sorted(needed - there)}"
 
 
 def test_every_declared_package_is_pinned_to_one_version_without_a_local_label(project):

@@ -1,0 +1,80 @@
+"""What a training step costs in principle: its tokens without padding, and the operations of its matrix products.
+
+Counted after training, on the same batches, so that counting takes no time from what is timed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lorarec.contracts import Batch
+
+if TYPE_CHECKING:
+    from lorarec.engine.fit import Fit
+
+PROBED = 4
+"""Steps whose operations are counted; tokens are counted on all of them."""
+MASK = "attention_mask"
+PRODUCTS = ("mm", "addmm")
+"""The products of linear layers; those of attention scores (bmm) are left out."""
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Of one epoch."""
+
+    tokens: int
+    """Positions that hold something."""
+    positions: int
+    """Positions of the batches as collated, padding included."""
+    flops: float
+    """2 * weights of linear layers * tokens for the forward pass, and again for each product that the backward pass
+    really needs (a frozen weight has no gradient, nothing below the lowest trainable weight has any)."""
+
+    @property
+    def padding(self) -> float:
+        """Share of the positions that hold nothing."""
+        return 1 - self.tokens / self.positions if self.positions else 0.0
+
+
+def epoch_cost(fit: Fit, epoch: int, steps: int) -> StepCost:
+    """Tokens of the epoch's first `steps` steps, and the operations they need, from those of the first few."""
+    tokens = positions = 0
+    for window in islice(fit.loader.windows(epoch), steps):
+        for batch in window.batches:
+            found = _tokens(batch)
+            tokens, positions = tokens + found[0], positions + found[1]
+    probed_flops, probed_positions = _probe(fit, epoch, min(PROBED, steps))
+    # Operations are counted as done, on padding too: what padding took is no use and is taken off.
+    return StepCost(tokens, positions, probed_flops / max(probed_positions, 1) * tokens)
+
+
+def _probe(fit: Fit, epoch: int, steps: int) -> tuple[float, int]:
+    """Operations of the first steps' forward and backward passes, and the positions they were done for."""
+    positions = 0
+    fit.model.train()
+    counter = FlopCounterMode(display=False)
+    for window in islice(fit.loader.windows(epoch), steps):
+        with counter:
+            fit._backward(window, window.count)
+        fit.optimizer.zero_grad()
+        positions += sum(_tokens(batch)[1] for batch in window.batches)
+    counts = counter.get_flop_counts()["Global"]
+    return float(sum(count for product, count in counts.items() if str(product).split(".")[-1] in PRODUCTS)), positions
+
+
+def _tokens(batch: Batch) -> tuple[int, int]:
+    """Tokens and positions of one batch's texts. Ends the program where features are no texts."""
+    tokens = positions = 0
+    for views in batch.views.values():
+        for chunk in views.chunks:
+            if MASK not in chunk:
+                raise SystemExit(f"The features {sorted(chunk)} have no {MASK}: tokens cannot be counted.")
+            tokens += int(torch.count_nonzero(chunk[MASK]))
+            positions += chunk[MASK].numel()
+    return tokens, positions

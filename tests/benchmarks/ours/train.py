@@ -1,0 +1,95 @@
+"""Our side of every training benchmark: `lorarec.train`, watched. Prints one JSON line of figures.
+
+`python -m ours.train RECIPE [KEY=VALUE ...] [--output RUN] [--no-cost]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lorarec
+from lorarec.engine.fit import Fit
+from lorarec.pipeline.train import peak_memory_mib
+from ours.step_cost import StepCost, epoch_cost
+from ours.watch import Epoch, Watch
+
+
+def train(recipe: str, overrides: Sequence[str], output: Path | None, cost: bool) -> dict[str, Any]:
+    """Train, and return every figure. The run folder stays only where `output` is given."""
+    costs: list[StepCost] = []
+    peak = [0.0]
+
+    def at_end(fit: Fit, watch: Watch) -> None:
+        peak[0] = peak_memory_mib()  # before anything is counted
+        if cost:
+            costs.extend(epoch_cost(fit, epoch.number, epoch.steps) for epoch in watch.epochs)
+
+    with tempfile.TemporaryDirectory(prefix="lorarec-benchmark-") as folder, Watch.on(at_end) as watch:
+        recommender = lorarec.train(recipe, overrides, output=output or Path(folder) / "run")
+    return {
+        **_speed(watch, costs),
+        "peak_memory_mib": recommender.metrics["peak_memory_mib"],
+        "fit_memory_mib": peak[0],
+        "gpu_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None,
+        "train_seconds": recommender.metrics["train_seconds"],
+        "test": recommender.metrics["test"],
+        "validation": recommender.metrics["validation"],
+        "baselines": recommender.metrics["baselines"],
+        **{f"test_{name}": value for name, value in recommender.metrics["test"].items()},
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _speed(watch: Watch, costs: Sequence[StepCost]) -> dict[str, Any]:
+    """Rates over all epochs, and over those after the first."""
+    all_of_it, later = watch.totals, watch.sum_of(watch.epochs[1:])
+    cpu = not torch.cuda.is_available()
+    figures: dict[str, Any] = {
+        "rows_per_second": all_of_it.rows / all_of_it.seconds,
+        "facts_per_second": all_of_it.facts / all_of_it.seconds,
+        "first_epoch_rows_per_second": watch.epochs[0].rows / watch.epochs[0].seconds,
+        "later_rows_per_second": later.rows / later.seconds if later.seconds else None,
+        "epoch_seconds": [epoch.seconds for epoch in watch.epochs],
+        "steps": all_of_it.steps,
+        "rows": all_of_it.rows,
+        "facts": all_of_it.facts,
+        # A GPU works on after a call has returned: parts cannot be told apart by such timers.
+        "outside_share": all_of_it.outside() if cpu else None,
+        "shares": _shares(all_of_it) if cpu else None,
+    }
+    if costs:
+        tokens = sum(cost.tokens for cost in costs)
+        figures["tokens_per_second"] = tokens / all_of_it.seconds
+        figures["padding"] = 1 - tokens / max(1, sum(cost.positions for cost in costs))
+        figures["model_gflops"] = sum(cost.flops for cost in costs) / all_of_it.seconds / 1e9
+    return figures
+
+
+def _shares(epoch: Epoch) -> dict[str, float]:
+    shares = {part: seconds / epoch.seconds for part, seconds in epoch.parts.items()}
+    return {**shares, "rest": 1 - sum(shares.values())}
+
+
+def main() -> None:
+    """Read the command line, train, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--output", type=Path, help="keep the run folder here")
+    parser.add_argument("--no-cost", action="store_true", help="do not count tokens and operations after training")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR)
+    found = train(arguments.recipe, arguments.overrides, arguments.output, not arguments.no_cost)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
