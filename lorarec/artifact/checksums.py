@@ -58,9 +58,11 @@ def _read_sums(manifest: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Every file that has a checksum; checkpoints go before the run gets its name."""
+    """Every file that has a checksum. Checkpoints go before the run gets its name; a profile may go at any time."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name not in FREE)
-    return sorted(path for path in files if path.relative_to(folder).parts[0] != layout.CHECKPOINTS)
+    return sorted(
+        path for path in files if path.relative_to(folder).parts[0] not in (layout.CHECKPOINTS, layout.PROFILE)
+    )
 
 
 def _checksum(path: Path) -> str:

@@ -18,6 +18,7 @@ DATA_REPORT = "data_report.json"
 ENVIRONMENT = "environment.json"
 MODEL_CARD = "README.md"
 MANIFEST = "manifest.json"
+PROFILE = "profile"
 CHECKPOINTS = "checkpoints"
 
 REQUIRED = (RECIPE, ADAPTER, HEAD, CATALOG, STATISTICS, METRICS, ENVIRONMENT, MANIFEST)

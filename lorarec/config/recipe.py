@@ -106,6 +106,9 @@ class TrainSection(StrictConfig):
     """Autocast of the whole model. A frozen backbone is better kept in bf16 by `backbone.dtype`, which needs none."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
+    cache_frozen_layers: bool = True
+    """Where the lowest blocks stay frozen (an adapter's `layers`), compute their hidden states of every item once and
+    keep them on disk. The same up to rounding, and faster by about the share of blocks left out."""
     save_every: Count | Literal["epoch", "never"] = "epoch"
     """Optimizer steps between checkpoints."""
     keep_checkpoints: Count = 2
@@ -113,6 +116,8 @@ class TrainSection(StrictConfig):
     """Optimizer steps between lines of history.jsonl."""
     trackers: tuple[str, ...] = ()
     """Accelerate's experiment trackers, by name: tensorboard, wandb, mlflow."""
+    profile: bool = False
+    """Trace a few of the run's first steps into its folder, with a table of where a step goes."""
     processes: Count | None = None
     """Refuse to start unless exactly so many processes run; any number by default."""
 

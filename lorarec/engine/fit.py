@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -43,6 +44,8 @@ class Fit:
     monitor: str
     table: Tensor | None = None
     """Item vectors that cannot change, where no weight of the network trains."""
+    part: Callable[[str], AbstractContextManager[Any]] = nullcontext
+    """Marks a part of the step for a profile: `torch.profiler.record_function` where one is taken."""
     state: TrainState = field(default_factory=TrainState)
     _loss: Tensor = field(default_factory=lambda: torch.zeros(()))
     _facts: int = 0
@@ -50,13 +53,22 @@ class Fit:
 
     def run(self) -> TrainState:
         """Train to the end, or raise Interrupted with a checkpoint written."""
+        try:
+            return self._run()
+        except Interrupted:
+            raise
+        except BaseException:
+            self.callbacks.call("on_error", self.state)
+            raise
+
+    def _run(self) -> TrainState:
         state = self.state
         self._loss = self._loss.to(self.accelerator.device)
         self.callbacks.call("on_fit_start", state)
         self.model.train()
         with StopSignal() as signal:
             while state.step < state.total_steps and not state.stop:
-                for window in self.loader.windows(state.epoch, start=state.step_in_epoch):
+                for window in self._windows():
                     count, stop = self._agree(window.count, signal.asked)
                     if stop:
                         self._interrupt()
@@ -66,6 +78,16 @@ class Fit:
         self.callbacks.call("on_fit_end", state)
         return state
 
+    def _windows(self) -> Iterator[Window]:
+        """What is left of the epoch."""
+        windows = self.loader.windows(self.state.epoch, start=self.state.step_in_epoch)
+        while True:
+            with self.part("data"):
+                window = next(windows, None)
+            if window is None:
+                return
+            yield window
+
     def _step(self, window: Window, count: int) -> None:
         """One optimizer step over its micro-batches, then whatever is due after it."""
         state, accelerator = self.state, self.accelerator
@@ -73,18 +95,20 @@ class Fit:
         loss = self._backward(window, count)
         if state.step == 0:
             self._refuse_dead_weights()
-        if self.recipe.train.max_grad_norm is not None:
-            accelerator.clip_grad_norm_(self._trainable(), self.recipe.train.max_grad_norm)
-        self.optimizer.step()
-        skipped = getattr(self.optimizer, "step_was_skipped", False)  # fp16: the gradients were not finite
-        if not skipped:
-            self.schedule.step()
+        with self.part("optimizer"):
+            if self.recipe.train.max_grad_norm is not None:
+                accelerator.clip_grad_norm_(self._trainable(), self.recipe.train.max_grad_norm)
+            self.optimizer.step()
+            skipped = getattr(self.optimizer, "step_was_skipped", False)  # fp16: the gradients were not finite
+            if not skipped:
+                self.schedule.step()
         state.step += 1
         state.step_in_epoch += 1
         self._log(loss, count)
         if not skipped:
             self.callbacks.call("on_optimizer_step", state)  # gradients are still here
-        self.optimizer.zero_grad()
+        with self.part("optimizer"):
+            self.optimizer.zero_grad()
         self._end_of_step()
 
     def _backward(self, window: Window, count: int) -> Tensor:
@@ -94,11 +118,13 @@ class Fit:
             batch = batch.to(accelerator.device)
             last = place + 1 == len(window.batches)
             with nullcontext() if last else accelerator.no_sync(self.model):
-                output = self.model(batch, "loss", self.table)
+                with self.part("forward"):
+                    output = self.model(batch, "loss", self.table)
                 share = 0.0 if window.idle else batch.count / count
                 # DDP averages over processes; the facts of all of them are counted in `count` already.
                 mean = output.loss / count if not window.idle else output.loss * 0.0
-                accelerator.backward((mean + output.penalty * share) * accelerator.num_processes)
+                with self.part("backward"):
+                    accelerator.backward((mean + output.penalty * share) * accelerator.num_processes)
             total += mean.detach()
         return total
 
@@ -128,7 +154,8 @@ class Fit:
 
     def _evaluate(self) -> None:
         state = self.state
-        state.metrics = self.validate()
+        with self.part("evaluation"):
+            state.metrics = self.validate()
         if not state.metrics:
             return
         value = state.metrics[self.monitor]
@@ -172,8 +199,9 @@ class Fit:
         self._loss = torch.zeros_like(self._loss)
 
     def _save(self) -> None:
-        self._fold_loss()
-        self.checkpoints.save(self.state)
+        with self.part("checkpoint"):
+            self._fold_loss()
+            self.checkpoints.save(self.state)
 
     def _interrupt(self) -> None:
         self._save()

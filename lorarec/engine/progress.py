@@ -58,6 +58,9 @@ class ProgressReport(Callback):
         if self._bar is not None:
             self._bar.stop()
 
+    def on_error(self, state: TrainState) -> None:
+        self.on_interrupt(state)
+
     def on_fit_end(self, state: TrainState) -> None:
         self.on_interrupt(state)
         if state.stop_reason:

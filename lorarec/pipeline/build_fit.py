@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.profiler import record_function
 
 from lorarec.artifact import layout
 from lorarec.artifact.writer import RunWriter
@@ -21,6 +23,7 @@ from lorarec.engine.fit import Fit
 from lorarec.engine.history_file import HistoryFile
 from lorarec.engine.loader import Loader
 from lorarec.engine.optimizer import build_optimizer, build_schedule
+from lorarec.engine.profile import Profile
 from lorarec.engine.progress import ProgressReport
 from lorarec.engine.tracking import Tracking
 from lorarec.model.item_table import item_table
@@ -92,6 +95,7 @@ def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingP
         is_better=lambda value, best: value == value and (best is None or sign * value > sign * best),
         monitor=monitor.label,
         table=table,
+        part=record_function if train.profile else nullcontext,  # the former costs 7 microseconds even when idle
         state=TrainState(total_steps=plan.total_steps),
     )
 
@@ -117,4 +121,6 @@ def _callbacks(session: Session, model: RecModel) -> list[Callback]:
         found += [HistoryFile(writer.folder / layout.HISTORY), ProgressReport()]
     if resolved.recipe.train.trackers:
         found.append(Tracking(session.accelerator, resolved.recipe.name, dict(session.settings)))
+    if resolved.recipe.train.profile and session.accelerator.is_main_process:
+        found.append(Profile(writer.folder / layout.PROFILE, session.accelerator.device))
     return found

@@ -15,6 +15,9 @@ from lorarec.config.yaml_text import read_yaml
 from lorarec.errors import CheckpointError, RecipeError
 from lorarec.pipeline.assemble import Materials
 
+FREE = ("train.profile",)
+"""Settings that change nothing of what is trained: a run may go on with other ones."""
+
 
 def run_identity(materials: Materials, accelerator: Accelerator) -> dict[str, Any]:
     """What a run is made with, for environment.json."""
@@ -73,6 +76,8 @@ def _changes(before: Any, now: Any, path: str) -> Iterator[str]:
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in [*before, *(key for key in now if key not in before)]:
             inner = f"{path}.{key}" if path else str(key)
+            if inner in FREE:
+                continue
             if key not in before or key not in now:
                 yield f"{inner}: was {before.get(key, 'not set')}, is {now.get(key, 'not set')}"
             else:

@@ -1,0 +1,170 @@
+"""A profile says where a run's steps go, and changes nothing that is trained."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import lorarec
+from lorarec.contracts import TrainState
+from lorarec.engine.progress import ProgressReport
+from lorarec.errors import Interrupted
+from lorarec.pipeline.build_fit import Session
+
+Train = Callable[..., Path]
+
+
+@pytest.fixture
+def train(tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> Train:
+    """Train a tiny random model into a folder, with these settings of `train` and `evaluate`."""
+
+    def run(name: str, *, resume: bool = False, evaluate: dict[str, Any] | None = None, **settings: Any) -> Path:
+        recipe = {
+            "name": "profiled",
+            "data": {"source": {"name": "synthetic", "users": 40, "items": 40, "events": 480}},
+            "backbone": {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32},
+            "adapter": {"name": "lora", "dropout": 0.2},
+            "head": "ctr",
+            "train": {"epochs": 1, "batch_size": 16, **settings},
+            "evaluate": evaluate or {},
+        }
+        lorarec.train(recipe, output=tmp_path / name, resume=resume)
+        return tmp_path / name
+
+    return run
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object]) -> None:
+    """Do something in the middle of training."""
+
+    def on_optimizer_step(self: ProgressReport, state: TrainState) -> None:
+        if state.step == step:
+            act()
+
+    monkeypatch.setattr(ProgressReport, "on_optimizer_step", on_optimizer_step)
+
+
+def table(run: Path) -> str:
+    return (run / "profile" / "steps.md").read_text()
+
+
+def shares(rows: str) -> list[float]:
+    return [float(share) for share in re.findall(r"([-\d.]+)%", rows)]
+
+
+def marks(run: Path) -> dict[str, int]:
+    """How often each mark of the loop is in the trace."""
+    with gzip.open(run / "profile" / "trace.json.gz") as file:
+        names = [event["name"] for event in json.load(file)["traceEvents"] if event.get("cat") == "user_annotation"]
+    return {name: names.count(name) for name in names}
+
+
+def weights(run: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*.safetensors")}
+
+
+def test_a_profile_shows_steps_three_to_eight_part_by_part(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train("run", profile=True, accumulate=2, max_steps=9)
+    found = marks(run)
+    assert {name: found[name] for name in ("data", "forward", "backward")} == {"data": 6, "forward": 12, "backward": 12}
+    text = table(run)
+    assert text.startswith("Optimizer steps 3 to 8: ")
+    parts, operators = text.split("| operator")
+    assert sum(shares(parts)) == pytest.approx(100, abs=0.5)
+    assert sum(shares(operators)) == pytest.approx(100, abs=0.8)
+    assert min(shares(text)) >= 0
+    forward, backward = (float(re.search(rf"\| {part} +\| +([\d.]+)", parts)[1]) for part in ("forward", "backward"))
+    whole = float(re.search(r"([\d.]+) ms a step", text)[1])
+    assert forward + backward > whole / 4
+    assert "| aten::addmm" in operators
+    assert text in capsys.readouterr().err
+
+
+def test_evaluations_and_checkpoints_between_the_steps_do_not_count(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Session.metrics
+
+    def metrics(*arguments: Any) -> dict[str, float]:
+        torch.linalg.inv(torch.randn(800, 800))  # training needs no such operator
+        return slow(*arguments)
+
+    monkeypatch.setattr(Session, "metrics", metrics)
+    run = train("run", profile=True, max_steps=9, save_every=1, evaluate={"every": 1})
+    assert marks(run)["evaluation"] == 6  # after the steps 2 to 7
+    assert marks(run)["checkpoint"] == 6
+    assert "linalg" not in table(run)
+    other = re.search(r"\| other .*?([\d.]+)%", table(run))
+    assert float(other[1]) < 50
+
+
+def test_a_profile_changes_nothing_that_is_trained(train: Train) -> None:
+    plain, profiled = train("plain", max_steps=6), train("profiled", max_steps=6, profile=True)
+    assert weights(plain) == weights(profiled)
+    assert len(weights(plain)) >= 2
+    assert not (plain / "profile").exists()
+
+
+def test_a_profiled_run_is_loaded_with_or_without_its_profile(train: Train) -> None:
+    run = train("run", max_steps=4, profile=True)
+    before = lorarec.load(run).predict(items=["i7"], histories=[["i3"]])
+    shutil.rmtree(run / "profile")
+    assert lorarec.load(run).predict(items=["i7"], histories=[["i3"]]) == before
+
+
+def test_a_short_run_shows_the_steps_it_has(train: Train) -> None:
+    assert table(train("run", max_steps=4, profile=True)).startswith("Optimizer steps 3 to 4: ")
+
+
+def test_a_run_too_short_for_a_profile_says_so(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train("run", max_steps=2, profile=True)
+    assert not (run / "profile").exists()
+    assert "No profile: it begins after 2 steps, and this run took no more than 2." in capsys.readouterr().err
+
+
+def test_a_resumed_run_has_a_profile_of_its_own_steps(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train("whole", max_steps=9)
+    with monkeypatch.context() as patch:
+        at_step(patch, 4, lambda: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(Interrupted):
+            train("run", max_steps=9, profile=True)
+    assert table(whole.with_name("run.unfinished")).startswith("Optimizer steps 3 to 4: ")
+    run = train("run", max_steps=9, profile=True, resume=True)
+    assert table(run).startswith("Optimizer steps 7 to 9: ")
+    assert weights(run) == weights(whole)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_profile_may_be_asked_for_or_left_out_when_a_run_is_resumed(
+    first: bool, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        at_step(patch, 2, lambda: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(Interrupted):
+            train("run", max_steps=5, profile=first)
+    run = train("run", max_steps=5, profile=not first, resume=True)
+    assert (run / "profile").exists() is not first
+
+
+def test_a_run_that_fails_leaves_no_profiler_running(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = torch._C._autograd._profiler_enabled
+    seen = []
+
+    def fail() -> None:
+        seen.append(running())
+        raise MemoryError
+
+    at_step(monkeypatch, 4, fail)
+    with pytest.raises(MemoryError):
+        train("run", max_steps=9, profile=True)
+    assert seen == [True]
+    assert not running()

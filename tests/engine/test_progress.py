@@ -1,0 +1,21 @@
+"""The bar on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from lorarec.contracts import TrainState
+from lorarec.engine.progress import ProgressReport
+
+SHOW_CURSOR = "\x1b[?25h"
+
+
+def test_an_error_gives_the_terminal_its_cursor_back() -> None:
+    screen = io.StringIO()
+    report = ProgressReport(Console(file=screen, force_terminal=True))
+    report.on_fit_start(TrainState(total_steps=3))
+    assert not screen.getvalue().endswith(SHOW_CURSOR)
+    report.on_error(TrainState(step=1, total_steps=3))
+    assert SHOW_CURSOR in screen.getvalue()
