@@ -25,10 +25,11 @@ from ours.watch import Epoch, Watch
 def train(recipe: str, overrides: Sequence[str], output: Path | None, cost: bool) -> dict[str, Any]:
     """Train, and return every figure. The run folder stays only where `output` is given."""
     costs: list[StepCost] = []
-    peak = [0.0]
+    seen: dict[str, float] = {}
 
     def at_end(fit: Fit, watch: Watch) -> None:
-        peak[0] = peak_memory_mib()  # before anything is counted
+        seen["fit_memory_mib"] = peak_memory_mib()  # before anything is counted
+        seen["rows_in_all"] = len(fit.loader.examples)
         if cost:
             costs.extend(epoch_cost(fit, epoch.number, epoch.steps) for epoch in watch.epochs)
 
@@ -36,8 +37,8 @@ def train(recipe: str, overrides: Sequence[str], output: Path | None, cost: bool
         recommender = lorarec.train(recipe, overrides, output=output or Path(folder) / "run")
     return {
         **_speed(watch, costs),
+        **seen,
         "peak_memory_mib": recommender.metrics["peak_memory_mib"],
-        "fit_memory_mib": peak[0],
         "gpu_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None,
         "train_seconds": recommender.metrics["train_seconds"],
         "test": recommender.metrics["test"],
