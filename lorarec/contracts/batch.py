@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -16,8 +16,11 @@ from lorarec.data.interactions import Interactions
 from lorarec.data.negatives import NegativeSampler
 from lorarec.data.view import View
 
-CHUNK = 64
-"""Views a chunk: few enough to keep padding and activations small, many enough to fill a processor."""
+POSITIONS = 4096
+"""Positions a chunk takes at most, padding counted: enough to fill a processor, few enough for its caches."""
+CHUNK_COST = 96
+"""What a chunk more costs (calls, smaller matrices), in positions of padding that would cost as much; measured on
+two CPU cores with a small encoder, forward and backward."""
 
 
 class Views(NamedTuple):
@@ -83,8 +86,8 @@ class Collation:
         lengths = np.fromiter((self.featurizer.length(view) for view in views), np.int64, len(views))
         by_length = np.argsort(lengths, kind="stable")
         chunks = [
-            self.featurizer([views[place] for place in by_length[start : start + CHUNK]])
-            for start in range(0, len(views), CHUNK)
+            self.featurizer([views[place] for place in by_length[start:stop]])
+            for start, stop in chunk_bounds(lengths[by_length])
         ]
         order = np.empty(len(views), np.int64)
         order[by_length] = np.arange(len(views))
@@ -96,3 +99,18 @@ class Collation:
         if self.table:
             return Views([], torch.empty(0, dtype=torch.int64), rows)
         return self.views([View(candidate=int(item)) for item in items])._replace(items=rows)
+
+
+def chunk_bounds(lengths: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Start and stop of each chunk of views with these ascending lengths [V].
+
+    A chunk ends where it would be full, or where padding its shorter views would cost more than a new chunk.
+    """
+    start, padding = 0, 0
+    for place in range(1, len(lengths)):
+        padding += (place - start) * int(lengths[place] - lengths[place - 1])
+        if padding > CHUNK_COST or (place - start + 1) * int(lengths[place]) > POSITIONS:
+            yield start, place
+            start, padding = place, 0
+    if len(lengths):
+        yield start, len(lengths)

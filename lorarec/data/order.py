@@ -11,9 +11,16 @@ from __future__ import annotations
 import numpy as np
 
 
-def epoch_order(rows: int, seed: int, epoch: int) -> np.ndarray:
-    """[rows] int64: every example once, shuffled for this epoch."""
-    return np.random.default_rng((seed, 4, epoch)).permutation(rows).astype(np.int64, copy=False)
+def epoch_order(rows: int, seed: int, epoch: int, block: int = 1) -> np.ndarray:
+    """[rows] int64: every example once, shuffled for this epoch in blocks of `block` neighbours, cut anew each time."""
+    draw = np.random.default_rng((seed, 4, epoch))
+    if block == 1:
+        return draw.permutation(rows).astype(np.int64, copy=False)
+    offset = int(draw.integers(block))
+    starts = draw.permutation(np.arange(-offset, rows, block))
+    places = (starts[:, None] + np.arange(block)).ravel()
+    order: np.ndarray = places[(places >= 0) & (places < rows)]
+    return order
 
 
 def steps_per_epoch(rows: int, batch_size: int, accumulate: int, processes: int) -> int:

@@ -37,6 +37,8 @@ class Loader:
     accumulate: int
     process: int
     processes: int
+    shuffle_block: int = 1
+    """Neighbouring examples that stay together, see `train.shuffle_block`."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -45,7 +47,9 @@ class Loader:
 
     def windows(self, epoch: int, start: int = 0) -> Iterator[Window]:
         """The steps of an epoch from step `start` on, each collated by a thread while the one before it trains."""
-        order = epoch_order(len(self.examples), self.seed, epoch)
+        order = epoch_order(len(self.examples), self.seed, epoch, self.shuffle_block)
+        if self.shuffle_block > 1:
+            order = np.argsort(self.examples.users, kind="stable")[order]
         with ThreadPoolExecutor(1) as pool:
             ahead: Future[Window] | None = None
             for step in range(start, self.steps_per_epoch):

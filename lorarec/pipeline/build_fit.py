@@ -52,6 +52,7 @@ class Session:
             train.accumulate,
             self.accelerator.process_index,
             self.accelerator.num_processes,
+            train.shuffle_block,
         )
 
     def plan(self, loader: Loader) -> TrainingPlan:
