@@ -56,16 +56,17 @@ def epoch_cost(fit: Fit, epoch: int, steps: int) -> StepCost:
 
 def _probe(fit: Fit, epoch: int, steps: int) -> tuple[float, int]:
     """Operations of the first steps' forward and backward passes, and the positions they were done for."""
-    positions = 0
+    operations, positions = 0, 0
     fit.model.train()
     counter = FlopCounterMode(display=False)
     for window in islice(fit.loader.windows(epoch), steps):
-        with counter:
+        with counter:  # entering it starts from 0 again
             fit._backward(window, window.count)
+        counts = counter.get_flop_counts()["Global"]
+        operations += sum(count for product, count in counts.items() if str(product).split(".")[-1] in PRODUCTS)
         fit.optimizer.zero_grad()
         positions += sum(_tokens(batch)[1] for batch in window.batches)
-    counts = counter.get_flop_counts()["Global"]
-    return float(sum(count for product, count in counts.items() if str(product).split(".")[-1] in PRODUCTS)), positions
+    return float(operations), positions
 
 
 def _tokens(batch: Batch) -> tuple[int, int]:
