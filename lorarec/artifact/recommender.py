@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,14 +16,17 @@ from lorarec.contracts import Collation, Featurizer, NegativeSampler, Part, Stat
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions
-from lorarec.data.requests import interactions_from_requests
+from lorarec.data.requests import interactions_from_requests, pair_interactions
 from lorarec.engine.examples import Examples
 from lorarec.errors import DataError
-from lorarec.model.ranking import mask_seen, top_items
+from lorarec.model.item_table import encoded_catalogue
+from lorarec.model.ranking import catalogue_scores, mask_seen, top_items, users_at_once
 from lorarec.model.rec_model import RecModel
 
 BLOCK = 256
 """Requests answered at once."""
+PAIRS = 2**14
+"""Pairs of a request and an item scored at once: the histories of the few requests among them are read once."""
 
 
 class UnknownIdWarning(UserWarning):
@@ -97,79 +100,96 @@ class Recommender:
         if k < 1:
             raise DataError(f"k is {k}: ask for at least one item.")
         requests = self._requests(histories, feedback, users, len(histories))
-        allowed = self._allowed(candidates)
-        titles = self.catalog.titles()
+        items = self._candidate_rows(candidates)
+        column = np.full(len(self.catalog), -1)
+        column[items] = np.arange(len(items))
         answers: list[list[Recommendation]] = []
-        for start in range(0, len(requests), BLOCK):
-            block = requests.subset(np.arange(start, min(start + BLOCK, len(requests))))
-            scores = self._all_scores(block)
-            scores[:, ~allowed] = -torch.inf
+        for seen, scores in self._score_blocks(requests, items):
             if exclude_seen:
-                mask_seen(scores, [np.unique(np.asarray(history, np.int64)) for history in block.histories])
-            rows, best = top_items(scores, k)
-            for row, values in zip(rows.tolist(), best.tolist(), strict=True):
-                found = [(r, v) for r, v in zip(row, values, strict=True) if r >= 0]
-                answers.append([Recommendation(self.catalog.ids[r], titles[r], v) for r, v in found])
+                places = [column[history] for history in seen]
+                mask_seen(scores, [found[found >= 0] for found in places])
+            places_BK, best_BK = (found.cpu().numpy() for found in top_items(scores, k))
+            answers += self._named(np.where(places_BK < 0, -1, items[places_BK]), best_BK)
         return answers
 
-    def _allowed(self, candidates: Sequence[str] | None) -> Tensor:
+    def _candidate_rows(self, candidates: Sequence[str] | None) -> np.ndarray:
+        """[C] catalogue rows, ascending."""
         if candidates is None:
-            return torch.ones(len(self.catalog), dtype=torch.bool)
+            return np.arange(len(self.catalog))
         known = [self.catalog.rows[str(item)] for item in candidates if str(item) in self.catalog.rows]
         self._tell("candidates", [str(i) for i in candidates if str(i) not in self.catalog.rows], "are left out")
         if not known:
             raise DataError("None of the candidates is in the run's catalogue: there is nothing to recommend.")
-        allowed = torch.zeros(len(self.catalog), dtype=torch.bool)
-        allowed[known] = True
-        return allowed
+        return np.unique(known)
+
+    def _named(self, rows_BK: np.ndarray, scores_BK: np.ndarray) -> list[list[Recommendation]]:
+        """Catalogue rows as items; row -1 is none."""
+        distinct = np.unique(rows_BK[rows_BK >= 0])
+        titles = dict(zip(distinct.tolist(), self.catalog.titles(distinct.tolist()), strict=True))
+        ids = self.catalog.ids
+        return [
+            [Recommendation(ids[row], titles[row], score) for row, score in zip(rows, scores, strict=True) if row >= 0]
+            for rows, scores in zip(rows_BK.tolist(), scores_BK.tolist(), strict=True)
+        ]
 
     @torch.no_grad()
-    def _all_scores(self, requests: Requests) -> Tensor:
-        """[n, N] scores of the whole catalogue."""
-        if self.head.kind == "retrieval":
-            assert self.item_vectors is not None
-            return self._user_vectors(requests) @ self.item_vectors.T
-        size = len(self.catalog)
-        every = np.arange(size)
-        found = [self._scores(requests.subset(np.full(size, place)), every) for place in range(len(requests))]
-        return torch.from_numpy(np.stack(found).astype(np.float32))
+    def _score_blocks(self, requests: Requests, items: np.ndarray) -> Iterator[tuple[list[np.ndarray], Tensor]]:
+        """Histories, and scores [b, C] of these catalogue rows for them, a few requests at a time."""
+        retrieval, vectors = self.head.kind == "retrieval", self.item_vectors
+        if vectors is not None and len(items) < len(vectors):
+            vectors = vectors[torch.from_numpy(items)]
+        size = BLOCK if retrieval else min(BLOCK, users_at_once(len(items)))
+        for start in range(0, len(requests), size):
+            block = requests.subset(np.arange(start, min(start + size, len(requests))))
+            histories = [np.asarray(history, np.int64) for history in block.histories]
+            if retrieval:
+                assert vectors is not None
+                for part, scores in catalogue_scores(self._user_vectors(block), vectors):
+                    yield histories[part], scores
+            else:
+                yield histories, self._pair_scores(block, items)
+
+    def _pair_scores(self, requests: Requests, items: np.ndarray) -> Tensor:
+        """[n, C] a pointwise head's scores of these catalogue rows for each request."""
+        interactions, histories = requests.tables(np.zeros(len(requests), np.int64), self.user_ids, self._liked_above)
+        scores = torch.empty(len(requests) * len(items))
+        for start in range(0, len(scores), PAIRS):
+            pairs = np.arange(start, min(start + PAIRS, len(scores)))
+            asked = pairs // len(items)
+            table = pair_interactions(interactions, asked, items[pairs % len(items)])
+            scores[start : start + len(pairs)] = self._scored(table, histories.of_rows(asked), PAIRS)
+        return scores.view(len(requests), len(items))
 
     @torch.no_grad()
     def _scores(self, requests: Requests, items: np.ndarray) -> np.ndarray:
-        """[n] scores of known items."""
+        """[n] scores of known items, one a request."""
         if self.head.kind == "retrieval":
             assert self.item_vectors is not None
             vectors = self.item_vectors[torch.from_numpy(items)]
-            return (self._user_vectors(requests) * vectors).sum(dim=1).double().numpy()
-        examples = self._examples(requests, items)
-        if self._table is None and examples.reads_items():
-            self._table = self._encoded_catalog(examples)
-        if self._table is not None:
-            examples = examples.with_table()
-        blocks = [
-            self.model(examples.batch(rows).to(self._device), "scores", self._table) for rows in examples.blocks(BLOCK)
-        ]
-        return torch.cat(blocks).double().cpu().numpy()
+            return (self._user_vectors(requests) * vectors).sum(dim=1).double().cpu().numpy()
+        return self._scored(*requests.tables(items, self.user_ids, self._liked_above), BLOCK).double().numpy()
+
+    def _scored(self, interactions: Interactions, histories: Histories, size: int) -> Tensor:
+        """[n] a pointwise head's scores of requests, so many at once."""
+        return self._answered(interactions, histories, "scores", size).cpu()
 
     def _user_vectors(self, requests: Requests) -> Tensor:
-        examples = self._examples(requests, np.zeros(len(requests), np.int64))
+        tables = requests.tables(np.zeros(len(requests), np.int64), self.user_ids, self._liked_above)
+        return self._answered(*tables, "users", BLOCK).float()
+
+    def _answered(
+        self, interactions: Interactions, histories: Histories, use: Literal["scores", "users"], size: int
+    ) -> Tensor:
+        """What the model says of each request."""
+        examples = self._examples(interactions, histories)
         if self._table is None and examples.reads_items():
-            self._table = self._encoded_catalog(examples)
+            self._table = encoded_catalogue(self.model, examples.collation, self._device)
         if self._table is not None:
             examples = examples.with_table()
-        blocks = [
-            self.model(examples.batch(rows).to(self._device), "users", self._table) for rows in examples.blocks(BLOCK)
-        ]
-        return torch.cat(blocks).float().cpu()
+        blocks = examples.blocks(size)
+        return torch.cat([self.model(examples.batch(rows).to(self._device), use, self._table) for rows in blocks])
 
-    def _encoded_catalog(self, examples: Examples) -> Tensor:
-        blocks = range(0, len(self.catalog), BLOCK)
-        views = [examples.collation.item_views(np.arange(b, min(b + BLOCK, len(self.catalog)))) for b in blocks]
-        return torch.cat([self.model(part.to(self._device), "encode") for part in views])
-
-    def _examples(self, requests: Requests, items: np.ndarray) -> Examples:
-        liked_above = self.statistics.liked_above
-        interactions, histories = requests.tables(items, self.user_ids, liked_above)
+    def _examples(self, interactions: Interactions, histories: Histories) -> Examples:
         collation = Collation(
             interactions=interactions,
             histories=histories,
@@ -179,6 +199,10 @@ class Recommender:
             training=False,
         )
         return Examples(self.head.examples(interactions, histories, Part.TEST), self.head, collation)
+
+    @property
+    def _liked_above(self) -> float:
+        return self.statistics.liked_above
 
     @property
     def _device(self) -> torch.device:

@@ -134,6 +134,38 @@ class Histories:
         """What the event's user had done strictly before it; the latest `limit` events, or all."""
         return self._cut(event, int(self._starts[event]), int(self._ends[event]), limit)
 
+    def latest(self, events: np.ndarray, limit: int) -> tuple[History, np.ndarray]:
+        """The latest `limit` events before each of `events` [n] as rectangles, right-aligned, and [n, L] true where
+        there is an event; elsewhere stand row 0, NaN and -1. L is at least 1, so that no dimension is 0."""
+        starts, ends, own = self._starts[events], self._ends[events], self._inside(events)
+        lengths = np.minimum(self.lengths(events), limit)
+        ago = np.arange(max(1, int(lengths.max(initial=0))))[::-1]
+        places = ends[:, None] - 1 - ago
+        places -= (own >= starts)[:, None] & (places <= own[:, None])  # step around the event itself
+        mask = ago < lengths[:, None]
+        found = History(
+            np.zeros(mask.shape, np.int64), np.full(mask.shape, np.nan, np.float32), np.full(mask.shape, -1, np.int64)
+        )
+        for rectangle, column in zip(found, self._flat, strict=True):
+            rectangle[mask] = column[places[mask]]
+        return found, mask
+
+    def alike(self, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of `events` [n] look back on one and the same history: [H] the first event of each such history, in
+        the order given, and [n] int64 which of these each event shares its history with."""
+        starts, ends, own = self._starts[events], self._ends[events], self._inside(events)
+        # An event that lies in the midst of its own history has one that no other has.
+        key = np.where(own < 0, starts * (len(self._flat.items) + 1) + ends, -1 - own)
+        _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+        order = np.sort(first)
+        return events[order], np.searchsorted(order, first)[inverse]
+
+    def of_rows(self, events: np.ndarray) -> Self:
+        """The histories of `events` [n], which may repeat, as those of the rows 0 to n - 1 of another table."""
+        own = None if self._own is None else self._own[events]
+        bounds, seen = (self._starts[events], self._ends[events]), (self._seen_starts[events], self._seen_ends[events])
+        return type(self)(self._flat, bounds, seen, own, self.liked_above)
+
     def seen(self, event: int) -> np.ndarray:
         """[L] int64 catalogue rows the event's user has had before, for masking; repeats stay in.
 
@@ -144,17 +176,20 @@ class Histories:
 
     def lengths(self, events: np.ndarray) -> np.ndarray:
         """[n] int64 how long the whole history of each event is."""
-        starts, ends = self._starts[events], self._ends[events]
-        lengths = ends - starts
-        if self._own is not None:
-            own = self._own[events]
-            lengths = lengths - ((own >= starts) & (own < ends))
+        lengths = self._ends[events] - self._starts[events] - (self._inside(events) >= 0)
         return np.asarray(lengths, np.int64)
 
     def liked(self, feedback: np.ndarray) -> tuple[int, ...]:
         """1 liked, 0 not, -1 unknown for each number of feedback."""
         above = self.liked_above
         return tuple(-1 if value != value else int(value > above) for value in feedback.tolist())
+
+    def _inside(self, events: np.ndarray) -> np.ndarray:
+        """[n] int64 where in `flat` an event stands that lies in the midst of its own history; -1 elsewhere."""
+        if self._own is None:
+            return np.full(len(events), -1, np.int64)
+        own = self._own[events]
+        return np.where((own >= self._starts[events]) & (own < self._ends[events]), own, -1)
 
     def _cut(self, event: int, start: int, end: int, limit: int | None) -> History:
         items, feedback, events = self._flat

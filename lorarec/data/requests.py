@@ -46,7 +46,19 @@ def interactions_from_requests(
                     f"{len(history)} events. Give one an event."
                 )
         columns[HISTORY_FEEDBACK] = pa.array([list(n) for n in feedback], pa.large_list(pa.float64()))
-    return Interactions(Dataset(pa.table(columns)), list(user_ids), np.full(rows, Part.TEST, np.int8))
+    return Interactions(_dataset(columns), list(user_ids), np.full(rows, Part.TEST, np.int8))
+
+
+def pair_interactions(requests: Interactions, asked: np.ndarray, items: np.ndarray) -> Interactions:
+    """A row for each pair of a request, by its row in `requests`, and an item. Histories are not written out again
+    for each of a request's items: `Histories.of_rows` finds them."""
+    columns = {USER: pa.array(requests.user[asked]), ITEM: pa.array(items)}
+    return Interactions(_dataset(columns), requests.user_ids, np.full(len(asked), Part.TEST, np.int8))
+
+
+def _dataset(columns: dict[str, pa.Array]) -> Dataset:
+    # Working out a fingerprint takes longer than answering a request; nothing made of requests is cached by it.
+    return Dataset(pa.table(columns), fingerprint="requests")
 
 
 def _rows(values: Sequence[int] | None, rows: int) -> pa.Array:

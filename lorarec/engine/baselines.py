@@ -10,7 +10,7 @@ import torch
 from lorarec.contracts import Part, Statistics
 from lorarec.engine.evaluate import NamedMetric, Predictions, compute_metrics
 from lorarec.engine.examples import Examples
-from lorarec.model.ranking import held_out_rank, mask_seen, top_items
+from lorarec.model.ranking import held_out_rank, mask_seen, top_items, users_at_once
 
 PRIOR = 5.0
 """Events' worth of the overall mean that an item's own mean is drawn towards."""
@@ -58,7 +58,7 @@ def _popularity(examples: Examples, metrics: Sequence[NamedMetric], statistics: 
     counts = torch.from_numpy(statistics.item_counts.astype(np.float32))
     k = max((named.metric.k or 0 for named in metrics if named.metric.reads == "lists"), default=0)
     ranks, lists = [], []
-    for rows in examples.blocks(1024):
+    for rows in examples.blocks(min(1024, users_at_once(len(counts)))):
         seen = [examples.collation.histories.seen(int(event)) for event in examples.events[rows]]
         scores = mask_seen(counts[None].repeat(len(rows), 1), seen)
         ranks.append(held_out_rank(scores, torch.from_numpy(examples.items[rows])).numpy())

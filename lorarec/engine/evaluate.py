@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lorarec.contracts import Metric
 from lorarec.engine.examples import Examples
 from lorarec.model.item_table import is_sharded, item_table
-from lorarec.model.ranking import held_out_rank, mask_seen, top_items
+from lorarec.model.ranking import catalogue_scores, held_out_rank, mask_seen, top_items
 
 
 class NamedMetric(NamedTuple):
@@ -44,6 +44,20 @@ def plain_model(model: nn.Module, accelerator: Accelerator) -> nn.Module:
 
 
 @torch.no_grad()
+def table_for(model: nn.Module, examples: Examples, accelerator: Accelerator) -> Tensor | None:
+    """The item vectors [N, D] that evaluation of these weights reads; None where no view is a single item."""
+    if examples.head.kind != "retrieval" and not examples.reads_items():
+        return None
+    model = plain_model(model, accelerator)
+    training = model.training
+    model.eval()
+    try:
+        return item_table(model, examples.collation, accelerator)
+    finally:
+        model.train(training)
+
+
+@torch.no_grad()
 def evaluate(
     model: nn.Module,
     examples: Examples,
@@ -54,7 +68,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Metrics of one part, alike on every process and for any number of them.
 
-    `table`: item vectors that cannot have changed; without it they are encoded afresh.
+    `table`: item vectors of these very weights, if known; without it they are encoded afresh.
     """
     if not len(examples):
         return {}
@@ -72,12 +86,11 @@ def predict(
     table: Tensor | None = None,
 ) -> Predictions:
     """Scores, or ranks and lists, of every example, gathered on every process."""
+    table = table_for(model, examples, accelerator) if table is None else table
     model = plain_model(model, accelerator)
     training = model.training
     model.eval()
     try:
-        if (table is None and examples.reads_items()) or (table is None and examples.head.kind == "retrieval"):
-            table = item_table(model, examples.collation, accelerator)
         if table is not None:
             examples = examples.with_table()
         if examples.head.kind == "retrieval":
@@ -116,16 +129,16 @@ def _ranked(
 ) -> list[Predictions]:
     vectors = model(table, "items").float()
     histories, events = examples.collation.histories, examples.events
-    targets = examples.items
     found = []
     for rows in _mine(examples, batch_size, accelerator):
         batch = examples.batch(rows).to(accelerator.device)
-        scores = model(batch, "users", table).float() @ vectors.T
-        seen = [histories.seen(int(event)) for event in events[rows]]
-        scores = mask_seen(scores.cpu(), seen)
-        ranks = held_out_rank(scores, torch.from_numpy(targets[rows]))
-        lists = top_items(scores, k)[0] if k else torch.empty(len(rows), 0, dtype=torch.int64)
-        found.append(Predictions(rows, ranks.double().numpy(), lists.numpy()))
+        users = model(batch, "users", table).float()
+        targets = torch.from_numpy(examples.items[rows]).to(users.device)
+        for part, scores in catalogue_scores(users, vectors):
+            mask_seen(scores, [histories.seen(int(event)) for event in events[rows[part]]])
+            ranks = held_out_rank(scores, targets[part]).double().cpu().numpy()
+            lists = top_items(scores, k)[0] if k else torch.empty(len(ranks), 0, dtype=torch.int64)
+            found.append(Predictions(rows[part], ranks, lists.cpu().numpy()))
     return found
 
 

@@ -20,19 +20,29 @@ def item_table(model: torch.nn.Module, collation: Collation, accelerator: Any) -
     Blocks are dealt out to the processes. Each item is encoded in the same block whatever their number, so that the
     table is the same to the bit on one process and on two.
     """
+    if accelerator.num_processes == 1:
+        return encoded_catalogue(model, collation, accelerator.device)
     shares: list[tuple[np.ndarray, Tensor]] = []
-    blocks = range(0, collation.catalog_size, BLOCK)
-    for number, start in enumerate(blocks):
+    for number, rows in enumerate(_blocks(collation.catalog_size)):
         # Sharded models need every process in every forward.
         mine = number % accelerator.num_processes == accelerator.process_index
         if not mine and not is_sharded(accelerator):
             continue
-        rows = np.arange(start, min(start + BLOCK, collation.catalog_size))
-        views = collation.item_views(rows)
-        vectors = cast(Tensor, model(views.to(accelerator.device), "encode"))
+        vectors = _encoded(model, collation, rows, accelerator.device)
         if mine:
             shares.append((rows, vectors))
     return _joined(shares, collation.catalog_size, accelerator)
+
+
+def encoded_catalogue(model: torch.nn.Module, collation: Collation, device: torch.device) -> Tensor:
+    """The same table, encoded by this process alone."""
+    blocks = iter(_blocks(collation.catalog_size))
+    first = _encoded(model, collation, next(blocks), device)
+    table = first.new_empty(collation.catalog_size, first.shape[1])
+    table[: len(first)] = first
+    for rows in blocks:
+        table[int(rows[0]) : int(rows[-1]) + 1] = _encoded(model, collation, rows, device)
+    return table
 
 
 def is_sharded(accelerator: Any) -> bool:
@@ -40,9 +50,15 @@ def is_sharded(accelerator: Any) -> bool:
     return str(accelerator.distributed_type).endswith(("FSDP", "DEEPSPEED"))
 
 
+def _blocks(size: int) -> list[np.ndarray]:
+    return [np.arange(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK)]
+
+
+def _encoded(model: torch.nn.Module, collation: Collation, rows: np.ndarray, device: torch.device) -> Tensor:
+    return cast(Tensor, model(collation.item_views(rows).to(device), "encode"))
+
+
 def _joined(shares: list[tuple[np.ndarray, Tensor]], size: int, accelerator: Any) -> Tensor:
-    if accelerator.num_processes == 1:
-        return torch.cat([vectors for _, vectors in shares])
     width = torch.tensor([shares[0][1].shape[1] if shares else 0], device=accelerator.device)
     width = accelerator.gather(width).max()
     table = torch.zeros(size, int(width), device=accelerator.device)

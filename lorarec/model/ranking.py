@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from lorarec.errors import DataError
 
+SCORES = 2**25
+"""Scores held at once, 128 MiB of them: a million items are ranked for 33 users at a time."""
+STRIP = 2**19
+"""Scores compared at once: what comparing needs besides then stays in the processor's cache."""
+
+
+def users_at_once(catalog_size: int) -> int:
+    """How many users' scores of the whole catalogue are held at once."""
+    return max(1, SCORES // catalog_size)
+
+
+def catalogue_scores(users_BD: Tensor, items_ND: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Scores [b, N] of the whole catalogue, a few users at a time, and which users they are.
+
+    The tensor may be changed; the next one takes its place in memory.
+    """
+    size = min(len(users_BD), users_at_once(len(items_ND)))
+    # One buffer for all: asking the system for so much memory anew costs as much as the product.
+    buffer = torch.empty(size, len(items_ND), dtype=users_BD.dtype, device=users_BD.device)
+    for start in range(0, len(users_BD), max(size, 1)):
+        users = slice(start, min(start + size, len(users_BD)))
+        yield users, torch.mm(users_BD[users], items_ND.T, out=buffer[: users.stop - start])
+
 
 def mask_seen(scores_BN: Tensor, seen: list[np.ndarray]) -> Tensor:
     """Set the scores of items each user has already had to -inf, in place; `seen` holds catalogue rows a user."""
     rows = np.repeat(np.arange(len(seen)), [len(items) for items in seen])
     if len(rows):
-        columns = np.concatenate(seen)
-        scores_BN[torch.from_numpy(rows), torch.from_numpy(columns)] = -torch.inf
+        places = torch.from_numpy(np.stack([rows, np.concatenate(seen)])).to(scores_BN.device)
+        scores_BN[places[0], places[1]] = -torch.inf
     return scores_BN
 
 
@@ -29,9 +55,13 @@ def held_out_rank(scores_BN: Tensor, target_B: Tensor) -> Tensor:
     size = scores_BN.shape[1]
     if len(target_B) and (int(target_B.min()) < 0 or int(target_B.max()) >= size):
         raise DataError(f"A held-out item is outside the catalogue of {size} items.")
-    scores_BN = torch.where(torch.isnan(scores_BN), -torch.inf, scores_BN)
     own_B1 = scores_BN.gather(1, target_B[:, None])
-    return (scores_BN >= own_B1).sum(dim=1) - 1
+    rank_B = torch.full_like(target_B, -1)
+    width = max(1, STRIP // max(len(scores_BN), 1))
+    for start in range(0, size, width):
+        rank_B += (scores_BN[:, start : start + width] >= own_B1).sum(dim=1)
+    # Nothing is below -inf, and nothing compares with what is no number.
+    return torch.where(own_B1[:, 0] > -torch.inf, rank_B, size - 1)
 
 
 def top_items(scores_BN: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -39,15 +69,33 @@ def top_items(scores_BN: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     Places for which only masked items (-inf) are left hold row -1.
     """
-    k = min(k, scores_BN.shape[1])
-    scores_BN = torch.where(torch.isnan(scores_BN), -torch.inf, scores_BN)
-    # topk leaves the order of equal scores to chance; a stable sort of a few more candidates than k settles it.
-    threshold_B1 = scores_BN.topk(k, dim=1).values[:, -1:]
-    if int((scores_BN >= threshold_B1).sum(dim=1).max()) == k:
-        rows = scores_BN.topk(k, dim=1).indices.sort(dim=1).values
-        order = scores_BN.gather(1, rows).sort(dim=1, descending=True, stable=True).indices
-        rows = rows.gather(1, order)
-    else:
-        rows = scores_BN.sort(dim=1, descending=True, stable=True).indices[:, :k]
-    scores_BK = scores_BN.gather(1, rows)
+    rows = _best(scores_BN, min(k, scores_BN.shape[1]))
+    scores_BK = scores_BN.gather(1, rows).nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     return rows.masked_fill(scores_BK == -torch.inf, -1), scores_BK
+
+
+def _best(scores_BN: Tensor, k: int) -> Tensor:
+    """[B, k] places of the highest scores, best first, the first of equal ones before the others.
+
+    The catalogue is cut into stretches. Whatever is among the best k lies in one of the k stretches whose maxima come
+    first in that same order: k stretches before its own would hold an item each that comes before it.
+    """
+    size = scores_BN.shape[1]
+    width = math.isqrt(size // k) if k else 0
+    if width < 4:
+        return _numbers(scores_BN).sort(dim=1, descending=True, stable=True).indices[:, :k]
+    whole = size // width * width
+    maxima = scores_BN[:, :whole].view(len(scores_BN), size // width, width).amax(dim=2)
+    if bool(maxima.isnan().any()):
+        return _best(_numbers(scores_BN), k)
+    # In the order of the catalogue, so that equal scores keep it.
+    stretches = _best(maxima, k).sort(dim=1).values
+    inside = torch.arange(width, device=scores_BN.device)
+    rest = torch.arange(whole, size, device=scores_BN.device).expand(len(scores_BN), -1)
+    places = torch.cat([(stretches[:, :, None] * width + inside).flatten(1), rest], dim=1)
+    return places.gather(1, _best(scores_BN.gather(1, places), k))
+
+
+def _numbers(scores_BN: Tensor) -> Tensor:
+    """What is no number counts as the lowest score."""
+    return scores_BN.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)

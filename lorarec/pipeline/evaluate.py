@@ -10,6 +10,7 @@ from lorarec.artifact.reader import read_run
 from lorarec.contracts import Part
 from lorarec.engine.baselines import baseline_metrics
 from lorarec.engine.evaluate import evaluate as evaluate_part
+from lorarec.engine.evaluate import table_for
 from lorarec.errors import ArtifactError
 from lorarec.pipeline.assemble import gather_materials, make_accelerator
 from lorarec.pipeline.load import assemble_run
@@ -33,11 +34,12 @@ def evaluate(run: str | Path) -> dict[str, Any]:
             "would not mean the same. Bring the data back, or train again."
         )
     model = accelerator.prepare(assemble_run(folder, resolved).model)
+    table = table_for(model, materials.examples[Part.TRAIN], accelerator)
     found: dict[str, Any] = {"baselines": {}}
     for part in (Part.VALIDATION, Part.TEST):
         examples, name = materials.examples[part], part.name.lower()
         batch_size = resolved.recipe.evaluate.batch_size
-        found[name] = evaluate_part(model, examples, materials.metrics, accelerator, batch_size)
+        found[name] = evaluate_part(model, examples, materials.metrics, accelerator, batch_size, table)
         for baseline, values in baseline_metrics(examples, materials.metrics, materials.data.statistics).items():
             found["baselines"].setdefault(baseline, {})[name] = values
     return found

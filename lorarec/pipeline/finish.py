@@ -30,8 +30,13 @@ def finish_run(
     writer: RunWriter,
     accelerator: Accelerator,
 ) -> Recommender:
-    """Write what the run needs to answer, rename its folder, and return it loaded. Called on every process."""
+    """Write what the run needs to answer, rename its folder, and return it loaded. Called on every process.
+
+    `table`: the item table of the final weights, where there is one.
+    """
     model.eval()
+    if accelerator.mixed_precision != "no":
+        table = None  # encoded in mixed precision, in which the run does not answer once it is loaded
     vectors = _item_vectors(materials, model, table, accelerator)
     if accelerator.is_main_process:
         _write(materials, model, vectors, metrics, weights, writer, accelerator)

@@ -11,13 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from lorarec.artifact import layout
 from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.writer import RunWriter
 from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import Part, TrainingPlan, TrainState
 from lorarec.engine.baselines import baseline_metrics
-from lorarec.engine.evaluate import plain_model
+from lorarec.engine.evaluate import plain_model, table_for
 from lorarec.engine.fit import Fit
 from lorarec.engine.processes import check_processes
 from lorarec.model.rec_model import RecModel
@@ -76,7 +78,10 @@ def _train(session: Session) -> Recommender:
         fit.state = fit.checkpoints.load(steps[-1])
     state = fit.run()
     _take_best(fit, state)
-    metrics = _measure(session, fit) | {
+    table = fit.table
+    if table is None:  # the weights are final: the catalogue is encoded once for all that is left to do
+        table = table_for(fit.model, session.materials.examples[Part.TRAIN], session.accelerator)
+    metrics = _measure(session, fit, table) | {
         "best_step": state.best_step or state.step,
         "steps": state.step,
         "stopped_early": state.stop_reason,
@@ -86,7 +91,7 @@ def _train(session: Session) -> Recommender:
         "peak_memory_mib": round(peak_memory_mib(), 1),
     }
     plain = session.accelerator.unwrap_model(fit.model, keep_fp32_wrapper=False)
-    return finish_run(session.materials, plain, fit.table, metrics, weights, session.writer, session.accelerator)
+    return finish_run(session.materials, plain, table, metrics, weights, session.writer, session.accelerator)
 
 
 def _begin(session: Session, plan: TrainingPlan) -> RecModel:
@@ -115,7 +120,7 @@ def _take_best(fit: Fit, state: TrainState) -> None:
         fit.checkpoints.load_weights(state.best_step)
 
 
-def _measure(session: Session, fit: Fit) -> dict[str, Any]:
+def _measure(session: Session, fit: Fit, table: Tensor | None) -> dict[str, Any]:
     """Metrics of validation and test (read once, here) beside the baselines'."""
     materials = session.materials
     found: dict[str, Any] = {"monitor": fit.monitor, "baselines": {}}
@@ -124,7 +129,7 @@ def _measure(session: Session, fit: Fit) -> dict[str, Any]:
         if part == Part.VALIDATION and fit.state.best_step == fit.state.step:
             found[name] = dict(fit.state.metrics)  # the weights are those of the last evaluation
         else:
-            found[name] = session.metrics(plain_model(fit.model, session.accelerator), part, fit.table)
+            found[name] = session.metrics(plain_model(fit.model, session.accelerator), part, table)
         beside = baseline_metrics(materials.examples[part], materials.metrics, materials.data.statistics)
         for baseline, values in beside.items():
             found["baselines"].setdefault(baseline, {})[name] = values

@@ -105,10 +105,10 @@ class Ctr(TaskHead):
         return sampled_examples(interactions, part, self.config.negatives)
 
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
-        """Distinct items, or pairs, as views; tensors of B facts: candidate and history places, likes,
-        clicks."""
+        """Distinct items, or pairs, as views; tensors of B facts: places of candidates, histories and
+        their items, likes, clicks."""
         config, events = self.config, rows["event"]
-        history = PaddedHistory.of(collation.histories, events, config.max_history)
+        history, owner = PaddedHistory.shared(collation.histories, events, config.max_history)
         candidates = collation.interactions.item[events]
         if "draw" in rows:
             candidates = candidates_of(rows, candidates, config.negatives, collation)
@@ -117,6 +117,7 @@ class Ctr(TaskHead):
             "items": torch.from_numpy(distinct.items),
             "candidate": distinct.places[0],
             "history": distinct.places[1],
+            "owner": torch.from_numpy(owner),
             "mask": torch.from_numpy(history.mask),
             "liked": torch.from_numpy(history.liked(collation.histories.liked_above)),
         }
@@ -125,7 +126,7 @@ class Ctr(TaskHead):
         if config.encoding == "separate":
             views = {"items": collation.item_views(distinct.items)}
         else:
-            pairs, tensors["pair"] = distinct_views(pair_views(history, candidates, collation))
+            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, collation))
             views = {"pairs": collation.views(pairs)}
         return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors)
 
@@ -172,9 +173,8 @@ class CtrNetwork(PointwiseHead):
         with torch.autocast(texts.device.type, enabled=False):
             candidate = tensors["candidate"]
             per_item = texts if self.pair is None else None
-            logits: Tensor = self.base + self.signals(
-                per_item, candidate, tensors["history"], tensors["mask"], tensors["liked"]
-            )
+            seen = (tensors[name] for name in ("history", "owner", "mask", "liked"))
+            logits: Tensor = self.base + self.signals(per_item, candidate, *seen)
             if self.pair is not None:
                 logits = logits + self.pair(texts)[tensors["pair"]]
             if self.text_bias is not None:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from lorarec_heads.crossed import history_products
 from lorarec_heads.item_kernel import TextCosine
 
 NAMES = ("liked_share", "liked_likeness", "nearest_liked", "likeness", "nearest")
@@ -35,17 +36,21 @@ class HistorySignals(nn.Module):
         if text_size:
             self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
 
-    def forward(self, texts: Tensor | None, candidate: Tensor, history: Tensor, mask: Tensor, liked: Tensor) -> Tensor:
+    def forward(
+        self, texts: Tensor | None, candidate: Tensor, history: Tensor, owner: Tensor, mask: Tensor, liked: Tensor
+    ) -> Tensor:
         """[F] logits.
 
-        texts [V, D] of distinct items; candidate [F] and history [F, L] places among them; mask [F, L] true
-        where there is an event; liked [F, L]: 1 liked, -1 not, 0 unknown.
+        texts [V, D] of distinct items; candidate [F] and history [H, L] places among them; owner [F] which of the H
+        histories belongs to each fact; mask [H, L] true where there is an event; liked [H, L]: 1 liked, -1 not, 0
+        unknown.
         """
-        signals = [_log_odds(liked * mask)]
+        signals = [_log_odds(liked * mask)[owner]]
         if self.text is not None:
             assert texts is not None
             unit = self.text(texts)
-            cosine = torch.einsum("fd,fld->fl", unit[candidate], unit[history]) * mask
+            mask, liked = mask[owner], liked[owner]
+            cosine = history_products(unit, candidate, history, owner) * mask
             near = _attention(cosine * self.log_sharpness.exp(), mask)
             count = mask.sum(dim=1).clamp(min=1)
             signals += [

@@ -5,38 +5,48 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lorarec_heads.crossed import Crossed
+
 GRAM_LIMIT = 4096
 """Up to so many distinct items, all their products are computed once and looked up: 64 MiB at most."""
 
 
 def kernel_ridge(
-    features: Tensor, candidate: Tensor, history: Tensor, residual: Tensor, mask: Tensor, noise: Tensor
+    features: Tensor, candidate: Tensor, history: Tensor, owner: Tensor, residual: Tensor, mask: Tensor, noise: Tensor
 ) -> Tensor:
-    """[B] the expected residual of each candidate, given the residuals of its user's history.
+    """[F] the expected residual of each candidate, given the residuals of its user's history.
 
     The posterior mean of a Gaussian process with the dot product of features as kernel (Rasmussen and
     Williams 2006, eq. 2.25): the best linear guess, in closed form for each user, so that new users need no
     weights of their own.
 
-    features [V, d] of distinct items; candidate [B] and history [B, L] places among them; residual [B, L];
-    mask [B, L] true where there is something known; noise [] variance of the residual that no kernel
-    explains. An empty history gives 0.
+    features [V, d] of distinct items; candidate [F] and history [H, L] places among them; owner [F] which of the H
+    histories belongs to each fact; residual [H, L]; mask [H, L] true where there is something known; noise []
+    variance of the residual that no kernel explains. An empty history gives 0.
     """
-    known = mask.to(features.dtype)
-    among, across = _products(features, candidate, history)
-    noisy = noise * torch.eye(history.shape[1], device=features.device, dtype=features.dtype)
-    kernel = among * known[:, :, None] * known[:, None, :] + noisy
-    weights = _solve(kernel, torch.where(mask, residual, 0.0))
-    return (across * known * weights).sum(dim=1)
-
-
-def _products(features: Tensor, candidate: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
-    """[B, L, L] among the items of each history, and [B, L] of them with the candidate."""
+    crossed = Crossed.of(candidate, len(history))
+    if crossed is not None:
+        rows = features[history]
+        weights = _weights(rows @ rows.mT, residual, mask, noise)
+        users = (weights[:, None] @ rows).squeeze(1)  # the regression's own coefficients, one row a history
+        return (features[crossed.candidates] @ users.T)[crossed.column, owner]
     if len(features) <= GRAM_LIMIT:
         gram = features @ features.T
-        return gram[history[:, :, None], history[:, None, :]], gram[candidate[:, None], history]
-    rows = features[history]
-    return rows @ rows.mT, torch.einsum("bld,bd->bl", rows, features[candidate])
+        among = gram[history[:, :, None], history[:, None, :]]
+        across = gram[candidate[:, None], history[owner]]
+    else:
+        rows = features[history]
+        among, across = rows @ rows.mT, torch.einsum("fld,fd->fl", rows[owner], features[candidate])
+    return (across * _weights(among, residual, mask, noise)[owner]).sum(dim=1)
+
+
+def _weights(among: Tensor, residual: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
+    """[H, L] how much each event says, from the products [H, L, L] among the items of each history; 0 where nothing
+    is known."""
+    known = mask.to(among.dtype)
+    noisy = noise * torch.eye(among.shape[1], device=among.device, dtype=among.dtype)
+    kernel = among * known[:, :, None] * known[:, None, :] + noisy
+    return known * _solve(kernel, torch.where(mask, residual, 0.0))
 
 
 def _solve(kernel: Tensor, target: Tensor) -> Tensor:

@@ -26,17 +26,15 @@ class PaddedHistory(NamedTuple):
     @classmethod
     def of(cls, histories: Histories, events: np.ndarray, limit: int) -> PaddedHistory:
         """The latest `limit` events before each of `events` [B]."""
-        found = [histories.before(int(event), limit) for event in events]
-        longest = max(1, max((len(history.items) for history in found), default=0))
-        items = np.zeros((len(found), longest), np.int64)
-        feedback = np.full((len(found), longest), np.nan, np.float32)
-        mask = np.zeros((len(found), longest), bool)
-        for row, history in enumerate(found):
-            if length := len(history.items):
-                items[row, -length:] = history.items
-                feedback[row, -length:] = history.feedback
-                mask[row, -length:] = True
+        (items, feedback, _), mask = histories.latest(events, limit)
         return cls(items, feedback, mask)
+
+    @classmethod
+    def shared(cls, histories: Histories, events: np.ndarray, limit: int) -> tuple[PaddedHistory, np.ndarray]:
+        """H distinct histories, and [B] which of them belongs to each of `events` [B]: those who are recommended
+        items have one history for all of them."""
+        distinct, owner = histories.alike(events)
+        return cls.of(histories, distinct, limit), owner
 
     def liked(self, above: float) -> np.ndarray:
         """[B, L] float32: 1 liked, -1 not, 0 where nobody knows."""
@@ -63,13 +61,14 @@ class Distinct(NamedTuple):
         return cls(items, [torch.from_numpy(part) for part in shaped])
 
 
-def pair_views(history: PaddedHistory, candidates: np.ndarray, collation: Collation) -> list[View]:
+def pair_views(history: PaddedHistory, owner: np.ndarray, candidates: np.ndarray, collation: Collation) -> list[View]:
     """One view of (history, candidate) a row, for encoders that read both together."""
-    views = []
-    for items, feedback, mask, candidate in zip(*history, candidates, strict=True):
-        liked = collation.histories.liked(feedback[mask])
-        views.append(View(tuple(items[mask].tolist()), liked, int(candidate)))
-    return views
+    read = [
+        (tuple(items[mask].tolist()), collation.histories.liked(feedback[mask]))
+        for items, feedback, mask in zip(*history, strict=True)
+    ]
+    pairs = zip(owner.tolist(), candidates.tolist(), strict=True)
+    return [View(read[row][0], read[row][1], item) for row, item in pairs]
 
 
 def distinct_views(views: Sequence[View]) -> tuple[list[View], Tensor]:

@@ -103,10 +103,11 @@ class Rating(TaskHead):
         return fact_examples(interactions, part, self.label(), group)
 
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
-        """Distinct items, or pairs, as views; tensors of F facts: candidate and history places, stars."""
+        """Distinct items, or pairs, as views; tensors of F facts: places of candidates, histories and
+        their items, stars."""
         config, events = self.config, facts_of(rows)
         limit = config.training_history if collation.training else None
-        history = PaddedHistory.of(collation.histories, events, limit or config.max_history)
+        history, owner = PaddedHistory.shared(collation.histories, events, limit or config.max_history)
         candidates = collation.interactions.item[events]
         distinct = Distinct.of(candidates, history.items)
         known = history.mask & ~np.isnan(history.feedback)
@@ -114,6 +115,7 @@ class Rating(TaskHead):
             "items": torch.from_numpy(distinct.items),
             "candidate": distinct.places[0],
             "history": distinct.places[1],
+            "owner": torch.from_numpy(owner),
             "mask": torch.from_numpy(known),
             "stars": torch.from_numpy(np.where(known, history.feedback, 0.0).astype(np.float32)),
         }
@@ -123,7 +125,7 @@ class Rating(TaskHead):
         if config.encoding == "separate":
             views = {"items": collation.item_views(distinct.items)}
         else:
-            pairs, tensors["pair"] = distinct_views(pair_views(history, candidates, collation))
+            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, collation))
             views = {"pairs": collation.views(pairs)}
         return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors)
 
@@ -167,10 +169,10 @@ class RatingNetwork(PointwiseHead):
             per_item = texts if self.pair is None else None
             features = self.kernel(tensors["items"], per_item)
             bias = self._bias(tensors["items"], per_item)
-            candidate, history = tensors["candidate"], tensors["history"]
+            candidate, history, owner = (tensors[name] for name in ("candidate", "history", "owner"))
             residual = (tensors["stars"] - self._mean) / self._unit - bias[history]
             noise = self.log_noise.exp()
-            found = kernel_ridge(features, candidate, history, residual, tensors["mask"], noise)
+            found = kernel_ridge(features, candidate, history, owner, residual, tensors["mask"], noise)
             found = found + bias[candidate]
             if self.pair is not None:
                 found = found + self.pair(texts)[tensors["pair"]]

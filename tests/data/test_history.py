@@ -82,6 +82,61 @@ def test_scope_training_is_all_other_training_events(
         assert lengths[event] == len(expected)
 
 
+SCOPES = [(split, "past") for split in SPLITS] + [(split, "training") for split in SPLITS[2:]]
+
+
+@pytest.mark.parametrize(("split", "scope"), SCOPES, ids=lambda value: str(value))
+def test_rectangles_of_histories_hold_what_single_ones_do(
+    random_events: Events, prepared: Prepared, split: dict[str, Any], scope: str
+) -> None:
+    histories = prepared(random_events(4), split=split, history={"scope": scope}).histories
+    events = np.random.default_rng(0).integers(0, 300, 200)
+    for limit in (1, 4, 1000):
+        found, mask = histories.latest(events, limit)
+        single = [histories.before(int(event), limit) for event in events]
+        assert mask.shape[1] == max(len(history.items) for history in single)
+        for rectangle, column, blank in zip(found, zip(*single, strict=True), (0, np.nan, -1), strict=True):
+            for row, values in enumerate(column):
+                assert rectangle[row, mask[row]].tolist() == values.tolist()
+                assert (mask[row] == (np.arange(mask.shape[1]) >= mask.shape[1] - len(values))).all()
+            assert np.array_equal(
+                np.unique(rectangle[~mask]), np.unique([blank] if (~mask).any() else []), equal_nan=True
+            )
+
+
+def test_no_histories_at_all_are_a_rectangle_of_one_blank_column(prepared: Prepared) -> None:
+    events = {"item": [1, 2, 3], "history": [[], [], []], "split": ["train", "valid", "test"]}
+    (items, feedback, _), mask = prepared(events, split={"by": "column"}).histories.latest(np.arange(3), 5)
+    assert items.tolist() == [[0]] * 3 and np.isnan(feedback).all() and not mask.any()
+
+
+@pytest.mark.parametrize(("split", "scope"), SCOPES, ids=lambda value: str(value))
+def test_events_alike_have_one_history_and_others_another(
+    random_events: Events, prepared: Prepared, split: dict[str, Any], scope: str
+) -> None:
+    histories = prepared(random_events(4), split=split, history={"scope": scope}).histories
+    events = np.random.default_rng(1).integers(0, 300, 200)
+    distinct, place = histories.alike(events)
+    for event, stand_in in zip(events, distinct[place], strict=True):
+        assert histories.before(int(event)).events.tolist() == histories.before(int(stand_in)).events.tolist()
+    long = [event for event in distinct if histories.lengths(np.array([event]))[0]]
+    seen = {tuple(histories.before(int(event)).events) for event in long}
+    assert len(seen) == len(long)
+    first = [int(np.flatnonzero(place == row)[0]) for row in range(len(distinct))]
+    assert first == sorted(first), "in the order given: distinct histories keep their rows"
+
+
+def test_histories_of_rows_are_those_of_the_events_they_stand_for(random_events: Events, prepared: Prepared) -> None:
+    for scope in ("past", "training"):
+        histories = prepared(random_events(4), split={"by": "random"}, history={"scope": scope}).histories
+        events = np.array([7, 7, 120, 3])
+        rows = histories.of_rows(events)
+        for row, event in enumerate(events.tolist()):
+            assert rows.before(row).events.tolist() == histories.before(event).events.tolist()
+            assert rows.seen(row).tolist() == histories.seen(event).tolist()
+        assert rows.liked_above == histories.liked_above
+
+
 @pytest.mark.parametrize("by", ["time", "last"])
 def test_scope_training_is_refused_where_it_would_leak(random_events: Events, prepared: Prepared, by: str) -> None:
     with pytest.raises(DataError, match=r"data\.history\.scope=training .* data\.split\.by=" + by):

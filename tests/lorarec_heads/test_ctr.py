@@ -43,7 +43,7 @@ def test_likes_of_like_items_raise_the_logit_and_dislikes_lower_it() -> None:
     texts = torch.tensor([[3.0, -1, -1, -1], [-1, 3.0, -1, -1]])
     candidate, history = torch.tensor([0, 0]), torch.tensor([[0, 1], [0, 1]])
     mask = torch.ones(2, 2, dtype=torch.bool)
-    logits = signals(texts, candidate, history, mask, torch.tensor([[1.0, -1], [-1, 1]]))
+    logits = signals(texts, candidate, history, torch.arange(2), mask, torch.tensor([[1.0, -1], [-1, 1]]))
     assert logits[0] > 0.5 and logits[1] < -0.5
 
 
@@ -52,7 +52,7 @@ def test_the_liked_share_is_the_log_odds_of_a_shrunk_share() -> None:
     mask = torch.tensor([[True, True, True, False], [False] * 4])
     liked = torch.tensor([[1.0, 1, -1, 1], [1, 1, 1, 1]])
     places = torch.zeros(2, 4, dtype=torch.int64)
-    found = signals(None, places[:, 0], places, mask, liked)
+    found = signals(None, places[:, 0], places, torch.arange(2), mask, liked)
     torch.testing.assert_close(found, torch.tensor([math.log(3 / 2), 0.0]))
 
 

@@ -26,7 +26,8 @@ def rmse(world: World, head: Any) -> float:
 
 
 def drawn(seed: int = 0) -> tuple[torch.Tensor, ...]:
-    """Features of 7 items, candidates, histories, residuals and noise of 2 users, in double precision."""
+    """Features of 7 items; candidates, histories, whose they are, residuals and noise of 2 users; in double
+    precision."""
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(7, 3, generator=generator).double()
     candidate, history = torch.tensor([6, 0]), torch.tensor([[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]])
@@ -34,14 +35,15 @@ def drawn(seed: int = 0) -> tuple[torch.Tensor, ...]:
         features,
         candidate,
         history,
+        torch.arange(2),
         torch.randn(2, 6, generator=generator).double(),
         torch.tensor(0.7).double(),
     )
 
 
 def test_ridge_regression_is_the_textbook_formula() -> None:
-    features, candidate, history, residual, noise = drawn()
-    found = kernel_ridge(features, candidate, history, residual, torch.ones(2, 6, dtype=torch.bool), noise)
+    features, candidate, history, owner, residual, noise = drawn()
+    found = kernel_ridge(features, candidate, history, owner, residual, torch.ones(2, 6, dtype=torch.bool), noise)
     for user in range(2):
         x, y = features[history[user]], residual[user]
         weights = torch.linalg.solve(x.T @ x + noise * torch.eye(3).double(), x.T @ y)
@@ -49,29 +51,29 @@ def test_ridge_regression_is_the_textbook_formula() -> None:
 
 
 def test_the_gradient_of_the_ridge_regression_is_exact() -> None:
-    features, candidate, history, residual, noise = drawn()
+    features, candidate, history, owner, residual, noise = drawn()
     mask = torch.tensor([[True, True, False, True, True, False], [False] * 6])
     assert torch.autograd.gradcheck(
-        lambda f, r, n: kernel_ridge(f, candidate, history, r, mask, n),
+        lambda f, r, n: kernel_ridge(f, candidate, history, owner, r, mask, n),
         (features.requires_grad_(), residual.requires_grad_(), noise.requires_grad_()),
     )
 
 
 def test_events_without_feedback_and_padding_say_nothing() -> None:
-    features, candidate, history, residual, noise = drawn()
+    features, candidate, history, owner, residual, noise = drawn()
     mask = torch.tensor([[False, True, False, True, False, False]] * 2)
-    found = kernel_ridge(features, candidate, history, residual, mask, noise)
+    found = kernel_ridge(features, candidate, history, owner, residual, mask, noise)
     kept = [1, 3]
-    alone = kernel_ridge(features, candidate, history[:, kept], residual[:, kept], mask[:, kept], noise)
+    alone = kernel_ridge(features, candidate, history[:, kept], owner, residual[:, kept], mask[:, kept], noise)
     torch.testing.assert_close(found, alone)
 
 
 def test_many_items_are_compared_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = drawn()
     mask = torch.ones(2, 6, dtype=torch.bool)
-    looked_up = kernel_ridge(*arguments[:4], mask, arguments[4])
+    looked_up = kernel_ridge(*arguments[:5], mask, arguments[5])
     monkeypatch.setattr("lorarec_heads.kernel_ridge.GRAM_LIMIT", 0)
-    torch.testing.assert_close(kernel_ridge(*arguments[:4], mask, arguments[4]), looked_up)
+    torch.testing.assert_close(kernel_ridge(*arguments[:5], mask, arguments[5]), looked_up)
 
 
 def test_it_beats_the_mean_before_and_after_training(world: Callable[..., World]) -> None:

@@ -1,0 +1,153 @@
+"""Recommending: the scores of predicting each pair, however many are held at once; one item table for one set of
+weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+import lorarec
+from lorarec.artifact import recommender as answering
+from lorarec.artifact.recommender import Recommender
+from lorarec.model import item_table, ranking
+from lorarec.pipeline.evaluate import evaluate
+
+Make = Callable[..., dict[str, Any]]
+HEADS: dict[str, Any] = {
+    "rating": "rating",
+    "ctr": {"name": "ctr", "biases": True},
+    "ctr joint": {"name": "ctr", "encoding": "joint", "max_history": 3},
+    "next_item": {"name": "next_item", "width": 16},
+}
+LIKED = [[5.0, 1.0, 4.0], [], [2.0]]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Recommender]:
+    """finished(head, recipe): a short run of a head, trained once."""
+    runs: dict[str, Recommender] = {}
+
+    def run(head: str, recipe: Make) -> Recommender:
+        if head not in runs:
+            settings = recipe("lora", HEADS[head], train={"max_steps": 2, "epochs": 1})
+            runs[head] = lorarec.train(settings, output=tmp_path_factory.mktemp("runs") / "run")
+        return runs[head]
+
+    return run
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the rows of every block of the catalogue that is encoded for a table."""
+    rows: list[int] = []
+    plain = item_table._encoded
+
+    def counted(model: Any, collation: Any, block: np.ndarray, device: Any) -> Tensor:
+        rows.append(len(block))
+        return plain(model, collation, block, device)
+
+    monkeypatch.setattr(item_table, "_encoded", counted)
+    return rows
+
+
+def histories(run: Recommender) -> list[list[str]]:
+    ids = run.catalog.ids
+    return [[ids[7], ids[1], ids[30]], [], [ids[11]]]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_what_is_recommended_has_the_scores_of_predicting_each_pair(
+    head: str, finished: Callable[..., Recommender], recipe: Make
+) -> None:
+    run = finished(head, recipe)
+    asked, ids = histories(run), run.catalog.ids
+    for history, liked, answer in zip(asked, LIKED, run.recommend(asked, k=100, feedback=LIKED), strict=True):
+        left = [item for item in ids if item not in history]
+        scores = run.predict(left, [history] * len(left), [liked] * len(left))
+        assert [found.score for found in answer] == pytest.approx(sorted(scores, reverse=True), rel=1e-4, abs=1e-5)
+        by_item = dict(zip(left, scores, strict=True))
+        assert {found.item: found.score for found in answer} == pytest.approx(by_item, rel=1e-4, abs=1e-5)
+        assert [found.title for found in answer] == [run.catalog.titles()[ids.index(found.item)] for found in answer]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_answers_do_not_depend_on_how_much_is_held_at_once(
+    head: str, finished: Callable[..., Recommender], recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = finished(head, recipe)
+    asked = histories(run)
+    whole = run.recommend(asked, k=100, feedback=LIKED)
+    monkeypatch.setattr(answering, "PAIRS", 7)
+    monkeypatch.setattr(ranking, "SCORES", 90)
+    parts = run.recommend(asked, k=100, feedback=LIKED)
+    for answer, again in zip(whole, parts, strict=True):
+        assert {found.item: found.score for found in again} == pytest.approx(
+            {found.item: found.score for found in answer}, rel=1e-4, abs=1e-5
+        )
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_candidates_are_ranked_as_among_all_and_nothing_else_is_scored(
+    head: str, finished: Callable[..., Recommender], recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = finished(head, recipe)
+    asked, some = histories(run), [run.catalog.ids[row] for row in (30, 3, 17, 3, 8)]
+    pairs: list[int] = []
+    plain = answering.pair_interactions
+
+    def counted(requests: Any, places: np.ndarray, items: np.ndarray) -> Any:
+        pairs.append(len(items))
+        return plain(requests, places, items)
+
+    everything = run.recommend(asked, k=100, feedback=LIKED)
+    monkeypatch.setattr(answering, "pair_interactions", counted)
+    narrowed = run.recommend(asked, k=100, feedback=LIKED, candidates=some)
+    for answer, whole in zip(narrowed, everything, strict=True):
+        assert [found.item for found in answer] == [found.item for found in whole if found.item in some]
+    assert sum(pairs) == (0 if head == "next_item" else 3 * 4)
+
+
+def test_evaluating_in_small_blocks_gives_the_same_metrics(
+    finished: Callable[..., Recommender], recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = finished("next_item", recipe)
+    monkeypatch.setattr(ranking, "SCORES", 90)
+    again = evaluate(run.path)
+    assert again["baselines"] == run.metrics["baselines"]
+    assert again["test"] == pytest.approx(run.metrics["test"])
+
+
+@pytest.mark.parametrize("head", ["rating", "next_item"])
+def test_the_catalogue_is_encoded_once_for_one_set_of_weights(
+    head: str, recipe: Make, tmp_path: Path, encoded: list[int]
+) -> None:
+    run = lorarec.train(recipe("lora", HEADS[head], train={"epochs": 1}), output=tmp_path / "run")
+    # One evaluation on validation while training; what follows shares a table.
+    assert encoded == [40, 40]
+    run.recommend(histories(run), k=5, feedback=LIKED)
+    assert encoded == [40, 40]
+    evaluate(tmp_path / "run")
+    assert encoded == [40] * 3
+
+
+def test_the_catalogue_is_encoded_once_where_nothing_below_the_head_trains(
+    recipe: Make, tmp_path: Path, encoded: list[int]
+) -> None:
+    run = lorarec.train(recipe("frozen", HEADS["next_item"]), output=tmp_path / "run")
+    run.recommend(histories(run), k=5)
+    assert encoded == [40]
+
+
+@pytest.mark.parametrize("head", ["ctr", "next_item"])
+def test_a_frozen_run_in_mixed_precision_answers_as_it_does_when_loaded(
+    head: str, recipe: Make, tmp_path: Path
+) -> None:
+    trained = lorarec.train(recipe("frozen", HEADS[head], train={"precision": "bf16"}), output=tmp_path / "run")
+    assert lorarec.load(tmp_path / "run").recommend(histories(trained), k=5) == trained.recommend(
+        histories(trained), k=5
+    )

@@ -1,0 +1,99 @@
+"""Facts that share histories: computed together, and to the same result as one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lorarec.contracts import Part, TaskHead
+from lorarec.data.requests import pair_interactions
+from lorarec.engine.examples import Examples
+from lorarec_heads.crossed import Crossed, history_products
+from lorarec_heads.ctr import Ctr
+from lorarec_heads.kernel_ridge import kernel_ridge
+from lorarec_heads.rating import Rating
+
+World = Any
+HEADS: dict[str, tuple[TaskHead, str]] = {
+    "rating": (Rating(Rating.Config()), "rating"),
+    "rating joint": (Rating(Rating.Config(encoding="joint", max_history=5)), "rating"),
+    "ctr": (Ctr(Ctr.Config(biases=True)), "click"),
+    "ctr joint": (Ctr(Ctr.Config(encoding="joint", max_history=5)), "click"),
+}
+
+
+def meeting(histories: int, items: int) -> tuple[torch.Tensor, ...]:
+    """Features of 9 items; every history meets the same items: candidates, histories of 4 events, whose they are."""
+    generator = torch.Generator().manual_seed(0)
+    return (
+        torch.randn(9, 3, generator=generator).double(),
+        torch.arange(items).repeat(histories),
+        torch.randint(0, 9, (histories, 4), generator=generator),
+        torch.arange(histories).repeat_interleave(items),
+    )
+
+
+def test_facts_are_crossed_only_where_they_share_histories() -> None:
+    candidate = torch.arange(100)
+    assert Crossed.of(candidate, histories=100) is None, "as in training"
+    assert Crossed.of(candidate, histories=50) is None, "few of the 5,000 pairs are wanted"
+    crossed = Crossed.of(candidate % 20, histories=5)
+    assert crossed is not None and crossed.candidates[crossed.column].tolist() == (candidate % 20).tolist()
+
+
+def test_products_with_shared_histories_are_those_of_each_fact() -> None:
+    features, candidate, history, owner = meeting(3, 8)
+    assert Crossed.of(candidate, 3) is not None
+    alone = [
+        history_products(features, candidate[f, None], history[owner[f, None]], torch.zeros(1).long())
+        for f in range(24)
+    ]
+    torch.testing.assert_close(history_products(features, candidate, history, owner), torch.cat(alone))
+
+
+def test_the_ridge_regression_of_shared_histories_is_that_of_each_fact() -> None:
+    features, candidate, history, owner = meeting(3, 8)
+    residual, noise = torch.randn(3, 4).double(), torch.tensor(0.7).double()
+    mask = torch.tensor([[True] * 4, [False, True, False, True], [False] * 4])
+    together = kernel_ridge(features, candidate, history, owner, residual, mask, noise)
+    zero = torch.zeros(1).long()
+    alone = [
+        kernel_ridge(features, candidate[f, None], history[o], zero, residual[o], mask[o], noise)
+        for f, o in enumerate(owner[:, None])
+    ]
+    torch.testing.assert_close(together, torch.cat(alone))
+    assert torch.autograd.gradcheck(
+        lambda x, r, n: kernel_ridge(x, candidate, history, owner, r, mask, n),
+        (features.requires_grad_(), residual.requires_grad_(), noise.requires_grad_()),
+    )
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_catalogue_scored_for_few_users_has_the_scores_of_each_pair(name: str, world: Callable[..., World]) -> None:
+    task, column = HEADS[name]
+    toy = world(task, column)
+    head = toy.build()
+    toy.train(head, steps=3)
+    head.eval()
+    asked = toy.requests([[1, 2, 3, 4], [], [7]], [[5, 1, 4, 2], [], [float("nan")]], [0, 0, 0])
+    place, items = np.repeat(np.arange(3), 24), np.tile(np.arange(24), 3)
+    interactions = pair_interactions(asked.collation.interactions, place, items)
+    histories = asked.collation.histories.of_rows(place)
+    collation = replace(asked.collation, interactions=interactions, histories=histories)
+    pairs = Examples(task.examples(interactions, histories, Part.TEST), task, collation)
+
+    def scores(rows: np.ndarray) -> torch.Tensor:
+        batch = pairs.batch(rows)
+        with torch.no_grad():
+            found: torch.Tensor = head.score(toy.encoder(batch), batch)
+        return found
+
+    together = pairs.batch(np.arange(72))
+    assert len(together.tensors["history"]) == 3, "histories are read once a user, not once a pair"
+    alone = torch.cat([scores(np.array([row])) for row in range(72)])
+    torch.testing.assert_close(scores(np.arange(72)), alone, rtol=1e-5, atol=1e-6)
