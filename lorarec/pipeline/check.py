@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from lorarec.errors import TrainingError
 from lorarec.model.item_table import item_table
 from lorarec.model.rec_model import RecModel
 from lorarec.model.trainable import WeightCount, count_weights, trainable_names
-from lorarec.pipeline.assemble import Materials, build_model, gather_materials, make_accelerator
+from lorarec.pipeline.assemble import Materials, build_model, gather_materials, make_accelerator, with_layer_cache
 from lorarec.pipeline.open_recipe import open_recipe
 from lorarec.pipeline.train import peak_memory_mib
 from lorarec.registry.resolve import full_recipe
@@ -46,6 +46,10 @@ class CheckReport:
     """Trainable weights by part of the model."""
     tensors: Sequence[str]
     """Names of all trainable tensors; each was given a gradient."""
+    lower_blocks: int
+    """How many of the lowest blocks are frozen and their hidden states of items kept; 0 where none are."""
+    blocks: int
+    """How many blocks the backbone has."""
     zero: Sequence[str]
     """Trainable tensors whose gradient is zero on this batch: low-rank matrices at birth, weights of absent ids."""
     total_steps: int
@@ -77,6 +81,11 @@ class CheckReport:
             if self.zero
             else "."
         )
+        if self.lower_blocks:
+            yield (
+                f"The lowest {self.lower_blocks} of {self.blocks} blocks are frozen: what they make of each item is "
+                "computed once and kept (train.cache_frozen_layers)."
+            )
         seconds = self.estimated_seconds
         time = f"{seconds / 60:.1f} minutes" if seconds >= 120 else f"{max(seconds, 1):.0f} seconds"
         yield (
@@ -96,11 +105,21 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
     check_processes(accelerator, resolved.recipe.train.processes)
     materials = gather_materials(resolved)
     train = resolved.recipe.train
-    loader = Loader(materials.examples[Part.TRAIN], resolved.recipe.seed, train.batch_size, train.accumulate, 0, 1)
+    loader = Loader(
+        materials.examples[Part.TRAIN],
+        resolved.recipe.seed,
+        train.batch_size,
+        train.accumulate,
+        0,
+        1,
+        train.shuffle_block,
+    )
     total = min(train.epochs * loader.steps_per_epoch, train.max_steps or 2**62)
     model = build_model(materials, TrainingPlan(total, train.epochs, resolved.recipe.seed)).to(accelerator.device)
     names = trainable_names(model)
     weights, groups = count_weights(model), _groups(model)
+    materials = with_layer_cache(materials, model, accelerator)
+    loader = replace(loader, examples=materials.examples[Part.TRAIN])
     table_seconds, table = _timed_table(materials, model, accelerator)
     seconds, zero = _measured_steps(materials, model, loader, table if not model.network_trains else None, names)
     return CheckReport(
@@ -110,6 +129,8 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
         weights=weights,
         groups=groups,
         tensors=names,
+        lower_blocks=model.lower_blocks,
+        blocks=materials.architecture.layers,
         zero=zero,
         total_steps=total,
         seconds_per_step=seconds,
@@ -143,8 +164,8 @@ def _measured_steps(
     materials: Materials, model: RecModel, loader: Loader, table: torch.Tensor | None, names: list[str]
 ) -> tuple[float, list[str]]:
     """Seconds of an optimizer step, and the trainable tensors whose gradient is zero on the first batch."""
-    examples = loader.examples if table is None else loader.examples.with_table()
-    loader = Loader(examples, loader.seed, loader.batch_size, loader.accumulate, 0, 1)
+    if table is not None:
+        loader = replace(loader, examples=loader.examples.with_table())
     optimizer = build_optimizer(model, materials.resolved.recipe.train)
     device = next(model.parameters()).device
     model.train()

@@ -22,7 +22,8 @@ def check_backbone(backbone: Backbone) -> None:
 
     The architecture is known before weights are loaded; loading twice from one seed gives the same weights;
     a view is encoded alike alone and beside longer ones; every weight gets a gradient (DDP stops where one
-    does not); names that adapters are offered exist; features keep to the length asked for.
+    does not); names that adapters are offered exist; features keep to the length asked for; what starts above frozen
+    blocks gives what starts at the bottom.
     """
     check_plugin(type(backbone))
     architecture = backbone.architecture()
@@ -35,6 +36,7 @@ def check_backbone(backbone: Backbone) -> None:
     _check_featurizer(one, architecture.max_length)
     _check_encoding(one, architecture.hidden_size)
     _check_gradients(one)
+    _check_frozen_blocks(one)
     with tempfile.TemporaryDirectory() as folder:
         one.save(one.module, Path(folder))
         assert any(Path(folder).iterdir()), "save wrote nothing"
@@ -81,3 +83,24 @@ def _check_gradients(backbone: Backbone) -> None:
     nn.functional.mse_loss(encoded.pooled.float(), labels).backward()  # type: ignore[no-untyped-call]
     dead = [name for name, p in backbone.module.named_parameters() if p.grad is None]
     assert not dead, f"the forward leaves weights unused, where several processes would stop: {dead[:3]}"
+
+
+def _check_frozen_blocks(backbone: Backbone) -> None:
+    backbone.module.requires_grad_(True)
+    assert not backbone.frozen_blocks(backbone.module), "where every weight trains, no block is frozen"
+    architecture = backbone.architecture()
+    if not architecture.blocks:
+        return
+    backbone.module.requires_grad_(False)
+    blocks_of = backbone.module.get_submodule(architecture.blocks)
+    assert isinstance(blocks_of, nn.ModuleList), f"the architecture's blocks '{architecture.blocks}' are no ModuleList"
+    blocks_of[-1].requires_grad_(True)
+    blocks = backbone.frozen_blocks(backbone.module)
+    assert blocks in (0, architecture.layers - 1), f"{blocks} blocks are said to be frozen, but all below the last are"
+    if not blocks:
+        return
+    features = backbone.featurizer(tiny_catalog(), architecture.max_length)(tiny_views())
+    with torch.no_grad():
+        states = backbone.lower_states(backbone.module.eval(), features, blocks)
+        above = backbone.encode_above(backbone.module, features, blocks, states)
+    assert torch.equal(above.pooled, _encode(backbone, features).pooled), "encode_above gives other vectors than encode"

@@ -1,0 +1,160 @@
+"""Hidden states of frozen lower blocks: kept once, and nothing else changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import lorarec
+from lorarec.contracts import LorarecError
+from lorarec.pipeline.check import check
+
+Recipe = Callable[..., dict[str, Any]]
+UPPER = {"name": "lora", "r": 2, "layers": [-1]}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty place for what is kept."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return tmp_path / "cache" / "lorarec_layers"
+
+
+@pytest.fixture
+def recipe(tiny_checkpoint: Callable[[str], Path]) -> Recipe:
+    """A short run of a made-up shop; ask for another adapter, head, backbone or training by keyword."""
+
+    def make(adapter: Any, head: str = "ctr", backbone: str = "bert", **train: Any) -> dict[str, Any]:
+        return {
+            "name": "cached",
+            "data": {"source": {"name": "synthetic", "users": 20, "items": 30, "events": 200}},
+            "backbone": {"name": "text", "checkpoint": str(tiny_checkpoint(backbone)), "max_length": 32},
+            "adapter": adapter,
+            "head": head,
+            "train": {"epochs": 1, "batch_size": 16, "learning_rate": 1e-2, **train},
+        }
+
+    return make
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    """Every trained weight of a run."""
+    files = [*run.glob("adapter/*.safetensors"), run / "head.safetensors"]
+    return {f"{file.name} {name}": value for file in files for name, value in load_file(file).items()}
+
+
+@pytest.mark.parametrize("head", ["ctr", "rating", "next_item"])
+def test_training_on_kept_states_is_training_without_them(
+    recipe: Recipe, head: str, cache: Path, tmp_path: Path
+) -> None:
+    kept = lorarec.train(recipe(UPPER, head), output=tmp_path / "kept")
+    assert len(list(cache.glob("*.npy"))) == 1
+    plain = lorarec.train(recipe(UPPER, head, cache_frozen_layers=False), output=tmp_path / "plain")
+    one, other = weights(tmp_path / "kept"), weights(tmp_path / "plain")
+    assert one.keys() == other.keys()
+    for name in one:
+        # Items are padded among other neighbours when their states are made: the last digits may differ.
+        torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4, msg=name)
+    for metric, value in kept.metrics["test"].items():
+        assert plain.metrics["test"][metric] == pytest.approx(value, abs=1e-4)
+
+
+def test_blocks_below_the_adapter_are_not_computed_while_training(
+    recipe: Recipe, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.models.bert.modeling_bert import BertLayer
+
+    computed: list[int] = []
+    forward = BertLayer.forward
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        computed.append(id(self))
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(BertLayer, "forward", counted)
+    lorarec.train(recipe(UPPER), output=tmp_path / "run")
+    times = sorted(computed.count(block) for block in set(computed))
+    assert len(times) == 2 and times[0] < times[1] / 3, "the lower block runs only to fill the cache"
+
+
+def test_what_was_kept_is_read_again_and_gives_the_same_bits(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
+    lorarec.train(recipe(UPPER), output=tmp_path / "first")
+    (file,) = cache.glob("*.npy")
+    made = file.stat().st_mtime_ns
+    lorarec.train(recipe(UPPER), output=tmp_path / "second")
+    assert [found.stat().st_mtime_ns for found in cache.glob("*.npy")] == [made]
+    one, other = weights(tmp_path / "first"), weights(tmp_path / "second")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_other_texts_and_other_weights_have_states_of_their_own(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
+    settings = recipe(UPPER)
+    lorarec.train(settings, output=tmp_path / "one")
+    lorarec.train(settings, ["backbone.templates.item='a {title}'"], output=tmp_path / "other_texts")
+    assert len(list(cache.glob("*.npy"))) == 2
+    lorarec.train(settings, ["backbone.dtype=bfloat16"], output=tmp_path / "other_weights")
+    assert len(list(cache.glob("*.npy"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("adapter", "overrides"),
+    [
+        ({"name": "lora"}, []),
+        ({"name": "prefix"}, []),
+        ({"name": "frozen"}, []),
+        (UPPER, ["backbone.dropout=true"]),
+        (UPPER, ["train.cache_frozen_layers=false"]),
+        ({"name": "full", "layers": [-1], "embeddings": True}, []),
+    ],
+)
+def test_nothing_is_kept_where_the_lower_blocks_change_or_the_user_says_no(
+    recipe: Recipe, cache: Path, tmp_path: Path, adapter: Any, overrides: list[str]
+) -> None:
+    lorarec.train(recipe(adapter, max_steps=1), overrides, output=tmp_path / "run")
+    assert not cache.exists()
+
+
+def test_full_fine_tuning_of_upper_blocks_and_bfloat16_are_kept_too(
+    recipe: Recipe, cache: Path, tmp_path: Path
+) -> None:
+    lorarec.train(recipe({"name": "full", "layers": [-1]}, max_steps=2), output=tmp_path / "full")
+    lorarec.train(recipe(UPPER, max_steps=2), ["backbone.dtype=bfloat16"], output=tmp_path / "half")
+    assert len(list(cache.glob("*.npy"))) == 2
+
+
+def test_an_encoder_that_cannot_be_started_above_its_blocks_trains_as_ever(
+    recipe: Recipe, cache: Path, tmp_path: Path
+) -> None:
+    lorarec.train(recipe(UPPER, backbone="deberta-v2", max_steps=2), output=tmp_path / "run")
+    assert not cache.exists()
+
+
+def test_a_finished_run_answers_about_items_as_it_did_in_training(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
+    trained = lorarec.train(recipe(UPPER, "next_item"), output=tmp_path / "run")
+    loaded = lorarec.load(tmp_path / "run")
+    item = loaded.catalog.ids[0]
+    expected = trained.predict(items=[item], histories=[[item]])
+    assert loaded.predict(items=[item], histories=[[item]]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_full_disk_is_named_with_a_way_out(
+    recipe: Recipe, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        free = 10
+
+    monkeypatch.setattr("lorarec.engine.layer_cache.shutil.disk_usage", lambda _: Full)
+    with pytest.raises(LorarecError, match=r"train\.cache_frozen_layers=false"):
+        lorarec.train(recipe(UPPER), output=tmp_path / "run")
+
+
+def test_check_measures_with_kept_states_and_says_so(recipe: Recipe, cache: Path) -> None:
+    lines = "\n".join(check(recipe(UPPER)).lines())
+    assert "The lowest 1 of 2 blocks are frozen" in lines
+    assert "blocks are frozen" not in "\n".join(check(recipe({"name": "lora"})).lines())
