@@ -12,6 +12,7 @@ from torch import nn
 
 from lorarec.contracts import Adapter, Architecture, Backbone, StrictConfig, TrainingPlan, hookimpl
 from lorarec_adapters import peft_bridge
+from lorarec_adapters.half_precision import multiply_in_half_precision
 from lorarec_adapters.targets import Targets, check_targets, expand_pattern, find_targets
 
 Rank = Annotated[int, Field(ge=1)]
@@ -75,6 +76,7 @@ class Lora(Adapter):
                 use_dora=config.dora,
             ),
         )
+        multiply_in_half_precision(wrapped)
         return wrapped
 
     def learning_rate_scale(self, parameter: str) -> float:
@@ -88,6 +90,7 @@ class Lora(Adapter):
     def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
         """A PeftModel for inference. Raises IncompatibleError if the files do not fit the backbone."""
         restored: nn.Module = peft_bridge.restore(backbone, folder)
+        multiply_in_half_precision(restored)
         return restored
 
     def merge(self, module: nn.Module) -> nn.Module:

@@ -43,11 +43,11 @@ def assert_close(one: Path, other: Path) -> None:
 
 @pytest.mark.parametrize("head", HEADS)
 def test_four_accumulated_micro_batches_train_as_one_batch(
-    head: str, recipe: Make, still_bert: Path, events_alone: dict[str, Any], tmp_path: Path
+    head: str, recipe: Make, tiny_checkpoint: Callable[[str], Path], events_alone: dict[str, Any], tmp_path: Path
 ) -> None:
     # The last window of the epoch is smaller, and unevenly filled.
     size = 8 if head.startswith("next_item") else 32
-    backbone = {"name": "text", "checkpoint": str(still_bert), "max_length": 32}
+    backbone = {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32}
     common = {"epochs": 1, "max_steps": 6, "learning_rate": 1e-3}
     for name, train in {
         "one": {"batch_size": size, "accumulate": 1},
@@ -60,8 +60,8 @@ def test_four_accumulated_micro_batches_train_as_one_batch(
     assert_close(tmp_path / "one", tmp_path / "four")
 
 
-def test_the_law_can_fail(recipe: Make, still_bert: Path, tmp_path: Path) -> None:
-    backbone = {"name": "text", "checkpoint": str(still_bert), "max_length": 32}
+def test_the_law_can_fail(recipe: Make, tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+    backbone = {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32}
     for name, size in {"one": 32, "other": 16}.items():
         train = {"epochs": 1, "max_steps": 6, "learning_rate": 1e-3, "batch_size": size}
         lorarec.train(recipe("lora", "rating", train=train, backbone=backbone), output=tmp_path / name)

@@ -46,9 +46,9 @@ def torchrun(plan: list[dict[str, Any]], folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def backbone(still_bert: Path) -> dict[str, Any]:
+def backbone(tiny_checkpoint: Callable[[str], Path]) -> dict[str, Any]:
     """No dropout: two processes draw other masks than one."""
-    return {"name": "text", "checkpoint": str(still_bert), "max_length": 32}
+    return {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32}
 
 
 def test_two_processes_train_as_one_with_twice_the_batch_and_evaluate_exactly_alike(

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoModel
 
 from lorarec.contracts import IncompatibleError, TrainingPlan
-from lorarec.testing import FAMILIES, check_adapter, tiny_backbone, tiny_catalog
+from lorarec.testing import FAMILIES, check_adapter, tiny_backbone, tiny_catalog, tiny_views
 from lorarec_adapters.lora import Lora
 
 
@@ -211,3 +211,51 @@ def test_it_trains_under_gradient_checkpointing_as_without(attach: Any, train: A
         train(adapter, backbone, module, 3)
         weights.append([p.detach() for p in module.parameters() if p.requires_grad])
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*weights, strict=True))
+
+
+@pytest.mark.parametrize("model_type", ["bert", "gpt2", "llama"])
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
+def test_beside_half_precision_weights_the_update_is_the_formula_up_to_their_rounding(
+    model_type: str, half: str, attach: Any
+) -> None:
+    """Read and differentiated beside the same module computed by PEFT, which casts inputs up to float32."""
+    rounding = 4 * torch.finfo(getattr(torch, half)).eps
+    found = []
+    for plain in (False, True):
+        torch.manual_seed(0)
+        _, backbone, module = attach(Lora, model_type, half, r=4)
+        for layer in (part for part in module.modules() if hasattr(part, "lora_B")):
+            nn.init.normal_(layer.lora_B["default"].weight, std=0.1)
+            if plain:
+                del layer.forward
+        features = backbone.featurizer(tiny_catalog(), 30)(tiny_views())
+        vectors = backbone.encode(module, features).pooled
+        (vectors * torch.linspace(-1, 1, vectors.numel()).reshape(vectors.shape)).sum().backward()
+        found.append((vectors.detach(), [p.grad for p in module.parameters() if p.requires_grad]))
+    (ours, our_gradients), (theirs, their_gradients) = found
+    assert not torch.equal(our_gradients[0], their_gradients[0]), "the two must be different computations"
+    assert float((ours - theirs).norm() / theirs.norm()) < rounding
+    for mine, other in zip(our_gradients, their_gradients, strict=True):
+        assert mine.dtype == torch.float32
+        assert float((mine - other).norm() / other.norm()) < 4 * rounding
+
+
+def test_a_merged_or_switched_off_update_leaves_the_base_layer_alone(attach: Any) -> None:
+    _, _, module = attach(Lora, "bert", "bfloat16", r=2)
+    layer: Any = module.get_submodule("base_model.model.encoder.layer.0.attention.self.query")
+    nn.init.normal_(layer.lora_B["default"].weight)
+    x = torch.randn(5, 16, dtype=torch.bfloat16)
+    with module.disable_adapter():
+        assert torch.equal(layer(x), layer.base_layer(x))
+    assert not torch.equal(layer(x), layer.base_layer(x))
+
+
+@pytest.mark.parametrize("options", [{"dora": True}, {"dropout": 0.5}])
+def test_dora_and_dropout_keep_working_beside_half_precision_weights(options: Any, attach: Any) -> None:
+    _, _, module = attach(Lora, "bert", "bfloat16", **options)
+    layer: Any = module.get_submodule("base_model.model.encoder.layer.0.attention.self.query")
+    nn.init.normal_(layer.lora_B["default"].weight)
+    x = torch.randn(64, 16, dtype=torch.bfloat16)
+    module.train()
+    assert torch.equal(layer(x), layer(x)) == ("dropout" not in options)
+    check_adapter(Lora, tiny_backbone("bert", "bfloat16"), **options)
