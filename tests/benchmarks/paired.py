@@ -22,6 +22,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 DATA = ROOT.parent / "shared" / "data"
 """Data sets beside the checkout; every program takes another place by --data."""
+LIMIT = 2 * 3600
+"""Seconds after which a side counts as stuck."""
 Figures = dict[str, Any]
 """What a side prints as its last line: one JSON object."""
 

@@ -20,9 +20,7 @@ def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA / "tallrec-movie", help="folder with train.json and so on")
-    parser.add_argument(
-        "--run", type=Path, help="a finished run of tallrec_ctr (default: one is trained, of a few steps)"
-    )
+    parser.add_argument("--run", type=Path, help="a finished run of tallrec_ctr (default: one of a few steps)")
     parser.add_argument("--rows", type=int, help="test rows, from the start of test.json (default: all)")
     parser.add_argument("--steps", type=int, default=20, help="steps of the run that is trained; speed does not change")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="more overrides of our recipe")

@@ -61,8 +61,9 @@ def report(rounds: Sequence[Mapping[str, Figures]], cached: bool) -> None:
     figure = "later_rows_per_second" if cached else "rows_per_second"
     print_figure(rounds, "rows_per_second", "training samples/s, all epochs")
     if cached:
-        print_figure(rounds, "first_epoch_rows_per_second", "training samples/s, first epoch (fills the cache)")
-        print_figure(rounds, "later_rows_per_second", "training samples/s, later epochs")
+        print_figure(rounds, "first_epoch_rows_per_second", "samples/s, first epoch, with filling the cache")
+        print_figure(rounds, "cache_seconds", "seconds to fill the cache")
+        print_figure(rounds, "later_rows_per_second", "samples/s, later epochs")
     print(f"samples/s, ours over peer: {ratio(rounds, ('ours', figure), ('peer', 'rows_per_second'))}")
     print_figure(rounds, "test_auc", "test AUC")
     print_figure(rounds, "peak_memory_mib", "peak memory of the process, MiB")

@@ -50,13 +50,14 @@ def train(recipe: str, overrides: Sequence[str], output: Path | None, cost: bool
 
 
 def _speed(watch: Watch, costs: Sequence[StepCost]) -> dict[str, Any]:
-    """Rates over all epochs, and over those after the first."""
+    """Rates over all epochs, of the first with the filling of the cache, and of those after it."""
     all_of_it, later = watch.totals, watch.sum_of(watch.epochs[1:])
     cpu = not torch.cuda.is_available()
     figures: dict[str, Any] = {
         "rows_per_second": all_of_it.rows / all_of_it.seconds,
         "facts_per_second": all_of_it.facts / all_of_it.seconds,
-        "first_epoch_rows_per_second": watch.epochs[0].rows / watch.epochs[0].seconds,
+        "first_epoch_rows_per_second": watch.epochs[0].rows / (watch.epochs[0].seconds + watch.cache_seconds),
+        "cache_seconds": watch.cache_seconds,
         "later_rows_per_second": later.rows / later.seconds if later.seconds else None,
         "epoch_seconds": [epoch.seconds for epoch in watch.epochs],
         "steps": all_of_it.steps,

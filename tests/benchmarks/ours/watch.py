@@ -18,6 +18,7 @@ import torch
 
 from lorarec.engine.fit import Fit
 from lorarec.engine.loader import Window
+from lorarec.pipeline.assemble import with_layer_cache
 from lorarec.pipeline.build_fit import build_fit
 
 WORK = ("forward", "backward", "optimizer")
@@ -45,6 +46,8 @@ class Watch:
 
     def __init__(self, at_end: Callable[[Fit, Watch], None]) -> None:
         self.epochs: list[Epoch] = []
+        self.cache_seconds = 0.0
+        """What it took, before the first epoch, to fill the cache of frozen layers (and to see that there is none)."""
         self._at_end = at_end
         self._since = 0.0
         self._forward_since = 0.0
@@ -61,7 +64,14 @@ class Watch:
             watch._attach(fit)
             return fit
 
-        with patch("lorarec.pipeline.train.build_fit", watched):
+        def filling(*given: Any) -> Any:
+            started = time.perf_counter()
+            materials = with_layer_cache(*given)
+            watch.cache_seconds = time.perf_counter() - started
+            return materials
+
+        module = "lorarec.pipeline.train"
+        with patch(f"{module}.build_fit", watched), patch(f"{module}.with_layer_cache", filling):
             yield watch
 
     @property

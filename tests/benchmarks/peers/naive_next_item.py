@@ -3,8 +3,8 @@
 MiniLM with PEFT's LoRA reads each event's title and genres, a small causal transformer reads the vectors in sequence,
 and each state is held against all targets of the micro-batch (softmax over in-batch targets: no catalogue to encode).
 Rows are windows of one user's training events, up to --history targets each, the same as lorarec cuts. It is spared
-what a first draft would suffer: it computes in bf16, texts are tokenised beforehand and encoded in chunks of like length,
-in micro-batches that fit into memory. Timed: all steps, the first one's warm-up included. Prints one JSON line.
+what a first draft would suffer: it computes in bf16, texts are tokenised beforehand and encoded in chunks of like
+length, in micro-batches that fit into memory. Timed: all steps, the first one's warm-up included. Prints one JSON line.
 `python -m peers.naive_next_item --data FOLDER [--rows N] [--batch N]`
 """
 
@@ -101,7 +101,7 @@ class NaiveNextItem(nn.Module):
         items = torch.tensor([item for row in rows for item in row])
         vectors = self.vectors([tokens[int(item)] for item in items])
         lengths = [len(row) for row in rows]
-        events = nn.utils.rnn.pad_sequence(list(vectors.split(lengths)), batch_first=True)[:, :-1]
+        events = nn.utils.rnn.pad_sequence(list(torch.split(vectors, lengths)), batch_first=True)[:, :-1]
         causal = nn.Transformer.generate_square_subsequent_mask(events.shape[1], device=events.device)
         states = self.block(events + self.position[: events.shape[1]], src_mask=causal, is_causal=True)
         users = torch.cat([states[place, : length - 1] for place, length in enumerate(lengths)])

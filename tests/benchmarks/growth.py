@@ -1,0 +1,143 @@
+"""How time grows with events and memory with the catalogue: next-item training and `recommend` in a made-up shop.
+
+Time: one epoch of next-item training (softmax=sampled) on 10^4, 10^5 and 10^6 events of 1,000 items, and what preparing
+them takes. Memory: the largest resident memory of a fresh process that trains a few steps, of the whole run (which
+ends by encoding every item), and of another one that recommends, with 10^3 to 10^6 items and 10^5 events. Writes
+growth.json, which `growth_plot.py` draws. --encoder small stands in a random transformer of two narrow blocks for MiniLM, where a
+million items would take too long; the output says which it was. Runs that were measured before are kept in the file
+and not repeated unless --anew is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from paired import HERE, Side, add_run_options, record
+
+TIMED_ITEMS = 1000
+HELD_EVENTS = 100_000
+ENCODERS = {
+    "minilm": "{name: minilm, max_length: 32, dtype: bfloat16}",
+    "small": "{name: text, checkpoint: FOLDER/encoder, max_length: 32}",
+}
+RECIPE = """name: growth
+data:
+  source: {name: files, path: FOLDER}
+  columns: {user: user, item: item, time: time}
+  item_text: "{title}"
+  split: {by: time, validation: 0.001, test: 0.001}
+backbone: BACKBONE
+adapter: {name: lora, r: 8}
+head: {name: next_item, softmax: sampled}
+train: {epochs: 1, batch_size: BATCH, save_every: never}
+evaluate: {metrics: [ndcg@10]}
+"""
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--events", type=int, nargs="*", default=[10**4, 10**5, 10**6], help="sizes whose time is taken"
+    )
+    parser.add_argument("--items", type=int, nargs="*", default=[10**3, 10**4, 10**5, 10**6], help="catalogues held")
+    parser.add_argument("--encoder", choices=tuple(ENCODERS), default="minilm")
+    parser.add_argument("--batch", type=int, default=64, help="windows an optimizer step")
+    parser.add_argument("--steps", type=int, default=5, help="steps of the runs whose memory is looked at")
+    parser.add_argument("--users", type=int, default=943, help="users that are recommended to")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="more overrides of the recipe")
+    parser.add_argument("--out", type=Path, default=HERE / "growth.json")
+    parser.add_argument("--anew", action="store_true", help="measure again what the file holds already")
+    add_run_options(parser)
+    return parser.parse_args()
+
+
+def open_shop(folder: Path, events: int, items: int, arguments: argparse.Namespace) -> Path:
+    """Write the shop, and the encoder where it is not MiniLM; return the recipe over them."""
+    from made_up_shop import write_shop
+    from random_encoders import write_bert
+
+    write_shop(folder, events, items)
+    if arguments.encoder == "small":
+        write_bert(folder / "encoder")
+    recipe = folder / "recipe.yaml"
+    text = RECIPE.replace("BACKBONE", ENCODERS[arguments.encoder]).replace("BATCH", str(arguments.batch))
+    recipe.write_text(text.replace("FOLDER", str(folder)), encoding="utf-8")
+    return recipe
+
+
+def time_of(events: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of preparation and of one epoch."""
+    with tempfile.TemporaryDirectory(prefix="lorarec-benchmark-") as folder:
+        recipe = open_shop(Path(folder), events, TIMED_ITEMS, arguments)
+        found = Side("time", "ours.prepare", [str(recipe), *arguments.set]).run(arguments.threads)
+    return {
+        "events": events,
+        "steps": found["steps"],
+        "prepare_seconds": found["prepare_seconds"],
+        "train_seconds": found["epoch_seconds"],
+        "prepare_microseconds_an_event": 1e6 * found["prepare_seconds"] / events,
+        "train_microseconds_an_event": 1e6 * found["epoch_seconds"] / events,
+    }
+
+
+def memory_of(items: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """MiB of training, of the whole run, and of recommending from it."""
+    with tempfile.TemporaryDirectory(prefix="lorarec-benchmark-") as folder:
+        recipe = open_shop(Path(folder), HELD_EVENTS, items, arguments)
+        run = Path(folder) / "run"
+        steps = [f"train.max_steps={arguments.steps}", "--no-cost", "--output", str(run)]
+        trained = Side("training", "ours.train", [str(recipe), *arguments.set, *steps]).run(arguments.threads)
+        asked = [str(run), "--made-up", "--users", str(arguments.users)]
+        answered = Side("recommending", "ours.recommend", asked).run(arguments.threads)
+    return {
+        "items": items,
+        "train_mib": trained["fit_memory_mib"],
+        "run_mib": trained["peak_memory_mib"],
+        "recommend_mib": answered["peak_memory_mib"],
+        "run_seconds": trained["train_seconds"],
+        "recommend_seconds": answered["seconds"],
+    }
+
+
+def print_growth(rows: Sequence[Mapping[str, float]], size: str, figures: Sequence[str]) -> None:
+    """Each figure at each size, and what each 1,000 more than the size before added: level or falling is linear."""
+    for before, row in zip([None, *rows], rows, strict=False):
+        parts = []
+        for figure in figures:
+            more = ""
+            if before is not None:
+                added = 1000 * (row[figure] - before[figure]) / (row[size] - before[size])
+                more = f" ({added:+.3g} per 1,000 {size} more)"
+            parts.append(f"{figure} {row[figure]:.4g}{more}")
+        print(f"{row[size]:,} {size}: {'; '.join(parts)}")
+
+
+def main() -> None:
+    """Measure what is missing, write after each measurement, print."""
+    arguments = options()
+    known = json.loads(arguments.out.read_text()) if arguments.out.exists() and not arguments.anew else {}
+    found: dict[str, Any] = known.get(arguments.encoder, {"time": [], "memory": []})
+    work = [("time", "events", arguments.events, time_of), ("memory", "items", arguments.items, memory_of)]
+    for part, size, wanted, measure in work:
+        for count in wanted:
+            if any(row[size] == count for row in found[part]):
+                continue
+            print(f"{part} at {count:,} {size}, encoder {arguments.encoder} ...", flush=True)
+            found[part] = sorted([*found[part], measure(count, arguments)], key=lambda row: float(row[size]))
+            found["machine"] = Side("machine", "machine", ["--seconds", "0.5"]).run(arguments.threads)
+            known[arguments.encoder] = found
+            arguments.out.write_text(json.dumps(known, indent=1) + "\n")
+    print(f"Encoder: {arguments.encoder}")
+    print_growth(found["time"], "events", ["prepare_seconds", "train_seconds"])
+    print_growth(found["memory"], "items", ["train_mib", "run_mib", "recommend_mib"])
+    record("growth", arguments, found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Draws growth.png from growth.json: time per event against events, memory against the catalogue, on log-log axes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+TIME = {"train_microseconds_an_event": "training, one epoch", "prepare_microseconds_an_event": "preparing the data"}
+MEMORY = {"train_mib": "training", "run_mib": "whole run, every item encoded", "recommend_mib": "recommending"}
+MARKS = ("o", "s", "^")
+LIMIT_MIB = 24 * 1024
+"""A million items must fit below it."""
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", type=Path, default=HERE / "growth.json", help="what growth.py wrote")
+    parser.add_argument("--out", type=Path, default=HERE / "growth.png")
+    parser.add_argument("--encoder", help="which of the file's encoders (default: the first)")
+    return parser.parse_args()
+
+
+def draw_lines(axes: Any, rows: Sequence[Mapping[str, float]], size: str, figures: Mapping[str, str]) -> None:
+    """One line a figure, each with its own mark, so that colour is not needed to tell them apart."""
+    for mark, (figure, label) in zip(MARKS, figures.items(), strict=False):
+        axes.plot([row[size] for row in rows], [row[figure] for row in rows], marker=mark, label=label)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.grid(True, which="major", alpha=0.4)
+
+
+def draw(found: Mapping[str, Any], encoder: str, target: Path) -> None:
+    """Both panels, side by side."""
+    import matplotlib
+
+    matplotlib.use("Agg")  # no screen is needed
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    draw_lines(left, found["time"], "events", TIME)
+    left.set(xlabel="events", ylabel="microseconds per event", title="Time: a level line is linear growth")
+    draw_lines(right, found["memory"], "items", MEMORY)
+    rows = found["memory"]
+    if rows:
+        first, last = rows[0], rows[-1]
+        linear = first["run_mib"] * last["items"] / first["items"]
+        ends = [first["items"], last["items"]], [first["run_mib"], linear]
+        right.plot(*ends, linestyle=":", color="grey", label="linear growth from the first point")
+        right.axhline(LIMIT_MIB, linestyle="--", color="black", linewidth=1, label="24 GB")
+        right.set_ylim(top=2 * max(LIMIT_MIB, *(row["run_mib"] for row in rows)))
+    right.set(xlabel="items in the catalogue", ylabel="peak resident memory, MiB", title="Memory")
+    for axes in (left, right):
+        axes.legend(fontsize="small")
+    machine = found["machine"]
+    threads = f"threads: {machine['threads']}"
+    title = f"Next item, softmax=sampled; encoder: {encoder}; {machine['processor']}, {threads}"
+    figure.suptitle(title, fontsize="medium")
+    figure.savefig(target, dpi=150)
+
+
+def main() -> None:
+    """Read the file and draw."""
+    arguments = options()
+    if not arguments.source.is_file():
+        raise SystemExit(f"{arguments.source.name} is not there: growth.py writes it.")
+    known = json.loads(arguments.source.read_text(encoding="utf-8"))
+    encoder = arguments.encoder or next(iter(known))
+    if encoder not in known:
+        raise SystemExit(f"{arguments.source.name} holds no encoder '{encoder}', but {', '.join(known)}.")
+    draw(known[encoder], encoder, arguments.out)
+    print(f"Drawn: {arguments.out.name}")
+
+
+if __name__ == "__main__":
+    main()

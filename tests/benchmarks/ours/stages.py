@@ -1,0 +1,57 @@
+"""Seconds of each stage that prepares data, in a run that `lorarec.train` does, measured from outside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from lorarec.data import prepare as preparing
+from lorarec.data.history import Histories
+from lorarec.pipeline import assemble
+from lorarec.registry.resolve import ResolvedRecipe
+
+STAGES = ("read", "number", "split", "histories", "report", "tokenise", "examples")
+"""In the order in which they happen; `rest` is what is left of the whole."""
+PATCHED: list[tuple[Any, str, str]] = [
+    (preparing, "number", "number"),
+    (preparing, "split", "split"),
+    (preparing, "statistics_of", "report"),
+    (preparing, "report_of", "report"),
+    (Histories, "of", "histories"),
+    (assemble, "_examples", "examples"),
+]
+"""Where a function lies, its name there, and the stage it is."""
+
+
+@contextmanager
+def timed_stages() -> Iterator[dict[str, float]]:
+    """Within, whatever `lorarec.train` prepares adds its seconds, by stage and `all` together, to the dictionary."""
+    seconds: dict[str, float] = dict.fromkeys((*STAGES, "all"), 0.0)
+
+    def timed(stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timing(*given: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return call(*given, **named)
+            finally:
+                seconds[stage] += time.perf_counter() - started
+
+        return timing
+
+    def gathered(resolved: ResolvedRecipe) -> Any:
+        source, backbone = resolved.source, resolved.backbone
+        with (
+            patch.object(source, "load", timed("read", source.load)),
+            patch.object(backbone, "featurizer", timed("tokenise", backbone.featurizer)),
+        ):
+            return timed("all", assemble.gather_materials)(resolved)
+
+    with ExitStack() as stack:
+        for module, name, stage in PATCHED:
+            stack.enter_context(patch.object(module, name, timed(stage, getattr(module, name))))
+        stack.enter_context(patch("lorarec.pipeline.train.gather_materials", gathered))
+        yield seconds
+    seconds["rest"] = seconds["all"] - sum(seconds[stage] for stage in STAGES)
