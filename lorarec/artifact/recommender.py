@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lorarec.artifact.item_index import ItemIndex
+from lorarec.artifact.requests import Requests
 from lorarec.contracts import Collation, Featurizer, NegativeSampler, Part, Statistics, TaskHead
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions
-from lorarec.data.requests import interactions_from_requests, pair_interactions
+from lorarec.data.requests import pair_interactions
 from lorarec.engine.examples import Examples
-from lorarec.errors import DataError
+from lorarec.errors import DataError, IncompatibleError
 from lorarec.model.item_table import encoded_catalogue
 from lorarec.model.ranking import catalogue_scores, mask_seen, top_items, users_at_once
 from lorarec.model.rec_model import RecModel
@@ -59,6 +61,7 @@ class Recommender:
     sample: list[tuple[str, float]] = field(default_factory=list)
     """A history (item id, feedback) from the test part, right after training; empty in a loaded run."""
     _table: Tensor | None = None
+    _index: ItemIndex | None = None
 
     @torch.inference_mode()
     def predict(
@@ -92,14 +95,21 @@ class Recommender:
         users: Sequence[str] | None = None,
         candidates: Sequence[str] | None = None,
         exclude_seen: bool = True,
+        approximate: bool = False,
     ) -> list[list[Recommendation]]:
         """The best k items for each history, best first; items of the history are left out unless asked for.
 
         `candidates` narrows the catalogue. Fewer than k come back where there are not that many.
+
+        `approximate` asks an index of the item vectors, which is built at the first such call and kept in memory: it
+        misses an item now and then, and pays where many calls are to come on a catalogue of 100,000 items or more. It
+        is for retrieval heads, without `candidates`, and needs faiss (extra `index`). Scores are exact all the same.
         """
         if k < 1:
             raise DataError(f"k is {k}: ask for at least one item.")
         requests = self._requests(histories, feedback, users, len(histories))
+        if approximate:
+            return self._approximate(requests, k, candidates, exclude_seen)
         items = self._candidate_rows(candidates)
         column = np.full(len(self.catalog), -1)
         column[items] = np.arange(len(items))
@@ -110,6 +120,27 @@ class Recommender:
                 mask_seen(scores, [found[found >= 0] for found in places])
             places_BK, best_BK = (found.cpu().numpy() for found in top_items(scores, k))
             answers += self._named(np.where(places_BK < 0, -1, items[places_BK]), best_BK)
+        return answers
+
+    @torch.no_grad()
+    def _approximate(
+        self, requests: Requests, k: int, candidates: Sequence[str] | None, exclude_seen: bool
+    ) -> list[list[Recommendation]]:
+        if self.head.kind != "retrieval":
+            raise IncompatibleError(
+                f"approximate: head '{self.head.name}' scores each pair of a history and an item anew and has no item "
+                "vectors to search among. Leave approximate out, or name candidates."
+            )
+        if candidates is not None:
+            raise DataError("approximate searches the whole catalogue: leave it out where candidates are named.")
+        assert self.item_vectors is not None
+        self._index = self._index or ItemIndex(self.item_vectors)
+        answers: list[list[Recommendation]] = []
+        for start in range(0, len(requests), BLOCK):
+            block = requests.subset(np.arange(start, min(start + BLOCK, len(requests))))
+            seen = [np.unique(np.asarray(history if exclude_seen else [], np.int64)) for history in block.histories]
+            rows, best = self._index.best(self._user_vectors(block), k, seen)
+            answers += self._named(rows.cpu().numpy(), best.cpu().numpy())
         return answers
 
     def _candidate_rows(self, candidates: Sequence[str] | None) -> np.ndarray:
@@ -246,28 +277,3 @@ class Recommender:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             message = f"{len(names)} unknown {what} {consequence}: {', '.join(names[:5])}{more}."
             warnings.warn(message, UnknownIdWarning, stacklevel=3)
-
-
-@dataclass(frozen=True)
-class Requests:
-    """What callers bring: histories as catalogue rows, feedback beside them, user rows (-1: new)."""
-
-    histories: list[list[int]]
-    feedback: list[list[float]]
-    users: list[int]
-
-    def __len__(self) -> int:
-        return len(self.histories)
-
-    def subset(self, places: np.ndarray) -> Requests:
-        """These requests only; a place may come more than once."""
-        return Requests(
-            [self.histories[p] for p in places], [self.feedback[p] for p in places], [self.users[p] for p in places]
-        )
-
-    def tables(self, items: np.ndarray, user_ids: list[str], liked_above: float) -> tuple[Interactions, Histories]:
-        """The tables a head makes its examples from: one event a request, which brings its own history."""
-        interactions = interactions_from_requests(
-            self.histories, self.feedback, [int(item) for item in items], self.users, user_ids
-        )
-        return interactions, Histories.of(interactions, "past", None, liked_above, "random")

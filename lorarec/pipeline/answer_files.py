@@ -48,11 +48,14 @@ def predict_file(recommender: Recommender, source: Path, target: Path) -> list[s
     return notices
 
 
-def recommend_file(recommender: Recommender, source: Path, target: Path, k: int) -> list[str]:
+def recommend_file(
+    recommender: Recommender, source: Path, target: Path, k: int, approximate: bool = False
+) -> list[str]:
     """Recommend for the histories in a file: one row an item, with `row` (from 1), `user` where the file has it,
     `rank`, `item`, `title` and `score`. Returns what must be told.
 
-    Columns read: `history`, and `history_feedback` and `user` where there are any.
+    Columns read: `history`, and `history_feedback` and `user` where there are any. `approximate`: by an index, as
+    `Recommender.recommend` says.
     """
     check_output(target)
     table = read_requests(source)
@@ -60,7 +63,7 @@ def recommend_file(recommender: Recommender, source: Path, target: Path, k: int)
     with _told() as notices:
         histories = list_column(table, "history", source)
         feedback = _feedback(recommender, table, source, histories, notices)
-        answers = recommender.recommend(histories, k, feedback, users)
+        answers = recommender.recommend(histories, k, feedback, users, approximate=approximate)
     short = sum(len(answer) < k for answer in answers)
     if short:
         notices.append(

@@ -4,6 +4,7 @@ weights."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 import lorarec
 from lorarec.artifact import recommender as answering
 from lorarec.artifact.recommender import Recommender
+from lorarec.errors import LorarecError
 from lorarec.model import item_table, ranking
 from lorarec.pipeline.evaluate import evaluate
 
@@ -110,6 +112,29 @@ def test_candidates_are_ranked_as_among_all_and_nothing_else_is_scored(
     for answer, whole in zip(narrowed, everything, strict=True):
         assert [found.item for found in answer] == [found.item for found in whole if found.item in some]
     assert sum(pairs) == (0 if head == "next_item" else 3 * 4)
+
+
+@pytest.mark.skipif(find_spec("faiss") is None, reason="the extra 'index' is not installed")
+def test_on_a_small_catalogue_the_index_finds_what_the_exact_answer_holds(
+    finished: Callable[..., Recommender], recipe: Make
+) -> None:
+    run = finished("next_item", recipe)
+    for options in ({}, {"exclude_seen": False}):
+        exact = run.recommend(histories(run), k=5, **options)
+        found = run.recommend(histories(run), k=5, approximate=True, **options)
+        assert [[(f.item, f.title) for f in answer] for answer in found] == [
+            [(f.item, f.title) for f in answer] for answer in exact
+        ]
+        assert [f.score for f in found[0]] == pytest.approx([f.score for f in exact[0]], rel=1e-5)
+
+
+def test_approximate_is_refused_where_it_makes_no_sense(finished: Callable[..., Recommender], recipe: Make) -> None:
+    run = finished("ctr", recipe)
+    with pytest.raises(LorarecError, match=r"head 'ctr' scores each pair .* Leave approximate out"):
+        run.recommend(histories(run), approximate=True)
+    run = finished("next_item", recipe)
+    with pytest.raises(LorarecError, match="leave it out where candidates are named"):
+        run.recommend(histories(run), approximate=True, candidates=run.catalog.ids[:3])
 
 
 def test_evaluating_in_small_blocks_gives_the_same_metrics(

@@ -66,7 +66,7 @@ def test_every_module_with_a_hook_has_an_entry_point_and_no_other_has(project):
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported(project):
     extras = project["project"]["optional-dependencies"]
-    optional = declared([*extras["offline"], *extras["tracking"]])
+    optional = declared([*extras["offline"], *extras["tracking"], *extras["index"]])
     assert imported(PACKAGES) - optional == declared(project["project"]["dependencies"])
 
 
@@ -88,7 +88,8 @@ def test_what_the_tests_import_comes_with_the_extra_for_tests(project):
 def test_what_the_benchmarks_import_comes_with_their_extra(project):
     described = project["project"]
     extras = described["optional-dependencies"]
-    there = declared([*described["dependencies"], *extras["benchmarks"], *extras["offline"]])
+    optional = [*extras["benchmarks"], *extras["index"], *extras["offline"]]
+    there = declared([*described["dependencies"], *optional])
     own = {normal(path.stem) for path in BENCHMARKS.rglob("*")}
     needed = imported([BENCHMARKS, ROOT / "lorarec"]) - own
     assert needed <= there, f"not in the extra 'benchmarks': {sorted(needed - there)}"
