@@ -3,9 +3,9 @@
 Time: one epoch of next-item training (softmax=sampled) on 10^4, 10^5 and 10^6 events of 1,000 items, and what preparing
 them takes. Memory: the largest resident memory of a fresh process that trains a few steps, of the whole run (which
 ends by encoding every item), and of another one that recommends, with 10^3 to 10^6 items and 10^5 events. Writes
-growth.json, which `growth_plot.py` draws. --encoder small stands in a random transformer of two narrow blocks for MiniLM, where a
-million items would take too long; the output says which it was. Runs that were measured before are kept in the file
-and not repeated unless --anew is given.
+growth.json, which `growth_plot.py` draws. --encoder small puts a random transformer of two narrow blocks in MiniLM's
+place, where a million items would take too long; the output says which it was. What the file holds already is not
+measured again unless --anew is given.
 """
 
 from __future__ import annotations

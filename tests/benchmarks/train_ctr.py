@@ -98,6 +98,9 @@ def main() -> None:
             Side("machine", "machine"),
         ]
         rounds = in_turn(sides, arguments.pairs, arguments.threads)
+    ours, peer = rounds[0]["ours"]["rows_in_all"], rounds[0]["peer"]["rows"]
+    if ours != peer:
+        raise SystemExit(f"ours trained on {ours} rows, the peer on {peer}: the sides must read the same.")
     report(rounds, cached)
     record("train_ctr", arguments, rounds)
 
