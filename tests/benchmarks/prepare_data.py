@@ -1,8 +1,9 @@
 """What it takes to prepare 100,000 events (MovieLens 100K) against one epoch of training of the same recipe.
 
 Read, number, split, look up histories, tokenise, make examples: each stage is timed in a run of `lorarec.train` in a
-fresh process whose caches are empty, so that files are read and texts tokenised anew. With --steps the epoch is cut
-short and its seconds are reckoned from the steps that were taken, which the output says.
+fresh process whose caches are empty, so that files are parsed and texts tokenised anew (the system may have the files
+themselves in memory). With --steps the epoch is cut short and its seconds are reckoned from the steps that were taken,
+which the output says.
 """
 
 from __future__ import annotations

