@@ -12,6 +12,9 @@ from lorarec.contracts import Adapter, Backbone, Batch, Encoded, Head, HeadOutpu
 LOWER_STATES = "lower_states"
 """Name among a chunk's features of hidden states from which the network can start, see `RecModel.lower_blocks`."""
 
+STRETCH = 2**16
+"""Items whose vectors a head makes at once: what it needs on the way then does not grow with the catalogue."""
+
 
 class StepOutput(NamedTuple):
     """What training needs of a batch. A NamedTuple, so that Accelerate casts it back to float32."""
@@ -65,7 +68,9 @@ class RecModel(nn.Module):
             return BatchEncoder(self, {"views": batch}, table)("views")
         if isinstance(batch, Tensor):
             assert isinstance(self.head, RetrievalHead), "only retrieval heads have item vectors"
-            return self.head.item_vectors(batch, torch.arange(len(batch), device=batch.device))
+            rows = torch.arange(len(batch), device=batch.device)
+            parts = (slice(start, start + STRETCH) for start in range(0, len(batch), STRETCH))
+            return torch.cat([self.head.item_vectors(batch[part], rows[part]) for part in parts])
         encode = BatchEncoder(self, batch.views, table)
         if use == "scores":
             assert isinstance(self.head, PointwiseHead), "only pointwise heads score pairs"

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lorarec_heads.own_vectors import OwnVectors
+
 SMALL = 0.01
 """Spread of freshly drawn id weights: they start next to nothing, so that the text speaks first."""
 
@@ -17,7 +19,7 @@ class ItemKernel(nn.Module):
 
     The constant is what all items share, so it carries the user's bias. Texts are compared by the cosine of
     their vectors, each dimension weighted (automatic relevance determination; MacKay 1995). Ids that training
-    never saw are masked: their weights are noise.
+    never saw have no weights.
     """
 
     seen: Tensor
@@ -31,9 +33,9 @@ class ItemKernel(nn.Module):
         if text_size:
             self.text = TextCosine(text_size)
             self.log_text = nn.Parameter(torch.tensor(math.log(0.2)))
-        self.factors: nn.Parameter | None = None
+        self.factors: OwnVectors | None = None
         if factors:
-            self.factors = nn.Parameter(torch.randn(len(item_counts), factors) * SMALL)
+            self.factors = OwnVectors(item_counts, factors, SMALL)
             self.log_factors = nn.Parameter(torch.zeros(()))
 
     def forward(self, items: Tensor, texts: Tensor | None) -> Tensor:
@@ -43,7 +45,7 @@ class ItemKernel(nn.Module):
             assert texts is not None
             parts.append((0.5 * self.log_text).exp() * self.text(texts))
         if self.factors is not None:
-            parts.append((0.5 * self.log_factors).exp() * self.factors[items] * self.seen[items, None])
+            parts.append((0.5 * self.log_factors).exp() * self.factors(items))
         return torch.cat(parts, dim=1)
 
 

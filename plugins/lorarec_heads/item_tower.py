@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lorarec_heads.own_vectors import OwnVectors
+
 SMALL = 0.02
 """Spread of freshly drawn id weights: they start next to nothing, so that the text speaks first."""
 
@@ -30,7 +32,7 @@ class ItemTower(nn.Module):
         nn.init.zeros_(self.project.bias)
         self.text_bias = nn.Linear(text_size, 1, bias=False)
         nn.init.zeros_(self.text_bias.weight)
-        self.ids = nn.Parameter(torch.randn(len(counts), width) * SMALL) if ids else None
+        self.ids = OwnVectors(item_counts, width, SMALL) if ids else None
         self.bias = nn.Parameter(torch.log1p(counts))
 
     def forward(self, texts: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,7 +46,7 @@ class ItemTower(nn.Module):
 
     def _own(self, items: Tensor) -> Tensor:
         assert self.ids is not None
-        keep = self.seen[items]
+        own: Tensor = self.ids(items)
         if self.training and self._id_dropout:
-            keep = keep * (torch.rand_like(keep) >= self._id_dropout)
-        return self.ids[items] * keep[:, None]
+            own = own * (torch.rand(len(items), 1, device=own.device) >= self._id_dropout)
+        return own

@@ -197,7 +197,7 @@ class RatingNetwork(PointwiseHead):
         if self.bias is not None:
             penalty = penalty + self._config.bias_penalty * self.bias[candidates].square().sum()
         if self.kernel.factors is not None:
-            penalty = penalty + self._config.factor_penalty * self.kernel.factors[candidates].square().sum()
+            penalty = penalty + self._config.factor_penalty * self.kernel.factors(candidates).square().sum()
         return penalty * self._unit**2
 
 

@@ -151,7 +151,7 @@ def test_penalties_pull_weights_to_zero(world: Callable[..., World]) -> None:
         toy = world(Rating(Rating.Config(bias_penalty=penalty, factor_penalty=penalty)), "rating")
         head = toy.build()
         toy.train(head, steps=25)
-        sizes[penalty] = head.bias.square().sum() + head.kernel.factors.square().sum()
+        sizes[penalty] = head.bias.square().sum() + head.kernel.factors.weight.square().sum()
     assert sizes[5.0] < 0.5 * sizes[0.0]
 
 
