@@ -63,6 +63,10 @@ class Recommender:
     _table: Tensor | None = None
     _index: ItemIndex | None = None
 
+    def __post_init__(self) -> None:
+        if self.item_vectors is not None:  # beside the users' vectors, which the model makes
+            self.item_vectors = self.item_vectors.to(self._device)
+
     @torch.inference_mode()
     def predict(
         self,
