@@ -41,7 +41,13 @@ def assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
         )
     network = adapter.restore(backbone, folder.adapter)
     head = resolved.head.build(architecture.hidden_size, folder.statistics)
-    head.load_state_dict(folder.head_weights)
+    try:
+        head.load_state_dict(folder.head_weights)
+    except RuntimeError as error:
+        raise ArtifactError(
+            f"{folder.path}: head '{resolved.head.name}' has other weights now than when the run was trained, "
+            f"probably by another version. Train again, or install the versions that environment.json names."
+        ) from error
     model = RecModel(backbone, adapter, network, head).eval()
     if torch.cuda.is_available():
         model = model.cuda()

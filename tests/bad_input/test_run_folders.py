@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from lorarec.artifact.checksums import write_checksums
 from lorarec.artifact.writer import RunWriter
 from lorarec.errors import ArtifactError
 
@@ -101,6 +103,14 @@ def test_a_manifest_that_forgets_files_does_not_let_them_pass(
         refused("evaluate", run, says=[says, "train the run again"])
     manifest.write_text("[]")
     refused("evaluate", run, says=[f"{manifest}: not as it was written", "Train the run again"])
+
+
+def test_a_head_of_another_version_is_named(copied_run: Callable[[str], Path], refused: Callable[..., str]) -> None:
+    run = copied_run("ctr")
+    file = run / "head.safetensors"
+    save_file({f"former.{name}": weight for name, weight in load_file(file).items()}, file)
+    write_checksums(run)
+    refused("evaluate", run, says=[str(run), "head 'ctr' has other weights now", "Train again"])
 
 
 def test_the_model_card_and_files_of_ones_own_may_be_changed(
