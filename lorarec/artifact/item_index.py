@@ -9,7 +9,7 @@ Measured on one thread with made-up vectors of 65 numbers that have structure, o
 
 So it pays in a process that stays and answers one history after the other from a catalogue of 100,000 items or more;
 among many histories at a million items from about a thousand of them on; and not for small catalogues. Vectors
-without any structure have no near neighbours to find: at random ones it found two thirds.
+without any structure have no near neighbours to find: at random ones it found half.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ def run_identity(materials: Materials, accelerator: Accelerator) -> dict[str, An
         processes=accelerator.num_processes,
         precision=materials.resolved.recipe.train.precision,
         seed=materials.resolved.recipe.seed,
+        attention=materials.architecture.attention,
         split_fingerprint=materials.data.report.fingerprint,
     )
 
@@ -34,7 +35,7 @@ def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping
     """Raises CheckpointError listing what differs from the run that lies in `folder`."""
     before, known = _read(folder / layout.RECIPE), _read(folder / layout.ENVIRONMENT)
     changes = list(_changes(before, json.loads(json.dumps(settings)), ""))
-    for fact in ("processes", "split_fingerprint"):
+    for fact in ("processes", "split_fingerprint", "attention"):
         if known.get(fact) != identity[fact]:
             changes.append(f"{fact}: was {known.get(fact)}, is {identity[fact]}")
     if changes:

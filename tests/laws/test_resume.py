@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import lorarec
 from lorarec.engine.stop_signal import StopSignal
-from lorarec.errors import Interrupted
+from lorarec.errors import CheckpointError, Interrupted
 
 Make = Callable[..., dict[str, Any]]
 ADAPTERS: dict[str, Any] = {
@@ -115,3 +115,31 @@ def test_another_seed_is_another_run(recipe: Make, tmp_path: Path) -> None:
     lorarec.train(recipe(), output=tmp_path / "one")
     lorarec.train(recipe(seed=6), output=tmp_path / "other")
     assert everything(tmp_path / "one") != everything(tmp_path / "other")
+
+
+def test_a_run_over_kept_hidden_states_in_shuffled_blocks_ends_as_if_never_stopped(
+    recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = {"name": "lora", "dropout": 0.2, "layers": [-1]}
+    settings = recipe(adapter, train={"shuffle_block": 4})
+    settings["backbone"]["dropout"] = False
+    lorarec.train(settings, output=tmp_path / "whole")
+    monkeypatch.setenv("LAW_STOP", "SIGTERM:3")
+    with pytest.raises(Interrupted, match="step 3"):
+        lorarec.train(settings, output=tmp_path / "run")
+    monkeypatch.delenv("LAW_STOP")
+    lorarec.train(settings, output=tmp_path / "run", resume=True)
+    assert everything(tmp_path / "run") == everything(tmp_path / "whole")
+
+
+def test_a_run_whose_attention_would_be_computed_otherwise_is_not_gone_on_with(
+    recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAW_STOP", "SIGTERM:3")
+    with pytest.raises(Interrupted, match="step 3"):
+        lorarec.train(recipe(), output=tmp_path / "run")
+    known = json.loads((tmp_path / "run.unfinished" / "environment.json").read_text())
+    assert known["attention"] in ("eager", "sdpa")
+    (tmp_path / "run.unfinished" / "environment.json").write_text(json.dumps(known | {"attention": "another"}))
+    with pytest.raises(CheckpointError, match="attention: was another, is "):
+        lorarec.train(recipe(), output=tmp_path / "run", resume=True)
