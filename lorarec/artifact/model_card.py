@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from lorarec.engine.protocol import protocol_lines
 from lorarec.model.trainable import WeightCount
 
 
@@ -18,7 +19,7 @@ def model_card(
     lines = [f"---\n{header}---", f"# {name}", "", "A recommender fine-tuned with lorarec.", ""]
     lines += [f"- {kind}: `{part}`" for kind, part in parts.items()]
     lines += [f"- weights trained: {weights.trainable:,} of {weights.total:,} ({weights.share:.2%})", ""]
-    lines += ["## Metrics", "", *_table(metrics), ""]
+    lines += ["## Metrics", "", *_table(metrics), "", *_rules(metrics), ""]
     lines += [f"The checkpoint of step {metrics['best_step']} was chosen on validation by {metrics['monitor']}.", ""]
     lines += ["## Data", "", *[f"- {line}" for line in data_lines], ""]
     lines += [
@@ -39,7 +40,23 @@ def _table(metrics: Mapping[str, Any]) -> list[str]:
     labels = list(metrics["validation"] or metrics["test"])
     heads = [f"{part} {label}" for part in ("validation", "test") for label in labels]
     lines = ["| | " + " | ".join(heads) + " |", "|-|" + "-|" * len(heads)]
+    bounds = [_bounds(metrics, part, label) for part in ("validation", "test") for label in labels]
     for row, found in rows.items():
         values = [found.get(part, {}).get(label) for part in ("validation", "test") for label in labels]
         lines.append(f"| {row} | " + " | ".join("" if v is None else f"{v:.4f}" for v in values) + " |")
+        if row == "this model":
+            lines.append(f"| its {metrics['intervals']['level']:.0%} interval | " + " | ".join(bounds) + " |")
     return lines
+
+
+def _bounds(metrics: Mapping[str, Any], part: str, label: str) -> str:
+    found = metrics["intervals"].get(part, {}).get("metrics", {}).get(label)
+    return "" if found is None else f"{found['low']:.4f} to {found['high']:.4f}"
+
+
+def _rules(metrics: Mapping[str, Any]) -> list[str]:
+    """Under which rules the numbers came about."""
+    bounds = metrics["intervals"]
+    drawn = [f"{part}: {bounds[part]['over']}" for part in ("validation", "test") if part in bounds]
+    lines = [f"- intervals: {bounds['method']} ({'; '.join(drawn)})"] if drawn else []
+    return [*lines, *(f"- {line}" for line in protocol_lines(metrics["protocol"]))]

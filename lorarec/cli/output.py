@@ -70,15 +70,43 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: in
 
 
 def print_metrics(metrics: Mapping[str, Any]) -> None:
-    """Print metrics side by side: one row a part and metric, one column for this model and each baseline."""
+    """Print metrics side by side: one row a part and metric, one column for this model and each baseline; beside the
+    model's value its interval, and below the table what was drawn for it, and the rules of the evaluation."""
     baselines = metrics.get("baselines") or {}
-    models = {"this model": metrics, **{f"baseline: {name}": found for name, found in baselines.items()}}
+    bounds = metrics.get("intervals") or {}
+    others = [f"baseline: {name}" for name in baselines]
+    between = [f"{bounds['level']:.0%} interval"] if bounds else []
     rows = [
-        [part, label, *(_number((found.get(part) or {}).get(label)) for found in models.values())]
+        [
+            part,
+            label,
+            _number(value),
+            *([_interval(bounds.get(part), label)] if bounds else []),
+            *(_number((found.get(part) or {}).get(label)) for found in baselines.values()),
+        ]
         for part in ("validation", "test")
-        for label in metrics.get(part) or {}
+        for label, value in (metrics.get(part) or {}).items()
     ]
-    print_table(["part", "metric", *models], rows, words=2)
+    print_table(["part", "metric", "this model", *between, *others], rows, words=2)
+    print_lines(rules_of(metrics))
+
+
+def rules_of(metrics: Mapping[str, Any]) -> list[str]:
+    """How the numbers came about, one rule a line; none for metrics that do not say."""
+    lines = []
+    bounds, rules = metrics.get("intervals") or {}, metrics.get("protocol") or {}
+    for part in ("validation", "test"):
+        if found := (bounds.get(part) or {}):
+            counts = {entry["resamples"] for entry in found["metrics"].values()}
+            samples = " or ".join(f"{count:,}" for count in sorted(counts))
+            lines.append(f"{part} intervals: {bounds['method']} over {found['over']}, {samples or 'no'} resamples")
+    short = {name: rule[:16] if name.endswith("fingerprint") else rule for name, rule in rules.items()}
+    return [*lines, *(f"{name}: {rule}" for name, rule in short.items()), ""] if lines or rules else []
+
+
+def _interval(bounds: Mapping[str, Any] | None, label: str) -> str:
+    found = (bounds or {}).get("metrics", {}).get(label)
+    return "" if found is None else f"{found['low']:.4f} to {found['high']:.4f}"
 
 
 def _number(value: Any) -> str:

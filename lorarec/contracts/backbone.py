@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -76,6 +76,8 @@ class Remarks(Protocol):
 class Backbone(Plugin):
     """A pretrained encoder. `architecture` reads configuration only; `load` reads the weights."""
 
+    reads_text: ClassVar[bool] = False
+    """Whether untrained vectors of items say something by themselves: their text, read with pretrained weights."""
     module: nn.Module
     """The bare encoder, set by `load`; without a pooler that the forward would leave unused (DDP would stop)."""
 

@@ -9,6 +9,7 @@ from lorarec.contracts.plugin import Plugin
 
 if TYPE_CHECKING:
     import evaluate
+    import numpy as np
 
 
 class Metric(Plugin):
@@ -40,3 +41,13 @@ class Metric(Plugin):
     @abstractmethod
     def module(self) -> evaluate.Metric:
         """The metric as Hugging Face's `evaluate` knows it, made in memory (nothing is fetched)."""
+
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray | None:
+        """[R] the metric on R samples of the rows at once, row i standing `weights[r, i]` times in sample r [R, n].
+
+        Samples hold each user's rows equally often. None, the default, where there is no such formula: an interval
+        then computes `module` anew on every sample, of which there are fewer. Metrics over lists have no interval.
+        """
+        return None

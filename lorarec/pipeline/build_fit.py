@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from lorarec.contracts import Callback, Part, TrainingPlan, TrainState
 from lorarec.engine.callback_list import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
 from lorarec.engine.early_stopping import EarlyStopping
-from lorarec.engine.evaluate import evaluate
+from lorarec.engine.evaluate import Predictions, predict, shared_metrics
 from lorarec.engine.fit import Fit
 from lorarec.engine.history_file import HistoryFile
 from lorarec.engine.loader import Loader
@@ -41,6 +41,8 @@ class Session:
     accelerator: Accelerator
     settings: Mapping[str, Any]
     """The recipe with every default."""
+    latest: dict[Part, Predictions] = field(default_factory=dict)
+    """What the latest evaluation of each part found; empty before the first."""
 
     def loader(self) -> Loader:
         """The training examples in optimizer steps."""
@@ -62,9 +64,19 @@ class Session:
         return TrainingPlan(min(total, recipe.train.max_steps or total), recipe.train.epochs, recipe.seed)
 
     def metrics(self, model: torch.nn.Module, part: Part, table: Tensor | None) -> dict[str, float]:
-        """The recipe's metrics on one part."""
+        """The recipe's metrics on one part; empty where the part is."""
+        materials = self.materials
+        if not len(materials.examples[part]):
+            return {}
+        predictions = self.predictions(model, part, table)
+        return shared_metrics(predictions, materials.examples[part], materials.metrics, self.accelerator)
+
+    def predictions(self, model: torch.nn.Module, part: Part, table: Tensor | None) -> Predictions:
+        """What the model says of each example of a part."""
         materials, batch_size = self.materials, self.materials.resolved.recipe.evaluate.batch_size
-        return evaluate(model, materials.examples[part], materials.metrics, self.accelerator, batch_size, table)
+        found = predict(model, materials.examples[part], materials.metrics, self.accelerator, batch_size, table)
+        self.latest[part] = found
+        return found
 
 
 def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingPlan) -> Fit:

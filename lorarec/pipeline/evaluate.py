@@ -8,17 +8,17 @@ from typing import Any
 from lorarec.artifact import layout
 from lorarec.artifact.reader import read_run
 from lorarec.contracts import Part
-from lorarec.engine.baselines import baseline_metrics
-from lorarec.engine.evaluate import evaluate as evaluate_part
-from lorarec.engine.evaluate import table_for
+from lorarec.engine.evaluate import predict, table_for
 from lorarec.errors import ArtifactError
 from lorarec.pipeline.assemble import gather_materials, make_accelerator
 from lorarec.pipeline.load import assemble_run
+from lorarec.pipeline.measure import HELD_OUT, frozen_item_vectors, measure
 from lorarec.pipeline.open_recipe import open_recipe
 
 
 def evaluate(run: str | Path) -> dict[str, Any]:
-    """Metrics of validation and test, and the baselines', computed afresh from the run's weights and its data.
+    """Metrics of validation and test, their intervals and protocol, and the baselines', computed afresh from the
+    run's weights and its data.
 
     Raises ArtifactError if the data or their split are not what the run was trained on.
     """
@@ -35,11 +35,10 @@ def evaluate(run: str | Path) -> dict[str, Any]:
         )
     model = accelerator.prepare(assemble_run(folder, resolved).model)
     table = table_for(model, materials.examples[Part.TRAIN], accelerator)
-    found: dict[str, Any] = {"baselines": {}}
-    for part in (Part.VALIDATION, Part.TEST):
-        examples, name = materials.examples[part], part.name.lower()
-        batch_size = resolved.recipe.evaluate.batch_size
-        found[name] = evaluate_part(model, examples, materials.metrics, accelerator, batch_size, table)
-        for baseline, values in baseline_metrics(examples, materials.metrics, materials.data.statistics).items():
-            found["baselines"].setdefault(baseline, {})[name] = values
-    return found
+    batch_size = resolved.recipe.evaluate.batch_size
+    predictions = {
+        part: predict(model, materials.examples[part], materials.metrics, accelerator, batch_size, table)
+        for part in HELD_OUT
+        if len(materials.examples[part])
+    }
+    return measure(materials, predictions, frozen_item_vectors(materials, accelerator, folder.backbone))

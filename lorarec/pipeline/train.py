@@ -18,8 +18,7 @@ from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.writer import RunWriter
 from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import Part, TrainingPlan, TrainState
-from lorarec.engine.baselines import baseline_metrics
-from lorarec.engine.evaluate import plain_model, table_for
+from lorarec.engine.evaluate import Predictions, plain_model, table_for
 from lorarec.engine.fit import Fit
 from lorarec.engine.processes import check_processes
 from lorarec.model.rec_model import RecModel
@@ -27,6 +26,7 @@ from lorarec.model.trainable import count_weights
 from lorarec.pipeline.assemble import build_model, gather_materials, make_accelerator, with_layer_cache
 from lorarec.pipeline.build_fit import Session, build_fit
 from lorarec.pipeline.finish import finish_run
+from lorarec.pipeline.measure import HELD_OUT, frozen_item_vectors, measure
 from lorarec.pipeline.open_recipe import open_recipe
 from lorarec.pipeline.resume import check_same_backbone, check_unchanged, run_identity
 from lorarec.registry.resolve import full_recipe
@@ -72,6 +72,7 @@ def _train(session: Session) -> Recommender:
     plan = session.plan(loader)
     model = _begin(session, plan)
     weights = count_weights(model)
+    frozen = _frozen_vectors(session, model)
     session = replace(session, materials=with_layer_cache(session.materials, model, session.accelerator))
     fit = build_fit(session, model, session.loader(), plan)
     if session.writer.resumes and (steps := fit.checkpoints.steps()):
@@ -81,7 +82,9 @@ def _train(session: Session) -> Recommender:
     table = fit.table
     if table is None:  # the weights are final: the catalogue is encoded once for all that is left to do
         table = table_for(fit.model, session.materials.examples[Part.TRAIN], session.accelerator)
-    metrics = _measure(session, fit, table) | {
+    if _is_bare(model):
+        frozen = table
+    metrics = _measure(session, fit, table, frozen) | {
         "best_step": state.best_step or state.step,
         "steps": state.step,
         "stopped_early": state.stop_reason,
@@ -120,20 +123,29 @@ def _take_best(fit: Fit, state: TrainState) -> None:
         fit.checkpoints.load_weights(state.best_step)
 
 
-def _measure(session: Session, fit: Fit, table: Tensor | None) -> dict[str, Any]:
-    """Metrics of validation and test (read once, here) beside the baselines'."""
-    materials = session.materials
-    found: dict[str, Any] = {"monitor": fit.monitor, "baselines": {}}
-    for part in (Part.VALIDATION, Part.TEST):
-        name = part.name.lower()
-        if part == Part.VALIDATION and fit.state.best_step == fit.state.step:
-            found[name] = dict(fit.state.metrics)  # the weights are those of the last evaluation
-        else:
-            found[name] = session.metrics(plain_model(fit.model, session.accelerator), part, table)
-        beside = baseline_metrics(materials.examples[part], materials.metrics, materials.data.statistics)
-        for baseline, values in beside.items():
-            found["baselines"].setdefault(baseline, {})[name] = values
-    return found
+def _is_bare(model: RecModel) -> bool:
+    """Whether items are read as the backbone read them before training."""
+    return model.network is model.backbone.module and not model.network_trains
+
+
+def _frozen_vectors(session: Session, model: RecModel) -> Tensor | None:
+    """The catalogue as the untrained backbone reads it, unless the model itself will read it so."""
+    if _is_bare(model):
+        return None
+    return frozen_item_vectors(session.materials, session.accelerator)
+
+
+def _measure(session: Session, fit: Fit, table: Tensor | None, frozen: Tensor | None) -> dict[str, Any]:
+    """Metrics of validation and test (read once, here), with intervals, beside the baselines'."""
+    materials, model = session.materials, plain_model(fit.model, session.accelerator)
+    fresh = fit.state.best_step == fit.state.step  # the weights are those of the last evaluation
+    predictions: dict[Part, Predictions] = {}
+    for part in HELD_OUT:
+        if part == Part.VALIDATION and fresh and part in session.latest:
+            predictions[part] = session.latest[part]
+        elif len(materials.examples[part]):
+            predictions[part] = session.predictions(model, part, table)
+    return {"monitor": fit.monitor} | measure(materials, predictions, frozen)
 
 
 def peak_memory_mib() -> float:

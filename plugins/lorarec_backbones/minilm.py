@@ -33,6 +33,7 @@ class MiniLMBackbone(Backbone):
     """Writes views as words and reads them with all-MiniLM-L6-v2, a sentence encoder (6 blocks, 384 wide)."""
 
     name = "minilm"
+    reads_text = True
     summary = "the sentence encoder all-MiniLM-L6-v2, from an installed package"
     paper = "Wang et al., MiniLM, NeurIPS 2020; Reimers and Gurevych, Sentence-BERT, EMNLP 2019"
 

@@ -19,6 +19,7 @@ class TextBackbone(Backbone):
     """Writes views as words and reads them with a pretrained transformer."""
 
     name = "text"
+    reads_text = True
     summary = "any Hugging Face encoder or decoder, by hub id or local folder"
 
     class Config(TextOptions):

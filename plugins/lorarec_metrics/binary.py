@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lorarec.contracts import Metric, hookimpl
 from lorarec_metrics import two_classes
+from lorarec_metrics.weighted_rows import weighted_mean, weighted_ratio
 
 if TYPE_CHECKING:
     import evaluate
@@ -27,6 +30,11 @@ class Auc(Metric):
 
         return ArrayMetric(self, two_classes.auc)
 
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        return two_classes.weighted_auc(predictions, references, weights)
+
 
 class Gauc(Metric):
     """AUC within each user."""
@@ -43,6 +51,12 @@ class Gauc(Metric):
 
         return ArrayMetric(self, two_classes.gauc, users=True)
 
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        areas, counted = two_classes.user_areas(predictions, references, users)
+        return weighted_ratio(areas, counted, weights)
+
 
 class LogLoss(Metric):
     """Negative log-likelihood."""
@@ -57,6 +71,11 @@ class LogLoss(Metric):
         from lorarec_metrics.array_metric import ArrayMetric
 
         return ArrayMetric(self, two_classes.log_loss)
+
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        return weighted_mean(two_classes.surprise(predictions, references), weights)
 
 
 class Accuracy(Metric):
@@ -73,6 +92,11 @@ class Accuracy(Metric):
 
         return ArrayMetric(self, two_classes.accuracy)
 
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        return weighted_mean(two_classes.right(predictions, references), weights)
+
 
 class F1(Metric):
     """F1 of class 1."""
@@ -87,6 +111,12 @@ class F1(Metric):
         from lorarec_metrics.array_metric import ArrayMetric
 
         return ArrayMetric(self, two_classes.f1)
+
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        said, true = predictions >= 0.5, references == 1
+        return weighted_ratio(2.0 * (said & true), said.astype(np.float64) + true, weights, empty=0.0)
 
 
 class Ece(Metric):
@@ -103,6 +133,12 @@ class Ece(Metric):
         from lorarec_metrics.array_metric import ArrayMetric
 
         return ArrayMetric(self, two_classes.ece)
+
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        gaps = weights @ two_classes.bin_gaps(predictions, references)
+        return np.asarray(np.abs(gaps).sum(axis=1) / weights.sum(axis=1))
 
 
 @hookimpl

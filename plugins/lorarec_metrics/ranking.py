@@ -13,24 +13,40 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lorarec.contracts import DataError, Metric, hookimpl
+from lorarec_metrics.weighted_rows import weighted_mean
 
 if TYPE_CHECKING:
     import evaluate
 
 
+def hits(ranks: np.ndarray, k: int) -> np.ndarray:
+    """[n] 1 where the rank is below k, else 0."""
+    return (ranks < k).astype(np.float64)
+
+
+def gains(ranks: np.ndarray, k: int) -> np.ndarray:
+    """[n] 1 / log2(rank + 2) where the rank is below k, else 0."""
+    return np.where(ranks < k, 1 / np.log2(ranks + 2.0), 0)
+
+
+def reciprocals(ranks: np.ndarray, k: int) -> np.ndarray:
+    """[n] 1 / (rank + 1) where the rank is below k, else 0."""
+    return np.where(ranks < k, 1 / (ranks + 1.0), 0)
+
+
 def hit_rate(ranks: np.ndarray, references: np.ndarray, k: int) -> float:
     """Share of rows whose held-out item is among the first k."""
-    return float(np.mean(ranks < k))
+    return float(np.mean(hits(ranks, k)))
 
 
 def ndcg(ranks: np.ndarray, references: np.ndarray, k: int) -> float:
     """1 / log2(rank + 2) where the rank is below k, else 0; with one relevant item the ideal gain is 1."""
-    return float(np.mean(np.where(ranks < k, 1 / np.log2(ranks + 2.0), 0)))
+    return float(np.mean(gains(ranks, k)))
 
 
 def reciprocal_rank(ranks: np.ndarray, references: np.ndarray, k: int) -> float:
     """1 / (rank + 1) where the rank is below k, else 0."""
-    return float(np.mean(np.where(ranks < k, 1 / (ranks + 1.0), 0)))
+    return float(np.mean(reciprocals(ranks, k)))
 
 
 def precision(ranks: np.ndarray, references: np.ndarray, k: int) -> float:
@@ -55,6 +71,11 @@ class HitRate(Metric):
     def module(self) -> evaluate.Metric:
         return _first_k(self, hit_rate)
 
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        return weighted_mean(hits(predictions, _k(self)), weights)
+
 
 class Ndcg(Metric):
     """Normalised discounted cumulative gain."""
@@ -69,6 +90,11 @@ class Ndcg(Metric):
     def module(self) -> evaluate.Metric:
         return _first_k(self, ndcg)
 
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        return weighted_mean(gains(predictions, _k(self)), weights)
+
 
 class Mrr(Metric):
     """Mean reciprocal rank."""
@@ -81,6 +107,11 @@ class Mrr(Metric):
 
     def module(self) -> evaluate.Metric:
         return _first_k(self, reciprocal_rank)
+
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        return weighted_mean(reciprocals(predictions, _k(self)), weights)
 
 
 class Recall(Metric):
@@ -95,6 +126,11 @@ class Recall(Metric):
     def module(self) -> evaluate.Metric:
         return _first_k(self, hit_rate)
 
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        return weighted_mean(hits(predictions, _k(self)), weights)
+
 
 class Precision(Metric):
     """Precision."""
@@ -108,6 +144,11 @@ class Precision(Metric):
     def module(self) -> evaluate.Metric:
         return _first_k(self, precision)
 
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        return weighted_mean(hits(predictions, _k(self)) / _k(self), weights)
+
 
 class MeanAveragePrecision(Metric):
     """Mean average precision."""
@@ -120,6 +161,11 @@ class MeanAveragePrecision(Metric):
 
     def module(self) -> evaluate.Metric:
         return _first_k(self, reciprocal_rank)
+
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        return weighted_mean(reciprocals(predictions, _k(self)), weights)
 
 
 class Coverage(Metric):
@@ -142,9 +188,13 @@ class Coverage(Metric):
 def _first_k(metric: Metric, function: Callable[..., float]) -> evaluate.Metric:
     from lorarec_metrics.array_metric import ArrayMetric
 
+    return ArrayMetric(metric, partial(function, k=_k(metric)))
+
+
+def _k(metric: Metric) -> int:
     if metric.k is None:
         raise DataError(f"{metric.name} looks at the first k: write {metric.name}@10.")
-    return ArrayMetric(metric, partial(function, k=metric.k))
+    return metric.k
 
 
 @hookimpl

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lorarec.contracts import Metric, hookimpl
+from lorarec_metrics.weighted_rows import weighted_mean, weighted_ratio
 
 if TYPE_CHECKING:
     import evaluate
@@ -43,6 +44,11 @@ class Rmse(Metric):
 
         return ArrayMetric(self, rmse)
 
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        return np.asarray(np.sqrt(weighted_mean((predictions - references) ** 2, weights)))
+
 
 class UserRmse(Metric):
     """Root mean squared error, averaged over users."""
@@ -57,6 +63,14 @@ class UserRmse(Metric):
 
         return ArrayMetric(self, user_rmse, users=True)
 
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        _, group = np.unique(users, return_inverse=True)
+        rows = np.bincount(group)
+        errors = np.sqrt(np.bincount(group, weights=(predictions - references) ** 2) / rows)
+        return weighted_ratio((errors / rows)[group], (1 / rows)[group], weights)
+
 
 class Mae(Metric):
     """Mean absolute error."""
@@ -70,6 +84,11 @@ class Mae(Metric):
         from lorarec_metrics.array_metric import ArrayMetric
 
         return ArrayMetric(self, mae)
+
+    def weighted(
+        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        return weighted_mean(np.abs(predictions - references), weights)
 
 
 @hookimpl

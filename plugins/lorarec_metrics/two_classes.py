@@ -27,17 +27,27 @@ def gauc(predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> 
 
 
 def log_loss(predictions: np.ndarray, references: np.ndarray) -> float:
-    """Mean negative log-likelihood; probabilities of exactly 0 and 1 are moved in by one rounding step."""
+    """Mean negative log-likelihood."""
+    return float(np.mean(surprise(predictions, references)))
+
+
+def surprise(predictions: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """[n] negative log-likelihood of each row; probabilities of exactly 0 and 1 are moved in by one rounding step."""
     _check(predictions, references)
     tiny = np.finfo(np.float64).eps
     sure = np.clip(predictions, tiny, 1 - tiny)
-    return float(-np.mean(references * np.log(sure) + (1 - references) * np.log1p(-sure)))
+    return np.asarray(-(references * np.log(sure) + (1 - references) * np.log1p(-sure)))
 
 
 def accuracy(predictions: np.ndarray, references: np.ndarray) -> float:
     """Share of rows on the right side of one half."""
+    return float(np.mean(right(predictions, references)))
+
+
+def right(predictions: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """[n] 1 for each row on the right side of one half, else 0."""
     _check(predictions, references)
-    return float(np.mean((predictions >= 0.5) == (references == 1)))
+    return np.asarray((predictions >= 0.5) == (references == 1), np.float64)
 
 
 def f1(predictions: np.ndarray, references: np.ndarray) -> float:
@@ -50,10 +60,39 @@ def f1(predictions: np.ndarray, references: np.ndarray) -> float:
 
 def ece(predictions: np.ndarray, references: np.ndarray) -> float:
     """Expected calibration error: the gap between mean probability and share of class 1, over the bins."""
+    return float(np.abs(bin_gaps(predictions, references).sum(axis=0)).sum() / len(predictions))
+
+
+def bin_gaps(predictions: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """[n, BINS] each row's probability less its label, in the bin it falls into; 0 elsewhere."""
     _check(predictions, references)
     place = np.minimum((predictions * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(place, weights=predictions - references, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(predictions))
+    gaps = np.zeros((len(predictions), BINS))
+    gaps[np.arange(len(predictions)), place] = predictions - references
+    return gaps
+
+
+def user_areas(predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[n] the AUC of each row's user, and [n] 1 where there is one; 0 elsewhere."""
+    areas, _ = _grouped_auc(predictions, references, users)
+    _, group = np.unique(users, return_inverse=True)
+    return np.nan_to_num(areas)[group], (~np.isnan(areas)).astype(np.float64)[group]
+
+
+def weighted_auc(predictions: np.ndarray, references: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """[R] AUC of samples in which row i stands `weights[r, i]` times [R, n]; NaN for those of one class."""
+    _check_labels(references)
+    order = np.argsort(predictions, kind="stable")
+    scores, labels, weights = predictions[order], references[order], weights[:, order]
+    first, last = np.searchsorted(scores, scores, "left"), np.searchsorted(scores, scores, "right")
+    below = np.zeros((len(weights), len(scores) + 1))
+    np.cumsum(weights * (1 - labels), axis=1, out=below[:, 1:])
+    positive = np.flatnonzero(labels)
+    mine = weights[:, positive]
+    # A positive beats the negatives below it, and half of those level with it.
+    wins = (mine * (below[:, first[positive]] + below[:, last[positive]]) / 2).sum(axis=1)
+    pairs = mine.sum(axis=1) * below[:, -1]
+    return np.asarray(np.divide(wins, pairs, out=np.full(len(wins), np.nan), where=pairs > 0))
 
 
 def _grouped_auc(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import pytest
 
 from lorarec.artifact.recommender import Recommendation
 from lorarec.cli.main import run
+from lorarec.cli.output import print_metrics
 from lorarec.errors import DataError, IncompatibleError, Interrupted
 
 
@@ -89,6 +90,24 @@ def test_what_the_command_line_says_reaches_the_pipeline(train, capsys, tmp_path
     assert "  Apples  (4)\n" in printed
     assert printed.count("  Pears  (0.500)\n") == 5
     assert printed.endswith(f"The run is in {tmp_path}.\n")
+
+
+def test_intervals_stand_beside_the_values_and_the_rules_below_them(capsys):
+    bounds = {"over": "5 users", "metrics": {"auc": {"low": 0.6, "high": 0.8, "resamples": 1000}}}
+    metrics = {
+        "test": {"auc": 0.7, "gauc": 0.6},
+        "intervals": {"level": 0.95, "method": "percentile bootstrap", "test": bounds},
+        "protocol": {"ties": "count half in AUC", "split fingerprint": "0123456789abcdef0123"},
+    }
+    print_metrics(metrics)
+    printed = capsys.readouterr().out
+    assert "95% interval" in printed
+    assert [line.split() for line in printed.splitlines() if "auc " in line] == [
+        ["test", "auc", "0.7000", "0.6000", "to", "0.8000"],
+        ["test", "gauc", "0.6000"],
+    ]
+    assert "test intervals: percentile bootstrap over 5 users, 1,000 resamples\n" in printed
+    assert "ties: count half in AUC\nsplit fingerprint: 0123456789abcdef\n" in printed
 
 
 def test_only_the_main_process_prints(train, capsys, monkeypatch, tmp_path):

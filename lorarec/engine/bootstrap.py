@@ -1,0 +1,140 @@
+"""Bootstrap: how far a metric would move if other users had been drawn (Efron, Annals of Statistics 1979)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lorarec.contracts import Metric
+from lorarec.engine.evaluate import NamedMetric, Predictions
+from lorarec.engine.examples import Examples
+
+LEVEL = 0.95
+METHOD = "percentile bootstrap"
+RESAMPLES, FEWEST = 1000, 200
+DRAWN = 10**8
+"""Rows drawn for a metric at most, before the number of resamples sinks from RESAMPLES towards FEWEST."""
+CELLS = 2**21
+"""Weights held at once: a block of resamples times the rows."""
+RECOMPUTED = 100
+"""Resamples of a metric that has no `weighted` and must be computed anew on each."""
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""Weights [b, n] of b resamples -> [b] the metric on each."""
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """Samples of a part's rows, drawn with replacement: whole users, since the rows of one are alike."""
+
+    group: np.ndarray
+    """[n] int64 the unit that each row belongs to, numbered from 0."""
+    units: int
+    count: int
+    over: str
+    """What was drawn, in words."""
+    seed: int = 0
+
+    @classmethod
+    def of(cls, users: np.ndarray, seed: int = 0) -> Resamples:
+        """Over users [n]; over rows where there is one user only, who cannot be resampled."""
+        _, group = np.unique(users, return_inverse=True)
+        rows, units = len(users), int(group.max(initial=-1)) + 1
+        count = min(RESAMPLES, max(FEWEST, DRAWN // max(rows, 1)))
+        if units == 1:
+            return cls(np.arange(rows), rows, count, f"{rows:,} rows of one user", seed)
+        over = f"{units:,} users" if units < rows else f"{rows:,} rows, each a user's only one"
+        return cls(group, units, count, over, seed)
+
+    def weights(self) -> Iterator[np.ndarray]:
+        """[b, n] float64 how often each row stands in each of the next b resamples; the same in every call."""
+        draw = np.random.default_rng((self.seed, 17))
+        block = max(1, CELLS // max(len(self.group), 1))
+        for start in range(0, self.count, block):
+            size = min(block, self.count - start)
+            drawn = draw.integers(self.units, size=(size, self.units)) + np.arange(size)[:, None] * self.units
+            counts = np.bincount(drawn.ravel(), minlength=size * self.units).reshape(size, self.units)
+            yield counts[:, self.group].astype(np.float64)
+
+
+def inputs(metric: Metric, predictions: Predictions, examples: Examples) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a metric of scores or ranks is given: predictions, references and users [n]."""
+    rows = predictions.rows
+    if metric.reads == "scores":
+        return predictions.scores, examples.labels()[rows], examples.users[rows]
+    return predictions.scores.astype(np.int64), examples.items[rows], examples.users[rows]
+
+
+def statistic(metric: Metric, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> Statistic:
+    """The metric as a function of how often each row is there; by recomputing it where it cannot be weighted."""
+    if metric.weighted(predictions, references, users, np.ones((1, len(predictions)))) is None:
+        return lambda weights: _recomputed(metric, predictions, references, users, weights)
+
+    def weighted(weights: np.ndarray) -> np.ndarray:
+        found = metric.weighted(predictions, references, users, weights)
+        assert found is not None
+        return found
+
+    return weighted
+
+
+def resampled(statistics: Mapping[str, Statistic], slow: Sequence[str], resamples: Resamples) -> dict[str, np.ndarray]:
+    """[R] each statistic on the same resamples; those named `slow` on the first RECOMPUTED of them only."""
+    found: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
+    done = 0
+    for weights in resamples.weights():
+        for name, measure in statistics.items():
+            left = RECOMPUTED - done if name in slow else len(weights)
+            if left > 0:
+                found[name].append(measure(weights[:left]))
+        done += len(weights)
+    return {name: np.concatenate(blocks) for name, blocks in found.items()}
+
+
+def interval(values: np.ndarray) -> tuple[float, float] | None:
+    """The middle LEVEL of the values [R]; None where most resamples have none (AUC of one class)."""
+    values = values[~np.isnan(values)]
+    if len(values) * 2 < RECOMPUTED:
+        return None
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def is_slow(metric: Metric) -> bool:
+    """Whether the metric must be computed anew on each resample."""
+    return type(metric).weighted is Metric.weighted
+
+
+def metric_intervals(
+    predictions: Predictions, examples: Examples, metrics: Sequence[NamedMetric], seed: int
+) -> dict[str, Any]:
+    """What was drawn (`over`), and under `metrics` low, high and resamples by name.
+
+    Metrics over lists (coverage) have none: a sample with repeats always covers less than the whole.
+    """
+    resamples = Resamples.of(examples.users[predictions.rows], seed)
+    judged = [named for named in metrics if named.metric.reads != "lists"]
+    measures = {label: statistic(metric, *inputs(metric, predictions, examples)) for label, metric in judged}
+    found = resampled(measures, [label for label, metric in judged if is_slow(metric)], resamples)
+    bounds: dict[str, Any] = {}
+    for label, values in found.items():
+        between = interval(values)
+        if between is not None:
+            bounds[label] = {"low": between[0], "high": between[1], "resamples": len(values)}
+    return {"over": resamples.over, "metrics": bounds}
+
+
+def _recomputed(
+    metric: Metric, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    found = np.full(len(weights), np.nan)
+    for place, row in enumerate(weights):
+        drawn = np.repeat(np.arange(len(row)), row.astype(np.int64))
+        computed = metric.module().compute(
+            predictions=predictions[drawn], references=references[drawn], users=users[drawn]
+        )
+        found[place] = computed[metric.name]
+    return found

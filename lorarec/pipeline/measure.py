@@ -1,0 +1,73 @@
+"""Measure: a run's numbers, each with its interval, its protocol and the baselines beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from lorarec.contracts import Backbone, Part, Views
+from lorarec.data.columns import HISTORY
+from lorarec.engine.baselines import baseline_metrics
+from lorarec.engine.bootstrap import LEVEL, METHOD, metric_intervals
+from lorarec.engine.evaluate import Predictions, compute_metrics
+from lorarec.engine.protocol import protocol
+from lorarec.engine.seeding import derived_seed
+from lorarec.model.item_table import item_table
+from lorarec.pipeline.assemble import Materials
+
+HELD_OUT = (Part.VALIDATION, Part.TEST)
+
+
+def measure(materials: Materials, predictions: Mapping[Part, Predictions], frozen: Tensor | None) -> dict[str, Any]:
+    """`validation` and `test` (plain numbers), `intervals`, `protocol` and `baselines`.
+
+    `predictions` lacks the parts that have no examples; `frozen` holds the item vectors of `frozen_item_vectors`.
+    """
+    data = materials.data
+    found: dict[str, Any] = {"validation": {}, "test": {}}
+    bounds: dict[str, Any] = {"level": LEVEL, "method": METHOD}
+    baselines: dict[str, Any] = {}
+    for part, judged in predictions.items():
+        examples, name = materials.examples[part], part.name.lower()
+        found[name] = compute_metrics(judged, examples, materials.metrics)
+        bounds[name] = metric_intervals(judged, examples, materials.metrics, materials.resolved.recipe.seed)
+        for baseline, values in baseline_metrics(examples, materials.metrics, data.statistics, frozen).items():
+            baselines.setdefault(baseline, {})[name] = values
+    rules = protocol(
+        materials.resolved.recipe.data, materials.examples, data.report.fingerprint, data.interactions.has(HISTORY)
+    )
+    return found | {"intervals": bounds, "protocol": rules, "baselines": baselines}
+
+
+@torch.no_grad()
+def frozen_item_vectors(materials: Materials, accelerator: Accelerator, copy: Path | None = None) -> Tensor | None:
+    """[N, D] the catalogue as the backbone reads it before any training, for the baseline "nearest text"; None where
+    nothing is ranked, or the backbone reads no text. `copy`: the run's copy of the backbone, where it has one."""
+    resolved = materials.resolved
+    if resolved.head.kind != "retrieval" or not resolved.backbone.reads_text:
+        return None
+    bare = type(resolved.backbone)(resolved.backbone.config)
+    if copy is not None:
+        bare.use_copy(copy)
+    bare.load(materials.data.catalog, derived_seed(resolved.recipe.seed, "weights", 0))
+    encoder = _BareEncoder(bare).to(accelerator.device).eval()
+    return item_table(encoder, materials.examples[Part.TRAIN].collation, accelerator).cpu()
+
+
+class _BareEncoder(nn.Module):
+    """A backbone without adapter and head, called as `item_table` calls a whole model."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self._backbone = backbone
+        self.module = backbone.module
+
+    def forward(self, views: Views, use: str) -> Tensor:
+        """[V, D] float32 vectors."""
+        pooled = [self._backbone.encode(self.module, chunk).pooled.float() for chunk in views.chunks]
+        return torch.cat(pooled)[views.order]

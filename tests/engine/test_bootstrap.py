@@ -1,0 +1,98 @@
+"""Intervals: whole users are drawn, as often as is said, the same ones every time."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lorarec.engine import bootstrap
+from lorarec.engine.bootstrap import Resamples, interval, metric_intervals
+from lorarec.engine.evaluate import NamedMetric, Predictions
+from lorarec_metrics.binary import Auc
+from lorarec_metrics.ranking import Coverage, HitRate
+from lorarec_metrics.regression import Rmse
+
+
+class Slow(Rmse):
+    """Rmse as a plugin would have it that knows no formula for samples."""
+
+    weighted = Auc.__mro__[1].weighted
+
+
+def judged(scores, labels, users, *metrics):
+    """`metric_intervals` of scores beside labels, or of ranks."""
+    rows = np.arange(len(scores))
+    examples = SimpleNamespace(users=np.asarray(users), labels=lambda: np.asarray(labels, float), items=rows)
+    named = [NamedMetric(metric.name, metric) for metric in metrics]
+    predictions = Predictions(rows, np.asarray(scores, float), np.zeros((len(rows), 1), int))
+    return metric_intervals(predictions, examples, named, 1)
+
+
+def noisy(seed, users, rows):
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 2, users * rows).astype(float)
+    shift = np.repeat(draw.normal(size=users), rows)
+    return labels * 0.3 + shift + draw.normal(size=users * rows), labels, np.repeat(np.arange(users), rows)
+
+
+def test_a_users_rows_are_drawn_together():
+    resamples = Resamples.of(np.array([5, 8, 5, 8, 8]))
+    weights = np.concatenate(list(resamples.weights()))
+    assert weights.shape == (1000, 5)
+    assert (weights[:, 0] == weights[:, 2]).all() and (weights[:, 1] == weights[:, 4]).all()
+    assert (weights[:, 0] + weights[:, 1] == 2).all()
+    assert resamples.over == "2 users"
+
+
+def test_rows_are_drawn_where_there_is_one_user_only():
+    resamples = Resamples.of(np.zeros(6, int))
+    assert resamples.units == 6 and "6 rows of one user" in resamples.over
+
+
+def test_the_same_seed_draws_the_same_whatever_the_blocks(monkeypatch):
+    users = np.arange(50)
+    one = np.concatenate(list(Resamples.of(users, seed=3).weights()))
+    assert (one == np.concatenate(list(Resamples.of(users, seed=3).weights()))).all()
+    assert (one != np.concatenate(list(Resamples.of(users, seed=4).weights()))).any()
+
+
+def test_many_rows_get_fewer_resamples_and_never_too_few():
+    assert Resamples.of(np.arange(250_000)).count == 400
+    assert Resamples.of(np.arange(2_000_000)).count == 200
+
+
+def test_the_interval_of_a_mean_is_the_one_of_theory():
+    draw = np.random.default_rng(0)
+    errors = draw.normal(size=2000)
+    found = judged(errors, np.zeros(2000), np.arange(2000), Rmse(Rmse.Config()))["metrics"]["rmse"]
+    spread = np.sqrt(1 / (2 * 2000))  # of the standard deviation of a normal sample
+    assert found["low"] == pytest.approx(np.sqrt((errors**2).mean()) - 1.96 * spread, abs=0.004)
+    assert found["high"] == pytest.approx(np.sqrt((errors**2).mean()) + 1.96 * spread, abs=0.004)
+    assert found["resamples"] == 1000
+
+
+def test_few_users_with_many_rows_are_less_sure_than_the_rows_alone_would_be():
+    scores, labels, users = noisy(0, users=12, rows=80)
+    by_user = judged(scores, labels, users, Rmse(Rmse.Config()))["metrics"]["rmse"]
+    by_row = judged(scores, labels, np.arange(len(users)), Rmse(Rmse.Config()))["metrics"]["rmse"]
+    assert by_user["high"] - by_user["low"] > 1.5 * (by_row["high"] - by_row["low"])
+
+
+def test_a_metric_without_a_formula_is_computed_anew_on_fewer_resamples():
+    scores, labels, users = noisy(1, users=30, rows=3)
+    found = judged(scores, labels, users, Slow(Rmse.Config()))["metrics"]["rmse"]
+    quick = judged(scores, labels, users, Rmse(Rmse.Config()))["metrics"]["rmse"]
+    assert found["resamples"] == bootstrap.RECOMPUTED
+    assert found["low"] == pytest.approx(quick["low"], abs=0.1)
+
+
+def test_auc_of_labels_of_one_class_has_no_interval():
+    assert judged([0.1, 0.2, 0.3], [1, 1, 1], [0, 1, 2], Auc(Auc.Config()))["metrics"] == {}
+    assert interval(np.full(1000, np.nan)) is None
+
+
+def test_coverage_has_no_interval_and_hit_rate_has_one():
+    metrics = HitRate(HitRate.Config(), 2), Coverage(Coverage.Config(), 1, 5)
+    found = judged([0, 1, 4, 9], [0] * 4, [0, 1, 2, 3], *metrics)
+    assert set(found["metrics"]) == {"hr"}
+    assert found["metrics"]["hr"] == {"low": 0.0, "high": 1.0, "resamples": 1000}

@@ -1,0 +1,49 @@
+"""The protocol names what differs between two evaluations."""
+
+from lorarec.engine.protocol import differences, protocol_lines
+from lorarec.pipeline.assemble import gather_materials
+from lorarec.pipeline.measure import measure
+from lorarec.pipeline.open_recipe import open_recipe
+
+
+def rules(tiny_checkpoint, *overrides):
+    source = {"name": "synthetic", "users": 30, "items": 40, "events": 300}
+    recipe = {
+        "name": "p",
+        "data": {"source": source, "split": {"by": "time", "validation": 0.2, "test": 0.2}},
+        "backbone": {"name": "text", "checkpoint": str(tiny_checkpoint("bert"))},
+        "adapter": "lora",
+        "head": "next_item",
+    }
+    materials = gather_materials(open_recipe(recipe, overrides))
+    return measure(materials, {}, None)["protocol"]
+
+
+def test_it_is_in_words_and_the_same_for_the_same_data(tiny_checkpoint):
+    found = rules(tiny_checkpoint)
+    assert found["judged"] == "each held-out item among all 40 items of the catalogue"
+    assert found["seen items"].startswith("masked")
+    assert found["ties"] == "count against the model"
+    assert found["split"] == "by time: the latest events are held out (20% validation, 20% test)"
+    assert rules(tiny_checkpoint, "adapter=frozen", "seed=4", "train.epochs=1") == found
+    assert "split fingerprint: " + found["split fingerprint"][:16] in protocol_lines(found)
+
+
+def test_another_split_task_or_history_differs_and_is_named(tiny_checkpoint):
+    found = rules(tiny_checkpoint)
+
+    def named(*overrides):
+        return {line.split(":")[0] for line in differences(found, rules(tiny_checkpoint, *overrides))}
+
+    assert named("data.split={by: last}") == {"split", "rows", "split fingerprint", "test fingerprint"}
+    assert named("head={name: ctr}") == {"judged", "seen items", "ties", "test fingerprint"}
+    assert named("data.history.at_least=8") >= {"rows", "test fingerprint"}
+
+
+def test_items_drawn_by_another_seed_are_named(tiny_checkpoint, tmp_path):
+    lines = [f"u{event % 5},i{event % 7},{event}" for event in range(60)]
+    (tmp_path / "interactions.csv").write_text("\n".join(["user,item,time", *lines]))
+    given = (f"data.source={{name: files, path: {tmp_path}}}", "head={name: ctr, negatives: 1}")
+    first, second = (rules(tiny_checkpoint, *given, f"seed={seed}") for seed in (1, 2))
+    assert [line.split(":")[0] for line in differences(first, second)] == ["judged"]
+    assert "seed 1" in first["judged"]
