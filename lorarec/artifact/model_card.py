@@ -22,6 +22,7 @@ def model_card(
     lines += ["## Metrics", "", *_table(metrics), "", *_rules(metrics), ""]
     lines += [f"The checkpoint of step {metrics['best_step']} was chosen on validation by {metrics['monitor']}.", ""]
     lines += ["## Data", "", *[f"- {line}" for line in data_lines], ""]
+    lines += ["## Leakage audit", "", *_leaks(metrics), ""]
     lines += [
         "## Use",
         "",
@@ -60,3 +61,8 @@ def _rules(metrics: Mapping[str, Any]) -> list[str]:
     drawn = [f"{part}: {bounds[part]['over']}" for part in ("validation", "test") if part in bounds]
     lines = [f"- intervals: {bounds['method']} ({'; '.join(drawn)})"] if drawn else []
     return [*lines, *(f"- {line}" for line in protocol_lines(metrics["protocol"]))]
+
+
+def _leaks(metrics: Mapping[str, Any]) -> list[str]:
+    found = [f"- {kind}: {leak['message']}" for kind, leak in metrics["leaks"].items()]
+    return found or ["Nothing was found."]

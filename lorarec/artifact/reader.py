@@ -16,6 +16,7 @@ from torch import Tensor
 from lorarec.artifact import layout
 from lorarec.artifact.checksums import check_checksums
 from lorarec.contracts import Catalog, Statistics
+from lorarec.engine.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class RunFolder:
     head_weights: dict[str, Tensor]
     item_vectors: Tensor | None
     """[N, d], for retrieval heads."""
+    calibration: Calibration | None
+    """Where `lorarec calibrate` has left one."""
 
     @property
     def adapter(self) -> Path:
@@ -52,7 +55,7 @@ def read_run(path: Path) -> RunFolder:
     users = path / layout.USERS
     people = pq.read_table(users) if users.exists() else None
     numbers = json.loads((path / layout.STATISTICS).read_text(encoding="utf-8"))
-    vectors = path / layout.ITEM_VECTORS
+    vectors, calibration = path / layout.ITEM_VECTORS, path / layout.CALIBRATION
     return RunFolder(
         path=path,
         catalog=Catalog(Dataset(table.select(["item", "title", "text"]))),
@@ -66,4 +69,7 @@ def read_run(path: Path) -> RunFolder:
         environment=json.loads((path / layout.ENVIRONMENT).read_text(encoding="utf-8")),
         head_weights=load_file(path / layout.HEAD),
         item_vectors=load_file(vectors)["item_vectors"] if vectors.exists() else None,
+        calibration=Calibration.of(json.loads(calibration.read_text(encoding="utf-8")))
+        if calibration.exists()
+        else None,
     )

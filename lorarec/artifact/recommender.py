@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lorarec.artifact.answers import Recommendation, UnknownIdWarning
 from lorarec.artifact.item_index import ItemIndex
 from lorarec.artifact.requests import Requests
 from lorarec.contracts import Collation, Featurizer, NegativeSampler, Part, Statistics, TaskHead
@@ -19,8 +20,10 @@ from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions
 from lorarec.data.requests import pair_interactions
+from lorarec.engine.calibration import Calibration
 from lorarec.engine.examples import Examples
 from lorarec.errors import DataError, IncompatibleError
+from lorarec.model.diversity import diversified, pool_size
 from lorarec.model.item_table import encoded_catalogue
 from lorarec.model.ranking import catalogue_scores, mask_seen, top_items, users_at_once
 from lorarec.model.rec_model import RecModel
@@ -29,18 +32,6 @@ BLOCK = 256
 """Requests answered at once."""
 PAIRS = 2**14
 """Pairs of a request and an item scored at once: the histories of the few requests among them are read once."""
-
-
-class UnknownIdWarning(UserWarning):
-    """Ids that the run has never seen were left out; the message names them and says what was done."""
-
-
-class Recommendation(NamedTuple):
-    """One item recommended."""
-
-    item: str
-    title: str
-    score: float
 
 
 @dataclass
@@ -58,6 +49,8 @@ class Recommender:
     seed: int
     item_vectors: Tensor | None = None
     """[N, d] for retrieval heads."""
+    calibration: Calibration | None = None
+    """Makes of a click's probability what `lorarec calibrate` found; None where it was not asked."""
     sample: list[tuple[str, float]] = field(default_factory=list)
     """A history (item id, feedback) from the test part, right after training; empty in a loaded run."""
     _table: Tensor | None = None
@@ -100,10 +93,14 @@ class Recommender:
         candidates: Sequence[str] | None = None,
         exclude_seen: bool = True,
         approximate: bool = False,
+        diversify: float = 0.0,
     ) -> list[list[Recommendation]]:
         """The best k items for each history, best first; items of the history are left out unless asked for.
 
         `candidates` narrows the catalogue. Fewer than k come back where there are not that many.
+
+        `diversify` weighs how unlike each other a list's items are against their scores: 0.3 is a good first try; the
+        order is then that in which they were chosen.
 
         `approximate` asks an index of the item vectors, which is built at the first such call and kept in memory: it
         misses an item now and then, and pays where many calls are to come on a catalogue of 100,000 items or more. It
@@ -111,6 +108,10 @@ class Recommender:
         """
         if k < 1:
             raise DataError(f"k is {k}: ask for at least one item.")
+        if not 0 <= diversify <= 1:
+            raise DataError(f"diversify is {diversify:g}: give a weight between 0 (by score alone) and 1.")
+        if approximate and diversify:
+            raise DataError("diversify chooses from the exact scores: leave approximate out.")
         requests = self._requests(histories, feedback, users, len(histories))
         if approximate:
             return self._approximate(requests, k, candidates, exclude_seen)
@@ -122,9 +123,23 @@ class Recommender:
             if exclude_seen:
                 places = [column[history] for history in seen]
                 mask_seen(scores, [found[found >= 0] for found in places])
-            places_BK, best_BK = (found.cpu().numpy() for found in top_items(scores, k))
-            answers += self._named(np.where(places_BK < 0, -1, items[places_BK]), best_BK)
+            places, best = top_items(scores, pool_size(k) if diversify else k)
+            rows = torch.where(places < 0, -1, torch.from_numpy(items).to(places.device)[places])
+            if diversify:
+                chosen = diversified(rows, best, self.vectors(), k, diversify)
+                rows, best = rows.gather(1, chosen), best.gather(1, chosen)
+            answers += self._named(rows.cpu().numpy(), best.cpu().numpy())
         return answers
+
+    @torch.no_grad()
+    def vectors(self) -> Tensor:
+        """[N, d] what items are compared by: the head's item vectors, else the backbone's of their texts."""
+        if self.item_vectors is not None:
+            return self.item_vectors.to(self._device)
+        if self._table is None:
+            nobody = Requests([[]], [[]], [-1]).tables(np.zeros(1, np.int64), self.user_ids, self._liked_above)
+            self._table = encoded_catalogue(self.model, self._examples(*nobody).collation, self._device)
+        return self._table
 
     @torch.no_grad()
     def _approximate(
@@ -206,7 +221,8 @@ class Recommender:
 
     def _scored(self, interactions: Interactions, histories: Histories, size: int) -> Tensor:
         """[n] a pointwise head's scores of requests, so many at once."""
-        return self._answered(interactions, histories, "scores", size).cpu()
+        scores = self._answered(interactions, histories, "scores", size).cpu()
+        return scores if self.calibration is None else torch.from_numpy(self.calibration(scores.double().numpy()))
 
     def _user_vectors(self, requests: Requests) -> Tensor:
         tables = requests.tables(np.zeros(len(requests), np.int64), self.user_ids, self._liked_above)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lorarec.artifact import layout
 from lorarec.artifact.checksums import write_checksums
+from lorarec.artifact.kept_scores import KeptScores, write_kept_scores
 from lorarec.artifact.new_folder import check_new_folder
 from lorarec.contracts import Adapter, Catalog, Statistics
 from lorarec.errors import ArtifactError
@@ -69,6 +70,10 @@ class RunWriter:
     def write_item_vectors(self, vectors: Tensor) -> None:
         """[N, d] the retrieval head's item vectors, in catalogue order."""
         save_file({"item_vectors": vectors.cpu().contiguous()}, self.folder / layout.ITEM_VECTORS)
+
+    def write_test_scores(self, kept: KeptScores) -> None:
+        """What the model says of each test example, for comparing runs."""
+        write_kept_scores(self.folder / layout.TEST_SCORES, kept)
 
     def write_catalog(self, catalog: Catalog, statistics: Statistics) -> None:
         """Catalogue and what the training rows say, as a head needs them to be rebuilt."""

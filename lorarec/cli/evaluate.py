@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from lorarec.cli.arguments import RunFolder
-from lorarec.cli.output import print_metrics, process_rank
+from lorarec.cli.output import print_metrics, print_slices, print_table, process_rank
 
 
-def evaluate(run: RunFolder) -> None:
+def evaluate(
+    run: RunFolder,
+    slices: Annotated[
+        bool, typer.Option("--slices", help="Also by what training knows of users and items, and by popularity.")
+    ] = False,
+    diversify: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Also what lists weighed so far towards unlike items would cost in accuracy (next-item runs).",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Compute a run's metrics again, from its recipe's data and its weights."""
     from lorarec.pipeline.evaluate import evaluate as evaluate_run
 
     metrics = evaluate_run(run)
     if not process_rank():
         print_metrics(metrics)
+        if slices:
+            print_slices(metrics)
+    if diversify is not None:
+        _print_lists(run, diversify)
+
+
+def _print_lists(run: Path, diversify: float) -> None:
+    from lorarec.pipeline.lists import compare_lists
+
+    rows = [[name, f"{plain:.4f}", f"{mixed:.4f}"] for name, plain, mixed in compare_lists(run, diversify)]
+    if not process_rank():
+        print_table(["lists of the test part", "by score", f"diversified {diversify:g}"], rows, words=1)

@@ -12,7 +12,9 @@ import typer
 
 from lorarec import __version__
 from lorarec.cli import output
+from lorarec.cli.calibrate import calibrate
 from lorarec.cli.check import check
+from lorarec.cli.compare import compare
 from lorarec.cli.evaluate import evaluate
 from lorarec.cli.merge import merge
 from lorarec.cli.plugins import plugins_app
@@ -53,7 +55,7 @@ def make_app() -> typer.Typer:
         epilog="To begin: lorarec train quickstart. Then lorarec recipes, and lorarec plugins.",
     )
     app.callback()(_about)
-    for command in (train, check, evaluate, predict, recommend, merge):
+    for command in (train, check, evaluate, compare, calibrate, predict, recommend, merge):
         app.command()(command)
     app.add_typer(plugins_app, name="plugins")
     app.add_typer(recipes_app, name="recipes")

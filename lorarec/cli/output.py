@@ -91,6 +91,19 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
     print_lines(rules_of(metrics))
 
 
+def print_slices(metrics: Mapping[str, Any]) -> None:
+    """Print the metrics of each slice of validation and test, with what the slice is."""
+    from lorarec.engine.slices import RULES
+
+    labels = list(metrics["test"] or metrics["validation"])
+    rows = [
+        [part, name, RULES[name], f"{found['rows']:,}", *(_number(found["metrics"][label]) for label in labels)]
+        for part, slices in metrics["slices"].items()
+        for name, found in slices.items()
+    ]
+    print_table(["part", "slice", "which are", "rows", *labels], rows, words=3)
+
+
 def rules_of(metrics: Mapping[str, Any]) -> list[str]:
     """How the numbers came about, one rule a line; none for metrics that do not say."""
     lines = []

@@ -27,6 +27,10 @@ def recommend(
             "100,000 items and 1,000 histories on.",
         ),
     ] = False,
+    diversify: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Weight of unlikeness within a list against the scores, such as 0.3."),
+    ] = 0.0,
 ) -> None:
     """Recommend items that continue histories.
 
@@ -37,5 +41,5 @@ def recommend(
     from lorarec.pipeline.answer_files import recommend_file
     from lorarec.pipeline.load import load
 
-    print_notices(recommend_file(load(run), histories, output_file, k, approximate))
+    print_notices(recommend_file(load(run), histories, output_file, k, approximate, diversify))
     print(f"Recommendations are in {output_file}.")

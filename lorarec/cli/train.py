@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorarec.cli.arguments import Overrides, RecipeName
-from lorarec.cli.output import print_lines, print_metrics, process_rank
+from lorarec.cli.output import print_lines, print_metrics, print_table, process_rank
 
 if TYPE_CHECKING:
     from lorarec.artifact.recommender import Recommender
@@ -34,7 +34,12 @@ def train(
     """Train a recipe, print its metrics beside a baseline's, and write the run folder.
 
     For example: lorarec train quickstart adapter=prefix train.epochs=2 --output runs/prefix
+
+    With seeds=1,2,3 among the overrides it trains once a seed, into DIR-seed1 and so on, and prints mean and spread.
     """
+    if any(override.startswith("seeds=") for override in overrides or ()):
+        _train_seeds(recipe, overrides or [], output, resume)
+        return
     from lorarec.pipeline.train import train as train_recipe
 
     recommender = train_recipe(recipe, overrides or (), output=output, resume=resume)
@@ -44,6 +49,29 @@ def train(
     print_lines(_effort(recommender.metrics))
     print_lines(_preview(recommender))
     print(f"\nThe run is in {recommender.path}.")
+
+
+def _train_seeds(recipe: str, overrides: list[str], output: Path | None, resume: bool) -> None:
+    from lorarec.pipeline.train_seeds import seeds_of, train_seeds
+
+    seeds, rest = seeds_of(overrides)
+    found = train_seeds(recipe, seeds, rest, output=output, resume=resume)
+    if process_rank():
+        return
+    rows = [
+        [
+            each.part,
+            each.metric,
+            f"{each.mean:.4f}",
+            f"{each.deviation:.4f}",
+            *(f"{value:.4f}" for value in each.values),
+        ]
+        for each in found.spreads
+    ]
+    print_table(["part", "metric", "mean", "standard deviation", *(f"seed {seed}" for seed in seeds)], rows, words=2)
+    if not found.one_split:
+        print("Each seed has drawn a split of its own: the spread is that of the split as well.")
+    print(f"The runs are in {', '.join(str(folder) for folder in found.folders)}.")
 
 
 def _effort(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -41,6 +41,9 @@ class SplitSection(StrictConfig):
     """Share of the rows (time, random)."""
     column: str = "split"
     """For `by: column`: a column of train/validation/test, or one that is true where a row is test."""
+    disjoint: tuple[Literal["user", "item"], ...] = ()
+    """What the split promises: no user, or no item, of training among what is held out. The leakage audit tells where
+    the promise is broken."""
 
     @model_validator(mode="after")
     def _no_dead_setting(self) -> SplitSection:
@@ -56,6 +59,8 @@ class SplitSection(StrictConfig):
                     f"'{name}: {value}' does nothing with 'by: {self.by}'. Leave it out "
                     f"(an override data.split={{by: {self.by}}} does)"
                 )
+        if self.by == "last" and "user" in self.disjoint:
+            raise ValueError("'by: last' holds events of the training users out: 'disjoint: [user]' cannot be kept")
         return self
 
 

@@ -179,6 +179,15 @@ class Histories:
         lengths = self._ends[events] - self._starts[events] - (self._inside(events) >= 0)
         return np.asarray(lengths, np.int64)
 
+    def largest(self, values: np.ndarray, events: np.ndarray) -> np.ndarray:
+        """[n] float64 the largest of `values` [E], one an event of the table, over each whole history; -inf where it is
+        empty, or came with the row."""
+        known = self._flat.events >= 0
+        flat = np.append(np.where(known, values[np.where(known, self._flat.events, 0)], -np.inf), -np.inf)
+        starts, ends, own = self._starts[events], self._ends[events], self._inside(events)
+        split = np.where(own < 0, ends, own)
+        return np.maximum(_largest(flat, starts, split), _largest(flat, np.where(own < 0, ends, own + 1), ends))
+
     def liked(self, feedback: np.ndarray) -> tuple[int, ...]:
         """1 liked, 0 not, -1 unknown for each number of feedback."""
         above = self.liked_above
@@ -203,3 +212,15 @@ class Histories:
             start = max(start, end - limit - (own >= end - limit))
         a, b = slice(min(start, own), own), slice(max(start, own + 1), end)
         return History(*(np.concatenate((column[a], column[b])) for column in self._flat))
+
+
+def _largest(flat: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """[n] the largest number of `flat` from each start up to its end; -inf of nothing."""
+    found = np.full(len(starts), -np.inf)
+    # By where they start: what lies between one stretch and the next is then gone over once at most.
+    order = np.flatnonzero(starts < ends)
+    order = order[np.argsort(starts[order], kind="stable")]
+    if len(order):
+        bounds = np.stack([starts[order], ends[order]], axis=1).ravel()
+        found[order] = np.maximum.reduceat(flat, bounds)[::2]
+    return found

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lorarec.artifact.recommender import Recommender, UnknownIdWarning
+from lorarec.artifact.answers import Recommendation, UnknownIdWarning
+from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.request_files import (
     check_output,
     feedback_column,
@@ -21,6 +22,7 @@ from lorarec.artifact.request_files import (
     write_answers,
 )
 from lorarec.errors import DataError
+from lorarec.model.diversity import list_measures
 
 
 def predict_file(recommender: Recommender, source: Path, target: Path) -> list[str]:
@@ -49,13 +51,14 @@ def predict_file(recommender: Recommender, source: Path, target: Path) -> list[s
 
 
 def recommend_file(
-    recommender: Recommender, source: Path, target: Path, k: int, approximate: bool = False
+    recommender: Recommender, source: Path, target: Path, k: int, approximate: bool = False, diversify: float = 0.0
 ) -> list[str]:
     """Recommend for the histories in a file: one row an item, with `row` (from 1), `user` where the file has it,
     `rank`, `item`, `title` and `score`. Returns what must be told.
 
     Columns read: `history`, and `history_feedback` and `user` where there are any. `approximate`: by an index, as
-    `Recommender.recommend` says.
+    `Recommender.recommend` says, as is what `diversify` weighs. What is told begins with how the lists are in
+    coverage, intra-list diversity and novelty, where they were diversified.
     """
     check_output(target)
     table = read_requests(source)
@@ -63,7 +66,9 @@ def recommend_file(
     with _told() as notices:
         histories = list_column(table, "history", source)
         feedback = _feedback(recommender, table, source, histories, notices)
-        answers = recommender.recommend(histories, k, feedback, users, approximate=approximate)
+        answers = recommender.recommend(histories, k, feedback, users, approximate=approximate, diversify=diversify)
+    if diversify:
+        notices.insert(0, _measured(recommender, answers))
     short = sum(len(answer) < k for answer in answers)
     if short:
         notices.append(
@@ -80,6 +85,15 @@ def recommend_file(
     }
     write_answers(target, columns)
     return notices
+
+
+def _measured(recommender: Recommender, answers: list[list[Recommendation]]) -> str:
+    """Coverage, diversity and novelty of lists, in words."""
+    lists = np.full((len(answers), max(map(len, answers), default=0)), -1)
+    for row, answer in zip(lists, answers, strict=True):
+        row[: len(answer)] = [recommender.catalog.rows[found.item] for found in answer]
+    found = list_measures(lists, recommender.vectors().cpu(), recommender.statistics.item_counts)
+    return "The lists: " + ", ".join(f"{name} {value:.4f}" for name, value in found.items()) + "."
 
 
 def _feedback(

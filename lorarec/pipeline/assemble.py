@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from lorarec.contracts import (
     TaskHead,
     TrainingPlan,
 )
+from lorarec.data.audit import Finding, audit
 from lorarec.data.prepare import PreparedData, prepare
 from lorarec.engine.evaluate import NamedMetric
 from lorarec.engine.examples import Examples
@@ -48,6 +50,11 @@ class Materials:
     featurizer: Featurizer
     examples: dict[Part, Examples]
     metrics: list[NamedMetric]
+
+    @cached_property
+    def leaks(self) -> list[Finding]:
+        """What the leakage audit finds in the data as they were split."""
+        return audit(self.data.interactions, self.data.histories, self.resolved.recipe.data.split)
 
 
 def gather_materials(resolved: ResolvedRecipe) -> Materials:

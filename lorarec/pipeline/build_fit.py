@@ -14,19 +14,20 @@ from torch.profiler import record_function
 
 from lorarec.artifact import layout
 from lorarec.artifact.writer import RunWriter
-from lorarec.contracts import Callback, Part, TrainingPlan, TrainState
+from lorarec.contracts import Callback, Part, RetrievalHead, TrainingPlan, TrainState
 from lorarec.engine.callback_list import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
 from lorarec.engine.early_stopping import EarlyStopping
-from lorarec.engine.evaluate import Predictions, predict, shared_metrics
+from lorarec.engine.evaluate import Predictions, plain_model, predict, shared_metrics, table_for
 from lorarec.engine.fit import Fit
+from lorarec.engine.guards import Guards, Latest, sample_of
 from lorarec.engine.history_file import HistoryFile
 from lorarec.engine.loader import Loader
 from lorarec.engine.optimizer import build_optimizer, build_schedule
 from lorarec.engine.profile import Profile
 from lorarec.engine.progress import ProgressReport
 from lorarec.engine.tracking import Tracking
-from lorarec.model.item_table import item_table
+from lorarec.model.item_table import is_sharded, item_table
 from lorarec.model.rec_model import RecModel
 from lorarec.model.trainable import trainable_names
 from lorarec.pipeline.assemble import Materials
@@ -43,6 +44,10 @@ class Session:
     """The recipe with every default."""
     latest: dict[Part, Predictions] = field(default_factory=dict)
     """What the latest evaluation of each part found; empty before the first."""
+    vectors: dict[Part, Tensor] = field(default_factory=dict)
+    """Vectors [m, d] of some of the items at that evaluation, where items have any."""
+    warned: dict[str, str] = field(default_factory=dict)
+    """What the guards warned of, by kind."""
 
     def loader(self) -> Loader:
         """The training examples in optimizer steps."""
@@ -74,9 +79,28 @@ class Session:
     def predictions(self, model: torch.nn.Module, part: Part, table: Tensor | None) -> Predictions:
         """What the model says of each example of a part."""
         materials, batch_size = self.materials, self.materials.resolved.recipe.evaluate.batch_size
+        table = table_for(model, materials.examples[part], self.accelerator) if table is None else table
         found = predict(model, materials.examples[part], materials.metrics, self.accelerator, batch_size, table)
         self.latest[part] = found
+        if table is not None and not is_sharded(self.accelerator):
+            self.vectors[part] = _some_vectors(plain_model(model, self.accelerator), table)
         return found
+
+    def latest_validation(self) -> Latest | None:
+        """For the guards."""
+        found, examples = self.latest.get(Part.VALIDATION), self.materials.examples[Part.VALIDATION]
+        if found is None:
+            return None
+        labels = examples.labels()[found.rows] if examples.head.kind == "pointwise" else None
+        return Latest(found.scores, labels, self.vectors.get(Part.VALIDATION))
+
+
+@torch.no_grad()
+def _some_vectors(model: torch.nn.Module, table: Tensor) -> Tensor:
+    """[m, d] the vectors that items are compared by, of a sample of them."""
+    rows = torch.from_numpy(sample_of(len(table))).to(table.device)
+    head = model.head
+    return head.item_vectors(table[rows], rows) if isinstance(head, RetrievalHead) else table[rows]
 
 
 def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingPlan) -> Fit:
@@ -127,6 +151,7 @@ def _callbacks(session: Session, model: RecModel) -> list[Callback]:
     """The adapter's, the recipe's, and the stock ones; those that write or print on the main process only."""
     resolved, writer = session.materials.resolved, session.writer
     found = [*model.adapter.callbacks(model.network), *resolved.callbacks]
+    found.append(Guards(resolved.head, session.latest_validation, session.warned))
     patience = resolved.recipe.evaluate.patience
     if patience is not None:
         found.append(EarlyStopping(EarlyStopping.Config(patience=patience)))

@@ -14,6 +14,7 @@ from torch import nn
 
 from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import Part, TrainingPlan
+from lorarec.data.audit import audit_lines
 from lorarec.engine.loader import Loader
 from lorarec.engine.optimizer import build_optimizer
 from lorarec.engine.processes import check_processes
@@ -44,6 +45,8 @@ class CheckReport:
     """Part -> distribution."""
     data: Sequence[str]
     """The data report, line by line."""
+    audit: Sequence[str]
+    """What the leakage audit found, line by line."""
     weights: WeightCount
     groups: Mapping[str, int]
     """Trainable weights by part of the model."""
@@ -76,6 +79,8 @@ class CheckReport:
         yield from (f"  {part}: {provider}" for part, provider in self.providers.items())
         yield "Data:"
         yield from (f"  {line}" for line in self.data)
+        yield "Leakage audit:"
+        yield from (f"  {line}" for line in self.audit)
         yield f"Trains: {self.weights.trainable:,} of {self.weights.total:,} weights ({self.weights.share:.2%})"
         yield from (f"  {group}: {count:,}" for group, count in self.groups.items())
         yield f"Gradient: reaches all {len(self.tensors)} trainable tensors on one batch" + (
@@ -131,6 +136,7 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
         recipe=full_recipe(resolved),
         providers={part: str(provider) for part, provider in resolved.providers.items()},
         data=materials.data.report.lines(),
+        audit=audit_lines(materials.leaks),
         weights=weights,
         groups=groups,
         tensors=names,

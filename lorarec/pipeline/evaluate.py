@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
+from torch import nn
+
 from lorarec.artifact import layout
-from lorarec.artifact.reader import read_run
+from lorarec.artifact.reader import RunFolder, read_run
+from lorarec.artifact.recommender import Recommender
 from lorarec.contracts import Part
 from lorarec.engine.evaluate import predict, table_for
 from lorarec.errors import ArtifactError
-from lorarec.pipeline.assemble import gather_materials, make_accelerator
+from lorarec.pipeline.assemble import Materials, gather_materials, make_accelerator
 from lorarec.pipeline.load import assemble_run
 from lorarec.pipeline.measure import HELD_OUT, frozen_item_vectors, measure
 from lorarec.pipeline.open_recipe import open_recipe
 
 
-def evaluate(run: str | Path) -> dict[str, Any]:
-    """Metrics of validation and test, their intervals and protocol, and the baselines', computed afresh from the
-    run's weights and its data.
+@dataclass(frozen=True)
+class OpenRun:
+    """A finished run beside the data it was trained on."""
 
-    Raises ArtifactError if the data or their split are not what the run was trained on.
-    """
-    folder = read_run(Path(run))
+    materials: Materials
+    recommender: Recommender
+    model: nn.Module
+    accelerator: Accelerator
+
+
+def open_run(folder: RunFolder) -> OpenRun:
+    """Raises ArtifactError if the data or their split are not what the run was trained on."""
     resolved = open_recipe(folder.path / layout.RECIPE)
     if folder.backbone is not None:
         resolved.backbone.use_copy(folder.backbone)
@@ -33,9 +43,21 @@ def evaluate(run: str | Path) -> dict[str, Any]:
             f"{folder.path}: the data of its recipe, or their split, have changed since it was trained: its metrics "
             "would not mean the same. Bring the data back, or train again."
         )
-    model = accelerator.prepare(assemble_run(folder, resolved).model)
+    recommender = assemble_run(folder, resolved)
+    return OpenRun(materials, recommender, accelerator.prepare(recommender.model), accelerator)
+
+
+def evaluate(run: str | Path) -> dict[str, Any]:
+    """Metrics of validation and test, their intervals and protocol, and the baselines', computed afresh from the
+    run's weights and its data.
+
+    Raises ArtifactError if the data or their split are not what the run was trained on.
+    """
+    folder = read_run(Path(run))
+    opened = open_run(folder)
+    materials, model, accelerator = opened.materials, opened.model, opened.accelerator
     table = table_for(model, materials.examples[Part.TRAIN], accelerator)
-    batch_size = resolved.recipe.evaluate.batch_size
+    batch_size = materials.resolved.recipe.evaluate.batch_size
     predictions = {
         part: predict(model, materials.examples[part], materials.metrics, accelerator, batch_size, table)
         for part in HELD_OUT

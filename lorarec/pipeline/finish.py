@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from lorarec.artifact import layout
+from lorarec.artifact.kept_scores import KeptScores
 from lorarec.artifact.model_card import model_card
 from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.writer import RunWriter
@@ -26,19 +27,22 @@ def finish_run(
     model: RecModel,
     table: Tensor | None,
     metrics: Mapping[str, Any],
+    kept: KeptScores | None,
     weights: WeightCount,
     writer: RunWriter,
     accelerator: Accelerator,
 ) -> Recommender:
     """Write what the run needs to answer, rename its folder, and return it loaded. Called on every process.
 
-    `table`: the item table of the final weights, where there is one.
+    `table`: the item table of the final weights, where there is one; `kept`: what it says of the test part.
     """
     model.eval()
     if accelerator.mixed_precision != "no":
         table = None  # encoded in mixed precision, in which the run does not answer once it is loaded
     vectors = _item_vectors(materials, model, table, accelerator)
     if accelerator.is_main_process:
+        if kept is not None:
+            writer.write_test_scores(kept)
         _write(materials, model, vectors, metrics, weights, writer, accelerator)
         writer.finish()
     accelerator.wait_for_everyone()

@@ -62,4 +62,5 @@ def assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
         featurizer=backbone.featurizer(folder.catalog, usable_length(architecture, adapter)),
         seed=resolved.recipe.seed,
         item_vectors=folder.item_vectors,
+        calibration=folder.calibration,
     )

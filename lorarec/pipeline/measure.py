@@ -17,6 +17,7 @@ from lorarec.engine.bootstrap import LEVEL, METHOD, metric_intervals
 from lorarec.engine.evaluate import Predictions, compute_metrics
 from lorarec.engine.protocol import protocol
 from lorarec.engine.seeding import derived_seed
+from lorarec.engine.slices import slice_metrics
 from lorarec.model.item_table import item_table
 from lorarec.pipeline.assemble import Materials
 
@@ -24,7 +25,7 @@ HELD_OUT = (Part.VALIDATION, Part.TEST)
 
 
 def measure(materials: Materials, predictions: Mapping[Part, Predictions], frozen: Tensor | None) -> dict[str, Any]:
-    """`validation` and `test` (plain numbers), `intervals`, `protocol` and `baselines`.
+    """`validation` and `test` (plain numbers), `intervals`, `protocol`, `baselines`, `slices` and `leaks`.
 
     `predictions` lacks the parts that have no examples; `frozen` holds the item vectors of `frozen_item_vectors`.
     """
@@ -32,16 +33,19 @@ def measure(materials: Materials, predictions: Mapping[Part, Predictions], froze
     found: dict[str, Any] = {"validation": {}, "test": {}}
     bounds: dict[str, Any] = {"level": LEVEL, "method": METHOD}
     baselines: dict[str, Any] = {}
+    slices: dict[str, Any] = {}
     for part, judged in predictions.items():
         examples, name = materials.examples[part], part.name.lower()
         found[name] = compute_metrics(judged, examples, materials.metrics)
         bounds[name] = metric_intervals(judged, examples, materials.metrics, materials.resolved.recipe.seed)
+        slices[name] = slice_metrics(judged, examples, materials.metrics, data.statistics)
         for baseline, values in baseline_metrics(examples, materials.metrics, data.statistics, frozen).items():
             baselines.setdefault(baseline, {})[name] = values
+    leaks = {finding.kind: {"rows": finding.rows, "message": finding.message} for finding in materials.leaks}
     rules = protocol(
         materials.resolved.recipe.data, materials.examples, data.report.fingerprint, data.interactions.has(HISTORY)
     )
-    return found | {"intervals": bounds, "protocol": rules, "baselines": baselines}
+    return found | {"intervals": bounds, "protocol": rules, "baselines": baselines, "slices": slices, "leaks": leaks}
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from lorarec.artifact import layout
+from lorarec.artifact.kept_scores import kept_scores
 from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.writer import RunWriter
 from lorarec.config.yaml_text import write_yaml
@@ -58,6 +59,8 @@ def train(
             _log.warning("%s is not there to go on with: the run starts from the beginning.", writer.folder)
         for line in materials.data.report.warnings():
             _log.warning("%s.", line)
+        for finding in materials.leaks:
+            _log.warning("Leakage audit, %s: %s", finding.kind, finding.message)
     try:
         return _train(Session(materials, writer, accelerator, full_recipe(resolved)))
     except BaseException:
@@ -88,13 +91,15 @@ def _train(session: Session) -> Recommender:
         "best_step": state.best_step or state.step,
         "steps": state.step,
         "stopped_early": state.stop_reason,
+        "warnings": dict(session.warned),
         "trainable_weights": weights.trainable,
         "total_weights": weights.total,
         "train_seconds": round(time.perf_counter() - started, 1),
         "peak_memory_mib": round(peak_memory_mib(), 1),
     }
     plain = session.accelerator.unwrap_model(fit.model, keep_fp32_wrapper=False)
-    return finish_run(session.materials, plain, table, metrics, weights, session.writer, session.accelerator)
+    kept = kept_scores(session.materials.examples, session.latest)
+    return finish_run(session.materials, plain, table, metrics, kept, weights, session.writer, session.accelerator)
 
 
 def _begin(session: Session, plan: TrainingPlan) -> RecModel:

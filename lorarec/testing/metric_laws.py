@@ -18,7 +18,8 @@ def check_metric(metric_class: type[Metric], **options: Any) -> None:
     """Raise AssertionError, in a sentence, for the first law that the metric breaks.
 
     The module's result holds a finite number under the metric's name; perfect predictions are no worse than
-    the worst ones, in the direction the metric declares; the order of the rows does not matter.
+    the worst ones, in the direction the metric declares; the order of the rows does not matter; `weighted`, where there
+    is one, gives the same number for rows that stand there once.
     """
     check_plugin(metric_class)
     config = metric_class.Config.model_validate(options)
@@ -32,6 +33,9 @@ def check_metric(metric_class: type[Metric], **options: Any) -> None:
     order = np.random.default_rng(0).permutation(len(references))
     again = _value(metric, bad[order], references[order], users[order])
     assert math.isclose(again, worst, rel_tol=1e-6, abs_tol=1e-9), "the order of the rows changes the result"
+    once = metric.weighted(bad, references, users, np.ones((1, len(users))))
+    agrees = once is None or math.isclose(float(once[0]), worst, rel_tol=1e-6, abs_tol=1e-9)
+    assert agrees, f"`weighted` gives {once} where the metric is {worst:.6g}: intervals would be those of another metric"
 
 
 def _value(metric: Metric, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> float:

@@ -87,7 +87,8 @@ def test_mistakes_deep_in_sections_keep_their_own_lines(write):
     text = RECIPE.replace("data:\n", "data:\n  split:\n    by: tiem\n    tset: 0.1\n")
     assert said(write(text)) == [
         "ctr.yaml:4: data.split.by must be one of time, last, random, column, not 'tiem'. Did you mean 'time'?",
-        "ctr.yaml:5: data.split has no setting 'tset'. Did you mean 'test'? Settings: by, column, test, validation.",
+        "ctr.yaml:5: data.split has no setting 'tset'. Did you mean 'test'? "
+        "Settings: by, column, disjoint, test, validation.",
     ]
 
 

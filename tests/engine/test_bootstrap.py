@@ -49,7 +49,7 @@ def test_rows_are_drawn_where_there_is_one_user_only():
     assert resamples.units == 6 and "6 rows of one user" in resamples.over
 
 
-def test_the_same_seed_draws_the_same_whatever_the_blocks(monkeypatch):
+def test_the_same_seed_draws_the_same_and_another_something_else():
     users = np.arange(50)
     one = np.concatenate(list(Resamples.of(users, seed=3).weights()))
     assert (one == np.concatenate(list(Resamples.of(users, seed=3).weights()))).all()

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
@@ -126,6 +127,15 @@ def test_a_metric_with_the_wrong_direction_is_told_so() -> None:
     check_metric(Rmse)
     with pytest.raises(AssertionError, match="is higher_is_better right"):
         check_metric(Wrong)
+
+
+def test_a_metric_whose_intervals_would_be_of_another_one_is_told_so() -> None:
+    class Squared(Rmse):
+        def weighted(self, *given: np.ndarray) -> np.ndarray:
+            return super().weighted(*given) ** 2
+
+    with pytest.raises(AssertionError, match="intervals would be those of another metric"):
+        check_metric(Squared)
 
 
 def test_a_source_that_shuffles_is_told_so() -> None:

@@ -1,0 +1,107 @@
+"""Calibration: probabilities that mean what they say, by temperature (Guo et al., ICML 2017) or isotonic regression
+(Zadrozny and Elkan, KDD 2002), fitted on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+
+BINS = 15
+"""Bins of equal width of the calibration error, as Guo et al. take them."""
+EDGE = 1e-6
+"""Probabilities stay so far from 0 and 1: no row is certain."""
+STEPS = 60
+
+Method = Literal["temperature", "isotonic"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A monotone map from the model's probabilities to calibrated ones: straight lines between knots."""
+
+    method: Method
+    temperature: float
+    """What logits are divided by; 1 where the method is isotonic."""
+    scores: np.ndarray
+    """[m] ascending probabilities of the model; empty where the method is temperature."""
+    probabilities: np.ndarray
+    """[m] what each of them is taken for."""
+
+    @classmethod
+    def fit(cls, method: Method, scores: np.ndarray, labels: np.ndarray) -> Self:
+        """Fit on the model's probabilities [n] beside labels [n] of 0 and 1."""
+        if method == "temperature":
+            return cls(method, _best_temperature(scores, labels), np.empty(0), np.empty(0))
+        return cls(method, 1.0, *_isotonic(scores, labels))
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        """[n] float64 calibrated probabilities; what is no number stays so."""
+        if self.method == "temperature":
+            return np.asarray(1 / (1 + np.exp(-_logits(scores) / self.temperature)))
+        return np.clip(np.interp(scores, self.scores, self.probabilities), EDGE, 1 - EDGE)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        if self.method == "temperature":
+            return {"method": self.method, "temperature": self.temperature}
+        knots = {"scores": self.scores.tolist(), "probabilities": self.probabilities.tolist()}
+        return {"method": self.method, **knots}
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Self:
+        """What `to_dict` gave."""
+        knots = (np.asarray(content.get(name, []), np.float64) for name in ("scores", "probabilities"))
+        return cls(content["method"], float(content.get("temperature", 1.0)), *knots)
+
+
+def calibration_error(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The gap between mean probability and share of class 1, over BINS bins, weighted by their rows."""
+    place = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
+    return float(np.abs(np.bincount(place, scores - labels, minlength=BINS)).sum() / len(scores))
+
+
+def log_loss(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean negative log-likelihood."""
+    sure = np.clip(scores, EDGE, 1 - EDGE)
+    return float(-np.mean(labels * np.log(sure) + (1 - labels) * np.log1p(-sure)))
+
+
+def _logits(scores: np.ndarray) -> np.ndarray:
+    sure = np.clip(scores, EDGE, 1 - EDGE)
+    return np.asarray(np.log(sure) - np.log1p(-sure))
+
+
+def _best_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature of the lowest log loss, by golden section: the loss has one valley over log temperature."""
+    logits = _logits(scores)
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        return float(np.mean(np.logaddexp(0.0, scaled) - labels * scaled))
+
+    low, high, ratio = np.log(0.05), np.log(20.0), (np.sqrt(5) - 1) / 2
+    for _ in range(STEPS):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        low, high = (low, right) if loss(left) < loss(right) else (left, high)
+    return float(np.exp((low + high) / 2))
+
+
+def _isotonic(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Knots of the monotone step function of the least squared error (pool adjacent violators): the first and the last
+    score of each pool, with its share of ones."""
+    distinct, place = np.unique(scores, return_inverse=True)
+    pools: list[tuple[float, float, int, int]] = []  # ones, rows, first and last distinct score
+    for spot, (ones, rows) in enumerate(zip(np.bincount(place, labels), np.bincount(place), strict=True)):
+        pool = (float(ones), float(rows), spot, spot)
+        while pools and pools[-1][0] * pool[1] >= pool[0] * pools[-1][1]:
+            before = pools.pop()
+            pool = (before[0] + pool[0], before[1] + pool[1], before[2], pool[3])
+        pools.append(pool)
+    shares = np.array([ones / rows for ones, rows, _, _ in pools])
+    ends = np.array([(first, last) for _, _, first, last in pools])
+    knots, values = distinct[ends].ravel(), np.repeat(shares, 2)
+    kept = np.concatenate(([True], np.diff(knots) > 0))  # a pool of one score has one knot
+    return knots[kept], values[kept]

@@ -1,0 +1,136 @@
+"""Guards: what goes wrong without an error is said in words, with what it most likely comes from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lorarec.contracts import Callback, TaskHead, TrainState
+
+NO_LOSS = 1e-3
+"""Mean loss of an epoch's last steps below which nothing is left to tell apart."""
+ALIKE = 1e-4
+"""Share of the vectors' squared length, or of the scores' range, below which they count as all alike."""
+HALF = 0.02
+"""Distance of an AUC from one half below which it tells nothing."""
+SAMPLED = 2048
+"""Items whose vectors are looked at."""
+
+_log = logging.getLogger(__name__)
+
+
+class Latest(NamedTuple):
+    """What the latest evaluation on validation found."""
+
+    scores: np.ndarray
+    """[n] scores, or ranks of the held-out items."""
+    labels: np.ndarray | None
+    """[n] what was to be predicted; None beside ranks."""
+    vectors: Tensor | None
+    """[m, d] vectors of some of the items; None where items have none."""
+
+
+class Guards(Callback):
+    """Warns once of each kind of silent failure: constant scores, collapsed item vectors, vanished negatives, and an
+    AUC near one half after the first epoch. (Weights without gradient stop a run at its first step.)"""
+
+    name = "guards"
+    summary = "warn of failures that raise no error"
+
+    def __init__(self, head: TaskHead, latest: Callable[[], Latest | None], warnings: dict[str, str]) -> None:
+        """`latest` gives None before the first evaluation; `warnings` is filled with what was warned of, by kind."""
+        super().__init__(self.Config())
+        self._head = head
+        self._latest = latest
+        self.warnings = warnings
+        self._loss: float | None = None
+
+    def on_optimizer_step(self, state: TrainState) -> None:
+        self._loss = state.logs.get("loss", self._loss)
+
+    def on_evaluation_end(self, state: TrainState) -> None:
+        found = self._latest()
+        if found is None:
+            return
+        if found.labels is not None and constant(found.scores):
+            self._warn(
+                "constant scores",
+                f"the model scores all {len(found.scores):,} rows of validation alike. Likely the learning rate "
+                "is so high that it has broken the weights (lower train.learning_rate), or so low that nothing was "
+                "learnt, or no row has a history or a text to tell it from others",
+            )
+        if found.vectors is not None and collapsed(found.vectors):
+            self._warn(
+                "collapsed item vectors",
+                "the vectors of all items point in the same direction. Likely the learning rate is too high (lower "
+                "train.learning_rate), or the items' texts are all alike (see data.item_text)",
+            )
+
+    def on_epoch_end(self, state: TrainState) -> None:
+        told_apart = self._head.kind == "retrieval" or self._head.label() == "click"
+        found = self._latest()
+        if told_apart and found is not None and found.labels is not None:
+            self._judge_area(area(found.scores, found.labels), state.epoch)
+        if told_apart and self._loss is not None and self._loss < NO_LOSS:
+            self._warn(
+                "vanished negatives",
+                f"the training loss is {self._loss:.1e} after epoch {state.epoch}: there is nothing left to tell the "
+                "right item from. Likely the items drawn beside it are masked, repeat it, or can be told by their "
+                "text alone (raise head.negatives, check for duplicate items), or the target stands in its history",
+            )
+
+    def _judge_area(self, auc: float, epoch: int) -> None:
+        if abs(auc - 0.5) < HALF:
+            self._warn(
+                "AUC near one half",
+                f"AUC on validation is {auc:.3f} after epoch {epoch}: the model tells no more than a coin. Likely the "
+                "learning rate is too low or far too high, the labels do not follow from text and history, or "
+                "histories are empty (see the data report of `lorarec check`)",
+            )
+
+    def _warn(self, kind: str, message: str) -> None:
+        if kind not in self.warnings:
+            self.warnings[kind] = message
+            _log.warning("%s%s: %s.", kind[0].upper(), kind[1:], message)
+
+    def state_dict(self) -> dict[str, dict[str, str]]:
+        return {"warnings": dict(self.warnings)} if self.warnings else {}
+
+    def load_state_dict(self, state: dict[str, dict[str, str]]) -> None:
+        self.warnings.update(state["warnings"])
+
+
+def constant(scores: np.ndarray) -> bool:
+    """Whether scores [n] are all alike, but for rounding; what is no number is like nothing else."""
+    if len(scores) < 2 or not np.isfinite(scores).all():
+        return False
+    return bool(np.ptp(scores) <= ALIKE * max(float(np.abs(scores).max()), 1e-12))
+
+
+def area(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Area under the ROC curve of scores [n] beside labels [n] of 0 and 1, ties counting half; NaN for one class."""
+    order = np.sort(scores)
+    ranks = (np.searchsorted(order, scores, "left") + np.searchsorted(order, scores, "right") + 1) / 2
+    positive = labels > 0.5
+    ones, zeros = int(positive.sum()), int((~positive).sum())
+    if not ones or not zeros:
+        return float("nan")
+    return float((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def sample_of(size: int) -> np.ndarray:
+    """[m] int64 evenly spread catalogue rows, at most about SAMPLED of them."""
+    return np.arange(0, size, max(1, size // SAMPLED))
+
+
+def collapsed(vectors: Tensor) -> bool:
+    """Whether vectors [N, d] are all nearly the same: what is left of them beyond their mean is next to nothing."""
+    if len(vectors) < 2:
+        return False
+    unit = torch.nn.functional.normalize(vectors.float(), dim=1)
+    return bool((unit - unit.mean(dim=0)).square().sum(dim=1).mean() < ALIKE)

@@ -1,0 +1,155 @@
+"""Compare finished runs: the difference of each metric on the same test rows, with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lorarec.artifact import layout
+from lorarec.artifact.kept_scores import KeptScores, read_kept_scores
+from lorarec.artifact.reader import RunFolder, read_run
+from lorarec.contracts import Metric
+from lorarec.engine.bootstrap import METHOD, Resamples, Statistic, interval, is_slow, resampled, statistic
+from lorarec.engine.evaluate import NamedMetric
+from lorarec.engine.protocol import differences
+from lorarec.errors import ArtifactError, DataError
+from lorarec.pipeline.assemble import named_metrics
+from lorarec.pipeline.open_recipe import open_recipe
+
+
+class Difference(NamedTuple):
+    """How a run stands to the first one in one metric of the test part."""
+
+    run: str
+    metric: str
+    first: float
+    value: float
+    low: float | None
+    high: float | None
+    """The interval of `value - first`; None where it has none."""
+    better: float | None
+    """Share of the resamples on which the run beats the first one."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `lorarec compare` found."""
+
+    first: str
+    rows: Sequence[Difference]
+    over: str
+    """What was drawn."""
+    resamples: int
+    left_out: Sequence[str]
+    """Metrics that could not be compared row by row, and why."""
+
+    def notes(self) -> list[str]:
+        """How the numbers came about, for people."""
+        return [f"Paired {METHOD} of the difference over {self.over}, {self.resamples:,} resamples.", *self.left_out]
+
+
+@dataclass(frozen=True)
+class _Run:
+    name: str
+    folder: RunFolder
+    metrics: list[NamedMetric]
+    kept: KeptScores
+
+    def value(self, label: str) -> float:
+        return float(self.folder.metrics["test"][label])
+
+    def statistic(self, metric: Metric) -> Statistic:
+        return statistic(metric, self.kept.values, self.kept.labels, self.kept.users)
+
+
+def compare(runs: Sequence[str | Path]) -> Comparison:
+    """Each run beside the first, on the same resamples of the same test rows.
+
+    Raises ArtifactError naming what differs if runs were judged on other rows or by other rules, or share no metric.
+    """
+    if len(runs) < 2:
+        raise DataError("There is nothing to compare: name two runs or more.")
+    opened = [_open(Path(run)) for run in runs]
+    first, others = opened[0], opened[1:]
+    for other in others:
+        _refuse_other_rules(first, other)
+    shared, left_out = _shared_metrics(opened)
+    resamples = Resamples.of(first.kept.users)
+    found = {label: _on_resamples(opened, metric, resamples) for label, metric in shared}
+    rows = [
+        _difference(first, other, label, metric.higher_is_better, found[label][0], found[label][place])
+        for label, metric in shared
+        for place, other in enumerate(others, start=1)
+    ]
+    return Comparison(first.name, rows, resamples.over, resamples.count, left_out)
+
+
+def _open(path: Path) -> _Run:
+    folder = read_run(path)
+    if "protocol" not in folder.metrics:
+        raise ArtifactError(
+            f"{path}: {layout.METRICS} does not say under which protocol the run was judged: an earlier version of "
+            "lorarec wrote it. Train the run again."
+        )
+    if not (path / layout.TEST_SCORES).exists():
+        raise ArtifactError(f"{path} has no test part ({layout.TEST_SCORES} is missing): there is nothing to compare.")
+    metrics = named_metrics(open_recipe(path / layout.RECIPE), len(folder.catalog))
+    return _Run(str(path), folder, metrics, read_kept_scores(path / layout.TEST_SCORES))
+
+
+def _refuse_other_rules(first: _Run, other: _Run) -> None:
+    found = differences(first.folder.metrics["protocol"], other.folder.metrics["protocol"])
+    if found:
+        listed = "\n  ".join(found)
+        raise ArtifactError(
+            f"{first.name} and {other.name} cannot be compared, since they were not judged alike:\n  {listed}\n"
+            "Train one of them again under the other's data section and task."
+        )
+
+
+def _shared_metrics(runs: Sequence[_Run]) -> tuple[list[NamedMetric], list[str]]:
+    """Metrics that every run has and whose value follows from what was kept; and why others are left out."""
+    everywhere = set.intersection(*({label for label, _ in run.metrics} for run in runs))
+    shared, left_out = [], []
+    for label, metric in runs[0].metrics:
+        if label not in everywhere:
+            left_out.append(f"{label} is left out: not every run has it.")
+        elif metric.reads == "lists" or not all(_follows(run, label, metric) for run in runs):
+            left_out.append(f"{label} is left out: it does not follow from the rows' own scores or ranks.")
+        else:
+            shared.append(NamedMetric(label, metric))
+    if not shared:
+        raise ArtifactError(
+            "The runs share no metric that can be compared row by row. Their metrics: "
+            + "; ".join(", ".join(label for label, _ in run.metrics) for run in runs)
+            + ". Train them with the same evaluate.metrics."
+        )
+    return shared, left_out
+
+
+def _follows(run: _Run, label: str, metric: Metric) -> bool:
+    """Whether the kept rows give the value that the run was finished with: a metric of items' numbers would not."""
+    given = metric.module().compute(predictions=run.kept.values, references=run.kept.labels, users=run.kept.users)
+    return bool(np.isclose(given[metric.name], run.value(label), rtol=1e-9, atol=1e-12, equal_nan=True))
+
+
+def _on_resamples(runs: Sequence[_Run], metric: Metric, resamples: Resamples) -> list[np.ndarray]:
+    statistics = {str(place): run.statistic(metric) for place, run in enumerate(runs)}
+    slow = list(statistics) if is_slow(metric) else []
+    return list(resampled(statistics, slow, resamples).values())
+
+
+def _difference(
+    first: _Run, other: _Run, label: str, higher: bool, before: np.ndarray, after: np.ndarray
+) -> Difference:
+    apart = after - before
+    between = interval(apart)
+    if between is None:
+        return Difference(other.name, label, first.value(label), other.value(label), None, None, None)
+    known = apart[~np.isnan(apart)]
+    better = float(np.mean(known > 0 if higher else known < 0))
+    return Difference(other.name, label, first.value(label), other.value(label), *between, better)

@@ -1,0 +1,57 @@
+"""Lists of a finished run on its test part: accuracy beside coverage, diversity and novelty, plain and diversified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lorarec.artifact.reader import read_run
+from lorarec.artifact.recommender import Recommender
+from lorarec.contracts import Part
+from lorarec.errors import DataError, IncompatibleError
+from lorarec.model.diversity import list_measures
+from lorarec.pipeline.assemble import Materials
+from lorarec.pipeline.evaluate import open_run
+
+
+def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[str, float, float]]:
+    """Measure, its value for lists by score alone, and for those that `diversify` weighs.
+
+    Raises IncompatibleError for heads that do not rank the catalogue, DataError where there is no test part.
+    """
+    folder = read_run(Path(run))
+    opened = open_run(folder)
+    materials, recommender = opened.materials, opened.recommender
+    if materials.resolved.head.kind != "retrieval":
+        raise IncompatibleError(
+            f"{folder.path}: head '{materials.resolved.head.name}' is not judged by lists. Leave --diversify out here; "
+            "`lorarec recommend --diversify` diversifies its lists, too."
+        )
+    if not len(materials.examples[Part.TEST]):
+        raise DataError(f"{folder.path} has no test part to make lists for.")
+    plain, mixed = (_measures(recommender, materials, weight, k) for weight in (0.0, diversify))
+    return [(name, value, mixed[name]) for name, value in plain.items()]
+
+
+def _measures(recommender: Recommender, materials: Materials, weight: float, k: int) -> dict[str, float]:
+    examples, ids = materials.examples[Part.TEST], materials.data.catalog.ids
+    histories = [materials.data.histories.before(int(event)) for event in examples.events]
+    users = materials.data.interactions.user_ids
+    answers = recommender.recommend(
+        [[ids[item] for item in history.items] for history in histories],
+        k,
+        [history.feedback.tolist() for history in histories],
+        [users[user] for user in examples.users] if recommender.head.uses_users else None,
+        diversify=weight,
+    )
+    lists = np.full((len(answers), k), -1)
+    for row, answer in zip(lists, answers, strict=True):
+        row[: len(answer)] = [recommender.catalog.rows[found.item] for found in answer]
+    hit = lists == examples.items[:, None]
+    gains = hit / np.log2(np.arange(k) + 2.0)
+    accuracy = {
+        f"hit rate of the first {k}": float(hit.any(axis=1).mean()),
+        f"NDCG of the first {k}": float(gains.sum(axis=1).mean()),
+    }
+    return accuracy | list_measures(lists, recommender.vectors().cpu(), recommender.statistics.item_counts)

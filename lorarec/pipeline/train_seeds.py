@@ -1,0 +1,109 @@
+"""Train a recipe once a seed, and say how far the seeds lie apart."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lorarec.artifact import layout
+from lorarec.artifact.new_folder import check_new_folder
+from lorarec.artifact.reader import read_run
+from lorarec.errors import RecipeError
+from lorarec.pipeline.open_recipe import open_recipe
+from lorarec.pipeline.train import train
+
+KEY = "seeds="
+_log = logging.getLogger(__name__)
+
+
+class Spread(NamedTuple):
+    """One metric over the seeds."""
+
+    part: str
+    metric: str
+    values: list[float]
+    """In the order of the seeds."""
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return float(np.mean(self.values))
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the values, with n - 1."""
+        return float(np.std(self.values, ddof=1))
+
+
+@dataclass(frozen=True)
+class SeedsReport:
+    """What the runs of several seeds came to."""
+
+    seeds: Sequence[int]
+    folders: Sequence[Path]
+    spreads: Sequence[Spread]
+    one_split: bool
+    """Whether all runs were judged on the same rows; a random split is drawn anew by each seed."""
+
+
+def seeds_of(overrides: Sequence[str]) -> tuple[list[int], list[str]]:
+    """The seeds that `seeds=1,2,3` among the overrides asks for (none without it), and the other overrides.
+
+    Raises RecipeError if they are not two different whole numbers or more, or if `seed=` stands beside them.
+    """
+    asked = [override for override in overrides if override.startswith(KEY)]
+    rest = [override for override in overrides if not override.startswith(KEY)]
+    if not asked:
+        return [], rest
+    words = asked[-1].removeprefix(KEY).strip("[] ").split(",")
+    if not all(word.strip().isdigit() for word in words):
+        raise RecipeError(f"override '{asked[-1]}': give whole numbers with commas between them: seeds=1,2,3.")
+    seeds = [int(word) for word in words]
+    if len(set(seeds)) < max(2, len(seeds)):
+        raise RecipeError(f"override '{asked[-1]}': give two seeds or more, all different; for one write seed=1.")
+    if any(override.startswith("seed=") for override in rest):
+        raise RecipeError("seed and seeds are both given. Leave one of them out.")
+    return seeds, rest
+
+
+def train_seeds(
+    recipe: str | Path | Mapping[str, Any],
+    seeds: Sequence[int],
+    overrides: Sequence[str] = (),
+    *,
+    output: str | Path | None = None,
+    resume: bool = False,
+) -> SeedsReport:
+    """Train once a seed, into OUTPUT-seed1 and so on (runs/NAME-seed1 by default).
+
+    `resume`: runs that are finished are kept as they are, one that was stopped goes on. Raises what `train` does.
+    """
+    base = Path(output) if output else Path("runs") / open_recipe(recipe, overrides).recipe.name
+    folders = [base.with_name(f"{base.name}-seed{seed}") for seed in seeds]
+    for folder in folders:
+        if not resume:  # rather now than after the first has been trained
+            check_new_folder(folder)
+    for seed, folder in zip(seeds, folders, strict=True):
+        if resume and (folder / layout.METRICS).exists():
+            _log.warning("%s is finished already and is kept.", folder)
+            continue
+        train(recipe, [*overrides, f"seed={seed}"], output=folder, resume=resume and layout.unfinished(folder).exists())
+    return summarise(seeds, folders)
+
+
+def summarise(seeds: Sequence[int], folders: Sequence[Path]) -> SeedsReport:
+    """The metrics of finished runs, one a seed."""
+    found = [json.loads((read_run(folder).path / layout.METRICS).read_text(encoding="utf-8")) for folder in folders]
+    spreads = [
+        Spread(part, label, [float(metrics[part][label]) for metrics in found])
+        for part in ("validation", "test")
+        for label in found[0][part]
+    ]
+    splits = {metrics["protocol"]["split fingerprint"] for metrics in found}
+    return SeedsReport(list(seeds), list(folders), spreads, len(splits) == 1)

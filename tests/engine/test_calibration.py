@@ -1,0 +1,50 @@
+"""Calibration makes probabilities mean what they say, and leaves their order."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lorarec.engine.calibration import Calibration, calibration_error, log_loss
+
+
+def overconfident(rows=20_000, seed=0):
+    draw = np.random.default_rng(seed)
+    logits = draw.normal(size=rows)
+    labels = (draw.random(rows) < 1 / (1 + np.exp(-logits))).astype(float)
+    return 1 / (1 + np.exp(-3 * logits)), labels
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_what_is_fitted_on_some_rows_mends_others(method):
+    fitted = Calibration.fit(method, *overconfident())
+    scores, labels = overconfident(seed=1)
+    assert calibration_error(scores, labels) > 0.1
+    assert calibration_error(fitted(scores), labels) < 0.02
+    assert log_loss(fitted(scores), labels) < log_loss(scores, labels) - 0.1
+
+
+def test_the_temperature_is_the_one_the_logits_were_heated_by():
+    assert Calibration.fit("temperature", *overconfident()).temperature == pytest.approx(3, abs=0.15)
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_order_is_kept_and_the_map_survives_json(method):
+    fitted = Calibration.fit(method, *overconfident(500))
+    line = np.linspace(0, 1, 101)
+    assert (np.diff(fitted(line)) >= 0).all()
+    assert (Calibration.of(json.loads(json.dumps(fitted.to_dict())))(line) == fitted(line)).all()
+    assert np.isnan(fitted(np.array([np.nan]))).all()
+
+
+def test_isotonic_pools_what_falls_and_takes_the_shares():
+    scores, labels = np.array([0.1, 0.2, 0.2, 0.4, 0.6, 0.9]), np.array([0.0, 1, 0, 0, 1, 1])
+    fitted = Calibration.fit("isotonic", scores, labels)
+    assert fitted(np.array([0.2, 0.4])).tolist() == pytest.approx([1 / 3, 1 / 3])
+    assert fitted(np.array([0.05]))[0] == pytest.approx(1e-6) and fitted(np.array([0.95]))[0] == pytest.approx(1 - 1e-6)
+
+
+def test_the_calibration_error_is_the_gap_weighted_by_rows():
+    assert calibration_error(np.array([0.9, 0.9, 0.1, 0.1]), np.array([1.0, 0, 0, 0])) == pytest.approx(
+        0.5 * 0.4 + 0.5 * 0.1
+    )

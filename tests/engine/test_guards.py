@@ -1,0 +1,105 @@
+"""What fails without an error is warned of, once, with a likely cause; what works is let be."""
+
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import lorarec
+from lorarec.contracts import TrainState
+from lorarec.engine.guards import Guards, Latest, area, collapsed, constant, sample_of
+
+CTR = SimpleNamespace(kind="pointwise", label=lambda: "click")
+STARS = SimpleNamespace(kind="pointwise", label=lambda: "rating")
+NEXT = SimpleNamespace(kind="retrieval", label=lambda: None)
+LABELS = np.tile([0.0, 1.0], 50)
+GOOD = LABELS + np.linspace(0, 0.9, 100)
+VECTORS = torch.eye(6)
+
+
+def warned(head, scores=GOOD, labels=LABELS, vectors=VECTORS, loss=0.5):
+    guards = Guards(head, lambda: Latest(scores, labels, vectors), {})
+    state = TrainState(epoch=1, logs={"loss": loss})
+    guards.on_optimizer_step(state)
+    for _ in range(2):
+        guards.on_evaluation_end(state)
+        guards.on_epoch_end(state)
+    return guards.warnings
+
+
+@pytest.mark.parametrize("head", [CTR, STARS, NEXT])
+def test_a_healthy_run_is_let_be(head):
+    labels = None if head is NEXT else LABELS
+    assert warned(head, labels=labels) == {}
+
+
+def test_constant_scores(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert list(warned(STARS, scores=np.full(100, 3.1))) == ["constant scores"]
+    assert len(caplog.records) == 1, "it is said once"
+    assert "Constant scores: the model scores all 100 rows of validation alike" in caplog.text
+    assert "learning_rate" in caplog.text
+
+
+def test_collapsed_item_vectors():
+    same = torch.ones(6, 4) + 1e-4 * torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    assert list(warned(NEXT, labels=None, vectors=same)) == ["collapsed item vectors"]
+
+
+def test_an_auc_near_one_half_after_the_first_epoch():
+    coin = np.repeat(np.arange(50.0), 2)  # a row of each label gets each score
+    found = warned(CTR, scores=coin)
+    assert list(found) == ["AUC near one half"] and "no more than a coin" in found["AUC near one half"]
+    assert warned(STARS, scores=coin) == {}, "stars have no AUC"
+
+
+@pytest.mark.parametrize("head", [CTR, NEXT])
+def test_a_loss_of_nothing_where_negatives_should_be(head):
+    labels = None if head is NEXT else LABELS
+    assert list(warned(head, labels=labels, loss=2e-5)) == ["vanished negatives"]
+    assert warned(STARS, loss=2e-5) == {}
+
+
+def test_before_the_first_evaluation_there_is_nothing_to_warn_of():
+    guards = Guards(CTR, lambda: None, {})
+    guards.on_evaluation_end(TrainState())
+    guards.on_epoch_end(TrainState(epoch=1))
+    assert guards.warnings == {}
+
+
+def test_what_was_said_is_not_said_again_after_a_resume():
+    said = Guards(CTR, lambda: None, {"constant scores": "..."})
+    again = Guards(STARS, lambda: Latest(np.zeros(9), np.zeros(9), None), {})
+    again.load_state_dict(said.state_dict())
+    again.on_evaluation_end(TrainState())
+    assert again.warnings == {"constant scores": "..."}
+
+
+def test_the_measures_know_what_is_alike():
+    assert constant(np.full(5, 1e9)) and constant(np.zeros(3))
+    assert not constant(np.array([0.001, 0.0011])) and not constant(np.array([np.nan, 1.0]))
+    assert collapsed(-3 * torch.ones(4, 2)) and not collapsed(torch.randn(4, 2)) and not collapsed(torch.ones(1, 2))
+    assert area(np.array([1, 2, 2, 3.0]), np.array([0, 0, 1, 1.0])) == 0.875
+    assert np.isnan(area(np.ones(2), np.ones(2)))
+    assert len(sample_of(10)) == 10 and len(sample_of(1_000_000)) <= 2 * 2048
+
+
+def test_a_run_that_learns_nothing_keeps_the_warning(tiny_checkpoint, tmp_path, caplog):
+    # Nobody has a history, and all items read alike.
+    lines = [f"u{event},i{event % 7},{event},{event * 7919 % 5 % 2}" for event in range(100)]
+    (tmp_path / "interactions.csv").write_text("\n".join(["user,item,time,click", *lines]))
+    (tmp_path / "items.csv").write_text("\n".join(["item,title", *(f"i{item},thing" for item in range(7))]))
+    recipe = {
+        "name": "dead",
+        "data": {"source": {"name": "files", "path": str(tmp_path)}},
+        "backbone": {"name": "text", "checkpoint": str(tiny_checkpoint("bert"))},
+        "adapter": "lora",
+        "head": {"name": "ctr"},
+        "train": {"epochs": 1, "batch_size": 16},
+    }
+    with caplog.at_level(logging.WARNING):
+        found = lorarec.train(recipe, output=tmp_path / "run").metrics["warnings"]
+    assert {"constant scores", "AUC near one half"} <= set(found)
+    assert "Constant scores: " in caplog.text

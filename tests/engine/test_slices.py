@@ -1,0 +1,46 @@
+"""Slices part the rows by what training knows of their users and items."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lorarec.cli.output import print_slices
+from lorarec.contracts import Statistics
+from lorarec.engine.evaluate import NamedMetric, Predictions
+from lorarec.engine.slices import RULES, slice_metrics
+from lorarec_metrics.binary import Auc
+from lorarec_metrics.regression import Mae
+
+USERS = np.array([0, 0, 1, 2, 2, 2])
+ITEMS = np.array([0, 1, 2, 2, 3, 4])
+LABELS = np.array([1.0, 1, 0, 1, 0, 1])
+
+
+def sliced(*metrics):
+    # User 1 and item 4 are unknown; user 0 and item 3 are known a little. A fifth of 5 items is one: item 2.
+    statistics = Statistics(np.array([6, 7, 30, 5, 0]), np.array([5, 0, 43]), 0.5, 0, 1, 0.5)
+    examples = SimpleNamespace(users=USERS, items=ITEMS, labels=lambda: LABELS)
+    predictions = Predictions(np.arange(6), np.array([0.9, 0.8, 0.5, 0.5, 0.5, 0.5]), np.empty((6, 0), int))
+    return slice_metrics(predictions, examples, [NamedMetric(metric.name, metric) for metric in metrics], statistics)
+
+
+def test_rows_fall_into_the_slices_of_their_users_and_items():
+    found = sliced(Mae(Mae.Config()))
+    assert {name: part["rows"] for name, part in found.items()} == {
+        "users: cold": 1, "users: few": 2, "users: many": 3,
+        "items: unseen": 1, "items: few": 1, "items: many": 4,
+        "items: head": 2, "items: tail": 4,
+    }  # fmt: skip
+    assert found["users: few"]["metrics"]["mae"] == pytest.approx(0.15)
+    assert set(found) == set(RULES)
+
+
+def test_a_metric_that_a_slice_cannot_have_is_none_and_the_table_leaves_it_empty(capsys):
+    found = sliced(Auc(Auc.Config()))
+    assert found["users: few"]["metrics"]["auc"] is None
+    assert found["users: many"]["metrics"]["auc"] == 0.5
+    print_slices({"validation": {}, "test": {"auc": 0.5}, "slices": {"test": found}})
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "users: few" in line]
+    assert line.split() == ["test", "users:", "few", *RULES["users: few"].split(), "2"]

@@ -1,0 +1,80 @@
+"""What can be done with a finished run: judged by slices, calibrated, diversified."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lorarec
+from lorarec.cli.main import run as command
+from lorarec.errors import LorarecError
+from lorarec.pipeline.calibrate import calibrate
+from lorarec.pipeline.lists import compare_lists
+
+Make = Callable[..., dict[str, Any]]
+QUICK = {"max_steps": 2, "epochs": 1}
+
+
+def test_a_calibrated_run_answers_with_calibrated_probabilities(
+    recipe: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = lorarec.train(recipe("frozen", "ctr", train=QUICK), output=tmp_path / "run")
+    ids = run.catalog.ids[:5]
+    before = run.predict(ids, [ids[:2]] * 5)
+    for method in ("isotonic", "temperature"):  # the later one replaces the earlier
+        assert command(["calibrate", str(tmp_path / "run"), "--method", method]) == 0
+    printed = capsys.readouterr().out
+    assert "ece" in printed and "Temperature: " in printed
+    loaded = lorarec.load(tmp_path / "run")
+    assert loaded.calibration is not None
+    assert loaded.predict(ids, [ids[:2]] * 5).tolist() == pytest.approx(loaded.calibration(before).tolist(), abs=1e-6)
+    (best,) = loaded.recommend([ids[:2]], k=1)
+    assert best[0].score == pytest.approx(loaded.predict([best[0].item], [ids[:2]])[0], abs=1e-6)
+    losses = {(part, name): (old, new) for part, name, old, new in calibrate(tmp_path / "run").rows}
+    assert losses["validation", "log_loss"][1] <= losses["validation", "log_loss"][0]
+
+
+def test_what_predicts_no_clicks_cannot_be_calibrated(recipe: Make, tmp_path: Path) -> None:
+    lorarec.train(recipe("frozen", "rating", train=QUICK), output=tmp_path / "run")
+    with pytest.raises(LorarecError, match="head 'rating' predicts no probabilities"):
+        calibrate(tmp_path / "run")
+
+
+def test_diversified_lists_are_measured_beside_those_by_score(
+    recipe: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = lorarec.train(
+        recipe("frozen", "next_item", train=QUICK, evaluate={"metrics": ["hr@10", "coverage@10"]}),
+        output=tmp_path / "run",
+    )
+    found = {name: (plain, mixed) for name, plain, mixed in compare_lists(tmp_path / "run", 0.8)}
+    assert found["hit rate of the first 10"][0] == pytest.approx(run.metrics["test"]["hr@10"])
+    assert found["coverage"][0] == pytest.approx(run.metrics["test"]["coverage@10"])
+    assert found["intra-list diversity"][1] > found["intra-list diversity"][0]
+    assert command(["evaluate", str(tmp_path / "run"), "--slices", "--diversify", "0.8"]) == 0
+    printed = capsys.readouterr().out
+    assert "users: " in printed and "diversified 0.8" in printed
+
+    (tmp_path / "h.csv").write_text(f"history\n{run.catalog.ids[0]}|{run.catalog.ids[1]}\n")
+    words = [
+        "recommend",
+        str(tmp_path / "run"),
+        "--histories",
+        str(tmp_path / "h.csv"),
+        "--output",
+        str(tmp_path / "o.csv"),
+    ]
+    assert command([*words, "--diversify", "0.5"]) == 0
+    told = capsys.readouterr().err
+    assert "The lists: coverage " in told and "novelty" in told
+
+
+def test_a_pointwise_head_diversifies_as_well(recipe: Make, tmp_path: Path) -> None:
+    run = lorarec.train(recipe("frozen", "ctr", train=QUICK), output=tmp_path / "run")
+    history = [run.catalog.ids[:2]]
+    plain, mixed = (run.recommend(history, k=8, diversify=weight)[0] for weight in (0.0, 0.9))
+    assert plain[0] == mixed[0] and {found.item for found in plain} != {found.item for found in mixed}
+    assert len({found.item for found in mixed}) == 8
+    with pytest.raises(LorarecError, match="between 0"):
+        run.recommend(history, diversify=1.5)

@@ -1,0 +1,75 @@
+"""Runs are compared on the same test rows, and only where they were judged alike."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import lorarec
+from lorarec.artifact import layout
+from lorarec.artifact.checksums import write_checksums
+from lorarec.cli.main import run as command
+from lorarec.errors import LorarecError
+from lorarec.pipeline.compare import compare
+
+Make = Callable[..., dict[str, Any]]
+QUICK = {"max_steps": 1, "epochs": 1}
+
+
+def with_scores(folder: Path, column: str, change: Callable[[np.ndarray], np.ndarray], metric: str) -> None:
+    """Put other scores into a run, as if a better or worse model had left them, and the metric's value with them."""
+    table = pq.read_table(folder / layout.TEST_SCORES)
+    values = change(table.column(column).to_numpy())
+    table = table.set_column(table.column_names.index(column), column, [values])
+    pq.write_table(table, folder / layout.TEST_SCORES)
+    metrics = json.loads((folder / layout.METRICS).read_text())
+    metrics["test"][metric] = float(np.mean(values < 10))
+    (folder / layout.METRICS).write_text(json.dumps(metrics))
+    write_checksums(folder)
+
+
+def test_a_model_with_better_ranks_is_better_and_one_with_the_same_is_level(
+    recipe: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = recipe("frozen", "next_item", train=QUICK, evaluate={"metrics": ["hr@10", "coverage@5"]})
+    for name in ("first", "twin", "better"):
+        lorarec.train(settings, output=tmp_path / name)
+    with_scores(tmp_path / "better", "rank", lambda ranks: ranks // 3, "hr@10")
+    found = compare([tmp_path / name for name in ("first", "twin", "better")])
+    assert [row.metric for row in found.rows] == ["hr@10", "hr@10"]
+    level, better = found.rows
+    assert (level.low, level.high, level.better) == (0.0, 0.0, 0.0)
+    assert better.low is not None and better.high is not None
+    assert 0 < better.low < better.value - better.first < better.high
+    assert better.better == 1.0
+    assert "coverage@5 is left out" in " ".join(found.notes())
+
+    assert command(["compare", str(tmp_path / "first"), str(tmp_path / "better")]) == 0
+    printed = capsys.readouterr().out
+    assert "hr@10" in printed and "Paired percentile bootstrap of the difference over" in printed
+
+
+def test_the_kept_scores_give_the_metrics_of_the_run_and_hold_no_histories(recipe: Make, tmp_path: Path) -> None:
+    run = lorarec.train(recipe("frozen", "ctr", train=QUICK), output=tmp_path / "run")
+    table = pq.read_table(tmp_path / "run" / layout.TEST_SCORES)
+    assert table.column_names == ["user", "score", "label"]
+    found = compare([tmp_path / "run", tmp_path / "run"])
+    assert {row.metric: row.value for row in found.rows} == pytest.approx(run.metrics["test"])
+
+
+def test_runs_judged_otherwise_are_refused_and_the_difference_is_named(recipe: Make, tmp_path: Path) -> None:
+    settings = recipe("frozen", "ctr", train=QUICK)
+    lorarec.train(settings, output=tmp_path / "time")
+    lorarec.train(settings, ["data.split={by: random}"], output=tmp_path / "random")
+    lorarec.train(settings, ["evaluate.metrics=[f1]"], output=tmp_path / "f1")
+    with pytest.raises(LorarecError, match=r"not judged alike:\n  split: by time.* / random rows") as refused:
+        compare([tmp_path / "time", tmp_path / "random"])
+    assert "split fingerprint: " in str(refused.value)
+    with pytest.raises(LorarecError, match=r"share no metric .* auc, log_loss; f1"):
+        compare([tmp_path / "time", tmp_path / "f1"])
+    with pytest.raises(LorarecError, match="two runs or more"):
+        compare([tmp_path / "time"])

@@ -1,0 +1,66 @@
+"""Several seeds are several runs, and their mean and spread are told."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+import lorarec
+from lorarec.cli.main import run as command
+from lorarec.errors import LorarecError
+from lorarec.pipeline.train_seeds import seeds_of, train_seeds
+
+Make = Callable[..., dict[str, Any]]
+QUICK = {"max_steps": 2, "epochs": 1}
+
+
+def test_each_seed_leaves_a_run_and_the_table_tells_mean_and_spread(
+    recipe: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "law.yaml"
+    file.write_text(yaml.safe_dump(recipe("frozen", "ctr", train=QUICK)))
+    assert command(["train", str(file), "seeds=1,2", "--output", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr().out
+    aucs = [lorarec.load(tmp_path / f"run-seed{seed}").metrics["test"]["auc"] for seed in (1, 2)]
+    assert aucs[0] != aucs[1]
+    (line,) = [line.split() for line in printed.splitlines() if line.split()[:2] == ["test", "auc"]]
+    assert line[2:] == [f"{number:.4f}" for number in (np.mean(aucs), np.std(aucs, ddof=1), *aucs)]
+    assert "split of its own" not in printed
+
+    alone = lorarec.train(recipe("frozen", "ctr", train=QUICK), ["seed=2"], output=tmp_path / "alone")
+    assert alone.metrics["test"]["auc"] == aucs[1]
+
+
+def test_finished_runs_are_kept_when_a_series_goes_on_and_refused_otherwise(recipe: Make, tmp_path: Path) -> None:
+    settings = recipe("frozen", "ctr", train=QUICK)
+    lorarec.train(settings, ["seed=1"], output=tmp_path / "run-seed1")
+    before = (tmp_path / "run-seed1" / "metrics.json").stat().st_mtime_ns
+    with pytest.raises(LorarecError, match="run-seed1 exists"):
+        train_seeds(settings, [2, 1], output=tmp_path / "run")
+    assert not (tmp_path / "run-seed2").exists()
+    found = train_seeds(settings, [1, 2], output=tmp_path / "run", resume=True)
+    assert (tmp_path / "run-seed1" / "metrics.json").stat().st_mtime_ns == before
+    assert (tmp_path / "run-seed2" / "metrics.json").is_file()
+    assert found.one_split and [spread.metric for spread in found.spreads] == ["auc", "log_loss"] * 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["seeds=1,x"], "whole numbers"),
+        (["seeds=1"], "two seeds or more"),
+        (["seeds=1,1"], "all different"),
+        (["seeds=1,2", "seed=3"], "both given"),
+    ],
+)
+def test_seeds_that_make_no_sense_are_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(LorarecError, match=message):
+        seeds_of(overrides)
+
+
+def test_other_overrides_pass_by() -> None:
+    assert seeds_of(["adapter=full", "seeds=[3, 1]"]) == ([3, 1], ["adapter=full"])
+    assert seeds_of(["seed=1"]) == ([], ["seed=1"])
