@@ -121,8 +121,8 @@ class Recommender:
         answers: list[list[Recommendation]] = []
         for seen, scores in self._score_blocks(requests, items):
             if exclude_seen:
-                places = [column[history] for history in seen]
-                mask_seen(scores, [found[found >= 0] for found in places])
+                had = [column[history] for history in seen]
+                mask_seen(scores, [found[found >= 0] for found in had])
             places, best = top_items(scores, pool_size(k) if diversify else k)
             rows = torch.where(places < 0, -1, torch.from_numpy(items).to(places.device)[places])
             if diversify:

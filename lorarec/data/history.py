@@ -186,7 +186,8 @@ class Histories:
         flat = np.append(np.where(known, values[np.where(known, self._flat.events, 0)], -np.inf), -np.inf)
         starts, ends, own = self._starts[events], self._ends[events], self._inside(events)
         split = np.where(own < 0, ends, own)
-        return np.maximum(_largest(flat, starts, split), _largest(flat, np.where(own < 0, ends, own + 1), ends))
+        after = np.where(own < 0, ends, own + 1)
+        return np.asarray(np.maximum(_largest(flat, starts, split), _largest(flat, after, ends)))
 
     def liked(self, feedback: np.ndarray) -> tuple[int, ...]:
         """1 liked, 0 not, -1 unknown for each number of feedback."""

@@ -41,7 +41,7 @@ class Calibration:
         """[n] float64 calibrated probabilities; what is no number stays so."""
         if self.method == "temperature":
             return np.asarray(1 / (1 + np.exp(-_logits(scores) / self.temperature)))
-        return np.clip(np.interp(scores, self.scores, self.probabilities), EDGE, 1 - EDGE)
+        return np.asarray(np.clip(np.interp(scores, self.scores, self.probabilities), EDGE, 1 - EDGE))
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -35,7 +35,9 @@ def check_metric(metric_class: type[Metric], **options: Any) -> None:
     assert math.isclose(again, worst, rel_tol=1e-6, abs_tol=1e-9), "the order of the rows changes the result"
     once = metric.weighted(bad, references, users, np.ones((1, len(users))))
     agrees = once is None or math.isclose(float(once[0]), worst, rel_tol=1e-6, abs_tol=1e-9)
-    assert agrees, f"`weighted` gives {once} where the metric is {worst:.6g}: intervals would be those of another metric"
+    assert agrees, (
+        f"`weighted` gives {once} where the metric is {worst:.6g}: intervals would be those of another metric"
+    )
 
 
 def _value(metric: Metric, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> float:
