@@ -74,7 +74,6 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
     model's value its interval, and below the table what was drawn for it, and the rules of the evaluation."""
     baselines = metrics.get("baselines") or {}
     bounds = metrics.get("intervals") or {}
-    others = [f"baseline: {name}" for name in baselines]
     between = [f"{bounds['level']:.0%} interval"] if bounds else []
     rows = [
         [
@@ -87,7 +86,9 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
         for part in ("validation", "test")
         for label, value in (metrics.get(part) or {}).items()
     ]
-    print_table(["part", "metric", "this model", *between, *others], rows, words=2)
+    print_table(["part", "metric", "this model", *between, *baselines], rows, words=2)
+    if baselines:
+        print_lines([f"baselines: {', '.join(baselines)}"])
     print_lines(rules_of(metrics))
 
 

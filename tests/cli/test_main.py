@@ -84,8 +84,9 @@ def test_what_the_command_line_says_reaches_the_pipeline(train, capsys, tmp_path
         ["test", "auc", "0.7000", "0.6000"],
     ]
     assert [line.split() for line in printed.splitlines() if "metric" in line] == [
-        ["part", "metric", "this", "model", "baseline:", "mean"]
+        ["part", "metric", "this", "model", "mean"]
     ]
+    assert "baselines: mean\n" in printed
     assert "Trained 25 of 1,000 weights (2.50%) in 90 seconds." in printed
     assert "  Apples  (4)\n" in printed
     assert printed.count("  Pears  (0.500)\n") == 5

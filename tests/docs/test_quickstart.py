@@ -21,7 +21,7 @@ def test_quickstart_trains_and_prints_metrics_beside_a_baseline_and_titles(tmp_p
         ["test", "auc"],
         ["test", "log_loss"],
     ]
-    assert "baseline: " in printed
+    assert "baselines: mean, item mean" in printed
     recommended = lines[lines.index("and is recommended:") + 1 :][:5]
     assert all(" by " in line for line in recommended), "five titles of the made-up shop"
     assert lines[-1] == f"The run is in {tmp_path / 'run'}."
