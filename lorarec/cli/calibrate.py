@@ -29,7 +29,8 @@ def calibrate(
 ) -> None:
     """Calibrate a click-through-rate run on its validation part: its probabilities then mean what they say.
 
-    The calibration is kept in the run folder, and predict and recommend answer with it.
+    The calibration is kept in the run folder: predict, recommend and evaluate go by it from then on. What the run was
+    finished with (metrics.json, test_scores.parquet, and so compare) stays as it was trained.
     """
     from lorarec.pipeline.calibrate import calibrate as calibrate_run
 

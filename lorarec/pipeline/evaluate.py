@@ -49,7 +49,7 @@ def open_run(folder: RunFolder) -> OpenRun:
 
 def evaluate(run: str | Path) -> dict[str, Any]:
     """Metrics of validation and test, their intervals and protocol, and the baselines', computed afresh from the
-    run's weights and its data.
+    run's weights and its data; of calibrated probabilities if `calibrate` was called on it.
 
     Raises ArtifactError if the data or their split are not what the run was trained on.
     """
@@ -63,4 +63,6 @@ def evaluate(run: str | Path) -> dict[str, Any]:
         for part in HELD_OUT
         if len(materials.examples[part])
     }
+    if (calibration := opened.recommender.calibration) is not None:
+        predictions = {part: found._replace(scores=calibration(found.scores)) for part, found in predictions.items()}
     return measure(materials, predictions, frozen_item_vectors(materials, accelerator, folder.backbone))

@@ -9,6 +9,7 @@ import pytest
 
 from lorarec.cli import main
 from lorarec.pipeline.open_recipe import open_recipe
+from lorarec.pipeline.train_seeds import seeds_of
 
 ROOT = Path(__file__).parents[2]
 CHEAP = [
@@ -50,7 +51,7 @@ def test_every_command_line_is_one_that_lorarec_understands(document, commands, 
             continue
         if any("ia3" in override for override in overrides) and not metadata.entry_points(group="lorarec", name="ia3"):
             continue  # described as another package's, which is not installed here
-        assert open_recipe(recipe, overrides).recipe.name, line
+        assert open_recipe(recipe, seeds_of(overrides)[1]).recipe.name, line
 
 
 def test_the_readme_has_command_lines_to_look_at(readme):

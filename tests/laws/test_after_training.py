@@ -10,6 +10,7 @@ import lorarec
 from lorarec.cli.main import run as command
 from lorarec.errors import LorarecError
 from lorarec.pipeline.calibrate import calibrate
+from lorarec.pipeline.evaluate import evaluate
 from lorarec.pipeline.lists import compare_lists
 
 Make = Callable[..., dict[str, Any]]
@@ -33,6 +34,8 @@ def test_a_calibrated_run_answers_with_calibrated_probabilities(
     assert best[0].score == pytest.approx(loaded.predict([best[0].item], [ids[:2]])[0], abs=1e-6)
     losses = {(part, name): (old, new) for part, name, old, new in calibrate(tmp_path / "run").rows}
     assert losses["validation", "log_loss"][1] <= losses["validation", "log_loss"][0]
+    judged = evaluate(tmp_path / "run")
+    assert judged["test"]["log_loss"] == pytest.approx(losses["test", "log_loss"][1], abs=1e-6), "evaluate goes by it"
 
 
 def test_what_predicts_no_clicks_cannot_be_calibrated(recipe: Make, tmp_path: Path) -> None:
