@@ -44,6 +44,9 @@ class SplitSection(StrictConfig):
     disjoint: tuple[Literal["user", "item"], ...] = ()
     """What the split promises: no user, or no item, of training among what is held out. The leakage audit tells where
     the promise is broken."""
+    users: str | None = None
+    """For `by: last`: a column that is true in the rows of the users who are judged. The last two events of the others
+    are left out, so that all users train alike."""
 
     @model_validator(mode="after")
     def _no_dead_setting(self) -> SplitSection:
@@ -51,8 +54,10 @@ class SplitSection(StrictConfig):
             "validation": self.by == "last",
             "test": self.by in ("last", "column"),
             "column": self.by != "column",
+            "users": self.by != "last",
         }
-        for name, value in (("validation", self.validation), ("test", self.test), ("column", self.column)):
+        for name in idle:
+            value = getattr(self, name)
             # A default is let pass: a run's recipe.yaml writes all of them out.
             if idle[name] and value != type(self).model_fields[name].default:
                 raise ValueError(

@@ -19,8 +19,8 @@ class Part(IntEnum):
     """Which part of the split a row belongs to."""
 
     UNUSED = -1
-    """In no part, because its history is shorter than `data.history.at_least`; still an event others may look
-    back on."""
+    """In no part, because its history is shorter than `data.history.at_least` or its user is not judged; still an
+    event others may look back on."""
     TRAIN = 0
     VALIDATION = 1
     TEST = 2

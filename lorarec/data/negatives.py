@@ -3,8 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
+
+from lorarec.errors import PluginError
+
+Sampling = Literal["uniform", "popularity", "mixed"]
+POWER = 0.75
+"""Popularity is (training events + 1) to this power, which draws rare items more often than they occur (Mikolov et
+al., NeurIPS 2013)."""
+UNIFORM_SHARE = 1 / 3
+"""Share of uniform draws in a mixed sample."""
+
+
+class StepSample(NamedTuple):
+    """The negatives that a whole optimizer step shares."""
+
+    items: np.ndarray
+    """[K] int64 catalogue rows, ascending; an item may be drawn more than once unless the sampling is uniform."""
+    expected: np.ndarray
+    """[K] float64 how many of the K draws are expected to be this item: what logQ correction takes the logarithm of."""
 
 
 @dataclass(frozen=True)
@@ -14,6 +34,8 @@ class NegativeSampler:
 
     seed: int
     catalog_size: int
+    item_counts: np.ndarray | None = None
+    """[N] training events of each catalogue row; only sampling by popularity reads them."""
 
     def for_row(self, epoch: int, row: int, count: int, exclude: np.ndarray) -> np.ndarray:
         """[count] int64 rows drawn uniformly, none of them in `exclude` (the target, what the user has seen).
@@ -38,3 +60,32 @@ class NegativeSampler:
         generator = np.random.default_rng((self.seed, 2, epoch, step))
         count = min(count, self.catalog_size)
         return np.sort(generator.choice(self.catalog_size, size=count, replace=False)).astype(np.int64)
+
+    def sample_for_step(self, epoch: int, step: int, count: int, by: Sampling) -> StepSample:
+        """`count` draws shared by a whole optimizer step, and how often each was to be expected.
+
+        uniform: distinct items, at most the catalogue. popularity: with replacement, by POWER. mixed: a share of
+        UNIFORM_SHARE of the draws is uniform, so that rare items are told apart as well (Yang et al., WWW 2020; their
+        other part are the batch's own targets, for which draws by popularity stand: the sample is then the same
+        however a step is cut into micro-batches and processes).
+        """
+        if by == "uniform":
+            items = self.for_step(epoch, step, count)
+            return StepSample(items, np.full(len(items), len(items) / self.catalog_size))
+        share = self._popularity
+        if by == "mixed":
+            share = (1 - UNIFORM_SHARE) * share + UNIFORM_SHARE / self.catalog_size
+        places = np.random.default_rng((self.seed, 5, epoch, step)).random(count)
+        bounds = np.cumsum(share)
+        # Rounding may leave the last bound a little below 1.
+        items = np.sort(np.searchsorted(bounds, places * bounds[-1], side="right")).astype(np.int64)
+        return StepSample(items, count * share[items])
+
+    @cached_property
+    def _popularity(self) -> np.ndarray:
+        """[N] float64 shares that sum to 1."""
+        if self.item_counts is None:
+            raise PluginError("This NegativeSampler was built without item_counts: it can sample uniformly only.")
+        weights = (self.item_counts + 1.0) ** POWER
+        shares: np.ndarray = weights / weights.sum()
+        return shares

@@ -110,7 +110,7 @@ def _keep(raw: pa.Table, found: Mapping[str, str], keep: Sequence[str], made: di
     for name in keep:
         if name not in made:
             if name not in raw.column_names:
-                raise missing_column(name, raw.column_names, origin, ", which data.split.column names")
+                raise missing_column(name, raw.column_names, origin, ", which data.split names")
             made[name] = raw.column(name)
 
 

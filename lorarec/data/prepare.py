@@ -54,11 +54,14 @@ def prepare(
     """
     merged = {**columns, **section.columns}
     keep = [section.split.column] if section.split.by == "column" else []
+    keep += [section.split.users] if section.split.users is not None else []
     _refuse_lacking(raw_interactions.column_names, merged, needs, origin)
     text = item_text if section.item_text is None else section.item_text
     numbered = number(raw_interactions, raw_items, merged, text, origin, keep, items_origin)
     part = split(numbered.table, section.split, seed, origin)
-    interactions = Interactions(numbered.table, numbered.user_ids, part)
+    unjudged = int((part == Part.UNUSED).sum())
+    dropped = {"their users are not judged": unjudged} if unjudged else {}
+    interactions = Interactions(numbered.table, numbered.user_ids, part, dropped)
     statistics = statistics_of(interactions, label, len(numbered.catalog), section.liked_above)
     histories = Histories.of(
         interactions,
@@ -95,5 +98,6 @@ def _with_history(interactions: Interactions, histories: Histories, at_least: in
                 f"{origin}: no row of the {kept.name.lower()} part has a history of {at_least} events or "
                 "more. Lower data.history.at_least."
             )
+    short &= interactions.part != Part.UNUSED
     dropped = {f"history shorter than {at_least}": int(short.sum())} if short.any() else {}
     return replace(interactions, part=part, dropped={**interactions.dropped, **dropped})

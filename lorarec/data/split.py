@@ -40,7 +40,7 @@ def split(table: Dataset, section: SplitSection, seed: int, origin: str) -> np.n
     if section.by == "time":
         part = _by_time(table, section, origin)
     elif section.by == "last":
-        part = _last_out(table)
+        part = _last_out(table, section, origin)
     elif section.by == "random":
         part = _random(len(table), section, seed)
     else:
@@ -83,9 +83,9 @@ def _by_time(table: Dataset, section: SplitSection, origin: str) -> np.ndarray:
     return part
 
 
-def _last_out(table: Dataset) -> np.ndarray:
+def _last_out(table: Dataset, section: SplitSection, origin: str) -> np.ndarray:
     """Each user's last event is test and the one before it validation, if the user has three; ties by table
-    order."""
+    order. Of users who are not judged, both are unused."""
     user = _column(table, USER)
     order = time_order(user, _column(table, TIME) if TIME in table.column_names else None)
     counts = np.bincount(user)
@@ -93,7 +93,23 @@ def _last_out(table: Dataset) -> np.ndarray:
     part = np.full(len(user), Part.TRAIN, np.int8)
     part[order[ends - 1]] = Part.TEST
     part[order[ends - 2]] = Part.VALIDATION
+    if section.users is not None:
+        judged = _judged(table, user, section.users, origin)
+        part[(part != Part.TRAIN) & ~judged] = Part.UNUSED
     return part
+
+
+def _judged(table: Dataset, user: np.ndarray, name: str, origin: str) -> np.ndarray:
+    """[E] bool of the column, which says the same in all rows of a user."""
+    place, column = f"{origin}, column '{name}'", table.data.column(name)
+    if not pa.types.is_boolean(column.type) or column.null_count:
+        raise DataError(f"{place}: data.split.users needs true or false in every row, not {column.type}.")
+    judged: np.ndarray = column.to_numpy()
+    rows = np.bincount(user, judged.astype(np.float64))
+    torn = np.flatnonzero((rows[user] > 0) & ~judged)
+    if len(torn):
+        raise DataError(f"{place}, row {torn[0] + 1}: false, but true in another row of the same user. Say it alike.")
+    return judged
 
 
 def _random(rows: int, section: SplitSection, seed: int) -> np.ndarray:

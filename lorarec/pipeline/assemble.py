@@ -190,7 +190,7 @@ def _examples(resolved: ResolvedRecipe, data: PreparedData, featurizer: Featuriz
         interactions=data.interactions,
         histories=data.histories,
         featurizer=featurizer,
-        negatives=NegativeSampler(recipe.seed, len(data.catalog)),
+        negatives=NegativeSampler(recipe.seed, len(data.catalog), data.statistics.item_counts),
         catalog_size=len(data.catalog),
         training=part == Part.TRAIN,
     )

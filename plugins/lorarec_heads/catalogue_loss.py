@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 
-def full_softmax(users: Tensor, items: Tensor, target: Tensor) -> Tensor:
+def full_softmax(users: Tensor, items: Tensor, target: Tensor, smoothing: float) -> Tensor:
     """[] cross entropy summed over F facts; users [F, d], items [N, d] of the whole catalogue, target [F]
-    rows."""
-    return nn.functional.cross_entropy(users @ items.T, target, reduction="sum")
+    rows. `smoothing` is the share of the target's weight that is spread evenly over the catalogue."""
+    return nn.functional.cross_entropy(users @ items.T, target, reduction="sum", label_smoothing=smoothing)
 
 
-def sampled_softmax(
-    users: Tensor, own: Tensor, others: Tensor, target: Tensor, drawn: Tensor, catalog_size: int
-) -> Tensor:
-    """[] cross entropy of each fact's own item against items drawn uniformly, summed over F facts.
+def sampled_softmax(own: Tensor, others: Tensor, hit: Tensor, expected: Tensor) -> Tensor:
+    """[] cross entropy of each fact's own item against drawn ones, summed over F facts.
 
-    users [F, d]; own [F, d] vectors of the targets; others [K, d] vectors of the drawn items; target [F] and
-    drawn [K] catalogue rows. A drawn item that is the target is left out. Each other one stands for (N - 1) /
-    K' items, so that the loss estimates the full one, and is the full one when all are drawn (Jean et al.,
-    ACL 2015). The drawn items must be those of the whole optimizer step: then accumulated micro-batches equal
-    one batch.
+    own [F] scores of the targets; others [F, K] scores of the drawn items; hit [F, K] where a drawn item is the
+    target, which is left out; expected [K] how often each item was to be expected among the draws. Its logarithm
+    is taken from the scores (logQ correction; Bengio and Senecal 2008, Yi et al., RecSys 2019): whatever the items
+    are drawn by, the sum of exponentials then estimates that over the whole catalogue without bias, and is that
+    sum where every item is drawn once. The draws must be those of the whole optimizer step: then accumulated
+    micro-batches equal one batch.
     """
-    hit = drawn == target[:, None]
-    left = (~hit).sum(dim=1, keepdim=True).clamp(min=1)
-    weight = math.log(catalog_size - 1) - left.log()
-    negative = (users @ others.T + weight).masked_fill(hit, float("-inf"))
-    logits = torch.cat([(users * own).sum(dim=1, keepdim=True), negative], dim=1)
-    return nn.functional.cross_entropy(logits, torch.zeros_like(target), reduction="sum")
+    negative = (others - expected.log()).masked_fill(hit, float("-inf"))
+    logits = torch.cat([own[:, None], negative], dim=1)
+    return nn.functional.cross_entropy(logits, torch.zeros_like(own, dtype=torch.int64), reduction="sum")
+
+
+def gbce(own: Tensor, others: Tensor, hit: Tensor, catalog_size: int, calibration: float) -> Tensor:
+    """[] generalised binary cross entropy summed over F facts (Petrov and Macdonald, gSASRec, RecSys 2023).
+
+    own [F], others [F, K] and hit [F, K] as for the sampled softmax, drawn uniformly. The target's probability is
+    raised to the power beta = 1 + calibration * (K / (N - 1) - 1): at calibration 0 this is plain binary cross
+    entropy, whose probabilities are too high by the sampling; at 1 they are those of all negatives.
+    """
+    drawn = (~hit).sum(dim=1)
+    beta = 1 + calibration * (drawn / (catalog_size - 1) - 1)
+    positive = beta * nn.functional.softplus(-own)
+    negative = nn.functional.softplus(others).masked_fill(hit, 0.0).sum(dim=1)
+    return ((positive + negative) / (drawn + 1)).sum()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -87,3 +89,13 @@ class RunningMean(nn.Module):
         total = (self.start(events) * present).cumsum(dim=1)
         ended: Tensor = self.end(total / present.cumsum(dim=1).clamp(min=1))
         return ended
+
+
+def like_lengths(mask: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """Rows [b] of a right-aligned mask [B, L] whose lengths lie between the same powers of two, and the longest of
+    these lengths; at least 1, also for rows without an event."""
+    lengths = mask.sum(dim=1).clamp(min=1)
+    power = (lengths - 1).clamp(min=1).float().log2().floor()
+    for group in sorted(set(power.tolist())):
+        rows = (power == group).nonzero()[:, 0]
+        yield rows, int(lengths[rows].max())

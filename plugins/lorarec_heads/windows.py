@@ -8,12 +8,12 @@ from datasets import Dataset
 from lorarec.contracts import DataError, Histories, Interactions, Part
 
 
-def window_examples(interactions: Interactions, histories: Histories, part: Part, length: int) -> Dataset:
+def window_examples(interactions: Interactions, histories: Histories, part: Part, targets: int) -> Dataset:
     """Rows of (event, targets): a window ends with `event`, and its last `targets` events are to be
     predicted.
 
     Outside training, and where rows bring their own histories, each event is a row of its own. In training,
-    windows hold up to `length` targets; an event with nothing before it is no target. Raises DataError if
+    windows hold up to `targets` targets; an event with nothing before it is no target. Raises DataError if
     histories show the future.
     """
     events = interactions.rows(part)
@@ -26,8 +26,8 @@ def window_examples(interactions: Interactions, histories: Histories, part: Part
     _refuse_future(interactions, histories, events, place)
     kept = place > 0
     events, place = events[kept], place[kept]
-    last, targets = _windows(interactions.user[events], place, length)
-    return Dataset.from_dict({"event": events[last], "targets": targets})
+    last, held = _windows(interactions.user[events], place, targets)
+    return Dataset.from_dict({"event": events[last], "targets": held})
 
 
 def _windows(users: np.ndarray, place: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:

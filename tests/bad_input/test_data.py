@@ -133,7 +133,7 @@ def test_files_and_folders_that_are_not_there_are_named_with_what_is(
         ({"by": "time", "test": 0.001}, "the test part of the split is empty: too few rows"),
         ({"by": "random", "validation": 0.001}, "the validation part of the split is empty: too few rows"),
         ({"by": "time", "validation": 0.5, "test": 0.5}, "leave no rows to train on. Make them smaller"),
-        ({"by": "column"}, "no column 'split', which data.split.column names"),
+        ({"by": "column"}, "no column 'split', which data.split names"),
         ({"by": "column", "column": "rating"}, "column 'rating', row 1: 1.0 is no part of a split"),
     ],
     ids=["time", "random", "no training", "no column", "no part"],

@@ -1,6 +1,6 @@
 """How time grows with events and memory with the catalogue: next-item training and `recommend` in a made-up shop.
 
-Time: one epoch of next-item training (softmax=sampled) on 10^4, 10^5 and 10^6 events of 1,000 items, and what preparing
+Time: one epoch of next-item training (sampled softmax) on 10^4, 10^5 and 10^6 events of 1,000 items, and what preparing
 them takes. Memory: the largest resident memory of a fresh process that trains a few steps, of the whole run (which
 ends by encoding every item), and of another one that recommends, with 10^3 to 10^6 items and 10^5 events. Writes
 growth.json, which `growth_plot.py` draws. --encoder small puts a random transformer of two narrow blocks in MiniLM's
@@ -33,7 +33,7 @@ data:
   split: {by: time, validation: 0.001, test: 0.001}
 backbone: BACKBONE
 adapter: {name: lora, r: 8}
-head: {name: next_item, softmax: sampled}
+head: {name: next_item, loss: sampled_softmax}
 train: {epochs: 1, batch_size: BATCH, save_every: never}
 evaluate: {metrics: [ndcg@10]}
 """

@@ -58,7 +58,7 @@ def draw(found: Mapping[str, Any], encoder: str, target: Path) -> None:
         axes.legend(fontsize="small")
     machine = found["machine"]
     threads = f"threads: {machine['threads']}"
-    title = f"Next item, softmax=sampled; encoder: {encoder}; {machine['processor']}, {threads}"
+    title = f"Next item, loss=sampled_softmax; encoder: {encoder}; {machine['processor']}, {threads}"
     figure.suptitle(title, fontsize="medium")
     figure.savefig(target, dpi=150)
 

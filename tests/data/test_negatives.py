@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lorarec.data.negatives import NegativeSampler
+from lorarec.data.negatives import NegativeSampler, Sampling
+from lorarec.errors import PluginError
 
 
 @pytest.mark.parametrize("row", range(20))
@@ -44,3 +45,40 @@ def test_a_step_shares_distinct_sorted_negatives() -> None:
     assert (np.diff(drawn) > 0).all()
     assert drawn.tolist() == NegativeSampler(1, 100).for_step(0, 7, 40).tolist()
     assert len(NegativeSampler(1, 5).for_step(0, 0, 40)) == 5
+
+
+@pytest.mark.parametrize("by", ["uniform", "popularity", "mixed"])
+def test_each_item_is_drawn_as_often_as_was_to_be_expected(by: Sampling) -> None:
+    sampler = NegativeSampler(1, 6, np.array([0, 1, 2, 10, 100, 0]))
+    drawn, expected = np.zeros(6), np.zeros(6)
+    for step in range(3000):
+        sample = sampler.sample_for_step(0, step, 4, by)
+        assert len(sample.items) == 4 and (np.diff(sample.items) >= 0).all()
+        np.add.at(drawn, sample.items, 1)
+        expected[sample.items] = sample.expected
+    assert expected.sum() == pytest.approx(4)
+    assert np.abs(drawn / 3000 - expected).max() < 0.05
+
+
+def test_popular_items_are_drawn_more_often_and_a_mixture_lies_between() -> None:
+    counts = np.array([0, 999])
+    share = {}
+    for by in ("uniform", "popularity", "mixed"):
+        sample = NegativeSampler(1, 2, counts).sample_for_step(0, 0, 500 if by != "uniform" else 2, by)  # type: ignore[arg-type]
+        share[by] = sample.expected[sample.items == 1][0] / len(sample.items)
+    assert share["popularity"] == pytest.approx(1000**0.75 / (1 + 1000**0.75))
+    assert share["mixed"] == pytest.approx(2 / 3 * share["popularity"] + 1 / 3 * share["uniform"])
+
+
+def test_a_steps_sample_is_told_by_seed_epoch_and_step_alone() -> None:
+    counts = np.arange(100)
+    first = NegativeSampler(1, 100, counts).sample_for_step(0, 7, 40, "mixed").items.tolist()
+    assert first == NegativeSampler(1, 100, counts).sample_for_step(0, 7, 40, "mixed").items.tolist()
+    assert first != NegativeSampler(1, 100, counts).sample_for_step(0, 8, 40, "mixed").items.tolist()
+    assert first != NegativeSampler(1, 100, counts).sample_for_step(1, 7, 40, "mixed").items.tolist()
+    assert first != NegativeSampler(2, 100, counts).sample_for_step(0, 7, 40, "mixed").items.tolist()
+
+
+def test_sampling_by_popularity_needs_counts() -> None:
+    with pytest.raises(PluginError, match="item_counts"):
+        NegativeSampler(1, 5).sample_for_step(0, 0, 2, "popularity")

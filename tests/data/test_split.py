@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from lorarec.config.recipe import SplitSection
 from lorarec.data.interactions import Part
 from lorarec.data.prepare import PreparedData
 from lorarec.errors import DataError
@@ -50,6 +52,33 @@ def test_last_out_holds_out_the_last_event_with_ties_in_table_order(prepared: Pr
 
 def test_last_out_goes_by_table_order_without_times(prepared: Prepared) -> None:
     assert parts(prepared({"user": [1] * 4, "item": [1, 2, 3, 4]}, split={"by": "last"})) == [0, 0, 1, 2]
+
+
+def test_last_out_of_some_users_leaves_the_last_events_of_the_others_out(prepared: Prepared) -> None:
+    events = {"user": [1] * 4 + [2] * 4 + [3] * 2, "item": [1, 2, 3, 4] * 2 + [1, 2], "asked": [True] * 4 + [False] * 6}
+    data = prepared(events, split={"by": "last", "users": "asked"})
+    assert parts(data) == [0, 0, 1, 2, 0, 0, -1, -1, 0, 0]
+    assert data.report.dropped == {"their users are not judged": 2}
+    assert data.statistics.item_counts.sum() == 6
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ([True, True, True, False], r"column 'asked', row 4: false, but true in another row of the same user"),
+        ([1, 1, 1, 1], "needs true or false in every row"),
+        ([True, None, True, True], "needs true or false in every row"),
+        ([False] * 4, "the validation part of the split is empty"),
+    ],
+)
+def test_judged_users_must_be_told_apart(prepared: Prepared, asked: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        prepared({"user": [1] * 4, "item": [1, 2, 3, 4], "asked": asked}, split={"by": "last", "users": "asked"})
+
+
+def test_a_column_of_judged_users_does_nothing_with_other_splits() -> None:
+    with pytest.raises(ValidationError, match=r"'users: asked' does nothing with 'by: time'"):
+        SplitSection(by="time", users="asked")
 
 
 def test_a_random_split_follows_the_seed(random_events: Events, prepared: Prepared) -> None:

@@ -19,7 +19,16 @@ HEADS: dict[str, Any] = {
     "ctr joint": {"name": "ctr", "encoding": "joint", "max_history": 3},
     "ctr negatives": {"name": "ctr", "negatives": 2},
     "next_item": {"name": "next_item", "width": 16, "dropout": 0.0},
-    "next_item sampled": {"name": "next_item", "width": 16, "dropout": 0.0, "softmax": "sampled", "negatives": 8},
+    "next_item sampled": {"name": "next_item", "width": 16, "dropout": 0.0, "loss": "sampled_softmax", "negatives": 8},
+    "next_item mixed": {
+        "name": "next_item",
+        "width": 16,
+        "dropout": 0.0,
+        "stride": 4,
+        "loss": "sampled_softmax",
+        "negatives": 8,
+        "sampling": "mixed",
+    },
 }
 
 

@@ -85,7 +85,7 @@ class World:
                 self.data.interactions,
                 self.data.histories,
                 RowFeatures(),
-                NegativeSampler(5, len(self.data.catalog)),
+                NegativeSampler(5, len(self.data.catalog), self.data.statistics.item_counts),
                 len(self.data.catalog),
                 training=part == Part.TRAIN,
             ),

@@ -27,7 +27,13 @@ HEADS: dict[str, tuple[Callable[[], TaskHead], tuple[str, ...]]] = {
     "next_item feedback": (lambda: NextItem(NextItem.Config(width=8, feedback=True)), ("rating",)),
     "next_item text alone": (lambda: NextItem(NextItem.Config(width=8, ids=False)), ()),
     "next_item mean": (lambda: NextItem(NextItem.Config(width=8, encoder="mean")), ()),
-    "next_item sampled": (lambda: NextItem(NextItem.Config(width=8, softmax="sampled", negatives=6)), ()),
+    "next_item sampled": (lambda: NextItem(NextItem.Config(width=8, loss="sampled_softmax", negatives=6)), ()),
+    "next_item mixed": (
+        lambda: NextItem(NextItem.Config(width=8, loss="sampled_softmax", negatives=9, sampling="mixed", stride=2)),
+        (),
+    ),
+    "next_item gbce": (lambda: NextItem(NextItem.Config(width=8, loss="gbce", negatives=6, temperature=0.5)), ()),
+    "next_item id dropout": (lambda: NextItem(NextItem.Config(width=8, id_dropout=0.2, label_smoothing=0.1)), ()),
     "next_item backbone": (lambda: NextItem(NextItem.Config(width=8, encoder="backbone")), ()),
     "next_item steps": (lambda: NextItem(NextItem.Config(width=8, encoder="backbone_steps")), ()),
 }

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from lorarec.contracts import DataError, IncompatibleError, Part
-from lorarec_heads.catalogue_loss import full_softmax, sampled_softmax
+from lorarec_heads.catalogue_loss import full_softmax, gbce, sampled_softmax
 from lorarec_heads.next_item import NextItem
-from lorarec_heads.sequence_encoder import CausalTransformer, RunningMean
+from lorarec_heads.sequence_encoder import CausalTransformer, RunningMean, like_lengths
 
 World = Any
 
@@ -86,18 +86,87 @@ def test_padding_changes_no_state(encoder: nn.Module) -> None:
     torch.testing.assert_close(encoder(padded, mask)[:, 3:], plain)
 
 
-def test_all_items_drawn_is_the_full_softmax() -> None:
+def test_sampled_softmax_is_the_full_one_where_every_item_is_drawn() -> None:
     torch.manual_seed(0)
     users, items, target = torch.randn(6, 4), torch.randn(9, 4), torch.randint(9, (6,))
-    sampled = sampled_softmax(users, items[target], items, target, torch.arange(9), 9)
-    torch.testing.assert_close(sampled, full_softmax(users, items, target))
+    scores = users @ items.T
+    hit = torch.arange(9) == target[:, None]
+    sampled = sampled_softmax(scores.gather(1, target[:, None])[:, 0], scores, hit, torch.ones(9))
+    torch.testing.assert_close(sampled, full_softmax(users, items, target, 0.0))
+
+
+def test_logq_makes_the_sum_over_the_draws_that_over_the_catalogue() -> None:
+    """exp(loss) - 1 is the sum over the negatives, relative to the target: its mean over all that could be drawn."""
+    torch.manual_seed(0)
+    scores, target = torch.randn(7), 3
+    share = torch.tensor([0.4, 0.2, 0.15, 0.1, 0.08, 0.05, 0.02])
+    mean = 0.0
+    for item in range(7):
+        hit = torch.tensor([[item == target]])
+        loss = sampled_softmax(scores[[target]], scores[[item]][None], hit, share[[item]])
+        mean += float(share[item] * (loss.exp() - 1))
+    others = [item for item in range(7) if item != target]
+    assert mean == pytest.approx(float((scores[others] - scores[target]).exp().sum()), rel=1e-5)
+
+
+def test_gbce_is_the_papers_formula_spelt_out() -> None:
+    torch.manual_seed(0)
+    own, others, size, calibration = torch.randn(2), torch.randn(2, 3), 11, 0.75
+    hit = torch.tensor([[False, False, False], [False, True, False]])
+    expected = 0.0
+    for fact in range(2):
+        kept = others[fact][~hit[fact]]
+        rate = len(kept) / (size - 1)
+        beta = rate * (calibration * (1 - 1 / rate) + 1 / rate)
+        likelihood = (own[fact].sigmoid() ** beta).log() + (1 - kept.sigmoid()).log().sum()
+        expected -= float(likelihood) / (len(kept) + 1)
+    assert float(gbce(own, others, hit, size, calibration)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_target_drawn_as_its_own_negative_is_left_out() -> None:
     """Only the target is drawn: nothing is left to tell it apart from, so nothing is lost."""
-    users, items = torch.ones(1, 4), torch.ones(5, 4)
-    loss = sampled_softmax(users, items[:1], items[2:3], torch.tensor([2]), torch.tensor([2]), 5)
-    assert loss.item() == 0.0
+    own, others, hit = torch.ones(1), torch.ones(1, 1), torch.tensor([[True]])
+    assert sampled_softmax(own, others, hit, torch.ones(1)).item() == 0.0
+    assert gbce(own, others, hit, 5, 0.0).item() == pytest.approx(float(nn.functional.softplus(-own).sum()))
+
+
+def test_label_smoothing_spreads_the_targets_weight_over_the_catalogue() -> None:
+    torch.manual_seed(0)
+    users, items, target = torch.randn(6, 4), torch.randn(9, 4), torch.randint(9, (6,))
+    log = (users @ items.T).log_softmax(dim=1)
+    expected = -(0.9 * log.gather(1, target[:, None]).sum() + 0.1 * log.mean(dim=1).sum())
+    torch.testing.assert_close(full_softmax(users, items, target, 0.1), expected)
+
+
+def test_a_window_with_a_stride_predicts_its_latest_events_from_a_longer_past(world: Callable[..., World]) -> None:
+    toy = world(head_of(max_history=6, stride=2), split={"by": "last"})
+    examples = toy.examples()
+    assert max(examples.table["targets"]) == 2
+    batch = examples.batch(np.arange(len(examples)))
+    told = batch.tensors["mask"].sum(dim=1)
+    whole = torch.from_numpy(toy.data.histories.lengths(examples.events))
+    assert torch.equal(told, whole.clamp(max=6))
+
+
+def test_a_set_temperature_divides_the_scores_and_does_not_train(world: Callable[..., World]) -> None:
+    warm, cold = (world(head_of(temperature=t, ids=False)) for t in (1.0, 0.25))
+    batch = warm.examples(Part.TEST).batch(np.arange(5))
+    heads = [toy.build().eval() for toy in (warm, cold)]
+    assert "log_scale" not in dict(heads[0].named_parameters())
+    assert "log_scale" in dict(world(head_of()).build().named_parameters())
+    plain, sharp = (head.user_vectors(warm.encoder(batch), batch) for head in heads)
+    torch.testing.assert_close(sharp[:, :-1], plain[:, :-1] * 4)
+    torch.testing.assert_close(sharp[:, -1], plain[:, -1])
+
+
+def test_histories_of_like_length_are_read_together_and_each_once() -> None:
+    lengths = torch.tensor([0, 1, 2, 3, 4, 7, 8, 20, 5, 1])
+    mask = torch.arange(20).flip(0) < lengths[:, None]
+    groups = list(like_lengths(mask))
+    assert sorted(row for rows, _ in groups for row in rows.tolist()) == list(range(10))
+    for rows, longest in groups:
+        assert longest == max(1, int(lengths[rows].max()))
+        assert longest < 2 * max(1, int(lengths[rows].min())) + 1
 
 
 def test_it_starts_as_popularity_and_learns_more(world: Callable[..., World], events: dict[str, list[Any]]) -> None:
@@ -141,6 +210,12 @@ def test_a_catalogue_of_one_item_is_refused(world: Callable[..., World]) -> None
         {"encoder": "backbone", "feedback": True},
         {"ids": False, "id_dropout": 0.1},
         {"negatives": 5},
+        {"sampling": "mixed"},
+        {"loss": "gbce", "sampling": "mixed"},
+        {"loss": "sampled_softmax", "calibration": 0.5},
+        {"loss": "gbce", "label_smoothing": 0.1},
+        {"encoder": "backbone", "stride": 3},
+        {"max_history": 10, "stride": 11},
         {"width": 9, "heads": 2},
     ],
 )

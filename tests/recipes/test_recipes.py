@@ -15,6 +15,7 @@ RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 DATA = {
     "movielens_rating": "ml-100k",
     "movielens_next_item": "ml-100k",
+    "video_games_next_item": "amazon-video-games-seq",
     "tallrec_ctr": "tallrec-movie",
 }
 """Where the data of a recipe lie that needs some, beside the checkout."""

@@ -1,0 +1,132 @@
+"""The weights of the next-item head."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from lorarec.contracts import Batch, Encoder, HeadOutput, IncompatibleError, RetrievalHead, Statistics
+from lorarec_heads.catalogue_loss import full_softmax, gbce, sampled_softmax
+from lorarec_heads.item_tower import ItemTower
+from lorarec_heads.next_item_settings import NextItemSettings
+from lorarec_heads.sequence_encoder import CausalTransformer, RunningMean, like_lengths
+
+
+class NextItemNetwork(RetrievalHead):
+    """User and item vectors; their last dimension carries the item's bias."""
+
+    def __init__(self, config: NextItemSettings, hidden_size: int, statistics: Statistics) -> None:
+        super().__init__()
+        self._config = config
+        self._catalog_size = len(statistics.item_counts)
+        # Biases start at the logarithm of popularity; less this, they are log-odds, which gbce's sigmoids read.
+        self._level = math.log(float((statistics.item_counts + 1).sum()))
+        width = config.width
+        self.tower = ItemTower(hidden_size, width, statistics.item_counts, config.ids, config.id_dropout)
+        self.sequence: nn.Module
+        if config.encoder == "transformer":
+            self.sequence = CausalTransformer(width, config.layers, config.heads, config.dropout, config.max_history)
+        elif config.encoder == "mean":
+            self.sequence = RunningMean(width)
+        else:
+            self.sequence = nn.Sequential(nn.Linear(hidden_size, width), nn.LayerNorm(width))
+        self.feedback = nn.Parameter(torch.zeros(3, width)) if config.feedback else None
+        self.log_scale: Tensor
+        if config.temperature is None:
+            self.log_scale = nn.Parameter(torch.zeros(()))
+        else:
+            self.register_buffer("log_scale", torch.tensor(-math.log(config.temperature)))
+
+    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
+        """Softmax cross entropy summed over the windows' targets; no scores."""
+        tensors = batch.tensors
+        texts = encode("items").float()
+        states = self._views_read(encode)
+        with torch.autocast(texts.device.type, enabled=False):
+            vectors, bias = self.tower(texts, tensors["items"])
+            states = self._states(vectors, tensors) if states is None else states
+            users = self._users(self._before_targets(self._project(states), tensors["targets"]))
+            items = torch.cat([vectors, bias[:, None]], dim=1)
+            loss = self._loss(users, items, tensors)
+        return HeadOutput(loss, torch.empty(0, device=texts.device))
+
+    def _loss(self, users: Tensor, items: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """[] summed over the facts, from the vectors of users [F, d] and of the batch's items [V, d]."""
+        config = self._config
+        if config.loss == "softmax":
+            target = tensors["targets"][tensors["targets"] >= 0]
+            return full_softmax(users, items, target, config.label_smoothing)
+        own, drawn = tensors["own"], tensors["drawn"]
+        scores, others = (users * items[own]).sum(dim=1), users @ items[drawn].T
+        hit = drawn == own[:, None]
+        if config.loss == "sampled_softmax":
+            return sampled_softmax(scores, others, hit, tensors["expected"])
+        return gbce(scores - self._level, others - self._level, hit, self._catalog_size, config.calibration)
+
+    def user_vectors(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B, width + 1] users after their latest event."""
+        states = self._views_read(encode)
+        if states is None:
+            vectors, _ = self.tower(encode("items"), batch.tensors["items"])
+            states = self._states(vectors, batch.tensors)
+        return self._users(self._project(states[:, -1]))
+
+    def item_vectors(self, pooled: Tensor, items: Tensor) -> Tensor:
+        """[M, width + 1] items, their bias last."""
+        vectors, bias = self.tower(pooled, items)
+        return torch.cat([vectors, bias[:, None]], dim=1)
+
+    def _views_read(self, encode: Encoder) -> Tensor | None:
+        """[B, L or 1, D] what the backbone made of the histories, where it is the sequence encoder."""
+        if self._config.encoder == "backbone":
+            return encode("histories").float()[:, None]
+        if self._config.encoder == "backbone_steps":
+            steps = encode.steps("histories")
+            if steps is None:
+                raise IncompatibleError(
+                    "head.encoder=backbone_steps needs a backbone with a state after each event, such as "
+                    "'sasrec'. With "
+                    "a text backbone use head.encoder=transformer, or backbone for the history as one text."
+                )
+            return steps.float() if steps.shape[1] else steps.new_zeros(len(steps), 1, steps.shape[2]).float()
+        return None
+
+    def _states(self, vectors: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """[B, L, width] after each event of the history, over item vectors."""
+        history, mask = tensors["history"], tensors["mask"]
+        states = vectors.new_zeros(*history.shape, self._config.width)
+        # Rows of like length are read together: most of a rectangle of long and short histories would be padding.
+        for rows, length in like_lengths(mask):
+            events = vectors[history[rows, -length:]]
+            if self.feedback is not None:
+                events = events + self.feedback[tensors["feedback"][rows, -length:]]
+            states[rows, -length:] = self.sequence(events, mask[rows, -length:])
+        return states
+
+    def _before_targets(self, states: Tensor, targets: Tensor) -> Tensor:
+        """[F, width] the states before the targets; both are right-aligned. Raises IncompatibleError if there
+        are fewer."""
+        length = min(states.shape[1], targets.shape[1])
+        wanted = targets >= 0
+        if wanted[:, : targets.shape[1] - length].any():
+            raise IncompatibleError(
+                f"The backbone reads {length} events of histories of {targets.shape[1]}, so that some "
+                f"targets would "
+                f"have no state before them. Set head.max_history={length}."
+            )
+        before: Tensor = states[:, -length:][wanted[:, -length:]]
+        return before
+
+    def _project(self, states: Tensor) -> Tensor:
+        """States of the backbone brought to `width`; those of the head's own encoder have it."""
+        if self._config.reads_views:
+            projected: Tensor = self.sequence(states)
+            return projected
+        return states
+
+    def _users(self, states: Tensor) -> Tensor:
+        """[..., width + 1]: scaled states, and the 1 that the item's bias is multiplied by."""
+        scaled = states * self.log_scale.exp()
+        return torch.cat([scaled, torch.ones_like(scaled[..., :1])], dim=-1)

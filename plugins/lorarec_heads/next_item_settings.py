@@ -1,0 +1,95 @@
+"""The settings of the next-item head, and which of them would do nothing beside others."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lorarec.contracts import StrictConfig
+
+
+class NextItemSettings(StrictConfig):
+    """Settings of the next-item head."""
+
+    encoder: Literal["transformer", "mean", "backbone", "backbone_steps"] = "transformer"
+    """transformer, mean: over the item vectors. backbone: the history is read as one view.
+    backbone_steps: the same, and the state after each event is trained on (backbones of item ids, such as
+    sasrec)."""
+    width: Annotated[int, Field(ge=1)] = 64
+    """Length of user and item vectors."""
+    layers: Annotated[int, Field(ge=1)] = 1
+    """Blocks of the transformer."""
+    heads: Annotated[int, Field(ge=1)] = 2
+    """Attention heads of the transformer."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Dropout in the transformer."""
+    max_history: Annotated[int, Field(ge=1)] = 50
+    """The latest events of the user that are looked at."""
+    stride: Annotated[int, Field(ge=1)] | None = None
+    """How many events of a training window are predicted, the latest ones; `max_history` by default. Fewer: each is
+    told from `max_history - stride` events at least, where there are so many, and events are read more than once."""
+    ids: bool = True
+    """A vector for each item seen in training, added to that of its text."""
+    id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the items whose own vector is left out of a step, so that text learns to stand alone."""
+    feedback: bool = False
+    """Tell the encoder which events were liked."""
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    """Scores before the items' biases are divided by it; learned by default, starting at 1."""
+    loss: Literal["softmax", "sampled_softmax", "gbce"] = "softmax"
+    """softmax: over the whole catalogue, which is encoded at each step. sampled_softmax: over the target and
+    `negatives` drawn items, with logQ correction. gbce: generalised binary cross entropy (gSASRec) over the same."""
+    negatives: Annotated[int, Field(ge=1)] = 512
+    """Items drawn for a whole step, with the losses that draw."""
+    sampling: Literal["uniform", "popularity", "mixed"] = "uniform"
+    """How they are drawn. popularity: by training events to the power 0.75. mixed: a third of them uniformly."""
+    calibration: Annotated[float, Field(ge=0, le=1)] = 0.75
+    """gbce's: 0 is plain binary cross entropy, 1 makes up for all of the sampling."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target's weight that is spread evenly over the catalogue, with loss=softmax."""
+
+    @model_validator(mode="after")
+    def _no_dead_option(self) -> NextItemSettings:
+        own_encoder = self.encoder in ("transformer", "mean")
+        used = {
+            "layers": self.encoder == "transformer",
+            "heads": self.encoder == "transformer",
+            "dropout": self.encoder == "transformer",
+            "stride": self.encoder != "backbone",
+            "feedback": own_encoder,
+            "id_dropout": self.ids,
+            "negatives": self.loss != "softmax",
+            "sampling": self.loss == "sampled_softmax",
+            "calibration": self.loss == "gbce",
+            "label_smoothing": self.loss == "softmax",
+        }
+        # A default may be written out, as the recipe of a run folder does.
+        fields = type(self).model_fields
+        idle = [n for n, works in used.items() if not works and getattr(self, n) != fields[n].default]
+        if idle:
+            raise ValueError(
+                f"{', '.join(idle)} would do nothing with encoder={self.encoder}, ids={self.ids}, loss={self.loss}: "
+                "leave out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> NextItemSettings:
+        if self.encoder == "transformer" and self.width % self.heads:
+            raise ValueError(f"width {self.width} cannot be divided among {self.heads} heads")
+        if self.stride is not None and self.stride > self.max_history:
+            raise ValueError(f"stride {self.stride} is longer than max_history {self.max_history}: lower it")
+        return self
+
+    @property
+    def window_targets(self) -> int:
+        """How many events a training window has to predict, at most."""
+        if self.encoder == "backbone":
+            return 1
+        return self.max_history if self.stride is None else self.stride
+
+    @property
+    def reads_views(self) -> bool:
+        """Whether histories go through the backbone as views of their own."""
+        return self.encoder.startswith("backbone")

@@ -1,0 +1,75 @@
+"""The source `sequences`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lorarec.contracts import DataError, Part, RawTables
+from lorarec_sources.sequences import SequencesSource
+
+Folder = Callable[..., Path]
+USERS = {"user_id": ["a", "b", "c"], "items": [[3, 1], [], [1, 2, 3]]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    def write(**tables: dict[str, Any]) -> Path:
+        for name, columns in tables.items():
+            pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+        return tmp_path
+
+    return write
+
+
+def load(path: Path, **options: Any) -> RawTables:
+    return SequencesSource(SequencesSource.Config(path=str(path), **options)).load()
+
+
+def test_each_item_of_a_list_is_an_event_in_its_order(folder: Folder) -> None:
+    found = load(folder(sequences=USERS)).interactions.to_dict()
+    assert found == {"user": ["a", "a", "c", "c", "c"], "item_id": [3, 1, 1, 2, 3]}
+
+
+def test_users_of_the_second_table_are_judged(folder: Folder) -> None:
+    path = folder(sequences=USERS, asked={"user_id": ["c"]})
+    assert load(path, judged="asked.parquet").interactions["judged"][:] == [False, False, True, True, True]
+
+
+def test_a_judged_user_without_a_sequence_is_refused(folder: Folder) -> None:
+    path = folder(sequences=USERS, asked={"user_id": ["c", "x"]})
+    with pytest.raises(DataError, match=r"asked\.parquet, row 2: user 'x' has no sequence"):
+        load(path, judged="asked.parquet")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"user_id": ["a"], "things": [[1]]}, r"no column 'items'.*Columns: user_id, things"),
+        ({"user_id": ["a"], "items": [1]}, r"column 'items': values of type int64; each row needs a list"),
+        ({"user_id": ["a", "b"], "items": [[1], None]}, r"column 'items', row 2: no list"),
+    ],
+)
+def test_what_is_no_table_of_lists_is_refused(folder: Folder, columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(folder(sequences=columns))
+
+
+SHOP = Path(__file__).parents[2] / "../shared/data/amazon-video-games-seq"
+
+
+@pytest.mark.skipif(not SHOP.is_dir(), reason="needs ../shared/data/amazon-video-games-seq beside the checkout")
+def test_of_the_video_games_6000_users_are_judged() -> None:
+    from lorarec.pipeline.assemble import gather_materials
+    from lorarec.pipeline.open_recipe import open_recipe
+
+    recipe = Path(__file__).parents[2] / "recipes/video_games_next_item.yaml"
+    data = gather_materials(open_recipe(recipe, [f"data.source.path={SHOP.resolve()}"])).data
+    part = data.interactions.part
+    assert [int((part == p).sum()) for p in (Part.TRAIN, Part.VALIDATION, Part.TEST)] == [339172, 6000, 6000]
+    assert data.report.dropped == {"their users are not judged": 2 * (50546 - 6000)}
