@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,8 +15,14 @@ from lorarec_heads.next_item_settings import NextItemSettings
 from lorarec_heads.sequence_encoder import CausalTransformer, RunningMean, like_lengths
 
 
+RARE = 5
+"""Training events up to which an item is rare."""
+
+
 class NextItemNetwork(RetrievalHead):
     """User and item vectors; their last dimension carries the item's bias."""
+
+    boost: Tensor
 
     def __init__(self, config: NextItemSettings, hidden_size: int, statistics: Statistics) -> None:
         super().__init__()
@@ -25,6 +32,8 @@ class NextItemNetwork(RetrievalHead):
         self._level = math.log(float((statistics.item_counts + 1).sum()))
         width = config.width
         self.tower = ItemTower(hidden_size, width, statistics.item_counts, config.ids, config.id_dropout)
+        rare = torch.from_numpy(np.asarray(statistics.item_counts)) <= RARE
+        self.register_buffer("boost", config.rare_boost * rare.float(), persistent=False)
         self.sequence: nn.Module
         if config.encoder == "transformer":
             self.sequence = CausalTransformer(width, config.layers, config.heads, config.dropout, config.max_history)
@@ -74,9 +83,9 @@ class NextItemNetwork(RetrievalHead):
         return self._users(self._project(states[:, -1]))
 
     def item_vectors(self, pooled: Tensor, items: Tensor) -> Tensor:
-        """[M, width + 1] items, their bias last."""
+        """[M, width + 1] items to be ranked, their bias last."""
         vectors, bias = self.tower(pooled, items)
-        return torch.cat([vectors, bias[:, None]], dim=1)
+        return torch.cat([vectors, (bias + self.boost[items])[:, None]], dim=1)
 
     def _views_read(self, encode: Encoder) -> Tensor | None:
         """[B, L or 1, D] what the backbone made of the histories, where it is the sequence encoder."""

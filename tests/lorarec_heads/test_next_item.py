@@ -159,6 +159,18 @@ def test_a_set_temperature_divides_the_scores_and_does_not_train(world: Callable
     torch.testing.assert_close(sharp[:, -1], plain[:, -1])
 
 
+def test_rare_items_are_raised_where_items_are_ranked_and_not_in_training(world: Callable[..., World]) -> None:
+    plain, raised = (world(head_of(rare_boost=boost, dropout=0.0), split={"by": "time"}) for boost in (0.0, 1.5))
+    counts = torch.from_numpy(plain.data.statistics.item_counts)
+    rows, rare = torch.arange(len(counts)), counts <= 5
+    assert rare.any() and not rare.all()
+    heads = plain.build(), raised.build()
+    before, after = (head.item_vectors(plain.vectors, rows) for head in heads)
+    torch.testing.assert_close(after - before, torch.nn.functional.pad(1.5 * rare[:, None].float(), (8, 0)))
+    batch = plain.examples().batch(np.arange(8))
+    torch.testing.assert_close(plain.loss(heads[0], batch), plain.loss(heads[1], batch))
+
+
 def test_histories_of_like_length_are_read_together_and_each_once() -> None:
     lengths = torch.tensor([0, 1, 2, 3, 4, 7, 8, 20, 5, 1])
     mask = torch.arange(20).flip(0) < lengths[:, None]
