@@ -14,7 +14,6 @@ from lorarec_heads.item_tower import ItemTower
 from lorarec_heads.next_item_settings import NextItemSettings
 from lorarec_heads.sequence_encoder import CausalTransformer, RunningMean, like_lengths
 
-
 RARE = 5
 """Training events up to which an item is rare."""
 
