@@ -24,7 +24,7 @@ from lorarec.contracts.task_head import (
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories, History
 from lorarec.data.interactions import Interactions, Part
-from lorarec.data.negatives import NegativeSampler
+from lorarec.data.negatives import NegativeSampler, StepSample
 from lorarec.data.statistics import Statistics
 from lorarec.data.view import View
 from lorarec.errors import DataError, IncompatibleError, LorarecError
@@ -58,6 +58,7 @@ __all__ = [
     "Remarks",
     "RetrievalHead",
     "Statistics",
+    "StepSample",
     "StrictConfig",
     "TaskHead",
     "TrainState",

@@ -19,12 +19,13 @@ UNIFORM_SHARE = 1 / 3
 
 
 class StepSample(NamedTuple):
-    """The negatives that a whole optimizer step shares."""
+    """The negatives that a whole optimizer step shares, or, beside its targets, a batch."""
 
     items: np.ndarray
-    """[K] int64 catalogue rows, ascending; an item may be drawn more than once unless the sampling is uniform."""
+    """[K] int64 catalogue rows, ascending; an item may stand here more than once where draws are by popularity."""
     expected: np.ndarray
-    """[K] float64 how many of the K draws are expected to be this item: what logQ correction takes the logarithm of."""
+    """[K] float64 how often the item was to be expected for each time it was drawn: what logQ correction takes the
+    logarithm of."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,7 @@ class NegativeSampler:
         """`count` draws shared by a whole optimizer step, and how often each was to be expected.
 
         uniform: distinct items, at most the catalogue. popularity: with replacement, by POWER. mixed: a share of
-        UNIFORM_SHARE of the draws is uniform, so that rare items are told apart as well (Yang et al., WWW 2020; their
-        other part are the batch's own targets, for which draws by popularity stand: the sample is then the same
-        however a step is cut into micro-batches and processes).
+        UNIFORM_SHARE of the draws is uniform and the others by popularity, so that rare items are told apart as well.
         """
         if by == "uniform":
             items = self.for_step(epoch, step, count)
@@ -81,11 +80,28 @@ class NegativeSampler:
         items = np.sort(np.searchsorted(bounds, places * bounds[-1], side="right")).astype(np.int64)
         return StepSample(items, count * share[items])
 
+    def beside_targets(self, epoch: int, step: int, count: int, targets: np.ndarray) -> StepSample:
+        """Targets [F] of a batch and `count` uniform draws, each item once (mixed negative sampling; Yang et al., WWW
+        2020).
+
+        A target is expected as often as its share of training events says, among the F - 1 others that it is a
+        negative of. Unlike the draws of `sample_for_step`, the sample depends on how a step is cut into batches.
+        """
+        drawn = self.for_step(epoch, step, count)
+        items, times = np.unique(np.concatenate([targets, drawn]), return_counts=True)
+        counts = self._counts
+        expected = (len(targets) - 1) * counts[items] / counts.sum() + len(drawn) / self.catalog_size
+        return StepSample(items, expected / times)
+
+    @property
+    def _counts(self) -> np.ndarray:
+        if self.item_counts is None:
+            raise PluginError("This NegativeSampler was built without item_counts: it can sample uniformly only.")
+        return self.item_counts
+
     @cached_property
     def _popularity(self) -> np.ndarray:
         """[N] float64 shares that sum to 1."""
-        if self.item_counts is None:
-            raise PluginError("This NegativeSampler was built without item_counts: it can sample uniformly only.")
-        weights = (self.item_counts + 1.0) ** POWER
+        weights = (self._counts + 1.0) ** POWER
         shares: np.ndarray = weights / weights.sum()
         return shares

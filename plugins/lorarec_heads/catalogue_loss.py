@@ -16,11 +16,11 @@ def sampled_softmax(own: Tensor, others: Tensor, hit: Tensor, expected: Tensor) 
     """[] cross entropy of each fact's own item against drawn ones, summed over F facts.
 
     own [F] scores of the targets; others [F, K] scores of the drawn items; hit [F, K] where a drawn item is the
-    target, which is left out; expected [K] how often each item was to be expected among the draws. Its logarithm
-    is taken from the scores (logQ correction; Bengio and Senecal 2008, Yi et al., RecSys 2019): whatever the items
-    are drawn by, the sum of exponentials then estimates that over the whole catalogue without bias, and is that
-    sum where every item is drawn once. The draws must be those of the whole optimizer step: then accumulated
-    micro-batches equal one batch.
+    target, which is left out; expected [K] how often each item was to be expected for each time it was drawn. Its
+    logarithm is taken from the scores (logQ correction; Bengio and Senecal 2008, Yi et al., RecSys 2019): whatever the
+    items are drawn by, the sum of exponentials then estimates that over the whole catalogue without bias, and is that
+    sum where every item is drawn once. Accumulated micro-batches equal one batch where they share the draws of the
+    whole optimizer step.
     """
     negative = (others - expected.log()).masked_fill(hit, float("-inf"))
     logits = torch.cat([own[:, None], negative], dim=1)

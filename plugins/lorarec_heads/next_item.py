@@ -17,6 +17,7 @@ from lorarec.contracts import (
     Interactions,
     Part,
     Statistics,
+    StepSample,
     TaskHead,
     View,
     Views,
@@ -96,12 +97,19 @@ class NextItem(TaskHead):
             every = np.arange(collation.catalog_size)
             tensors |= {"items": torch.from_numpy(every), "history": torch.from_numpy(read)}
             return {"items": collation.item_views(every)}
-        config = self.config
-        drawn = collation.negatives.sample_for_step(collation.epoch, collation.step, config.negatives, config.sampling)
-        distinct = Distinct.of(read, targets[targets >= 0], drawn.items)
+        wanted = targets[targets >= 0]
+        drawn = self._negatives(wanted, collation)
+        distinct = Distinct.of(read, wanted, drawn.items)
         tensors |= dict(zip(("history", "own", "drawn"), distinct.places, strict=True))
         tensors |= {"items": torch.from_numpy(distinct.items), "expected": torch.from_numpy(drawn.expected).float()}
         return {"items": collation.item_views(distinct.items)}
+
+    def _negatives(self, targets: np.ndarray, collation: Collation) -> StepSample:
+        """What targets [F] of the batch are told apart from."""
+        config, sampler = self.config, collation.negatives
+        if config.sampling == "mixed_in_batch":
+            return sampler.beside_targets(collation.epoch, collation.step, config.negatives, targets)
+        return sampler.sample_for_step(collation.epoch, collation.step, config.negatives, config.sampling)
 
     def build(self, hidden_size: int, statistics: Statistics) -> NextItemNetwork:
         """A network that starts as popularity and the texts' likeness to the latest event.

@@ -45,8 +45,10 @@ class NextItemSettings(StrictConfig):
     `negatives` drawn items, with logQ correction. gbce: generalised binary cross entropy (gSASRec) over the same."""
     negatives: Annotated[int, Field(ge=1)] = 512
     """Items drawn for a whole step, with the losses that draw."""
-    sampling: Literal["uniform", "popularity", "mixed"] = "uniform"
-    """How they are drawn. popularity: by training events to the power 0.75. mixed: a third of them uniformly."""
+    sampling: Literal["uniform", "popularity", "mixed", "mixed_in_batch"] = "uniform"
+    """How they are drawn, with loss=sampled_softmax. popularity: by training events to the power 0.75. mixed: a third
+    of them uniformly, the others by popularity. mixed_in_batch: uniformly, and the targets of the batch are each
+    other's negatives besides; k micro-batches (`train.accumulate`, processes) then have fewer than one large batch."""
     calibration: Annotated[float, Field(ge=0, le=1)] = 0.75
     """gbce's: 0 is plain binary cross entropy, 1 makes up for all of the sampling."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -82,3 +82,24 @@ def test_a_steps_sample_is_told_by_seed_epoch_and_step_alone() -> None:
 def test_sampling_by_popularity_needs_counts() -> None:
     with pytest.raises(PluginError, match="item_counts"):
         NegativeSampler(1, 5).sample_for_step(0, 0, 2, "popularity")
+    with pytest.raises(PluginError, match="item_counts"):
+        NegativeSampler(1, 5).beside_targets(0, 0, 2, np.array([1]))
+
+
+def test_targets_of_a_batch_and_uniform_draws_are_held_once_each() -> None:
+    sampler, targets = NegativeSampler(1, 50, np.arange(50)), np.array([7, 3, 7])
+    sample = sampler.beside_targets(0, 4, 10, targets)
+    assert sample.items.tolist() == sorted({3, 7, *sampler.for_step(0, 4, 10).tolist()})
+
+
+def test_what_a_batch_holds_is_as_often_there_as_was_to_be_expected_beside_one_target() -> None:
+    """Each time an item is drawn weighs 1 / expected: over many batches, every item weighs 1 on the whole."""
+    counts = np.array([0, 1, 2, 10, 100, 7])
+    sampler, weight, batches = NegativeSampler(1, 6, counts), np.zeros(6), 4000
+    generator = np.random.default_rng(0)
+    for step in range(batches):
+        others = generator.choice(6, 20, p=counts / counts.sum())
+        sample = sampler.beside_targets(0, step, 2, np.append(others, 0))
+        weight[sample.items] += 1 / sample.expected
+    # Item 0 stands for the target told apart: it is left out where its own negatives are weighed.
+    assert np.abs(weight[1:] / batches - 1).max() < 0.05

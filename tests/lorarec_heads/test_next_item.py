@@ -130,6 +130,17 @@ def test_a_target_drawn_as_its_own_negative_is_left_out() -> None:
     assert gbce(own, others, hit, 5, 0.0).item() == pytest.approx(float(nn.functional.softplus(-own).sum()))
 
 
+def test_targets_of_a_batch_are_each_others_negatives(world: Callable[..., World]) -> None:
+    toy = world(head_of(loss="sampled_softmax", negatives=2, sampling="mixed_in_batch"), split={"by": "last"})
+    examples = toy.examples()
+    batch = examples.batch(np.arange(4), 0, 3)
+    drawn = batch.tensors["items"][batch.tensors["drawn"]].tolist()
+    targets = batch.tensors["targets"]
+    uniform = examples.collation.negatives.for_step(0, 3, 2).tolist()
+    assert drawn == sorted({*targets[targets >= 0].tolist(), *uniform})
+    assert len(drawn) == len(batch.tensors["expected"]) > 2
+
+
 def test_label_smoothing_spreads_the_targets_weight_over_the_catalogue() -> None:
     torch.manual_seed(0)
     users, items, target = torch.randn(6, 4), torch.randn(9, 4), torch.randint(9, (6,))
