@@ -66,9 +66,10 @@ def examples_fingerprint(examples: Examples) -> str:
 
 def _split(section: SplitSection) -> str:
     shares = f"{section.validation:.0%} validation, {section.test:.0%} test"
+    judged = f", of the users whose '{section.users}' is true" if section.users else ""
     return {
         "time": f"by time: the latest events are held out ({shares})",
-        "last": "by user: the last event is test, the one before it validation",
+        "last": f"by user: the last event is test, the one before it validation{judged}",
         "random": f"random rows ({shares})",
         "column": f"as the data's column '{section.column}' says",
     }[section.by]
