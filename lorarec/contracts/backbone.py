@@ -118,7 +118,8 @@ class Backbone(Plugin):
 
     @abstractmethod
     def save(self, module: nn.Module, folder: Path) -> None:
-        """Write the bare encoder as a plain folder that its own library loads (transformers: `from_pretrained`)."""
+        """Write the bare encoder as a plain folder, which need not exist yet, that its own library loads (transformers:
+        `from_pretrained`)."""
 
     def use_copy(self, folder: Path) -> None:
         """From now on read from `folder`, which `save` wrote, instead of from where the settings point.

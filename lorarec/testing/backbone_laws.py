@@ -38,8 +38,9 @@ def check_backbone(backbone: Backbone) -> None:
     _check_gradients(one)
     _check_frozen_blocks(one)
     with tempfile.TemporaryDirectory() as folder:
-        one.save(one.module, Path(folder))
-        assert any(Path(folder).iterdir()), "save wrote nothing"
+        copied = Path(folder) / "copy"  # a run hands over a folder that does not exist yet
+        one.save(one.module, copied)
+        assert any(copied.iterdir()), "save wrote nothing"
 
 
 def _check_featurizer(backbone: Backbone, max_length: int) -> None:

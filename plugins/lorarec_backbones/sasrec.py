@@ -106,6 +106,7 @@ class SasrecBackbone(Backbone):
 
     def save(self, module: nn.Module, folder: Path) -> None:
         """Write model.safetensors and config.json, the arguments of CausalTransformer."""
+        folder.mkdir(parents=True, exist_ok=True)
         save_file(module.state_dict(), folder / "model.safetensors")
         config = {"model_type": "sasrec", "catalog_size": self._catalog_size, **self.config.model_dump()}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -74,6 +74,15 @@ def test_evaluating_a_finished_run_gives_the_metrics_it_was_finished_with(recipe
         }
 
 
+def test_a_backbone_that_was_drawn_here_is_kept_and_answers_as_before(recipe: Make, tmp_path: Path) -> None:
+    head = {"name": "next_item", "width": 16, "encoder": "backbone_steps", "ids": False}
+    settings = recipe("full", head, backbone={"name": "sasrec", "hidden_size": 16, "layers": 1})
+    trained = lorarec.train(settings, output=tmp_path / "run")
+    ids = trained.catalog.ids[:6]
+    again = lorarec.load(tmp_path / "run").predict(ids, [ids[:3]] * 6)
+    assert again.tolist() == trained.predict(ids, [ids[:3]] * 6).tolist()
+
+
 def test_at_birth_lora_equals_the_frozen_model(recipe: Make, tmp_path: Path) -> None:
     # One step with a learning rate that moves nothing: what is left is the model as it was born.
     still = {"max_steps": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
