@@ -33,6 +33,7 @@ class NextItemNetwork(RetrievalHead):
         self.tower = ItemTower(hidden_size, width, statistics.item_counts, config.ids, config.id_dropout)
         rare = torch.from_numpy(np.asarray(statistics.item_counts)) <= RARE
         self.register_buffer("boost", config.rare_boost * rare.float(), persistent=False)
+        self.vector_dropout = nn.Dropout(config.vector_dropout)
         self.sequence: nn.Module
         if config.encoder == "transformer":
             self.sequence = CausalTransformer(width, config.layers, config.heads, config.dropout, config.max_history)
@@ -54,6 +55,7 @@ class NextItemNetwork(RetrievalHead):
         states = self._views_read(encode)
         with torch.autocast(texts.device.type, enabled=False):
             vectors, bias = self.tower(texts, tensors["items"])
+            vectors = self.vector_dropout(vectors)
             states = self._states(vectors, tensors) if states is None else states
             users = self._users(self._before_targets(self._project(states), tensors["targets"]))
             items = torch.cat([vectors, bias[:, None]], dim=1)

@@ -33,6 +33,8 @@ class NextItemSettings(StrictConfig):
     """A vector for each item seen in training, added to that of its text."""
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the items whose own vector is left out of a step, so that text learns to stand alone."""
+    vector_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout on the items' vectors, both as events read and as items scored."""
     rare_boost: float = 0.0
     """Added to the scores of items with at most 5 training events when items are ranked. Items that have just come
     are chosen more often afterwards than training, which saw little of them, can tell: choose it on validation."""

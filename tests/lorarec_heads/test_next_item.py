@@ -182,6 +182,14 @@ def test_rare_items_are_raised_where_items_are_ranked_and_not_in_training(world:
     torch.testing.assert_close(plain.loss(heads[0], batch), plain.loss(heads[1], batch))
 
 
+def test_dropout_of_item_vectors_is_for_training_alone(world: Callable[..., World]) -> None:
+    toy = world(head_of(vector_dropout=0.5, dropout=0.0), split={"by": "last"})
+    head, batch = toy.build(), toy.examples().batch(np.arange(8))
+    assert toy.loss(head.train(), batch) != toy.loss(head, batch)
+    rows = torch.arange(len(toy.vectors))
+    assert torch.equal(head.item_vectors(toy.vectors, rows), head.eval().item_vectors(toy.vectors, rows))
+
+
 def test_histories_of_like_length_are_read_together_and_each_once() -> None:
     lengths = torch.tensor([0, 1, 2, 3, 4, 7, 8, 20, 5, 1])
     mask = torch.arange(20).flip(0) < lengths[:, None]
