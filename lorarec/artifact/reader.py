@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 from safetensors.torch import load_file
@@ -63,6 +64,11 @@ def read_run(path: Path) -> RunFolder:
         statistics=Statistics(
             item_counts=table.column("training_events").to_numpy().copy(),  # a copy: torch wants it writable
             user_counts=np.empty(0, np.int64) if people is None else people.column("training_events").to_numpy(),
+            item_features={
+                name.removeprefix(layout.FEATURES): _matrix(table.column(name))
+                for name in table.column_names
+                if name.startswith(layout.FEATURES)
+            },
             **numbers,
         ),
         metrics=json.loads((path / layout.METRICS).read_text(encoding="utf-8")),
@@ -73,3 +79,9 @@ def read_run(path: Path) -> RunFolder:
         if calibration.exists()
         else None,
     )
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """[N, F] from a column of lists of equal length."""
+    flat = column.combine_chunks().flatten().to_numpy()
+    return np.array(flat.reshape(len(column), -1))  # a copy: torch wants it writable

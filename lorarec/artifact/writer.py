@@ -78,6 +78,8 @@ class RunWriter:
     def write_catalog(self, catalog: Catalog, statistics: Statistics) -> None:
         """Catalogue and what the training rows say, as a head needs them to be rebuilt."""
         columns = {name: catalog.table.data.column(name).combine_chunks() for name in ("item", "title", "text")}
+        for name, features in statistics.item_features.items():
+            columns[layout.FEATURES + name] = pa.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])
         table = pa.table({**columns, "training_events": pa.array(statistics.item_counts)})
         pq.write_table(table, self.folder / layout.CATALOG)
         numbers = ("label_mean", "label_min", "label_max", "liked_above")

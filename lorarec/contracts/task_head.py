@@ -77,6 +77,11 @@ class TaskHead(Plugin):
         """Columns of the interactions this task cannot do without: "rating", "click", "time"."""
         return frozenset()
 
+    def item_columns(self) -> tuple[str, ...]:
+        """Columns of the item table by which the head compares items, beside their text: numbers, words, lists of
+        words. They come as `Statistics.item_features`."""
+        return ()
+
     def label(self) -> str | None:
         """What is predicted, by the name of its column ("rating", "click"), or None where the item itself is.
 

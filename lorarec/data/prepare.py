@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lorarec.config.recipe import DataSection
+from lorarec.config.recipe import DataSection, SplitSection
 from lorarec.data.catalog import Catalog
 from lorarec.data.columns import KNOWN, missing_column
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.interactions import Interactions, Part
+from lorarec.data.item_features import item_features
 from lorarec.data.number import number
 from lorarec.data.report import DataReport, report_of
 from lorarec.data.split import split
@@ -45,12 +46,13 @@ def prepare(
     label: str | None,
     needs: frozenset[str],
     items_origin: str = "",
+    item_columns: tuple[str, ...] = (),
 ) -> PreparedData:
     """Number, split, look back, count.
 
     `columns` and `item_text` are the source's, the section's override them; `label` is the column the task
-    predicts and `needs` those it cannot do without. Raises DataError naming file, row and column of what
-    cannot be used.
+    predicts and `needs` those it cannot do without; `item_columns` are those of the item table it compares items by.
+    Raises DataError naming file, row and column of what cannot be used.
     """
     merged = {**columns, **section.columns}
     keep = [section.split.column] if section.split.by == "column" else []
@@ -59,10 +61,11 @@ def prepare(
     text = item_text if section.item_text is None else section.item_text
     numbered = number(raw_interactions, raw_items, merged, text, origin, keep, items_origin)
     part = split(numbered.table, section.split, seed, origin)
-    unjudged = int((part == Part.UNUSED).sum())
-    dropped = {"their users are not judged": unjudged} if unjudged else {}
+    dropped = _in_no_part(part, section.split)
     interactions = Interactions(numbered.table, numbered.user_ids, part, dropped)
     statistics = statistics_of(interactions, label, len(numbered.catalog), section.liked_above)
+    features = item_features(raw_items, item_columns, len(numbered.catalog), items_origin or origin)
+    statistics = replace(statistics, item_features=features)
     histories = Histories.of(
         interactions,
         section.history.scope,
@@ -76,6 +79,14 @@ def prepare(
     read = ", ".join(filter(None, (origin, items_origin)))
     report = report_of(interactions, numbered, histories, counts, read, section.split.by)
     return PreparedData(interactions, numbered.catalog, histories, statistics, report)
+
+
+def _in_no_part(part: np.ndarray, section: SplitSection) -> dict[str, int]:
+    """How many rows the split left out, by the setting that asked for it."""
+    asked = {"users": section.users, "train_rows": section.train_rows}
+    reason = "left out by " + " and ".join(f"data.split.{name}" for name, given in asked.items() if given is not None)
+    left_out = int((part == Part.UNUSED).sum())
+    return {reason: left_out} if left_out else {}
 
 
 def _refuse_lacking(available: list[str], columns: Mapping[str, str], needs: frozenset[str], origin: str) -> None:

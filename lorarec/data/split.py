@@ -46,7 +46,7 @@ def split(table: Dataset, section: SplitSection, seed: int, origin: str) -> np.n
     else:
         part = _by_column(table, section, seed, origin)
     _refuse_empty(part, section, origin)
-    return part
+    return part if section.train_rows is None else _few_shot(part, section.train_rows, seed, origin)
 
 
 def time_order(user: np.ndarray, time: np.ndarray | None) -> np.ndarray:
@@ -55,6 +55,18 @@ def time_order(user: np.ndarray, time: np.ndarray | None) -> np.ndarray:
     if time is None:
         return np.argsort(user, kind="stable")
     return np.lexsort((time, user))
+
+
+def _few_shot(part: np.ndarray, rows: int, seed: int, origin: str) -> np.ndarray:
+    """The same split with `rows` training rows, drawn by the seed; the others are in no part."""
+    train = np.flatnonzero(part == Part.TRAIN)
+    if rows > len(train):
+        raise DataError(
+            f"{origin}: data.split.train_rows={rows}, but there are {len(train)} training rows to draw from."
+        )
+    fewer = part.copy()
+    fewer[np.random.default_rng((seed, 4)).permutation(train)[rows:]] = Part.UNUSED
+    return fewer
 
 
 def _column(table: Dataset, name: str) -> np.ndarray:

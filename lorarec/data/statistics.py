@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,6 +29,9 @@ class Statistics:
     """Mean and range of the training labels (stars, clicks); 0, 0, 1 where the task has none."""
     liked_above: float
     """Feedback above this number counts as liked."""
+    item_features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """For each column that `TaskHead.item_columns` names, [N, F] float32 unit vectors whose dot product says how alike
+    two items are; 0 where the column is empty."""
 
 
 def statistics_of(

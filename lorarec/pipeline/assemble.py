@@ -74,6 +74,7 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
         label_column(head),
         head.needs(),
         raw.items_origin,
+        head.item_columns(),
     )
     with _about(raw.origin):
         _check_labels(resolved, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,8 @@ def check_task_head(head_class: type[TaskHead], **options: Any) -> None:
     assert np.isin(events, interactions.rows(Part.TRAIN)).all(), "examples are about events of another part"
     columns = {name: np.asarray(examples[name]) for name in examples.column_names}
     rows = columns | {"row": np.arange(len(events))}
-    statistics = statistics_of(interactions, head.label(), ITEMS, 3.0)
+    features = {name: np.eye(ITEMS, dtype=np.float32) for name in head.item_columns()}
+    statistics = replace(statistics_of(interactions, head.label(), ITEMS, 3.0), item_features=features)
     torch.manual_seed(0)
     module = head.build(HIDDEN, statistics)
     assert all(p.dtype == torch.float32 for p in module.parameters()), "a head's weights must be float32"

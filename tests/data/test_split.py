@@ -58,7 +58,7 @@ def test_last_out_of_some_users_leaves_the_last_events_of_the_others_out(prepare
     events = {"user": [1] * 4 + [2] * 4 + [3] * 2, "item": [1, 2, 3, 4] * 2 + [1, 2], "asked": [True] * 4 + [False] * 6}
     data = prepared(events, split={"by": "last", "users": "asked"})
     assert parts(data) == [0, 0, 1, 2, 0, 0, -1, -1, 0, 0]
-    assert data.report.dropped == {"their users are not judged": 2}
+    assert data.report.dropped == {"left out by data.split.users": 2}
     assert data.statistics.item_counts.sum() == 6
 
 
@@ -138,3 +138,25 @@ def test_a_split_that_cannot_be_made_is_refused(
     with pytest.raises(DataError) as caught:
         prepared(events, split=split)
     assert all(words in str(caught.value) for words in said), caught.value
+
+
+def test_so_many_training_rows_are_drawn_by_the_seed_and_held_out_rows_stay(
+    random_events: Events, prepared: Prepared
+) -> None:
+    split = {"by": "random", "validation": 0.2, "test": 0.1, "train_rows": 16}
+    first, again = (prepared(random_events(0), split=split) for _ in range(2))
+    other, whole = (
+        prepared(random_events(0), split=split, seed=14),
+        prepared(random_events(0), split=split | {"train_rows": None}),
+    )
+    assert parts(first) == parts(again) != parts(other)
+    assert first.report.parts == {"train": 16, "validation": 60, "test": 30}
+    assert first.report.dropped == {"left out by data.split.train_rows": 194}
+    assert first.statistics.item_counts.sum() == 16
+    for part in (Part.VALIDATION, Part.TEST):
+        assert (first.interactions.rows(part) == whole.interactions.rows(part)).all()
+
+
+def test_more_training_rows_than_there_are_are_refused(random_events: Events, prepared: Prepared) -> None:
+    with pytest.raises(DataError, match="train_rows=999, but there are"):
+        prepared(random_events(0), split={"by": "random", "train_rows": 999})

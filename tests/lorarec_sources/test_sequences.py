@@ -72,4 +72,4 @@ def test_of_the_video_games_6000_users_are_judged() -> None:
     data = gather_materials(open_recipe(recipe, [f"data.source.path={SHOP.resolve()}"])).data
     part = data.interactions.part
     assert [int((part == p).sum()) for p in (Part.TRAIN, Part.VALIDATION, Part.TEST)] == [339172, 6000, 6000]
-    assert data.report.dropped == {"their users are not judged": 2 * (50546 - 6000)}
+    assert data.report.dropped == {"left out by data.split.users": 2 * (50546 - 6000)}
