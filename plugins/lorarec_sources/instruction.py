@@ -14,6 +14,7 @@ from lorarec_sources.files import read_parquet
 from lorarec_sources.found import contents, existing_file, existing_folder
 from lorarec_sources.json_rows import json_list
 from lorarec_sources.preference_text import EXPECTED, Preference, parse_preference
+from lorarec_sources.titled_items import titled_items
 
 PARTS: dict[str, str] = {"train": "train.json", "validation": "valid.json", "test": "test.json"}
 ANSWERS = {"yes": 1, "no": 0}
@@ -31,7 +32,8 @@ class InstructionSource(DataSource):
     columns item, history (items, liked ones first, then disliked ones, each in the order of the text: how
     they were interleaved in time, the text does not say), history_feedback (1 liked, 0 disliked), click (1
     for Yes.) and split. An item's id is its title: two items of one title are one item. The text names no
-    users, so each row stands for itself.
+    users, so each row stands for itself. Items have title, name, year (null where the title names none), and
+    the columns of `items`.
 
     With `rows: true`, rows.parquet beside the files gives, row for row, the ids (user_id, item_id), the order
     in time and the timestamp; the titles still come from the text, and both must tell the same.
@@ -52,6 +54,9 @@ class InstructionSource(DataSource):
         rows: bool = False
         """Take users, item ids, order and time from rows.parquet (user_id, history_item_id, history_liked,
         item_id, liked, timestamp; train, valid and test one after the other)."""
+        items: str | None = None
+        """A parquet file with a column `title` and what else is known of the items, such as MovieLens 100K's
+        items.parquet with their genres: its columns join the items by title."""
 
     config: Config
 
@@ -60,7 +65,7 @@ class InstructionSource(DataSource):
         folder = existing_folder(self.config.path)
         examples = _examples(folder)
         if self.config.rows:
-            return _from_rows(existing_file(folder / ROWS), examples)
+            return _from_rows(existing_file(folder / ROWS), examples, self.config.items)
         items = dict.fromkeys(item for example in examples for item in example.items())
         table = {
             "item": [example.text.target for example in examples],
@@ -73,7 +78,7 @@ class InstructionSource(DataSource):
         }
         return RawTables(
             interactions=Dataset(pa.table(table)),
-            items=Dataset(pa.table({"item": list(items), "title": list(items)})),
+            items=titled_items("item", list(items), list(items), self.config.items),
             item_text="{title}",
             origin=str(folder),
         )
@@ -117,7 +122,7 @@ def _example(place: str, split: str, row: dict[str, Any]) -> Example:
     return Example(place, split, text, ANSWERS[answer])
 
 
-def _from_rows(path: Path, examples: list[Example]) -> RawTables:
+def _from_rows(path: Path, examples: list[Example], beside: str | None) -> RawTables:
     table = read_parquet(path)
     if missing := [name for name in ROW_COLUMNS if name not in table.column_names]:
         raise DataError(f"{path}: no column {missing[0]!r}. There are: {', '.join(table.column_names)}.")
@@ -143,7 +148,7 @@ def _from_rows(path: Path, examples: list[Example]) -> RawTables:
         kept = kept.append_column(name, pa.array(values))
     return RawTables(
         interactions=Dataset(kept),
-        items=Dataset(pa.table({"item_id": list(titles), "title": list(titles.values())})),
+        items=titled_items("item_id", list(titles), list(titles.values()), beside),
         columns={"user": "user_id", "item": "item_id", "time": "timestamp"},
         item_text="{title}",
         origin=f"{path.parent} with {ROWS}",

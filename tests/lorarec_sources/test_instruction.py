@@ -123,6 +123,35 @@ def test_rows_that_tell_otherwise_than_the_text_are_refused(folder: Write) -> No
     assert "1 rows, but the JSON files beside it have 2" in refusal(path, rows=True)
 
 
+def test_titles_tell_name_and_year(folder: Write) -> None:
+    titled = example('"Godfather, The (1972)"', '"B"', "C")
+    items = load(folder({"train.json": json.dumps([titled])})).items
+    assert items is not None
+    told = [(row["name"], row["year"]) for row in items.to_list()]
+    assert told == [
+        ("The Godfather", 1972),
+        ("B", None),
+        ("C", None),
+    ]
+
+
+def test_columns_of_another_table_join_the_items_by_title(folder: Write) -> None:
+    path = folder({"train.json": json.dumps([example()])})
+    beside = {"title": ["C", "A", "C"], "genres": [["War"], ["Drama"], ["Comedy"]], "year": [1, 2, 3]}
+    pq.write_table(pa.table(beside), path / "items.parquet")
+    items = load(path, items=str(path / "items.parquet")).items
+    assert items is not None
+    assert {row["title"]: row["genres"] for row in items.to_list()} == {"A": ["Drama"], "B": None, "C": ["War"]}
+    assert items["year"][:] == [None] * 3  # the title's own year stands
+
+
+def test_a_table_of_other_items_is_refused(folder: Write) -> None:
+    path = folder({"train.json": json.dumps([example()])})
+    for column, says in (("titel", "Did you mean 'titel'"), ("title", "none of the items is in its column")):
+        pq.write_table(pa.table({column: ["Z"]}), path / "items.parquet")
+        assert says in refusal(path, items=str(path / "items.parquet"))
+
+
 def test_all_of_tallrecs_movies_read_back_as_their_ids_tell(real: Callable[[str], Path]) -> None:
     path = real("tallrec-movie")
     written, ids = (
