@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from datasets import Dataset
-from pydantic import Field, model_validator
-from torch import Tensor, nn
 
 from lorarec.contracts import (
     Batch,
     Collation,
     DataError,
-    Encoder,
-    HeadOutput,
     Histories,
     Interactions,
     Part,
-    PointwiseHead,
     Statistics,
-    StrictConfig,
     TaskHead,
     hookimpl,
 )
+from lorarec_heads.contests import contests, facts_of_contests
+from lorarec_heads.ctr_network import CtrNetwork
+from lorarec_heads.ctr_settings import CtrSettings
 from lorarec_heads.fact_groups import fact_examples
-from lorarec_heads.history_signals import HistorySignals
+from lorarec_heads.history_targets import before_targets, with_history_targets
+from lorarec_heads.item_quality import SHARES, with_shares
 from lorarec_heads.padded_history import Distinct, PaddedHistory, distinct_views, pair_views
-from lorarec_heads.pair_score import PairScore
 from lorarec_heads.sampled_clicks import candidates_of, sampled_examples
 
 
@@ -43,34 +38,18 @@ class Ctr(TaskHead):
     kind = "pointwise"
     default_metrics = ("auc", "log_loss")
 
-    class Config(StrictConfig):
+    class Config(CtrSettings):
         """Settings of the click-through-rate head."""
-
-        encoding: Literal["separate", "joint"] = "separate"
-        """separate: each item's text is encoded once a batch and compared with those of the history. joint:
-        the history and the candidate are read as one text."""
-        max_history: Annotated[int, Field(ge=1)] = 50
-        """The latest events of the user that are looked at."""
-        negatives: Annotated[int, Field(ge=0)] = 0
-        """0: the data says what was clicked and what was not. Above: every event is a click, and so many
-        items that the user has not had are drawn beside it; validation and test draw once and for all."""
-        biases: bool = False
-        """A weight for each item seen in training: popular items get more clicks."""
-        bias_penalty: Annotated[float, Field(ge=0)] = 0.02
-        """L2 penalty on the item's bias for each of its facts, with `biases`."""
-
-        @model_validator(mode="after")
-        def _no_dead_option(self) -> Ctr.Config:
-            # A default may be written out, as the recipe of a run folder does.
-            if not self.biases and self.bias_penalty != type(self).model_fields["bias_penalty"].default:
-                raise ValueError("bias_penalty would do nothing with biases=False: leave it out")
-            return self
 
     config: Config
 
     def needs(self) -> frozenset[str]:
         """Clicks, unless items are drawn to tell them apart from."""
         return frozenset() if self.config.negatives else frozenset({"click"})
+
+    def item_columns(self) -> tuple[str, ...]:
+        """Those of the recipe."""
+        return self.config.item_columns
 
     def label(self) -> str:
         """Clicks: the data's, or made by drawing items beside them."""
@@ -93,9 +72,22 @@ class Ctr(TaskHead):
             )
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        """One fact a row: an event, or with `negatives` also each item drawn beside it (column `draw`)."""
+        """One fact a row: an event, with `negatives` also each item drawn beside it (column `draw`), in training with
+        `history_targets` also events of the histories (column `ago`); with `loss: ranking` one contest a row."""
+        found = self._facts(interactions, histories, part)
+        if part != Part.TRAIN or not len(found):
+            return found
+        if self.config.loss == "ranking":
+            events = np.asarray(found.with_format("numpy")["event"])
+            found = contests(found, events if self.config.negatives else interactions.user[events], self.config.rivals)
+        return with_shares(found, interactions) if self.config.history_model == "ridge" else found
+
+    def _facts(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         if not self.config.negatives:
-            return fact_examples(interactions, part, "click", 1)
+            facts = fact_examples(interactions, part, "click", 1)
+            if self.config.history_targets and part == Part.TRAIN:
+                return with_history_targets(facts, interactions, histories, self.config.max_history)
+            return facts
         if interactions.has("click"):
             raise DataError(
                 "head.negatives draws items that were not clicked, but the data has the column 'click', "
@@ -105,11 +97,18 @@ class Ctr(TaskHead):
         return sampled_examples(interactions, part, self.config.negatives)
 
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
-        """Distinct items, or pairs, as views; tensors of B facts: places of candidates, histories and
-        their items, likes, clicks."""
-        config, events = self.config, rows["event"]
-        history, owner = PaddedHistory.shared(collation.histories, events, config.max_history)
-        candidates = collation.interactions.item[events]
+        """Distinct items, or pairs, as views; tensors of F facts (B, or with `loss: ranking` those of B contests):
+        places of candidates, histories and their items, likes, clicks."""
+        config = self.config
+        if collation.training and config.loss == "ranking":
+            rows = facts_of_contests(rows, config.rivals)
+        events = rows["event"]
+        if "ago" in rows:
+            history, owner = PaddedHistory.of(collation.histories, events, config.max_history), np.arange(len(events))
+            history = history.only(before_targets(rows["ago"], history.mask))
+        else:
+            history, owner = PaddedHistory.shared(collation.histories, events, config.max_history)
+        candidates = rows.get("item", collation.interactions.item[events])
         if "draw" in rows:
             candidates = candidates_of(rows, candidates, config.negatives, collation)
         distinct = Distinct.of(candidates, history.items)
@@ -123,72 +122,17 @@ class Ctr(TaskHead):
         }
         if collation.training:
             tensors["labels"] = torch.from_numpy(rows["label"].astype(np.float32))
+            tensors |= {name: torch.from_numpy(rows[name].astype(np.float32)) for name in SHARES if name in rows}
         if config.encoding == "separate":
             views = {"items": collation.item_views(distinct.items)}
         else:
             pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, collation))
             views = {"pairs": collation.views(pairs)}
-        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors)
+        return Batch(torch.from_numpy(rows["row"]), len(rows["row"]), views, tensors)
 
     def build(self, hidden_size: int, statistics: Statistics) -> CtrNetwork:
         """A network that starts from the signals of the history."""
         return CtrNetwork(self.config, hidden_size, statistics)
-
-
-class CtrNetwork(PointwiseHead):
-    """Logit of a click: base rate + signals of the history + item bias, or the joint text's score."""
-
-    seen: Tensor
-
-    def __init__(self, config: Ctr.Config, hidden_size: int, statistics: Statistics) -> None:
-        super().__init__()
-        self._penalty = config.bias_penalty
-        separate = config.encoding == "separate"
-        self.signals = HistorySignals(hidden_size if separate else 0, explicit=not config.negatives)
-        self.pair = None if separate else PairScore(hidden_size)
-        self.text_bias = nn.Sequential(nn.LayerNorm(hidden_size), _zero_linear(hidden_size)) if separate else None
-        self.bias = nn.Parameter(torch.zeros(len(statistics.item_counts))) if config.biases else None
-        self.register_buffer("seen", torch.from_numpy(np.asarray(statistics.item_counts) > 0).float())
-        # Liked shares speak of the base rate already; drawn items have one by construction.
-        start = -math.log(config.negatives) if config.negatives else 0.0
-        self.base = nn.Parameter(torch.tensor(start))
-
-    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        """Binary cross entropy of the logits, and the penalty, summed over the facts."""
-        logits = self._logits(encode, batch)
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, batch.tensors["labels"], reduction="sum")
-        if self.bias is not None:
-            candidates = batch.tensors["items"][batch.tensors["candidate"]]
-            loss = loss + self._penalty * self.bias[candidates].square().sum()
-        return HeadOutput(loss, logits.sigmoid())
-
-    def score(self, encode: Encoder, batch: Batch) -> Tensor:
-        """[B] probabilities of a click."""
-        return self._logits(encode, batch).sigmoid()
-
-    def _logits(self, encode: Encoder, batch: Batch) -> Tensor:
-        tensors = batch.tensors
-        texts = encode("items" if self.pair is None else "pairs").float()
-        # Under mixed precision the signals would lose digits that the gradients need.
-        with torch.autocast(texts.device.type, enabled=False):
-            candidate = tensors["candidate"]
-            per_item = texts if self.pair is None else None
-            seen = (tensors[name] for name in ("history", "owner", "mask", "liked"))
-            logits: Tensor = self.base + self.signals(per_item, candidate, *seen)
-            if self.pair is not None:
-                logits = logits + self.pair(texts)[tensors["pair"]]
-            if self.text_bias is not None:
-                logits = logits + self.text_bias(texts).squeeze(1)[candidate]
-            if self.bias is not None:
-                items = tensors["items"][candidate]
-                logits = logits + self.bias[items] * self.seen[items]
-            return logits
-
-
-def _zero_linear(size: int) -> nn.Linear:
-    layer = nn.Linear(size, 1, bias=False)
-    nn.init.zeros_(layer.weight)
-    return layer
 
 
 @hookimpl

@@ -36,6 +36,10 @@ class PaddedHistory(NamedTuple):
         distinct, owner = histories.alike(events)
         return cls.of(histories, distinct, limit), owner
 
+    def only(self, mask: np.ndarray) -> PaddedHistory:
+        """The same histories without the events where `mask` [B, L] is false."""
+        return PaddedHistory(np.where(mask, self.items, 0), np.where(mask, self.feedback, np.nan), mask)
+
     def liked(self, above: float) -> np.ndarray:
         """[B, L] float32: 1 liked, -1 not, 0 where nobody knows."""
         with np.errstate(invalid="ignore"):

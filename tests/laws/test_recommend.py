@@ -23,6 +23,7 @@ Make = Callable[..., dict[str, Any]]
 HEADS: dict[str, Any] = {
     "rating": "rating",
     "ctr": {"name": "ctr", "biases": True},
+    "ctr ridge": {"name": "ctr", "history_model": "ridge", "biases": True},
     "ctr joint": {"name": "ctr", "encoding": "joint", "max_history": 3},
     "next_item": {"name": "next_item", "width": 16},
 }

@@ -30,7 +30,12 @@ ADAPTERS: dict[str, Any] = {
     "full": "full",
     "frozen": "frozen",
 }
-HEADS: dict[str, Any] = {"rating": "rating", "ctr": "ctr", "next_item": {"name": "next_item", "width": 16}}
+HEADS: dict[str, Any] = {
+    "rating": "rating",
+    "ctr": "ctr",
+    "ctr ridge": {"name": "ctr", "history_model": "ridge", "biases": True, "item_columns": ["category"]},
+    "next_item": {"name": "next_item", "width": 16},
+}
 FRESH = """
 import json, sys, lorarec
 run, ids = sys.argv[1], json.loads(sys.argv[2])

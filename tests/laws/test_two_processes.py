@@ -21,6 +21,7 @@ Make = Callable[..., dict[str, Any]]
 HEADS: dict[str, Any] = {
     "rating": "rating",
     "ctr": "ctr",
+    "ctr ridge": {"name": "ctr", "history_model": "ridge", "biases": True},
     "next_item": {"name": "next_item", "width": 16, "dropout": 0.0},
 }
 HERE = Path(__file__).parent

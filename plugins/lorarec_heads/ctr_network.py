@@ -1,0 +1,99 @@
+"""CtrNetwork: the logit of a click, and its loss."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lorarec.contracts import Batch, Encoder, HeadOutput, PointwiseHead, Statistics
+from lorarec_heads.ctr_settings import CtrSettings
+from lorarec_heads.history_signals import HistorySignals
+from lorarec_heads.pair_score import PairScore
+from lorarec_heads.taste_ridge import TasteRidge
+
+RARE = 0.02
+"""Shares of clicks nearer to 0 or 1 than this are taken for it, to start from."""
+
+
+class CtrNetwork(PointwiseHead):
+    """Logit of a click: base rate + what the history says + item bias, or the joint text's score."""
+
+    seen: Tensor
+
+    def __init__(self, config: CtrSettings, hidden_size: int, statistics: Statistics) -> None:
+        super().__init__()
+        self._config = config
+        separate = config.encoding == "separate"
+        self.pair = None if separate else PairScore(hidden_size)
+        text_size = hidden_size if separate else 0
+        share = 1 / (1 + config.negatives) if config.negatives else statistics.label_mean
+        share = min(max(share, RARE), 1 - RARE)
+        counts = np.asarray(statistics.item_counts)
+        # Liked shares speak of the base rate already; drawn items have one by construction.
+        start = -math.log(config.negatives) if config.negatives else 0.0
+        self.ridge: TasteRidge | None = None
+        self.signals: HistorySignals | None = None
+        self.bias: nn.Parameter | None = None
+        self.text_bias: nn.Module | None = None
+        if config.history_model == "ridge":
+            start = math.log(share / (1 - share))
+            unlabelled = 1.0 if config.negatives else 0.0
+            features = [statistics.item_features[name] for name in config.item_columns]
+            self.ridge = TasteRidge(share, len(counts) * config.biases, text_size, features, unlabelled)
+        else:
+            self.signals = HistorySignals(text_size, explicit=not config.negatives)
+            self.text_bias = nn.Sequential(nn.LayerNorm(hidden_size), _zero_linear(hidden_size)) if separate else None
+            self.bias = nn.Parameter(torch.zeros(len(counts))) if config.biases else None
+            self.register_buffer("seen", torch.from_numpy(counts > 0).float())
+        self.base = nn.Parameter(torch.tensor(start))
+
+    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
+        """The loss of the logits and the penalty, summed over the facts, or over the contests."""
+        logits, tensors = self._logits(encode, batch), batch.tensors
+        loss = self._loss(logits, tensors["labels"], len(batch.rows))
+        candidates = tensors["items"][tensors["candidate"]]
+        if self.ridge is not None:
+            loss = loss + self.ridge.quality.penalty(candidates, tensors["own_share"], tensors["share"])
+        if self.bias is not None:
+            loss = loss + self._config.bias_penalty * self.bias[candidates].square().sum()
+        return HeadOutput(loss, logits.view(len(batch.rows), -1)[:, 0].sigmoid())
+
+    def _loss(self, logits: Tensor, labels: Tensor, contests: int) -> Tensor:
+        if self._config.loss == "ranking":
+            return -logits.view(contests, -1).log_softmax(dim=1)[:, 0].sum()
+        labels = labels.lerp(torch.full_like(labels, 0.5), self._config.label_smoothing)
+        return nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+
+    def score(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B] probabilities of a click."""
+        return self._logits(encode, batch).sigmoid()
+
+    def _logits(self, encode: Encoder, batch: Batch) -> Tensor:
+        tensors = batch.tensors
+        texts = encode("items" if self.pair is None else "pairs").float()
+        # Under mixed precision the signals would lose digits that the gradients need.
+        with torch.autocast(texts.device.type, enabled=False):
+            candidate, items = tensors["candidate"], tensors["items"]
+            per_item = texts if self.pair is None else None
+            seen = tuple(tensors[name] for name in ("history", "owner", "mask", "liked"))
+            if self.ridge is not None:
+                logits: Tensor = self.base + self.ridge(items, per_item, candidate, *seen)
+            else:
+                assert self.signals is not None
+                logits = self.base + self.signals(per_item, candidate, *seen)
+            if self.pair is not None:
+                logits = logits + self.pair(texts)[tensors["pair"]]
+            if self.text_bias is not None:
+                logits = logits + self.text_bias(texts).squeeze(1)[candidate]
+            if self.bias is not None:
+                logits = logits + self.bias[items[candidate]] * self.seen[items[candidate]]
+            return logits
+
+
+def _zero_linear(size: int) -> nn.Linear:
+    layer = nn.Linear(size, 1, bias=False)
+    nn.init.zeros_(layer.weight)
+    return layer

@@ -1,0 +1,60 @@
+"""The settings of the click-through-rate head, and which of them would do nothing beside others."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lorarec.contracts import StrictConfig
+
+
+class CtrSettings(StrictConfig):
+    """Settings of the click-through-rate head."""
+
+    encoding: Literal["separate", "joint"] = "separate"
+    """separate: each item's text is encoded once a batch and compared with those of the history. joint:
+    the history and the candidate are read as one text."""
+    max_history: Annotated[int, Field(ge=1)] = 50
+    """The latest events of the user that are looked at."""
+    negatives: Annotated[int, Field(ge=0)] = 0
+    """0: the data says what was clicked and what was not. Above: every event is a click, and so many
+    items that the user has not had are drawn beside it; validation and test draw once and for all."""
+    biases: bool = False
+    """A weight for each item seen in training: popular items get more clicks."""
+    bias_penalty: Annotated[float, Field(ge=0)] = 0.02
+    """L2 penalty on the item's bias for each of its facts, with `biases`."""
+
+    history_model: Literal["signals", "ridge"] = "signals"
+    """signals: a weighted sum of what needs no training. ridge: quality of the item + the user's own taste, solved
+    for in closed form from the history; `biases` then says whether items have a quality of their own."""
+    item_columns: tuple[str, ...] = ()
+    """Columns of the item table (numbers, words, lists of words) by which `ridge` compares items, beside their
+    text."""
+    history_targets: bool = False
+    """Where rows bring labelled histories along, learn from those events too, each with what came before it."""
+    loss: Literal["bce", "ranking"] = "bce"
+    """bce: cross entropy of each click. ranking: of which of a user's facts is the liked one, a softmax over it and
+    `rivals` that were not; probabilities are then right up to a shift (one rival: BPR, Rendle et al. 2009)."""
+    rivals: Annotated[int, Field(ge=1)] = 1
+    """How many facts that were not liked stand beside each one that was, with `loss: ranking`; 1 compares pairs."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each training label that is replaced by one half, with `loss: bce`."""
+
+    @model_validator(mode="after")
+    def _no_dead_option(self) -> CtrSettings:
+        # A default may be written out, as the recipe of a run folder does.
+        penalty = self.bias_penalty != type(self).model_fields["bias_penalty"].default
+        if penalty and not self.biases:
+            raise ValueError("bias_penalty would do nothing with biases=False: leave it out")
+        if penalty and self.history_model == "ridge":
+            raise ValueError("bias_penalty would do nothing with history_model=ridge, which has a prior: leave it out")
+        if self.item_columns and self.history_model != "ridge":
+            raise ValueError("item_columns would do nothing without history_model=ridge")
+        if self.history_targets and self.negatives:
+            raise ValueError("history_targets reads labels of histories, and negatives is for data without any")
+        if self.loss == "bce" and self.rivals != 1:
+            raise ValueError("rivals would do nothing with loss=bce")
+        if self.loss == "ranking" and self.label_smoothing:
+            raise ValueError("label_smoothing would do nothing with loss=ranking")
+        return self
