@@ -47,7 +47,8 @@ def overrides_for_its_data(recipe):
     folder = ROOT / "../shared/data" / DATA[recipe.stem]
     if not folder.is_dir():
         pytest.skip(f"needs its data in ../shared/data/{DATA[recipe.stem]}, beside the checkout")
-    return [f"data.source.path={folder.resolve()}"]
+    beside = [f"data.source.items={(folder / '../ml-100k/items.parquet').resolve()}"] * (recipe.stem == "tallrec_ctr")
+    return [f"data.source.path={folder.resolve()}", *beside]
 
 
 def test_it_trains_when_shrunk(recipe, tiny_checkpoint, tmp_path):
