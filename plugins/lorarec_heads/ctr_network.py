@@ -42,7 +42,9 @@ class CtrNetwork(PointwiseHead):
             start = math.log(share / (1 - share))
             unlabelled = 1.0 if config.negatives else 0.0
             features = [statistics.item_features[name] for name in config.item_columns]
-            self.ridge = TasteRidge(share, len(counts) * config.biases, text_size, features, unlabelled)
+            # Counts know of rows alone: of histories' events, items never met keep the weight 0 they start from.
+            seen = (counts > 0) | config.history_targets if config.biases else counts[:0] > 0
+            self.ridge = TasteRidge(share, seen, text_size, features, unlabelled)
         else:
             self.signals = HistorySignals(text_size, explicit=not config.negatives)
             self.text_bias = nn.Sequential(nn.LayerNorm(hidden_size), _zero_linear(hidden_size)) if separate else None

@@ -27,10 +27,14 @@ class ItemQuality(nn.Module):
     their prior standard deviations; `penalty` is the prior's share of one fact.
     """
 
-    def __init__(self, items: int, text_size: int, columns: Sequence[int]) -> None:
-        """`items`: how many, 0 for no weights of their own; `text_size`: 0 for none; `columns`: size of each."""
+    seen: Tensor
+
+    def __init__(self, seen: np.ndarray, text_size: int, columns: Sequence[int]) -> None:
+        """`seen` [N]: which items may have weights of their own, those of training; empty for none. `text_size`: 0
+        for none; `columns`: size of each."""
         super().__init__()
-        self.own = nn.Parameter(torch.zeros(items)) if items else None
+        self.own = nn.Parameter(torch.zeros(len(seen))) if len(seen) else None
+        self.register_buffer("seen", torch.from_numpy(seen).float())
         self.text = nn.Parameter(torch.zeros(text_size)) if text_size else None
         self.columns = nn.ParameterList(torch.zeros(size) for size in columns)
 
@@ -38,7 +42,7 @@ class ItemQuality(nn.Module):
         """[V] of catalogue rows [V], whose unit text vectors are [V, D], and whose columns' [V, F]."""
         quality = torch.zeros(len(items), device=items.device)
         if self.own is not None:
-            quality = quality + OWN**0.5 * self.own[items]
+            quality = quality + OWN**0.5 * self.own[items] * self.seen[items]
         if self.text is not None and texts is not None:
             quality = quality + TEXT**0.5 * (texts @ self.text)
         for column, weight in zip(columns, self.columns, strict=True):

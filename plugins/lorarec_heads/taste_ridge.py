@@ -26,17 +26,17 @@ class TasteRidge(nn.Module):
     """
 
     def __init__(
-        self, mean: float, items: int, text_size: int, features: Sequence[np.ndarray], unlabelled: float
+        self, mean: float, seen: np.ndarray, text_size: int, features: Sequence[np.ndarray], unlabelled: float
     ) -> None:
-        """`mean`: share of likes; `items`: how many have a quality of their own; `text_size`: 0 to compare no texts;
-        `features`: columns of all items [N, F]; `unlabelled`: what an event without feedback counts as (1 liked, -1
-        not, 0 nobody knows)."""
+        """`mean`: share of likes; `seen` [N]: which items may have a quality of their own; `text_size`: 0 to compare no
+        texts; `features`: columns of all items [N, F]; `unlabelled`: what an event without feedback counts as (1
+        liked, -1 not, 0 nobody knows)."""
         super().__init__()
         self._unlabelled = unlabelled
         self._columns = [f"column_{place}" for place in range(len(features))]
         for name, matrix in zip(self._columns, features, strict=True):
             self.register_buffer(name, torch.from_numpy(matrix), persistent=False)
-        self.quality = ItemQuality(items, text_size, [matrix.shape[1] for matrix in features])
+        self.quality = ItemQuality(seen, text_size, [matrix.shape[1] for matrix in features])
         start = [CONSTANT] + [TEXT] * bool(text_size) + [COLUMN] * len(features)
         self.log_variance = nn.Parameter(torch.tensor(start).log())
         self.log_noise = nn.Parameter(torch.tensor(math.log(NOISE)))

@@ -19,7 +19,7 @@ World = Any
 
 
 def ridge(features: list[np.ndarray] | None = None, unlabelled: float = 0.0) -> TasteRidge:
-    return TasteRidge(0.5, 4, 3, features or [], unlabelled)
+    return TasteRidge(0.5, np.ones(4, bool), 3, features or [], unlabelled)
 
 
 def logits(head: TasteRidge, liked: list[list[float]], texts: torch.Tensor | None = None) -> torch.Tensor:
@@ -49,7 +49,7 @@ def test_an_event_without_feedback_counts_as_liked_only_where_all_are_clicks() -
 
 
 def test_what_is_learnt_of_an_item_also_lifts_others_like_it() -> None:
-    quality = ItemQuality(3, 2, [])
+    quality = ItemQuality(np.ones(3, bool), 2, [])
     with torch.no_grad():
         assert quality.own is not None and quality.text is not None
         quality.own[0], quality.text[0] = 1.0, 1.0
