@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from lorarec.contracts import Batch, Encoder, HeadOutput, PointwiseHead, Statistics
 from lorarec_heads.ctr_settings import CtrSettings
 from lorarec_heads.history_signals import HistorySignals
+from lorarec_heads.own_vectors import OwnVectors
 from lorarec_heads.pair_score import PairScore
-from lorarec_heads.taste_ridge import TasteRidge
+from lorarec_heads.taste_ridge import START, TasteRidge
 
 RARE = 0.02
 """Shares of clicks nearer to 0 or 1 than this are taken for it, to start from."""
@@ -22,12 +23,15 @@ class CtrNetwork(PointwiseHead):
     """Logit of a click: base rate + what the history says + item bias, or the joint text's score."""
 
     seen: Tensor
+    base: Tensor
 
     def __init__(self, config: CtrSettings, hidden_size: int, statistics: Statistics) -> None:
         super().__init__()
         self._config = config
         separate = config.encoding == "separate"
-        self.pair = None if separate else PairScore(hidden_size)
+        # Losses that compare give what shifts all logits alike rounding errors for gradients: AdamW would amplify them.
+        shifts = config.loss == "bce"
+        self.pair = None if separate else PairScore(hidden_size, shifts=shifts)
         text_size = hidden_size if separate else 0
         share = 1 / (1 + config.negatives) if config.negatives else statistics.label_mean
         share = min(max(share, RARE), 1 - RARE)
@@ -44,13 +48,17 @@ class CtrNetwork(PointwiseHead):
             features = [statistics.item_features[name] for name in config.item_columns]
             # Counts know of rows alone: of histories' events, items never met keep the weight 0 they start from.
             seen = (counts > 0) | config.history_targets if config.biases else counts[:0] > 0
-            self.ridge = TasteRidge(share, seen, text_size, features, unlabelled)
+            factors = OwnVectors(counts, config.factors, START) if config.factors else None
+            self.ridge = TasteRidge(share, seen, text_size, features, unlabelled, factors)
         else:
             self.signals = HistorySignals(text_size, explicit=not config.negatives)
-            self.text_bias = nn.Sequential(nn.LayerNorm(hidden_size), _zero_linear(hidden_size)) if separate else None
+            self.text_bias = _text_bias(hidden_size, shifts) if separate else None
             self.bias = nn.Parameter(torch.zeros(len(counts))) if config.biases else None
             self.register_buffer("seen", torch.from_numpy(counts > 0).float())
-        self.base = nn.Parameter(torch.tensor(start))
+        if shifts:
+            self.base = nn.Parameter(torch.tensor(start))
+        else:
+            self.register_buffer("base", torch.tensor(start))
 
     def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
         """The loss of the logits and the penalty, summed over the facts, or over the contests."""
@@ -58,7 +66,7 @@ class CtrNetwork(PointwiseHead):
         loss = self._loss(logits, tensors["labels"], len(batch.rows))
         candidates = tensors["items"][tensors["candidate"]]
         if self.ridge is not None:
-            loss = loss + self.ridge.quality.penalty(candidates, tensors["own_share"], tensors["share"])
+            loss = loss + self.ridge.penalty(candidates, tensors["own_share"], tensors["share"])
         if self.bias is not None:
             loss = loss + self._config.bias_penalty * self.bias[candidates].square().sum()
         return HeadOutput(loss, logits.view(len(batch.rows), -1)[:, 0].sigmoid())
@@ -95,7 +103,8 @@ class CtrNetwork(PointwiseHead):
             return logits
 
 
-def _zero_linear(size: int) -> nn.Linear:
+def _text_bias(size: int, shifts: bool) -> nn.Module:
+    """A linear function of the text, 0 at first; `shifts`: whether it may be one number for all texts."""
     layer = nn.Linear(size, 1, bias=False)
     nn.init.zeros_(layer.weight)
-    return layer
+    return nn.Sequential(nn.LayerNorm(size, bias=shifts), layer)

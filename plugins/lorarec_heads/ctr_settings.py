@@ -28,6 +28,9 @@ class CtrSettings(StrictConfig):
     history_model: Literal["signals", "ridge"] = "signals"
     """signals: a weighted sum of what needs no training. ridge: quality of the item + the user's own taste, solved
     for in closed form from the history; `biases` then says whether items have a quality of their own."""
+    factors: Annotated[int, Field(ge=0)] = 0
+    """Weights for each item with training rows, beside its text, by which `ridge` compares items; 0 for none. The
+    others are compared by what else is known of them."""
     item_columns: tuple[str, ...] = ()
     """Columns of the item table (numbers, words, lists of words) by which `ridge` compares items, beside their
     text."""
@@ -49,8 +52,9 @@ class CtrSettings(StrictConfig):
             raise ValueError("bias_penalty would do nothing with biases=False: leave it out")
         if penalty and self.history_model == "ridge":
             raise ValueError("bias_penalty would do nothing with history_model=ridge, which has a prior: leave it out")
-        if self.item_columns and self.history_model != "ridge":
-            raise ValueError("item_columns would do nothing without history_model=ridge")
+        for name in ("item_columns", "factors"):
+            if getattr(self, name) and self.history_model != "ridge":
+                raise ValueError(f"{name} would do nothing without history_model=ridge")
         if self.history_targets and self.negatives:
             raise ValueError("history_targets reads labels of histories, and negatives is for data without any")
         if self.loss == "bce" and self.rivals != 1:

@@ -32,6 +32,8 @@ def sides(recipe: str, arguments: argparse.Namespace) -> list[Side]:
     """The estimate and the run."""
     folder = FOLDERS.get(recipe.split("_")[0])
     overrides = [f"data.source.path={(arguments.data / folder).resolve()}"] if folder else []
+    if folder == FOLDERS["tallrec"]:
+        overrides.append(f"data.source.items={(arguments.data / 'ml-100k' / 'items.parquet').resolve()}")
     given = [recipe, *overrides, *arguments.set]
     return [Side("check", "ours.check", given), Side("run", "ours.train", [*given, "--no-cost"])]
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from paired import DATA, Figures, Side, add_options, in_turn, print_figure, ratio, record
-from tallrec_sample import copy_rows
+from tallrec_sample import RECIPE, copy_rows
 
 PROJECTIONS = ["--targets", "q_proj", "v_proj"]
 
@@ -62,7 +62,7 @@ def ctr_sides(folder: Path, arguments: argparse.Namespace) -> list[Side]:
     precision = [] if arguments.tiny else ["--bf16", "--weights", "bfloat16", "--attention", "sdpa"]
     decoder = ["--checkpoint", str(folder / "decoder"), *PROJECTIONS, "--whole", "score"]
     peer = ["--data", str(folder), "--group", "--batch", str(arguments.batch), *decoder, *precision]
-    mine = ours("tallrec_ctr", folder, arguments, [f"data.source.path={folder}"])
+    mine = ours(RECIPE, folder, arguments, [f"data.source.path={folder}"])
     return [mine, Side("peer", "peers.hf_trainer_ctr", peer)]
 
 

@@ -13,14 +13,14 @@ import tempfile
 from pathlib import Path
 
 from paired import DATA, Side, add_options, in_turn, print_figure, ratio, record
-from tallrec_sample import copy_rows
+from tallrec_sample import RECIPE, copy_rows
 
 
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA / "tallrec-movie", help="folder with train.json and so on")
-    parser.add_argument("--run", type=Path, help="a finished run of tallrec_ctr (default: one of a few steps)")
+    parser.add_argument("--run", type=Path, help="a finished run of tallrec_texts.yaml (default: one of a few steps)")
     parser.add_argument("--rows", type=int, help="test rows, from the start of test.json (default: all)")
     parser.add_argument("--steps", type=int, default=20, help="steps of the run that is trained; speed does not change")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="more overrides of our recipe")
@@ -33,7 +33,7 @@ def train_briefly(arguments: argparse.Namespace, folder: str) -> Path:
     """A run to answer with; its catalogue is that of all the rows in `folder`."""
     run = Path(folder) / "run"
     overrides = [f"data.source.path={folder}", f"train.max_steps={arguments.steps}", "train.batch_size=32"]
-    Side("training", "ours.train", ["tallrec_ctr", *overrides, *arguments.set, "--no-cost", "--output", str(run)]).run(
+    Side("training", "ours.train", [RECIPE, *overrides, *arguments.set, "--no-cost", "--output", str(run)]).run(
         arguments.threads
     )
     return run

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from paired import DATA, Figures, Side, add_options, in_turn, middle, print_figure, ratio, record
-from tallrec_sample import copy_rows
+from tallrec_sample import RECIPE, copy_rows
 
 BATCH = 32
 
@@ -37,7 +37,7 @@ def options() -> argparse.Namespace:
 
 
 def our_side(arguments: argparse.Namespace, folder: str, epochs: int) -> Side:
-    """lorarec's recipe tallrec_ctr, brought to the peer's batch."""
+    """lorarec's recipe tallrec_texts.yaml, brought to the peer's batch."""
     overrides = [
         f"data.source.path={folder}",
         f"train.batch_size={BATCH}",
@@ -46,7 +46,7 @@ def our_side(arguments: argparse.Namespace, folder: str, epochs: int) -> Side:
     ]
     if arguments.layers:
         overrides.append(f"adapter.layers=[{arguments.layers}]")
-    return Side("ours", "ours.train", ["tallrec_ctr", *overrides, *arguments.set])
+    return Side("ours", "ours.train", [RECIPE, *overrides, *arguments.set])
 
 
 def peer_side(arguments: argparse.Namespace, folder: str, epochs: int) -> Side:

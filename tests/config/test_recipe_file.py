@@ -88,7 +88,7 @@ def test_mistakes_deep_in_sections_keep_their_own_lines(write):
     assert said(write(text)) == [
         "ctr.yaml:4: data.split.by must be one of time, last, random, column, not 'tiem'. Did you mean 'time'?",
         "ctr.yaml:5: data.split has no setting 'tset'. Did you mean 'test'? "
-        "Settings: by, column, disjoint, test, users, validation.",
+        "Settings: by, column, disjoint, test, train_rows, users, validation.",
     ]
 
 

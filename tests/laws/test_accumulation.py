@@ -17,7 +17,7 @@ HEADS: dict[str, Any] = {
     "rating": "rating",
     "ctr": "ctr",
     "ctr joint": {"name": "ctr", "encoding": "joint", "max_history": 3},
-    "ctr ridge": {"name": "ctr", "history_model": "ridge", "biases": True, "label_smoothing": 0.1},
+    "ctr ridge": {"name": "ctr", "history_model": "ridge", "biases": True, "factors": 4, "label_smoothing": 0.1},
     "ctr ranking": {"name": "ctr", "loss": "ranking", "rivals": 2},
     "ctr negatives": {"name": "ctr", "negatives": 2},
     "next_item": {"name": "next_item", "width": 16, "dropout": 0.0},

@@ -33,7 +33,13 @@ ADAPTERS: dict[str, Any] = {
 HEADS: dict[str, Any] = {
     "rating": "rating",
     "ctr": "ctr",
-    "ctr ridge": {"name": "ctr", "history_model": "ridge", "biases": True, "item_columns": ["category"]},
+    "ctr ridge": {
+        "name": "ctr",
+        "history_model": "ridge",
+        "biases": True,
+        "factors": 4,
+        "item_columns": ["category"],
+    },
     "next_item": {"name": "next_item", "width": 16},
 }
 FRESH = """

@@ -51,6 +51,18 @@ def test_the_loss_of_equal_logits_is_that_of_guessing(rivals: int, world: Callab
     assert toy.loss(head, batch).item() / batch.count == pytest.approx(np.log(1 + rivals), rel=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"encoding": "joint"}, {"history_model": "ridge", "biases": True}])
+def test_no_weight_merely_shifts_all_logits_alike(options: dict[str, Any], world: Callable[..., World]) -> None:
+    toy = world(Ctr(Ctr.Config(loss="ranking", **options)), "click")
+    head = toy.build()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in head.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    toy.loss(head, toy.examples().batch(np.arange(40))).backward()
+    assert [name for name, weight in head.named_parameters() if weight.grad.norm() < 1e-4] == []
+
+
 @pytest.mark.parametrize("options", [{"rivals": 2}, {"loss": "ranking", "label_smoothing": 0.1}])
 def test_settings_of_the_other_loss_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="would do nothing"):

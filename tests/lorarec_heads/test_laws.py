@@ -24,6 +24,7 @@ HEADS: dict[str, tuple[Callable[[], TaskHead], tuple[str, ...]]] = {
     "ctr joint": (lambda: Ctr(Ctr.Config(encoding="joint", max_history=5)), ("click",)),
     "ctr sampled": (lambda: Ctr(Ctr.Config(negatives=3)), ()),
     "ctr ridge": (lambda: Ctr(Ctr.Config(history_model="ridge", biases=True)), ("click",)),
+    "ctr ridge factors": (lambda: Ctr(Ctr.Config(history_model="ridge", factors=4)), ("click",)),
     "ctr ranking": (lambda: Ctr(Ctr.Config(loss="ranking")), ("click",)),
     "ctr ranking sampled": (lambda: Ctr(Ctr.Config(loss="ranking", rivals=3, negatives=3)), ()),
     "ctr ridge joint": (lambda: Ctr(Ctr.Config(history_model="ridge", encoding="joint", max_history=5)), ("click",)),

@@ -32,6 +32,15 @@ def logits(head: TasteRidge, liked: list[list[float]], texts: torch.Tensor | Non
         return head(torch.arange(4), texts, torch.zeros(rows, dtype=torch.int64), *seen)
 
 
+def auc(toy: World, head: Any) -> float:
+    examples = toy.examples(Part.TEST)
+    batch = examples.batch(np.arange(len(examples)))
+    with torch.no_grad():
+        scores = head.score(toy.encoder(batch), batch).numpy()
+    labels = examples.labels()
+    return float((scores[labels == 1][:, None] > scores[labels == 0]).mean())
+
+
 def test_a_like_of_a_likely_text_counts_more_than_one_of_another() -> None:
     same, other, none = logits(ridge(), [[1, -1, -1], [-1, 1, -1], [0, 0, 0]])
     assert same > other and none == 0
@@ -60,20 +69,22 @@ def test_what_is_learnt_of_an_item_also_lifts_others_like_it() -> None:
 
 @pytest.mark.parametrize("loss", ["bce", "ranking"])
 def test_over_all_facts_of_an_epoch_the_prior_is_counted_once(loss: Any, world: Callable[..., World]) -> None:
-    toy = world(Ctr(Ctr.Config(history_model="ridge", biases=True, loss=loss)), "click")
+    toy = world(Ctr(Ctr.Config(history_model="ridge", biases=True, factors=4, loss=loss)), "click")
     head, examples = toy.build(), toy.examples()
     quality = head.ridge.quality
     torch.manual_seed(0)
     with torch.no_grad():
-        for weight in quality.parameters():
+        for weight in (*quality.parameters(), head.ridge.factors.weight):
             weight.normal_()
     total, seen = 0.0, set()
     for rows in np.array_split(np.arange(len(examples)), 5):
         tensors = examples.batch(rows).tensors
         items = tensors["items"][tensors["candidate"]]
         seen |= set(items.tolist())
-        total += quality.penalty(items, tensors["own_share"], tensors["share"]).item()
-    wanted = 0.5 * (quality.own[sorted(seen)].square().sum() + quality.text.square().sum()).item()
+        total += head.ridge.penalty(items, tensors["own_share"], tensors["share"]).item()
+    drawn = head.ridge.factors(torch.tensor(sorted(seen))).detach()
+    squares = (quality.own[sorted(seen)].square().sum(), quality.text.square().sum(), drawn.square().sum())
+    wanted = 0.5 * sum(square.item() for square in squares)
     assert total == pytest.approx(wanted, rel=1e-4)
 
 
@@ -84,17 +95,43 @@ def test_a_good_item_is_learnt_from_few_facts_and_an_unseen_one_stays_at_its_tex
     assert losses[-1] < losses[0]
     unseen = np.setdiff1d(np.arange(24), toy.examples().items)
     assert (head.ridge.quality.own[torch.from_numpy(unseen)] == 0).all()
-    examples = toy.examples(Part.TEST)
-    batch = examples.batch(np.arange(len(examples)))
+    assert auc(toy, head) > 0.85
+
+
+def test_factors_learn_which_items_go_together_where_texts_tell_nothing(world: Callable[..., World]) -> None:
+    found = {}
+    for factors in (0, 8):
+        toy = world(Ctr(Ctr.Config(history_model="ridge", factors=factors)), "click")
+        toy.vectors = torch.ones_like(toy.vectors)
+        head = toy.build()
+        toy.train(head, steps=150, lr=0.1)
+        found[factors] = auc(toy, head)
+    assert found[8] > found[0] + 0.2
+
+
+def test_an_item_never_seen_or_a_user_without_history_is_scored_without_factors(world: Callable[..., World]) -> None:
+    toy = world(Ctr(Ctr.Config(history_model="ridge", factors=8)), "click")
+    head, unseen = toy.build().eval(), int(np.flatnonzero(toy.data.statistics.item_counts == 0)[0])
+    asked = toy.requests([[1, 2], [], [1, 2]], [[5.0, 1.0], [], [5.0, 1.0]], [unseen, 3, 3])
+
+    def scores() -> torch.Tensor:
+        batch = asked.batch(np.arange(3))
+        with torch.no_grad():
+            return head.score(toy.encoder(batch), batch)
+
+    before = scores()
     with torch.no_grad():
-        scores = head.score(toy.encoder(batch), batch).numpy()
-    labels = examples.labels()
-    assert (scores[labels == 1][:, None] > scores[labels == 0]).mean() > 0.85
+        head.ridge.factors.weight.normal_(std=3.0)
+    cold_item, cold_user, known = (scores() - before).abs().tolist()
+    # The rest of the history explains itself otherwise: what it says of others shifts, but not by their factors.
+    assert cold_user == 0 and known > 0.01 and torch.isfinite(scores()).all()
+    assert cold_item < known
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        ({"factors": 4}, "factors would do nothing"),
         ({"item_columns": ["year"]}, "item_columns would do nothing"),
         ({"history_model": "ridge", "biases": True, "bias_penalty": 1.0}, "bias_penalty would do nothing"),
         ({"history_targets": True, "negatives": 2}, "negatives is for data without"),

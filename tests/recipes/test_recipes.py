@@ -17,6 +17,7 @@ DATA = {
     "movielens_next_item": "ml-100k",
     "video_games_next_item": "amazon-video-games-seq",
     "tallrec_ctr": "tallrec-movie",
+    "tallrec_few_shot": "tallrec-movie",
 }
 """Where the data of a recipe lie that needs some, beside the checkout."""
 SHORT = ["train.max_steps=2", "train.epochs=1", "train.batch_size=8", "train.accumulate=1", "evaluate.batch_size=512"]
@@ -47,7 +48,9 @@ def overrides_for_its_data(recipe):
     folder = ROOT / "../shared/data" / DATA[recipe.stem]
     if not folder.is_dir():
         pytest.skip(f"needs its data in ../shared/data/{DATA[recipe.stem]}, beside the checkout")
-    beside = [f"data.source.items={(folder / '../ml-100k/items.parquet').resolve()}"] * (recipe.stem == "tallrec_ctr")
+    beside = (
+        [f"data.source.items={(folder / '../ml-100k/items.parquet').resolve()}"] if "tallrec" in recipe.stem else []
+    )
     return [f"data.source.path={folder.resolve()}", *beside]
 
 
