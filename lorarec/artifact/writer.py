@@ -82,7 +82,7 @@ class RunWriter:
             columns[layout.FEATURES + name] = pa.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])
         table = pa.table({**columns, "training_events": pa.array(statistics.item_counts)})
         pq.write_table(table, self.folder / layout.CATALOG)
-        numbers = ("label_mean", "label_min", "label_max", "liked_above")
+        numbers = ("label_mean", "label_min", "label_max", "liked_above", "label_values")
         self.write_json(layout.STATISTICS, {name: getattr(statistics, name) for name in numbers})
 
     def write_users(self, user_ids: list[str], statistics: Statistics) -> None:

@@ -25,7 +25,7 @@ from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories, History
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.negatives import NegativeSampler, StepSample
-from lorarec.data.statistics import Statistics
+from lorarec.data.statistics import Statistics, TrainingEvents
 from lorarec.data.view import View
 from lorarec.errors import DataError, IncompatibleError, LorarecError
 
@@ -62,6 +62,7 @@ __all__ = [
     "StrictConfig",
     "TaskHead",
     "TrainState",
+    "TrainingEvents",
     "TrainingPlan",
     "View",
     "Views",

@@ -44,6 +44,15 @@ class Head(nn.Module, ABC):
     def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
         """Loss and scores of a training batch."""
 
+    def refresh(self, pooled: Tensor) -> None:
+        """Called without gradient when the weights have changed and predictions are to be made: before each
+        evaluation, and once at the end of training. `pooled` [N, D]: the backbone's vectors of the whole catalogue.
+
+        For what follows from the weights and the training rows (`Statistics.events`) in closed form: kept in persistent
+        buffers, it goes into the run folder. Every process calls it with the same numbers and must find the same. Not
+        called for heads that view no item alone, nor on a loaded run.
+        """
+
 
 class PointwiseHead(Head):
     """Scores a (history, item) pair: rating, click-through rate."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -13,11 +14,25 @@ from lorarec.data.interactions import Interactions, Part
 from lorarec.errors import DataError
 
 
+class TrainingEvents(NamedTuple):
+    """The training rows, in table order."""
+
+    rows: np.ndarray
+    """[n] int64 where they stand in the interactions, ascending."""
+    user: np.ndarray
+    """[n] int64"""
+    item: np.ndarray
+    """[n] int64 catalogue rows."""
+    label: np.ndarray
+    """[n] float64 what is predicted; empty where the head makes the labels."""
+
+
 @dataclass(frozen=True)
 class Statistics:
     """What the training rows say, for heads to start from. Kept in the run folder, so that a head can be
     rebuilt."""
 
+    MOST_VALUES: ClassVar[int] = 100
     item_counts: np.ndarray
     """[N] int64 training events of each catalogue row; 0 for an item never seen in training. Where rows bring
     their own histories these are the training rows' candidates, and nothing of the histories."""
@@ -29,9 +44,14 @@ class Statistics:
     """Mean and range of the training labels (stars, clicks); 0, 0, 1 where the task has none."""
     liked_above: float
     """Feedback above this number counts as liked."""
+    label_values: Sequence[float] = ()
+    """All different training labels, ascending, where there are at most `MOST_VALUES`; empty otherwise."""
     item_features: Mapping[str, np.ndarray] = field(default_factory=dict)
     """For each column that `TaskHead.item_columns` names, [N, F] float32 unit vectors whose dot product says how alike
     two items are; 0 where the column is empty."""
+    events: TrainingEvents | None = None
+    """The training rows themselves, for heads that fit something to all of them at once (`Head.refresh`). Not kept in
+    the run folder: None where a head is rebuilt from one."""
 
 
 def statistics_of(
@@ -53,6 +73,7 @@ def statistics_of(
             f"data.liked_above={liked_above:g} does nothing here: no column says what users thought of the items of "
             f"their histories ({' or '.join(_told_by(interactions))}). Leave it out, or name it under data.columns."
         )
+    values = np.unique(labels).tolist()
     return Statistics(
         item_counts=np.bincount(interactions.item[train], minlength=catalog_size),
         user_counts=np.bincount(interactions.user[train], minlength=len(interactions.user_ids)),
@@ -60,6 +81,8 @@ def statistics_of(
         label_min=float(labels.min()) if len(labels) else 0.0,
         label_max=float(labels.max()) if len(labels) else 1.0,
         liked_above=liked_above,
+        label_values=values if len(values) <= Statistics.MOST_VALUES else (),
+        events=TrainingEvents(train, interactions.user[train], interactions.item[train], labels),
     )
 
 

@@ -58,6 +58,13 @@ def table_for(model: nn.Module, examples: Examples, accelerator: Accelerator) ->
 
 
 @torch.no_grad()
+def refresh_head(model: nn.Module, table: Tensor | None, accelerator: Accelerator) -> None:
+    """Tell the head that predictions with the present weights are to come, whose item vectors are `table`."""
+    if table is not None:
+        plain_model(model, accelerator)(table, "refresh")
+
+
+@torch.no_grad()
 def evaluate(
     model: nn.Module,
     examples: Examples,

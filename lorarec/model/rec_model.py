@@ -55,18 +55,22 @@ class RecModel(nn.Module):
     def forward(
         self,
         batch: Batch | Views | Tensor,
-        use: Literal["loss", "scores", "users", "encode", "items"] = "loss",
+        use: Literal["loss", "scores", "users", "encode", "items", "refresh"] = "loss",
         table: Tensor | None = None,
     ) -> StepOutput | Tensor:
         """What `use` asks for.
 
         "loss" and "scores" [B] and "users" [B, d] read a Batch; "encode" turns Views into vectors [V, D];
-        "items" turns a table of encoded items [N, D] into the retrieval head's vectors [N, d].
+        "items" turns a table of encoded items [N, D] into the retrieval head's vectors [N, d]; "refresh" hands the head
+        that table and returns it.
         `table` [N, D] stands in for encoding the batch's item views.
         """
         if isinstance(batch, Views):
             return BatchEncoder(self, {"views": batch}, table)("views")
         if isinstance(batch, Tensor):
+            if use == "refresh":
+                self.head.refresh(batch)
+                return batch
             assert isinstance(self.head, RetrievalHead), "only retrieval heads have item vectors"
             rows = torch.arange(len(batch), device=batch.device)
             parts = (slice(start, start + STRETCH) for start in range(0, len(batch), STRETCH))

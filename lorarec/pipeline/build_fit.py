@@ -18,7 +18,7 @@ from lorarec.contracts import Callback, Part, RetrievalHead, TrainingPlan, Train
 from lorarec.engine.callback_list import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
 from lorarec.engine.early_stopping import EarlyStopping
-from lorarec.engine.evaluate import Predictions, plain_model, predict, shared_metrics, table_for
+from lorarec.engine.evaluate import Predictions, plain_model, predict, refresh_head, shared_metrics, table_for
 from lorarec.engine.fit import Fit
 from lorarec.engine.guards import Guards, Latest, sample_of
 from lorarec.engine.history_file import HistoryFile
@@ -69,17 +69,18 @@ class Session:
         return TrainingPlan(min(total, recipe.train.max_steps or total), recipe.train.epochs, recipe.seed)
 
     def metrics(self, model: torch.nn.Module, part: Part, table: Tensor | None) -> dict[str, float]:
-        """The recipe's metrics on one part; empty where the part is."""
+        """The recipe's metrics of the present weights on one part; empty where the part is."""
         materials = self.materials
         if not len(materials.examples[part]):
             return {}
+        table = table_for(model, materials.examples[part], self.accelerator) if table is None else table
+        refresh_head(model, table, self.accelerator)
         predictions = self.predictions(model, part, table)
         return shared_metrics(predictions, materials.examples[part], materials.metrics, self.accelerator)
 
     def predictions(self, model: torch.nn.Module, part: Part, table: Tensor | None) -> Predictions:
-        """What the model says of each example of a part."""
+        """What the model says of each example of a part. `table`: item vectors of its present weights, if it has any."""
         materials, batch_size = self.materials, self.materials.resolved.recipe.evaluate.batch_size
-        table = table_for(model, materials.examples[part], self.accelerator) if table is None else table
         found = predict(model, materials.examples[part], materials.metrics, self.accelerator, batch_size, table)
         self.latest[part] = found
         if table is not None and not is_sharded(self.accelerator):

@@ -19,7 +19,7 @@ from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.writer import RunWriter
 from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import Part, TrainingPlan, TrainState
-from lorarec.engine.evaluate import Predictions, plain_model, table_for
+from lorarec.engine.evaluate import Predictions, plain_model, refresh_head, table_for
 from lorarec.engine.fit import Fit
 from lorarec.engine.processes import check_processes
 from lorarec.model.rec_model import RecModel
@@ -85,6 +85,7 @@ def _train(session: Session) -> Recommender:
     table = fit.table
     if table is None:  # the weights are final: the catalogue is encoded once for all that is left to do
         table = table_for(fit.model, session.materials.examples[Part.TRAIN], session.accelerator)
+    refresh_head(fit.model, table, session.accelerator)
     if _is_bare(model):
         frozen = table
     metrics = _measure(session, fit, table, frozen) | {

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Collation, Interactions, NegativeSampler, Part, PointwiseHead, TaskHead
+from lorarec.contracts import Batch, Collation, Head, Interactions, NegativeSampler, Part, PointwiseHead, TaskHead, View
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.statistics import statistics_of
 from lorarec.testing.plugin_laws import check_plugin
@@ -25,8 +25,8 @@ def check_task_head(head_class: type[TaskHead], **options: Any) -> None:
     """Raise AssertionError, in a sentence, for the first law that the head breaks.
 
     It is picklable; its examples name the event they are about; a batch's loss is a finite scalar that
-    reaches every weight of the head; predictions are one finite number an example and are made without
-    labels. `options` are settings as in a recipe.
+    reaches every weight of the head; `refresh` is repeatable and leaves the weights alone; predictions are one
+    finite number an example and are made without labels. `options` are settings as in a recipe.
     """
     check_plugin(head_class)
     head = head_class(head_class.Config.model_validate(options))
@@ -47,6 +47,7 @@ def check_task_head(head_class: type[TaskHead], **options: Any) -> None:
     module = head.build(HIDDEN, statistics)
     assert all(p.dtype == torch.float32 for p in module.parameters()), "a head's weights must be float32"
     _check_loss(module, head.collate(rows, _collation(interactions, histories, training=True)))
+    _check_refresh(module)
     if isinstance(module, PointwiseHead):
         _check_scores(module, head.collate(rows, _collation(interactions, histories, training=False)), len(events))
 
@@ -106,6 +107,21 @@ def _check_loss(module: nn.Module, batch: Batch) -> None:
     loss.backward()
     dead = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
     assert not dead, f"weights of the head get no gradient: {dead}"
+
+
+def _check_refresh(module: Head) -> None:
+    backbone = tiny_backbone().load(tiny_catalog(), seed=0)
+    features = tiny_backbone().featurizer(tiny_catalog(), 30)([View(candidate=item) for item in range(ITEMS)])
+    weights = {name: weight.detach().clone() for name, weight in module.named_parameters()}
+    with torch.no_grad():
+        pooled = backbone.encode(backbone.module, features).pooled
+        module.refresh(pooled)
+        once = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        module.refresh(pooled)
+    changed = [name for name, weight in module.named_parameters() if not torch.equal(weight, weights[name])]
+    assert not changed, f"refresh must leave weights that train as they are, but changes {changed}"
+    unlike = [name for name, tensor in module.state_dict().items() if not torch.equal(tensor, once[name])]
+    assert not unlike, f"refresh must find the same whenever it is called with the same, but not so for {unlike}"
 
 
 def _check_scores(module: PointwiseHead, batch: Batch, count: int) -> None:

@@ -14,6 +14,7 @@ from datasets import Dataset
 from lorarec.config.recipe import DataSection
 from lorarec.data.interactions import Part
 from lorarec.data.prepare import PreparedData, prepare
+from lorarec.data.statistics import Statistics
 from lorarec.errors import DataError
 
 Prepared = Callable[..., PreparedData]
@@ -36,6 +37,22 @@ def test_statistics_count_training_rows_only(prepared: Prepared) -> None:
     assert statistics.user_counts.tolist() == [3, 1, 0]
     assert (statistics.label_mean, statistics.label_min, statistics.label_max) == (3.0, 1.0, 5.0)
     assert statistics.liked_above == 3.0
+
+
+def test_statistics_hold_the_training_rows_and_all_their_different_labels(prepared: Prepared) -> None:
+    statistics = prepared(EVENTS, label="rating", split=COLUMN).statistics
+    assert statistics.events is not None
+    rows, users, items, labels = (column.tolist() for column in statistics.events)
+    assert (rows, users, items, labels) == ([0, 1, 2, 3], [0, 0, 0, 1], [0, 1, 0, 1], [1, 5, 2, 4])
+    assert statistics.label_values == [1, 2, 4, 5]
+
+
+def test_labels_of_more_values_than_one_can_list_are_not_listed(prepared: Prepared) -> None:
+    count = 2 * Statistics.MOST_VALUES
+    events = {"user": ["a"] * (count + 1), "item": list(range(count + 1)), "rating": [float(n) for n in range(count)]}
+    events["rating"].append(0.0)
+    events["split"] = ["train"] * count + ["test"]
+    assert prepared(events, label="rating", split=COLUMN).statistics.label_values == ()
 
 
 def test_without_a_label_statistics_say_nought_to_one(prepared: Prepared) -> None:
