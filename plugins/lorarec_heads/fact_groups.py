@@ -1,4 +1,4 @@
-"""Examples that are one fact each, or several facts of one user together."""
+"""Examples that are one fact each, several facts of one user together, or one part of all training facts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from lorarec.contracts import Interactions, Part
 
 NONE = -1
 """Stands where a group has fewer facts than others."""
+DEALING = 0
+"""Seed of which fact is dealt into which part."""
 
 
 def fact_examples(interactions: Interactions, part: Part, label: str, group: int) -> Dataset:
@@ -25,6 +27,16 @@ def fact_examples(interactions: Interactions, part: Part, label: str, group: int
         return Dataset.from_dict(columns)
     groups = _grouped(events, interactions.user[events], interactions.time, group)
     return Dataset.from_dict({"event": groups[:, 0], "events": list(groups)})
+
+
+def dealt_examples(interactions: Interactions, parts: int) -> Dataset:
+    """The training events, dealt at random into so many parts, a part a row; the same ones whenever it is asked.
+
+    Columns: `events` (list, ascending) and `event`, the first of them.
+    """
+    rows = np.random.default_rng(DEALING).permutation(interactions.rows(Part.TRAIN))
+    dealt = [np.sort(rows[place::parts]) for place in range(min(parts, len(rows)))]
+    return Dataset.from_dict({"event": [events[0] for events in dealt], "events": dealt})
 
 
 def facts_of(rows: dict[str, np.ndarray]) -> np.ndarray:

@@ -49,7 +49,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return {f"{file.name} {name}": value for file in files for name, value in load_file(file).items()}
 
 
-@pytest.mark.parametrize("head", ["ctr", "rating", "next_item"])
+@pytest.mark.parametrize("head", ["ctr", "rating", "rating_process", "next_item"])
 def test_training_on_kept_states_is_training_without_them(
     recipe: Recipe, head: str, cache: Path, tmp_path: Path
 ) -> None:

@@ -15,6 +15,9 @@ import lorarec
 Make = Callable[..., dict[str, Any]]
 HEADS: dict[str, Any] = {
     "rating": "rating",
+    "rating ordinal": {"name": "rating", "loss": "ordinal"},
+    "rating_process": {"name": "rating_process", "parts": 100},
+    "rating_process huber": {"name": "rating_process", "parts": 100, "loss": "huber"},
     "ctr": "ctr",
     "ctr joint": {"name": "ctr", "encoding": "joint", "max_history": 3},
     "ctr ridge": {"name": "ctr", "history_model": "ridge", "biases": True, "factors": 4, "label_smoothing": 0.1},

@@ -22,6 +22,7 @@ from lorarec.pipeline.evaluate import evaluate
 Make = Callable[..., dict[str, Any]]
 HEADS: dict[str, Any] = {
     "rating": "rating",
+    "rating_process": "rating_process",
     "ctr": {"name": "ctr", "biases": True},
     "ctr ridge": {"name": "ctr", "history_model": "ridge", "biases": True},
     "ctr joint": {"name": "ctr", "encoding": "joint", "max_history": 3},
@@ -148,7 +149,7 @@ def test_evaluating_in_small_blocks_gives_the_same_metrics(
     assert again["test"] == pytest.approx(run.metrics["test"])
 
 
-@pytest.mark.parametrize("head", ["rating", "next_item"])
+@pytest.mark.parametrize("head", ["rating", "rating_process", "next_item"])
 def test_the_catalogue_is_encoded_once_for_one_set_of_weights(
     head: str, recipe: Make, tmp_path: Path, encoded: list[int]
 ) -> None:

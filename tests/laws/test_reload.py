@@ -32,6 +32,7 @@ ADAPTERS: dict[str, Any] = {
 }
 HEADS: dict[str, Any] = {
     "rating": "rating",
+    "rating_process": {"name": "rating_process", "item_columns": ["category"], "loss": "ordinal"},
     "ctr": "ctr",
     "ctr ridge": {
         "name": "ctr",

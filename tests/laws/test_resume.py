@@ -25,7 +25,12 @@ ADAPTERS: dict[str, Any] = {
     "full": "full",
     "frozen": "frozen",
 }
-HEADS: dict[str, Any] = {"rating": "rating", "ctr": "ctr", "next_item": {"name": "next_item", "width": 16, "heads": 2}}
+HEADS: dict[str, Any] = {
+    "rating": "rating",
+    "rating_process": {"name": "rating_process", "parts": 100},
+    "ctr": "ctr",
+    "next_item": {"name": "next_item", "width": 16, "heads": 2},
+}
 
 
 def everything(run: Path) -> dict[str, Any]:

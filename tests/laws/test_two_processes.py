@@ -20,6 +20,7 @@ from lorarec.pipeline.evaluate import evaluate
 Make = Callable[..., dict[str, Any]]
 HEADS: dict[str, Any] = {
     "rating": "rating",
+    "rating_process": {"name": "rating_process", "parts": 100},
     "ctr": "ctr",
     "ctr ridge": {"name": "ctr", "history_model": "ridge", "biases": True},
     "next_item": {"name": "next_item", "width": 16, "dropout": 0.0},

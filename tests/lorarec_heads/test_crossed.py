@@ -17,11 +17,13 @@ from lorarec_heads.crossed import Crossed, history_products
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.kernel_ridge import kernel_ridge
 from lorarec_heads.rating import Rating
+from lorarec_heads.rating_process import RatingProcess
 
 World = Any
 HEADS: dict[str, tuple[TaskHead, str]] = {
     "rating": (Rating(Rating.Config()), "rating"),
     "rating joint": (Rating(Rating.Config(encoding="joint", max_history=5)), "rating"),
+    "rating_process": (RatingProcess(RatingProcess.Config()), "rating"),
     "ctr": (Ctr(Ctr.Config(biases=True)), "click"),
     "ctr joint": (Ctr(Ctr.Config(encoding="joint", max_history=5)), "click"),
 }

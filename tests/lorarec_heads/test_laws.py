@@ -13,6 +13,7 @@ from lorarec.contracts import Part, TaskHead
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.next_item import NextItem
 from lorarec_heads.rating import Rating
+from lorarec_heads.rating_process import RatingProcess
 
 World = Any
 HEADS: dict[str, tuple[Callable[[], TaskHead], tuple[str, ...]]] = {
@@ -20,6 +21,8 @@ HEADS: dict[str, tuple[Callable[[], TaskHead], tuple[str, ...]]] = {
     "rating joint": (lambda: Rating(Rating.Config(encoding="joint", max_history=5)), ("rating",)),
     "rating text alone": (lambda: Rating(Rating.Config(biases=False, factors=0)), ("rating",)),
     "rating groups": (lambda: Rating(Rating.Config(facts_per_example=7)), ("rating",)),
+    "rating huber": (lambda: Rating(Rating.Config(loss="huber")), ("rating",)),
+    "rating_process": (lambda: RatingProcess(RatingProcess.Config(parts=20)), ("rating",)),
     "ctr": (lambda: Ctr(Ctr.Config(biases=True)), ("click",)),
     "ctr joint": (lambda: Ctr(Ctr.Config(encoding="joint", max_history=5)), ("click",)),
     "ctr sampled": (lambda: Ctr(Ctr.Config(negatives=3)), ()),

@@ -20,7 +20,7 @@ DATA = {
     "tallrec_few_shot": "tallrec-movie",
 }
 """Where the data of a recipe lie that needs some, beside the checkout."""
-SHORT = ["train.max_steps=2", "train.epochs=1", "train.batch_size=8", "train.accumulate=1", "evaluate.batch_size=512"]
+SHORT = ["train.max_steps=2", "train.epochs=1", "train.batch_size=4", "train.accumulate=1", "evaluate.batch_size=512"]
 
 
 @pytest.fixture(params=RECIPES, ids=lambda file: file.stem)

@@ -6,8 +6,9 @@ import importlib
 import importlib.util
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -28,6 +29,8 @@ from lorarec.testing import (
     check_task_head,
     tiny_backbone,
 )
+from lorarec_heads.process_network import ProcessNetwork
+from lorarec_heads.rating_process import RatingProcess
 from lorarec_metrics.regression import Rmse
 
 README = Path(__file__).parents[2] / "plugins" / "README.md"
@@ -178,10 +181,25 @@ def test_the_readmes_plugin_works_as_printed(tmp_path: Path) -> None:
         del sys.modules["my_plugin"]
 
 
-@pytest.mark.parametrize("name", ["rating", "ctr", "next_item"])
+@pytest.mark.parametrize("name", ["rating", "rating_process", "ctr", "next_item"])
 def test_our_own_heads_keep_the_laws_of_heads(name: str) -> None:
     for head in importlib.import_module(f"lorarec_heads.{name}").lorarec_task_heads():
         check_task_head(head)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda head: next(head.parameters()).add_(1), "refresh must leave weights that train as they are"),
+        (lambda head: head.item_weights.add_(torch.rand(1)), "refresh must find the same whenever"),
+    ],
+)
+def test_a_head_whose_refresh_breaks_a_law_is_told_which(
+    change: Callable[[nn.Module], Any], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ProcessNetwork, "refresh", lambda head, pooled: change(head))
+    with pytest.raises(AssertionError, match=sentence):
+        check_task_head(RatingProcess)
 
 
 def test_the_readme_lists_every_hook_and_every_family() -> None:

@@ -1,0 +1,201 @@
+"""A Gaussian process over pairs of a user and an item: its kernel, its posterior mean, and how well it foretells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lorarec_heads.pair_set import PairSet
+
+RANK = 32
+"""Directions of the items' features that the preconditioner knows."""
+ITERATIONS = 100
+"""Of conjugate gradients, at most."""
+EXACT, ROUGH = 3e-3, 2e-2
+"""Where conjugate gradients stop: the residual beside the target, for predictions and for gradients."""
+
+
+class Features(NamedTuple):
+    """What is known of items [N, d] and of users [U, e]: parts side by side, each part a unit vector or 0."""
+
+    items: Tensor
+    users: Tensor
+
+
+class Spreads(NamedTuple):
+    """Variances, one a feature."""
+
+    item: Tensor
+    """[d] of each user's own weights for the items' features."""
+    user: Tensor
+    """[e] of each item's own weights for the users' features."""
+    item_shared: Tensor
+    """[d] of the weights that all share: a product with `user_shared`."""
+    user_shared: Tensor
+    """[e]"""
+
+
+class Weights(NamedTuple):
+    """Posterior mean of the weights: f(u, i) = users_u . x_i + y_u . items_i + x_i . shared . y_u, of a user with
+    features y and an item with features x."""
+
+    users: Tensor
+    """[U, d]"""
+    items: Tensor
+    """[N, e]"""
+    shared: Tensor
+    """[d, e]"""
+
+    def of_items(self, features: Tensor) -> Tensor:
+        """[N, e] how items answer to the features of a user, whoever it is, from those of the items [N, d]."""
+        return self.items + features @ self.shared
+
+
+class PairKernel(nn.Module):
+    """How alike two pairs are:
+
+    k((u,i),(v,j)) = [u=v] x_i.x_j + [i=j] y_u.y_v + (x'_i.x'_j)(y'_u.y'_v), and noise where the pairs are the same.
+
+    Each user has weights of their own for the items' features x, each item has such for the users' features y, and
+    some are shared by all. The parts of the features are weighted by variances, which are all that is learnt here; x
+    and x' differ by theirs.
+    """
+
+    def __init__(self, item_parts: Mapping[str, int], user_parts: Mapping[str, int]) -> None:
+        """Names and sizes of the parts."""
+        super().__init__()
+        self._sizes = {"item": tuple(item_parts.values()), "user": tuple(user_parts.values())}
+        self.log_item = _log_variances({"one": 0.15, "spectrum": 0.15}, item_parts)
+        self.log_user = _log_variances({"one": 0.25, "spectrum": 0.2}, user_parts)
+        self.log_item_shared = _log_variances({"one": 0.05, "spectrum": 0.25}, item_parts)
+        self.log_user_shared = _log_variances({"one": 0.1, "spectrum": 0.3}, user_parts)
+        self.log_noise = nn.Parameter(torch.tensor(math.log(0.8)))
+
+    def spreads(self) -> Spreads:
+        """The variances, feature by feature."""
+
+        def spread(logs: Tensor, side: str) -> Tensor:
+            return logs.exp().repeat_interleave(torch.tensor(self._sizes[side], device=logs.device))
+
+        return Spreads(
+            spread(self.log_item, "item"),
+            spread(self.log_user, "user"),
+            spread(self.log_item_shared, "item"),
+            spread(self.log_user_shared, "user"),
+        )
+
+
+def _log_variances(start: Mapping[str, float], parts: Mapping[str, int]) -> nn.Parameter:
+    return nn.Parameter(torch.tensor([math.log(start.get(name, 0.1)) for name in parts]))
+
+
+@dataclass(frozen=True)
+class PairProcess:
+    """The process with the variances it has. Time and memory are linear in the pairs."""
+
+    features: Features
+    spreads: Spreads
+    noise: Tensor
+
+    def detached(self) -> PairProcess:
+        """The same process, cut off from what it was computed from."""
+        features, spreads = (x.detach() for x in self.features), (x.detach() for x in self.spreads)
+        return PairProcess(Features(*features), Spreads(*spreads), self.noise.detach())
+
+    @torch.no_grad()
+    def weights(self, pairs: PairSet, values: Tensor) -> Weights:
+        """The weights that come of values [n], one a pair of the kernel's row."""
+        items, users = self.features
+        users_side = pairs.user_sums(values, items) * self.spreads.item
+        by_item = pairs.item_sums(values, users)
+        shared = self.spreads.item_shared[:, None] * (items.T @ by_item) * self.spreads.user_shared
+        return Weights(users_side, by_item * self.spreads.user, shared)
+
+    @torch.no_grad()
+    def at(self, pairs: PairSet, weights: Weights) -> Tensor:
+        """[n] the value of each pair."""
+        items, users = self.features
+        left = torch.cat([weights.users, users], dim=1)
+        return pairs.dots(left, torch.cat([items, weights.of_items(items)], dim=1))
+
+    @torch.no_grad()
+    def solve(self, pairs: PairSet, target: Tensor, tolerance: float) -> Tensor:
+        """[n] values v with (kernel + noise) v = target, by preconditioned conjugate gradients."""
+        found, left = torch.zeros_like(target), target.clone()
+        enough = tolerance * float(target.norm())
+        if not enough:
+            return found
+        improve = self._preconditioner(pairs)
+        step = better = improve(left)
+        gain = left @ better
+        for _ in range(ITERATIONS):
+            along = self.at(pairs, self.weights(pairs, step)) + self.noise * step
+            length = gain / (step @ along)
+            found += length * step
+            left -= length * along
+            if float(left.norm()) < enough:
+                break
+            better = improve(left)
+            gain, before = left @ better, gain
+            step = better + gain / before * step
+        return found
+
+    def _preconditioner(self, pairs: PairSet) -> Callable[[Tensor], Tensor]:
+        """[n] -> [n] nearly the inverse of the kernel: each user apart, their items compared in a few directions."""
+        items, users = self.features
+        both = self.spreads.item + self.spreads.item_shared * (users.square() @ self.spreads.user_shared).mean()
+        scaled = items * both.sqrt()
+        squares, turn = torch.linalg.eigh(scaled.T @ scaled)
+        few = scaled @ turn[:, -RANK:]
+        rest = squares[:-RANK].clamp(min=0).sum() / len(items) + (users.square() @ self.spreads.user).mean()
+        noise = self.noise + rest
+        size = few.shape[1]
+        outer = (few[:, :, None] * few[:, None, :]).flatten(1)
+        grams = pairs.user_sums(torch.ones_like(pairs.item, dtype=items.dtype), outer).view(-1, size, size)
+        grams += noise * torch.eye(size, device=items.device)
+        inverses = torch.cholesky_inverse(torch.linalg.cholesky(grams))
+
+        def improve(values: Tensor) -> Tensor:
+            sums = (inverses @ pairs.user_sums(values, few)[..., None]).squeeze(-1)
+            improved: Tensor = (values - pairs.dots(sums, few)) / noise
+            return improved
+
+        return improve
+
+
+def foretold(
+    process: PairProcess, seen: PairSet, target: Tensor, hidden: PairSet, judged: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """[] what `judged` says of the values [m] expected of the hidden pairs, given the target [n] on the seen ones; and
+    those values.
+
+    The gradient reaches the process's features, variances and noise as if it went through the solution: by a second
+    solution, for the adjoint (Rasmussen and Williams 2006, section 5.4.2, for the error on what is left out).
+    """
+    held = process.detached()
+    known = held.solve(seen, target, ROUGH)
+    expected = held.at(hidden, held.weights(seen, known))
+    with torch.enable_grad():
+        leaf = expected.clone().requires_grad_()
+        loss = judged(leaf)
+        (slope,) = torch.autograd.grad(loss, leaf, retain_graph=True)
+    adjoint = held.solve(seen, held.at(seen, held.weights(hidden, slope)), ROUGH)
+    surrogate = _bilinear(process, (seen, -adjoint), (hidden, slope), (seen, known)) - process.noise * (adjoint @ known)
+    return loss + surrogate - surrogate.detach(), expected
+
+
+def _bilinear(process: PairProcess, *given: tuple[PairSet, Tensor]) -> Tensor:
+    """[] the sum over pairs p of the first two and pairs q of the last, of their values and their kernel."""
+    items, users = process.features
+    by_user = [pairs.user_sums(values, items) for pairs, values in given]
+    by_item = [pairs.item_sums(values, users) for pairs, values in given]
+    left_user, left_item = by_user[0] + by_user[1], by_item[0] + by_item[1]
+    spreads = process.spreads
+    own = (left_user * by_user[2] * spreads.item).sum() + (left_item * by_item[2] * spreads.user).sum()
+    shared = (items.T @ left_item) * (items.T @ by_item[2])
+    return own + spreads.item_shared @ shared @ spreads.user_shared

@@ -1,0 +1,143 @@
+"""RatingProcess: how many stars a user will give an item, from its text and from who gave what to which others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import numpy as np
+import torch
+from datasets import Dataset
+from pydantic import Field, model_validator
+
+from lorarec.contracts import (
+    Batch,
+    Collation,
+    Histories,
+    Interactions,
+    Part,
+    Statistics,
+    StrictConfig,
+    TaskHead,
+    hookimpl,
+)
+from lorarec_heads.fact_groups import dealt_examples, fact_examples
+from lorarec_heads.padded_history import Distinct, PaddedHistory
+from lorarec_heads.process_network import ProcessNetwork
+from lorarec_heads.star_losses import HUBER_DELTA, LossName, check_loss_options, check_stars, star_loss
+
+
+class RatingProcess(TaskHead):
+    """Regression on stars by one Gaussian process over all pairs of a user and an item.
+
+    Two pairs are alike, as far as their stars go, if they share the user and their items are alike, if they share the
+    item and their users are alike, or if both are alike (Basilico and Hofmann, ICML 2004). Items are compared by their
+    texts, by columns of the item table and by who rated them; users by what they rated. In that kernel lie what other
+    models call the biases of users and items (the constant part of what a user, or an item, has for itself) and their
+    factors (the rest); they are solved for, not learnt, by conjugate gradients, which the sum over pairs keeps linear
+    in the number of stars. The answer is the posterior mean (Rasmussen and Williams 2006, eq. 2.25): for a user, new
+    or known, it follows from the history alone; for an item without stars, from its text and columns.
+
+    Learnt are the variances of the parts of the kernel, about a dozen, and through the texts the adapter. The training
+    stars are dealt into parts; one optimizer step foretells one part from the others, and the gradient of the loss is
+    that of the solution (ibid., section 5.4.2). The solution is one of least squares; the loss decides how what was
+    foretold is judged. Only training rows ever enter the process. Who rated what counts the part that is foretold, too,
+    but not its stars.
+
+    A step reads the text of every item that has training stars (once, where the adapter trains nothing): memory and
+    time grow with them. The head `rating` reads those of a batch only, and is the one for very many items.
+    """
+
+    name = "rating_process"
+    summary = "stars, by a Gaussian process over all users and items; the most accurate where they fit in memory"
+    paper = "Basilico and Hofmann, Unifying Collaborative and Content-Based Filtering, ICML 2004"
+    kind = "pointwise"
+    default_metrics = ("rmse", "mae")
+
+    class Config(StrictConfig):
+        """Settings of the rating process."""
+
+        parts: Annotated[int, Field(ge=2)] = 8
+        """The training stars are dealt into so many parts, each of which is foretold from the others. One part is one
+        example: `train.batch_size` counts parts, and 1 gives the most optimizer steps."""
+        item_columns: tuple[str, ...] = ()
+        """Columns of the item table (numbers, words, lists of words) by which items are compared, beside their text."""
+        max_history: Annotated[int, Field(ge=1)] = 1000
+        """The latest events of a user that are looked at to answer. Training looks at all."""
+        loss: LossName = "mse"
+        """How what was foretold is judged. mse: squared error. huber: linear beyond `huber_delta`. ordinal: learnt cuts
+        between the numbers of stars, of which only the order is believed; the answer is their mean."""
+        huber_delta: Annotated[float, Field(gt=0)] = HUBER_DELTA
+        """Difference in stars from which on `loss: huber` is linear."""
+
+        @model_validator(mode="after")
+        def _no_dead_option(self) -> RatingProcess.Config:
+            check_loss_options(self.loss, self.huber_delta)
+            return self
+
+    config: Config
+
+    def needs(self) -> frozenset[str]:
+        """Ratings."""
+        return frozenset({"rating"})
+
+    def item_columns(self) -> tuple[str, ...]:
+        """Those of the recipe."""
+        return self.config.item_columns
+
+    def label(self) -> str:
+        """The stars."""
+        return "rating"
+
+    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
+        """Raise DataError if all labels are the same number, or too many different ones for the loss."""
+        check_stars(self.config.loss, labels, rows)
+
+    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
+        """One rating a row; in training, one part of the ratings a row."""
+        if part == Part.TRAIN:
+            return dealt_examples(interactions, self.config.parts)
+        return fact_examples(interactions, part, self.label(), 1)
+
+    def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
+        """In training, all items with stars as views, and which F facts belong to which part. Else the distinct items
+        as views; places of candidates, histories and their items; stars."""
+        if collation.training:
+            return self._parts(rows, collation)
+        events = rows["event"]
+        history, owner = PaddedHistory.shared(collation.histories, events, self.config.max_history)
+        distinct = Distinct.of(collation.interactions.item[events], history.items)
+        known = history.mask & ~np.isnan(history.feedback)
+        tensors = {
+            "items": torch.from_numpy(distinct.items),
+            "candidate": distinct.places[0],
+            "history": distinct.places[1],
+            "owner": torch.from_numpy(owner),
+            "mask": torch.from_numpy(history.mask),
+            "known": torch.from_numpy(known),
+            "stars": torch.from_numpy(np.where(known, history.feedback, 0.0).astype(np.float32)),
+        }
+        views = {"items": collation.item_views(distinct.items)}
+        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors)
+
+    def _parts(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
+        facts = [np.asarray(events, np.int64) for events in rows["events"]]
+        items = np.unique(collation.interactions.item[collation.interactions.rows(Part.TRAIN)])
+        tensors = {
+            "items": torch.from_numpy(items),
+            "facts": torch.from_numpy(np.concatenate(facts)),
+            "part": torch.from_numpy(np.repeat(np.arange(len(facts)), [len(events) for events in facts])),
+        }
+        views = {"items": collation.item_views(items)}
+        return Batch(torch.from_numpy(rows["row"]), len(tensors["facts"]), views, tensors)
+
+    def build(self, hidden_size: int, statistics: Statistics) -> ProcessNetwork:
+        """A network whose variances start where other data had them."""
+        loss = star_loss(self.config.loss, self.config.huber_delta, statistics)
+        return ProcessNetwork(hidden_size, statistics, loss, self.config.item_columns)
+
+
+@hookimpl
+def lorarec_task_heads() -> Iterable[type[TaskHead]]:
+    """RatingProcess."""
+    return [RatingProcess]

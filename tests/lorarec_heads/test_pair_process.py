@@ -1,0 +1,123 @@
+"""The Gaussian process over pairs: the textbook's posterior, an exact gradient, and who rated what."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from lorarec_heads import pair_process
+from lorarec_heads.pair_process import Features, PairProcess, Spreads, foretold
+from lorarec_heads.pair_set import PairSet
+from lorarec_heads.rater_spectrum import RaterSpectrum
+
+USERS, ITEMS = 6, 9
+
+
+def drawn(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Users and items of so many pairs, of which some repeat."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(USERS, (count,), generator=generator), torch.randint(ITEMS, (count,), generator=generator)
+
+
+def process(seed: int = 0) -> PairProcess:
+    generator = torch.Generator().manual_seed(seed)
+    features = Features(
+        torch.randn(ITEMS, 4, generator=generator).double(), torch.randn(USERS, 3, generator=generator).double()
+    )
+    spreads = Spreads(*(torch.rand(size, generator=generator).double() + 0.1 for size in (4, 3, 4, 3)))
+    return PairProcess(features, spreads, torch.tensor(0.7).double())
+
+
+def kernel(p: PairProcess, one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
+    """[n, m] by the formula, pair by pair."""
+    (users, items), spreads = (p.features.users, p.features.items), p.spreads
+    xx = [(items * spread) @ items.T for spread in (spreads.item, spreads.item_shared)]
+    yy = [(users * spread) @ users.T for spread in (spreads.user, spreads.user_shared)]
+    u, v, i, j = one[0][:, None], other[0][None], one[1][:, None], other[1][None]
+    return (u == v) * xx[0][i, j] + (i == j) * yy[0][u, v] + xx[1][i, j] * yy[1][u, v]
+
+
+def test_the_posterior_is_the_textbook_formula() -> None:
+    p, seen, asked = process(), drawn(20, 1), drawn(7, 2)
+    target = torch.randn(20).double()
+    gram = kernel(p, seen, seen) + p.noise * torch.eye(20).double()
+    expected = kernel(p, asked, seen) @ torch.linalg.solve(gram, target)
+    pairs, order = PairSet.of(*seen, USERS, ITEMS)
+    wanted, place = PairSet.of(*asked, USERS, ITEMS)
+    found = p.at(wanted, p.weights(pairs, p.solve(pairs, target[order], 1e-10)))
+    torch.testing.assert_close(found, expected[place])
+
+
+def test_items_without_pairs_and_users_without_any_change_nothing() -> None:
+    p = process()
+    pairs, _ = PairSet.of(torch.tensor([2, 2, 4]), torch.tensor([0, 8, 0]), USERS, ITEMS)
+    weights = p.weights(pairs, torch.tensor([1.0, -1.0, 2.0]).double())
+    assert weights.users[[0, 1, 3, 5]].abs().sum() == 0
+    assert weights.items[1:8].abs().sum() == 0
+
+
+def test_nothing_seen_foretells_nothing() -> None:
+    p = process()
+    none, _ = PairSet.of(*drawn(0, 0), USERS, ITEMS)
+    hidden, _ = PairSet.of(*drawn(4, 1), USERS, ITEMS)
+    error, predicted = foretold(p, none, torch.zeros(0).double(), hidden, lambda x: (x - 1).square().sum())
+    assert predicted.tolist() == [0, 0, 0, 0]
+    assert error.item() == 4
+
+
+def test_the_gradient_of_the_error_on_hidden_pairs_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_process, "ROUGH", 1e-12)
+    start = process()
+    seen, _ = PairSet.of(*drawn(20, 1), USERS, ITEMS)
+    hidden, _ = PairSet.of(*drawn(7, 2), USERS, ITEMS)
+    generator = torch.Generator().manual_seed(3)
+    target, truth = (torch.randn(n, generator=generator).double() for n in (20, 7))
+
+    def error(*given: Tensor) -> Tensor:
+        changed = PairProcess(Features(given[0], given[1]), Spreads(*given[2:6]), given[6])
+        return foretold(changed, seen, target, hidden, lambda x: (x - truth).abs().pow(1.5).sum())[0]
+
+    given = [x.clone().requires_grad_() for x in (*start.features, *start.spreads, start.noise)]
+    error(*given).backward()
+    for place, tensor in enumerate(given):
+        assert tensor.grad is not None
+        along = torch.randn(tensor.shape, generator=generator).double()
+        step = 1e-5 * along
+        ends = [
+            [x.detach() + sign * step if n == place else x.detach() for n, x in enumerate(given)] for sign in (1, -1)
+        ]
+        slope = (error(*ends[0]) - error(*ends[1])) / 2e-5
+        torch.testing.assert_close((tensor.grad * along).sum(), slope.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_items_of_the_same_raters_are_alike_and_others_are_not() -> None:
+    user = torch.arange(40).repeat_interleave(5)
+    # Users of one parity rate items of that parity.
+    item = torch.cat(
+        [torch.randperm(10, generator=torch.Generator().manual_seed(u))[:5] * 2 + u % 2 for u in range(40)]
+    )
+    pairs, _ = PairSet.of(user, item, 40, 21)
+    spectrum = RaterSpectrum.of(pairs, 4)
+    vectors = spectrum.of_items(torch.arange(21))
+    alike = vectors @ vectors.T
+    assert alike[:20:2, :20:2].mean() > 0.5
+    assert alike[:20:2, 1:20:2].mean() < -0.5
+    assert vectors[20].abs().sum() == 0, "nobody rated it"
+
+
+def test_a_history_gives_the_vector_of_the_user_who_had_it() -> None:
+    user, item = drawn(30, 5)
+    pairs, _ = PairSet.of(user, item, USERS, ITEMS)
+    spectrum = RaterSpectrum.of(pairs, 3)
+    mine = item[user == 2]
+    history, mask = torch.cat([mine, torch.zeros(2).long()])[None], torch.tensor([[True] * len(mine) + [False] * 2])
+    torch.testing.assert_close(spectrum.of_histories(history, mask)[0], spectrum.of_users(pairs)[2])
+
+
+def test_fewer_raters_than_dimensions_leave_dimensions_empty() -> None:
+    pairs, _ = PairSet.of(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2]), 2, ITEMS)
+    spectrum = RaterSpectrum.of(pairs, 8)
+    assert spectrum.raters.shape == (ITEMS, 8)
+    assert torch.isfinite(spectrum.raters).all()
+    assert spectrum.strength[1:].abs().sum() == 0

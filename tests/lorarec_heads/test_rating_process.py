@@ -1,0 +1,250 @@
+"""The rating process: parts of the stars foretold from the others, new users and items, clamped stars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+import lorarec
+from lorarec.contracts import DataError, Part
+from lorarec_heads import pair_process
+from lorarec_heads.rating_process import RatingProcess
+
+World = Any
+TRAINING: dict[str, Any] = {"split": {"by": "random"}, "history": {"scope": "training"}}
+
+
+def toy_rating(world: Callable[..., World], parts: int = 8, **section: Any) -> World:
+    return world(RatingProcess(RatingProcess.Config(parts=parts)), "rating", **section)
+
+
+def stars(toy: World, head: Any, examples: Any) -> np.ndarray:
+    batch = examples.batch(np.arange(len(examples)))
+    with torch.no_grad():
+        found: np.ndarray = head.eval().score(toy.encoder(batch), batch).numpy()
+    return found
+
+
+def rmse(toy: World, head: Any) -> float:
+    examples = toy.examples(Part.TEST)
+    return float(np.sqrt(np.mean((stars(toy, head, examples) - examples.labels()) ** 2)))
+
+
+def test_it_beats_the_mean_before_and_after_training(world: Callable[..., World]) -> None:
+    toy = toy_rating(world)
+    labels = toy.examples(Part.TEST).labels()
+    mean = float(np.sqrt(np.mean((labels - toy.data.statistics.label_mean) ** 2)))
+    head = toy.build()
+    head.refresh(toy.vectors)
+    at_birth = rmse(toy, head)
+    toy.train(head, steps=8, lr=0.15)
+    head.refresh(toy.vectors)
+    assert at_birth < 0.8 * mean
+    assert rmse(toy, head) < at_birth
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_users_known_by_their_history_alone_get_the_stars_of_the_whole_process(
+    world: Callable[..., World], size: int
+) -> None:
+    """Users have no weights: those that the process gives them follow from their history and the weights of items."""
+    toy = toy_rating(world, **TRAINING)
+    head = toy.build()
+    toy.train(head, steps=3)
+    head.refresh(toy.vectors)
+    examples = toy.examples(Part.TEST)
+    pairs, order = head._pairs(head.event_user, head.event_item)
+    process = head._process(head._directions.features(toy.vectors))
+    weights = process.weights(pairs, process.solve(pairs, head.event_target[order], 1e-6))
+    asked, place = head._pairs(torch.from_numpy(examples.users), torch.from_numpy(examples.items))
+    with torch.no_grad():
+        whole = process.at(asked, weights) * head._unit + head._mean
+    blocks = [examples.batch(rows) for rows in np.array_split(np.arange(len(examples)), size)]
+    with torch.no_grad():
+        found = torch.cat([head.score(toy.encoder(batch), batch) for batch in blocks])
+    torch.testing.assert_close(found[place], whole.clamp(1, 5), rtol=0, atol=0.02)
+
+
+def test_a_user_who_is_new_is_answered_as_one_of_training_with_that_history(world: Callable[..., World]) -> None:
+    toy = toy_rating(world, **TRAINING)
+    head = toy.build()
+    head.refresh(toy.vectors)
+    examples = toy.examples(Part.TEST)
+    past = examples.collation.histories.before(int(examples.events[0]))
+    asked = toy.requests([past.items.tolist()], [past.feedback.tolist()], [int(examples.items[0])])
+    assert stars(toy, head, asked)[0] == pytest.approx(stars(toy, head, examples)[0], abs=1e-4)
+
+
+def test_a_new_item_is_judged_by_its_text(world: Callable[..., World]) -> None:
+    """Item 23 was never in training; those with an even number who love their like must not love it."""
+    toy = toy_rating(world)
+    head = toy.build()
+    toy.train(head, steps=8, lr=0.15)
+    head.refresh(toy.vectors)
+    cold = next(row for row, count in enumerate(toy.data.statistics.item_counts) if count == 0)
+    ids = [int(item) for item in toy.data.catalog.ids]
+    odd, even = ([row for row, item in enumerate(ids) if item % 2 == parity][:8] for parity in (1, 0))
+    loving = [[5.0] * 8 + [1.0] * 8, [1.0] * 8 + [5.0] * 8]
+    found = stars(toy, head, toy.requests([odd + even] * 2, loving, [cold, cold]))
+    assert abs(found[0] - found[1]) > 1
+    assert (found[0] > found[1]) == (ids[cold] % 2 == 1)
+
+
+def test_who_rated_what_says_something_without_any_stars(world: Callable[..., World]) -> None:
+    toy = toy_rating(world)
+    head = toy.build()
+    head.refresh(toy.vectors)
+    unknown = float("nan")
+    found = stars(toy, head, toy.requests([[], [1, 3, 5, 7]], [[], [unknown] * 4], [9, 9]))
+    assert found[0] != found[1]
+
+
+def test_columns_of_the_item_table_tell_items_apart(world: Callable[..., World]) -> None:
+    """The vectors of the texts say nothing here, the column says which parity an item has."""
+    toy = toy_rating(world)
+    parity = np.array([int(item) % 2 for item in toy.data.catalog.ids])
+    features = {"parity": np.eye(2, dtype=np.float32)[parity]}
+    statistics = replace(toy.data.statistics, item_features=features)
+    silent = replace(toy, vectors=torch.ones_like(toy.vectors))
+    found = {}
+    for columns in ((), ("parity",)):
+        head = RatingProcess(RatingProcess.Config(item_columns=columns)).build(silent.vectors.shape[1], statistics)
+        head.refresh(silent.vectors)
+        asked = silent.requests([list(range(20))], [[1.0 + 4.0 * parity[row] for row in range(20)]], [23])
+        found[columns] = abs(stars(silent, head, asked)[0] - toy.data.statistics.label_mean)
+    assert found["parity",] > found[()]
+
+
+def test_parts_hold_each_training_event_once(world: Callable[..., World]) -> None:
+    toy = toy_rating(world, parts=7)
+    examples = toy.examples()
+    assert len(examples) == 7
+    batch = examples.batch(np.arange(7))
+    assert sorted(batch.tensors["facts"].tolist()) == toy.data.interactions.rows(Part.TRAIN).tolist()
+    sizes = torch.bincount(batch.tensors["part"])
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_fewer_stars_than_parts_make_as_many_parts_as_stars(
+    world: Callable[..., World], events: dict[str, list[Any]]
+) -> None:
+    toy = toy_rating(world, parts=5000)
+    assert len(toy.examples()) == len(toy.data.interactions.rows(Part.TRAIN))
+
+
+def test_a_part_is_foretold_without_its_own_stars(world: Callable[..., World]) -> None:
+    toy = toy_rating(world)
+    head = toy.build()
+    batch = toy.examples().batch(np.arange(1))
+    before = head(toy.encoder(batch), batch).scores
+    hidden = torch.isin(head.event_rows, batch.tensors["facts"])
+    head.event_target[hidden] += 100.0
+    torch.testing.assert_close(head(toy.encoder(batch), batch).scores, before)
+
+
+def test_the_gradient_that_reaches_the_texts_is_that_of_the_loss(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what an adapter learns by."""
+    monkeypatch.setattr(pair_process, "ROUGH", 1e-6)
+    toy = toy_rating(world)
+    head, batch = toy.build(), toy.examples().batch(np.arange(8))
+    texts = toy.vectors.clone().requires_grad_()
+    head(toy.encoder(batch, texts), batch).loss.backward()
+    assert texts.grad is not None
+    along = torch.randn(texts.shape, generator=torch.Generator().manual_seed(2))
+    along -= along[batch.tensors["items"]].mean(dim=0)  # their mean is taken as given
+    ends = [head(toy.encoder(batch, toy.vectors + sign * 0.02 * along), batch).loss for sign in (1, -1)]
+    assert (texts.grad * along).sum().item() == pytest.approx((ends[0] - ends[1]).item() / 0.04, rel=0.05)
+
+
+def test_an_adapter_learns_through_it(tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+    run = lorarec.train(
+        {
+            "name": "adapted",
+            "data": {"source": {"name": "synthetic", "users": 20, "items": 40, "events": 240}},
+            "backbone": {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32},
+            "adapter": "lora",
+            "head": "rating_process",
+            "train": {"epochs": 1, "batch_size": 1, "learning_rate": 1e-2, "max_steps": 3},
+        },
+        output=tmp_path / "run",
+    )
+    # They are all born as zeros, and lie in every layer.
+    learnt = {name: weight for name, weight in run.model.network.named_parameters() if "lora_B" in name}
+    assert learnt
+    assert all(weight.any() for weight in learnt.values())
+
+
+def test_stars_of_validation_and_test_change_nothing_that_is_learnt_or_kept(
+    world: Callable[..., World], events: dict[str, list[Any]]
+) -> None:
+    found = []
+    for change in (0.0, 1.0):
+        parts = toy_rating(world, **TRAINING).data.interactions
+        held_out = {row for part in (Part.VALIDATION, Part.TEST) for row in parts.rows(part).tolist()}
+        assert held_out
+        given = {name: list(events[name]) for name in ("user", "item", "time", "rating")}
+        given["rating"] = [
+            6 - stars if change and row in held_out else stars for row, stars in enumerate(given["rating"])
+        ]
+        toy = toy_rating(world, given=given, **TRAINING)
+        head = toy.build()
+        losses = toy.train(head, steps=3)
+        head.refresh(toy.vectors)
+        found.append((losses, head.state_dict(), stars(toy, head, toy.examples(Part.TEST))))
+    (losses, state, answers), (others, other_state, other_answers) = found
+    assert losses == others
+    assert all(torch.equal(tensor, other_state[name]) for name, tensor in state.items())
+    assert np.array_equal(answers, other_answers)
+
+
+def test_stars_stay_in_the_range_of_the_training_labels(world: Callable[..., World]) -> None:
+    toy = toy_rating(world)
+    head = toy.build()
+    head.refresh(toy.vectors)
+    head.item_weights += 100.0
+    found = stars(toy, head, toy.examples(Part.TEST))
+    assert found.max() == toy.data.statistics.label_max
+
+
+def test_stars_of_another_range_are_learnt_as_well(world: Callable[..., World], events: dict[str, list[Any]]) -> None:
+    one = toy_rating(world)
+    head = one.build()
+    head.refresh(one.vectors)
+    found = rmse(one, head)
+    events["rating"] = [20 * stars for stars in events["rating"]]
+    other = toy_rating(world)
+    head = other.build()
+    head.refresh(other.vectors)
+    assert rmse(other, head) == pytest.approx(20 * found, rel=1e-3)
+
+
+def test_a_rebuilt_head_needs_no_training_rows_to_answer(world: Callable[..., World]) -> None:
+    toy = toy_rating(world)
+    head = toy.build()
+    head.refresh(toy.vectors)
+    statistics = replace(toy.data.statistics, events=None, user_counts=np.empty(0, np.int64))
+    twin = toy.task.build(toy.vectors.shape[1], statistics)
+    twin.load_state_dict(head.state_dict())
+    twin.refresh(toy.vectors)
+    examples = toy.examples(Part.TEST)
+    assert np.array_equal(stars(toy, twin, examples), stars(toy, head, examples))
+    assert not any(name.startswith("event") for name in head.state_dict())
+
+
+def test_labels_all_alike_are_refused() -> None:
+    with pytest.raises(DataError, match=r"All 3 values of 'rating' are 4.*data\.columns\.rating"):
+        RatingProcess(RatingProcess.Config()).check_labels(np.full(3, 4.0), np.arange(3))
+
+
+def test_unknown_options_are_refused() -> None:
+    with pytest.raises(ValidationError):
+        RatingProcess.Config(part=3)  # type: ignore[call-arg]
