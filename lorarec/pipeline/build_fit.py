@@ -79,7 +79,7 @@ class Session:
         return shared_metrics(predictions, materials.examples[part], materials.metrics, self.accelerator)
 
     def predictions(self, model: torch.nn.Module, part: Part, table: Tensor | None) -> Predictions:
-        """What the model says of each example of a part. `table`: item vectors of its present weights, if it has any."""
+        """What the model says of each example of a part. `table`: item vectors of its weights, if it has any."""
         materials, batch_size = self.materials, self.materials.resolved.recipe.evaluate.batch_size
         found = predict(model, materials.examples[part], materials.metrics, self.accelerator, batch_size, table)
         self.latest[part] = found
