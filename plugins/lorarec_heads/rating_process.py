@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from lorarec.contracts import (
     Batch,
     Collation,
+    DataError,
     Histories,
     Interactions,
     Part,
@@ -94,8 +95,14 @@ class RatingProcess(TaskHead):
         check_stars(self.config.loss, labels, rows)
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        """One rating a row; in training, one part of the ratings a row."""
+        """One rating a row; in training, one part of the ratings a row. Raises DataError if the rows of training bring
+        their own histories, which would say nothing here."""
         if part == Part.TRAIN:
+            if interactions.has("history"):
+                raise DataError(
+                    "head=rating_process learns from the other rows of each user, but the rows bring their own "
+                    "histories. Use head=rating, or leave data.columns.history out."
+                )
             return dealt_examples(interactions, self.config.parts)
         return fact_examples(interactions, part, self.label(), 1)
 

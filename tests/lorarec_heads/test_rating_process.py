@@ -240,6 +240,17 @@ def test_a_rebuilt_head_needs_no_training_rows_to_answer(world: Callable[..., Wo
     assert not any(name.startswith("event") for name in head.state_dict())
 
 
+def test_rows_that_bring_their_own_histories_are_refused(world: Callable[..., World]) -> None:
+    given = {
+        "item": [1, 2, 3] * 5,
+        "history": [[2], [1], [1, 2]] * 5,
+        "rating": [1.0, 5.0, 3.0] * 5,
+        "split": ["train"] * 12 + ["test"] * 3,
+    }
+    with pytest.raises(DataError, match=r"rows bring their own histories. Use head=rating"):
+        toy_rating(world, given=given, split={"by": "column"}).examples()
+
+
 def test_labels_all_alike_are_refused() -> None:
     with pytest.raises(DataError, match=r"All 3 values of 'rating' are 4.*data\.columns\.rating"):
         RatingProcess(RatingProcess.Config()).check_labels(np.full(3, 4.0), np.arange(3))
