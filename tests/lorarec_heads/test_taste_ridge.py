@@ -67,6 +67,14 @@ def test_what_is_learnt_of_an_item_also_lifts_others_like_it() -> None:
     assert own > alike > unlike == 0
 
 
+def test_what_is_learnt_of_a_column_lifts_the_items_that_have_it() -> None:
+    quality = ItemQuality(np.zeros(0, bool), 0, [2])
+    with torch.no_grad():
+        quality.columns[0][0] = 1.0
+    having, lacking = quality(torch.arange(2), None, [torch.eye(2)]).tolist()
+    assert having > lacking == 0
+
+
 @pytest.mark.parametrize("loss", ["bce", "ranking"])
 def test_over_all_facts_of_an_epoch_the_prior_is_counted_once(loss: Any, world: Callable[..., World]) -> None:
     toy = world(Ctr(Ctr.Config(history_model="ridge", biases=True, factors=4, loss=loss)), "click")
