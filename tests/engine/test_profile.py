@@ -85,7 +85,7 @@ def test_a_profile_shows_steps_three_to_eight_part_by_part(train: Train, capsys:
     forward, backward = (float(re.search(rf"\| {part} +\| +([\d.]+)", parts)[1]) for part in ("forward", "backward"))
     whole = float(re.search(r"([\d.]+) ms a step", text)[1])
     assert forward + backward > whole / 4
-    assert "| aten::addmm" in operators
+    assert "| aten::" in operators
     assert text in capsys.readouterr().err
 
 

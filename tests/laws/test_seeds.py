@@ -24,14 +24,14 @@ def test_each_seed_leaves_a_run_and_the_table_tells_mean_and_spread(
     file.write_text(yaml.safe_dump(recipe("frozen", "ctr", train=QUICK)))
     assert command(["train", str(file), "seeds=1,2", "--output", str(tmp_path / "run")]) == 0
     printed = capsys.readouterr().out
-    aucs = [lorarec.load(tmp_path / f"run-seed{seed}").metrics["test"]["auc"] for seed in (1, 2)]
-    assert aucs[0] != aucs[1]
-    (line,) = [line.split() for line in printed.splitlines() if line.split()[:2] == ["test", "auc"]]
-    assert line[2:] == [f"{number:.4f}" for number in (np.mean(aucs), np.std(aucs, ddof=1), *aucs)]
+    losses = [lorarec.load(tmp_path / f"run-seed{seed}").metrics["test"]["log_loss"] for seed in (1, 2)]
+    assert losses[0] != losses[1]
+    (line,) = [line.split() for line in printed.splitlines() if line.split()[:2] == ["test", "log_loss"]]
+    assert line[2:] == [f"{number:.4f}" for number in (np.mean(losses), np.std(losses, ddof=1), *losses)]
     assert "split of its own" not in printed
 
     alone = lorarec.train(recipe("frozen", "ctr", train=QUICK), ["seed=2"], output=tmp_path / "alone")
-    assert alone.metrics["test"]["auc"] == aucs[1]
+    assert alone.metrics["test"]["log_loss"] == losses[1]
 
 
 def test_finished_runs_are_kept_when_a_series_goes_on_and_refused_otherwise(recipe: Make, tmp_path: Path) -> None:
