@@ -248,6 +248,7 @@ class Recommender:
             negatives=NegativeSampler(self.seed, len(self.catalog)),
             catalog_size=len(self.catalog),
             training=False,
+            catalog=self.catalog,
         )
         return Examples(self.head.examples(interactions, histories, Part.TEST), self.head, collation)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lorarec.contracts.backbone import Featurizer
+from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions
 from lorarec.data.negatives import NegativeSampler
@@ -80,6 +81,8 @@ class Collation:
     """Optimizer step the micro-batch belongs to; negatives shared by a batch are drawn for (seed, epoch, step)."""
     table: bool = False
     """An item table stands ready: item views need no features."""
+    catalog: Catalog | None = None
+    """The items' texts, for heads that look at words themselves. lorarec always gives it."""
 
     def views(self, views: Sequence[View]) -> Views:
         """Features of distinct views, in chunks of like length."""

@@ -194,6 +194,7 @@ def _examples(resolved: ResolvedRecipe, data: PreparedData, featurizer: Featuriz
         negatives=NegativeSampler(recipe.seed, len(data.catalog), data.statistics.item_counts),
         catalog_size=len(data.catalog),
         training=part == Part.TRAIN,
+        catalog=data.catalog,
     )
     return Examples(resolved.head.examples(data.interactions, data.histories, part), resolved.head, collation)
 

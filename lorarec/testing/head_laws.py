@@ -96,6 +96,7 @@ def _collation(interactions: Interactions, histories: Histories, training: bool)
         negatives=NegativeSampler(seed=0, catalog_size=ITEMS),
         catalog_size=ITEMS,
         training=training,
+        catalog=tiny_catalog(),
     )
 
 

@@ -46,6 +46,12 @@ def one_of(folder: Path, stems: Sequence[str], suffixes: Sequence[str], option: 
     return found[0] if found else None
 
 
+def missing_field(origin: str, option: str, name: str, available: Sequence[str]) -> DataError:
+    """The error for a column that a file lacks and that the source's `option` names."""
+    there = f"There are: {', '.join(available)}."
+    return DataError(f"{origin}: no column '{name}'.{did_you_mean(name, available)} {there} Set `{option}` to one.")
+
+
 def contents(folder: Path) -> str:
     """One sentence: the files of a folder, or that it is missing."""
     if not folder.is_dir():

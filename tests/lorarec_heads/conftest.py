@@ -88,6 +88,7 @@ class World:
                 NegativeSampler(5, len(self.data.catalog), self.data.statistics.item_counts),
                 len(self.data.catalog),
                 training=part == Part.TRAIN,
+                catalog=self.data.catalog,
             ),
         )
 

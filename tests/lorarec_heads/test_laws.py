@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lorarec.contracts import Part, TaskHead
+from lorarec_heads.comparison import Comparison
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.next_item import NextItem
 from lorarec_heads.rating import Rating
@@ -32,6 +33,8 @@ HEADS: dict[str, tuple[Callable[[], TaskHead], tuple[str, ...]]] = {
     "ctr ranking sampled": (lambda: Ctr(Ctr.Config(loss="ranking", rivals=3, negatives=3)), ()),
     "ctr ridge joint": (lambda: Ctr(Ctr.Config(history_model="ridge", encoding="joint", max_history=5)), ("click",)),
     "ctr ridge sampled": (lambda: Ctr(Ctr.Config(history_model="ridge", biases=True, negatives=3)), ()),
+    "comparison": (lambda: Comparison(Comparison.Config(words=64, pairs_per_example=1)), ("rating",)),
+    "comparison without words": (lambda: Comparison(Comparison.Config(words=0, pairs_per_example=1)), ("rating",)),
     "next_item": (lambda: NextItem(NextItem.Config(width=8)), ()),
     "next_item feedback": (lambda: NextItem(NextItem.Config(width=8, feedback=True)), ("rating",)),
     "next_item text alone": (lambda: NextItem(NextItem.Config(width=8, ids=False)), ()),
@@ -55,8 +58,11 @@ HEADS: dict[str, tuple[Callable[[], TaskHead], tuple[str, ...]]] = {
 
 
 @pytest.fixture(params=HEADS)
-def case(request: pytest.FixtureRequest, world: Callable[..., World]) -> World:
+def case(request: pytest.FixtureRequest, world: Callable[..., World], events: dict[str, list[Any]]) -> World:
     make, columns = HEADS[request.param]
+    if request.param.startswith("comparison"):
+        # Users' tastes say nothing of which item is the better one: here odd items are, for everybody.
+        events["rating"] = [2.0 if item % 2 else -2.0 for item in events["item"]]
     return world(make(), *columns, with_steps="steps" in request.param)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lorarec_metrics import binary, ranking, regression
+from lorarec_metrics import binary, pairs, ranking, regression
 
-CLASSES = {cls.name: cls for hooks in (binary, ranking, regression) for cls in hooks.lorarec_metrics()}
+CLASSES = {cls.name: cls for hooks in (binary, pairs, ranking, regression) for cls in hooks.lorarec_metrics()}
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ DATA = {
     "video_games_next_item": "amazon-video-games-seq",
     "tallrec_ctr": "tallrec-movie",
     "tallrec_few_shot": "tallrec-movie",
+    "upworthy_headlines": "upworthy-headlines",
+    "review_stars": "amazon2023-user-histories",
 }
 """Where the data of a recipe lie that needs some, beside the checkout."""
 SHORT = ["train.max_steps=2", "train.epochs=1", "train.batch_size=4", "train.accumulate=1", "evaluate.batch_size=512"]

@@ -1,0 +1,148 @@
+"""Comparison: which of two items does better, and by how much, from their texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import numpy as np
+import torch
+from datasets import Dataset
+from pydantic import Field
+from torch import Tensor, nn
+
+from lorarec.contracts import (
+    Batch,
+    Collation,
+    DataError,
+    Encoder,
+    HeadOutput,
+    Histories,
+    Interactions,
+    Part,
+    PointwiseHead,
+    Statistics,
+    StrictConfig,
+    TaskHead,
+    hookimpl,
+)
+from lorarec_heads.fact_groups import fact_examples, facts_of
+from lorarec_heads.hashed_words import HashedWords, hashed_texts
+from lorarec_heads.padded_history import Distinct, PaddedHistory
+
+TEXT_STEP, WORD_STEP = 0.1, 10.0
+"""What the encoder's direction and the weights of words are multiplied by: Adam's steps are of one size for both,
+but a text has hundreds of dimensions of size 1 and a word is met a few times. Found on headlines' validation rows."""
+
+
+class Comparison(TaskHead):
+    """Regression on how far an item was ahead of what it was compared with, as paired comparisons are modelled: each
+    item has a strength, and only differences of strengths are ever seen."""
+
+    name = "comparison"
+    summary = "which of two items does better, from their texts: A/B tests, paired comparisons"
+    paper = "Strengths whose differences are seen: Thurstone, A Law of Comparative Judgment, Psych. Review 1927"
+    kind = "pointwise"
+    default_metrics = ("pair_accuracy",)
+
+    class Config(StrictConfig):
+        """Settings of the comparison head."""
+
+        cap: Annotated[float, Field(gt=0)] = 6.0
+        """A lead larger than this, in the unit of the data's `rating` (standard errors, where that is what it is),
+        is learnt from as this much: a huge test says which item is better, not that it is hugely better."""
+        words: Annotated[int, Field(ge=0)] = 65_536
+        """Weights for the words of a text, found by a hash, beside the encoder; 0 for none."""
+        pairs_per_example: Annotated[int, Field(ge=1)] = 64
+        """Comparisons of one user (one test) that are learnt from together: they share items, so that fewer texts
+        are encoded. `train.batch_size` counts these groups."""
+        max_history: Annotated[int, Field(ge=1)] = 50
+        """So many of the items that one is compared with are looked at, the latest."""
+
+    config: Config
+
+    def needs(self) -> frozenset[str]:
+        """How far ahead the item was."""
+        return frozenset({"rating"})
+
+    def label(self) -> str:
+        """How far the item was ahead of its history's: above 0 where it was better."""
+        return "rating"
+
+    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
+        """Raise DataError where no item was ever behind, or none ahead: these are no leads."""
+        if len(labels) > 1 and ((labels >= 0).all() or (labels <= 0).all()):
+            raise DataError(
+                f"Row {rows[0]}, 'rating': {labels[0]:g}. Head 'comparison' learns from leads, above 0 where the item "
+                f"was better than those of its history and below 0 where it was worse, but all {len(labels)} are from "
+                f"{labels.min():g} to {labels.max():g}. For stars use head 'rating'."
+            )
+
+    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
+        """One comparison a row; in training, `pairs_per_example` of one user a row."""
+        return fact_examples(
+            interactions, part, self.label(), self.config.pairs_per_example if part == Part.TRAIN else 1
+        )
+
+    def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
+        """Distinct items as views; tensors of F comparisons: places of candidates, of histories and their items,
+        buckets of the items' words, leads."""
+        events = facts_of(rows)
+        history, owner = PaddedHistory.shared(collation.histories, events, self.config.max_history)
+        distinct = Distinct.of(collation.interactions.item[events], history.items)
+        tensors = {
+            "candidate": distinct.places[0],
+            "history": distinct.places[1],
+            "owner": torch.from_numpy(owner),
+            "mask": torch.from_numpy(history.mask),
+        }
+        if self.config.words:
+            assert collation.catalog is not None
+            texts = collation.catalog.texts(distinct.items.tolist())
+            tensors["buckets"], tensors["starts"] = hashed_texts(texts, self.config.words)
+        if collation.training:
+            leads = collation.interactions.column(self.label())[events]
+            tensors["labels"] = torch.from_numpy(leads.astype(np.float32))
+        views = {"items": collation.item_views(distinct.items)}
+        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors)
+
+    def build(self, hidden_size: int, statistics: Statistics) -> ComparisonNetwork:
+        """A network that starts with all items alike."""
+        return ComparisonNetwork(self.config, hidden_size)
+
+
+class ComparisonNetwork(PointwiseHead):
+    """Strength of the item, less the mean strength of its history's: 0 of an empty one."""
+
+    def __init__(self, config: Comparison.Config, hidden_size: int) -> None:
+        super().__init__()
+        self._cap = config.cap
+        self.direction = nn.Linear(hidden_size, 1, bias=False)
+        nn.init.zeros_(self.direction.weight)
+        self.words = HashedWords(config.words) if config.words else None
+
+    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
+        """Squared error of the lead, summed over the comparisons."""
+        leads = self.score(encode, batch)
+        wanted = batch.tensors["labels"].clamp(-self._cap, self._cap)
+        return HeadOutput((leads - wanted).square().sum(), leads)
+
+    def score(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B] how far each item is expected to be ahead of its history's."""
+        tensors = batch.tensors
+        texts = encode("items").float()
+        # Under mixed precision the leads would lose digits that the gradients need.
+        with torch.autocast(texts.device.type, enabled=False):
+            strength = TEXT_STEP * self.direction(nn.functional.layer_norm(texts, texts.shape[-1:])).squeeze(1)
+            if self.words is not None:
+                strength = strength + WORD_STEP * self.words(tensors["buckets"], tensors["starts"])
+            mask = tensors["mask"].float()
+            against = (strength[tensors["history"]] * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+            found: Tensor = strength[tensors["candidate"]] - against[tensors["owner"]]
+            return found
+
+
+@hookimpl
+def lorarec_task_heads() -> Iterable[type[TaskHead]]:
+    """Comparison."""
+    return [Comparison]
