@@ -30,7 +30,7 @@ from lorarec_heads.fact_groups import fact_examples, facts_of
 from lorarec_heads.hashed_words import HashedWords, hashed_texts
 from lorarec_heads.padded_history import Distinct, PaddedHistory
 
-TEXT_STEP, WORD_STEP = 0.1, 10.0
+TEXT_STEP, WORD_STEP = 0.2, 6.0
 """What the encoder's direction and the weights of words are multiplied by: Adam's steps are of one size for both,
 but a text has hundreds of dimensions of size 1 and a word is met a few times. Found on headlines' validation rows."""
 
