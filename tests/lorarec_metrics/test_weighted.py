@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from lorarec.contracts import Metric
-from lorarec_metrics import binary, ranking, regression
+from lorarec_metrics import binary, pairs, ranking, regression
 
-METRICS = [cls for hooks in (binary, ranking, regression) for cls in hooks.lorarec_metrics() if cls.reads != "lists"]
+HOOKS = (binary, pairs, ranking, regression)
+METRICS = [cls for hooks in HOOKS for cls in hooks.lorarec_metrics() if cls.reads != "lists"]
 USERS = np.array([4, 4, 4, 7, 7, 9, 9, 9, 9, 2])
 RANKS = np.array([0, 3, 12, 1, 9, 10, 0, 40, 2, 5])
 PROBABILITIES = np.array([0.1, 0.4, 0.4, 0.9, 0.4, 0.8, 0.65, 0.05, 0.3, 0.4])
@@ -17,6 +18,8 @@ CLICKS = np.array([0, 1, 0, 1, 1, 1, 0, 0, 1, 0], float)
 def test_weights_count_rows_as_if_they_were_repeated(cls: type[Metric]) -> None:
     metric = cls(cls.Config(), 3 if cls.takes_k else None)
     given = (RANKS, RANKS) if cls.reads == "ranks" else (PROBABILITIES, CLICKS)
+    if cls is pairs.PairAccuracy:
+        given = (PROBABILITIES - 0.4, CLICKS - 0.5)
     # Whole users are drawn: 4 once, 7 twice, 9 three times, 2 not at all; and all of them once.
     times = np.array([{4: 1, 7: 2, 9: 3, 2: 0}[user] for user in USERS])
     weights = np.stack([times, np.ones_like(times)]).astype(float)
