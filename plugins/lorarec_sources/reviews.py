@@ -24,10 +24,10 @@ class ReviewsSource(DataSource):
     """Reads one file with a review a row: who wrote it, when, the stars, and texts.
 
     What is rated from is the review itself, so each is an item of its own, named by its row, whose text is the
-    review's title and text; the item table has all columns of the file for `data.item_text`, HTML's marks turned into
-    what they mean. Out come user, item, time, rating, history (the user's reviews written strictly before, oldest
-    first), history_feedback (their stars) and split: no user is in two parts, whatever the order of the rows, as the
-    parts go by a hash of the user's id.
+    review's title and text; the item table has all columns of the file for `data.item_text` (but one called item,
+    which gives way to the ids), HTML's marks turned into what they mean. Out come user, item, time, rating, history
+    (the user's reviews written strictly before, oldest first), history_feedback (their stars) and split: no user is in
+    two parts, whatever the order of the rows, as the parts go by a hash of the user's id.
 
     Hou et al. Bridging Language and Items for Retrieval and Recommendation. arXiv 2403.03952, 2024 (Amazon Reviews
     2023).
