@@ -30,9 +30,11 @@ from lorarec_heads.fact_groups import fact_examples, facts_of
 from lorarec_heads.hashed_words import HashedWords, hashed_texts
 from lorarec_heads.padded_history import Distinct, PaddedHistory
 
-TEXT_STEP, WORD_STEP = 0.2, 6.0
+TEXT_STEP, WORD_STEP = 0.1, 10.0
 """What the encoder's direction and the weights of words are multiplied by: Adam's steps are of one size for both,
 but a text has hundreds of dimensions of size 1 and a word is met a few times. Found on headlines' validation rows."""
+WORD_SHARE = 1 / 3
+"""What the words' opinion counts for beside the encoder's. Found on headlines' validation rows."""
 
 
 class Comparison(TaskHead):
@@ -52,7 +54,8 @@ class Comparison(TaskHead):
         """A lead larger than this, in the unit of the data's `rating` (standard errors, where that is what it is),
         is learnt from as this much: a huge test says which item is better, not that it is hugely better."""
         words: Annotated[int, Field(ge=0)] = 65_536
-        """Weights for the words of a text, found by a hash, beside the encoder; 0 for none."""
+        """Weights for the words of a text, found by a hash, which give a second opinion beside the encoder's; 0 for
+        none."""
         pairs_per_example: Annotated[int, Field(ge=1)] = 64
         """Comparisons of one user (one test) that are learnt from together: they share items, so that fewer texts
         are encoded. `train.batch_size` counts these groups."""
@@ -112,7 +115,11 @@ class Comparison(TaskHead):
 
 
 class ComparisonNetwork(PointwiseHead):
-    """Strength of the item, less the mean strength of its history's: 0 of an empty one."""
+    """Strength of the item, less the mean strength of its history's: 0 of an empty one.
+
+    The encoder and the words are two opinions, each learnt as if the other were not there. Learnt as one sum, they fit
+    the noise of the training rows together, and foretell worse than either does alone.
+    """
 
     def __init__(self, config: Comparison.Config, hidden_size: int) -> None:
         super().__init__()
@@ -122,24 +129,40 @@ class ComparisonNetwork(PointwiseHead):
         self.words = HashedWords(config.words) if config.words else None
 
     def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        """Squared error of the lead, summed over the comparisons."""
-        leads = self.score(encode, batch)
+        """Squared error of the lead, the mean of the opinions' own, summed over the comparisons."""
+        opinions = self._opinions(encode, batch)
         wanted = batch.tensors["labels"].clamp(-self._cap, self._cap)
-        return HeadOutput((leads - wanted).square().sum(), leads)
+        loss = (torch.stack(opinions) - wanted).square().mean(dim=0).sum()
+        return HeadOutput(loss, _together(opinions))
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] how far each item is expected to be ahead of its history's."""
-        tensors = batch.tensors
-        texts = encode("items").float()
+        return _together(self._opinions(encode, batch))
+
+    def _opinions(self, encode: Encoder, batch: Batch) -> list[Tensor]:
+        """[F] leads, by the encoder, and by the words where there are any."""
+        texts, tensors = encode("items").float(), batch.tensors
         # Under mixed precision the leads would lose digits that the gradients need.
         with torch.autocast(texts.device.type, enabled=False):
-            strength = TEXT_STEP * self.direction(nn.functional.layer_norm(texts, texts.shape[-1:])).squeeze(1)
+            levelled = nn.functional.layer_norm(texts, texts.shape[-1:])
+            strengths = [TEXT_STEP * self.direction(levelled).squeeze(1)]
             if self.words is not None:
-                strength = strength + WORD_STEP * self.words(tensors["buckets"], tensors["starts"])
-            mask = tensors["mask"].float()
-            against = (strength[tensors["history"]] * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-            found: Tensor = strength[tensors["candidate"]] - against[tensors["owner"]]
-            return found
+                strengths.append(WORD_STEP * self.words(tensors["buckets"], tensors["starts"]))
+            return [_leads(strength, tensors) for strength in strengths]
+
+
+def _leads(strength: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+    """[F] from the strengths [V] of distinct items."""
+    mask = tensors["mask"].float()
+    against = (strength[tensors["history"]] * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+    return strength[tensors["candidate"]] - against[tensors["owner"]]
+
+
+def _together(opinions: list[Tensor]) -> Tensor:
+    if len(opinions) == 1:
+        return opinions[0]
+    text, words = opinions
+    return text.lerp(words, WORD_SHARE)
 
 
 @hookimpl
