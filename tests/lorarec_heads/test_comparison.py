@@ -83,6 +83,32 @@ def test_comparisons_of_one_test_are_learnt_from_together(compared: World) -> No
     assert batch.count == len(batch.tensors["labels"]) == 6
 
 
+def test_each_opinion_learns_as_if_the_other_were_not_there(compared: World) -> None:
+    head, batch = compared.build(), compared.examples().batch(np.arange(4))
+    compared.loss(head, batch).backward()
+    alone = head.direction.weight.grad.clone()
+    with torch.no_grad():
+        head.words.weights.normal_()
+    head.zero_grad()
+    compared.loss(head, batch).backward()
+    torch.testing.assert_close(head.direction.weight.grad, alone)
+    assert alone.abs().sum() > 0
+
+
+def test_the_answer_is_two_parts_encoder_and_one_part_words(compared: World) -> None:
+    head = compared.build()
+    compared.train(head, steps=5)
+    both, direction = leads(compared, head, [3], [[8]]), head.direction.weight.clone()
+    with torch.no_grad():
+        head.direction.weight.zero_()
+        words = 3 * leads(compared, head, [3], [[8]])
+        head.direction.weight.copy_(direction)
+        head.words.weights.zero_()
+        text = 1.5 * leads(compared, head, [3], [[8]])
+    assert abs(words.item()) > 0.01 and abs(text.item()) > 0.01
+    torch.testing.assert_close(both, (2 * text + words) / 3)
+
+
 def test_words_alone_carry_over_to_texts_never_seen() -> None:
     torch.manual_seed(0)
     words = HashedWords(1024)
