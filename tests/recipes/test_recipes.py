@@ -61,6 +61,7 @@ def test_it_trains_when_shrunk(recipe, tiny_checkpoint, tmp_path):
         *overrides_for_its_data(recipe),
         *("backbone=text", f"backbone.checkpoint={tiny_checkpoint('bert')}", "backbone.max_length=64"),
         *SHORT,
+        *(["adapter.layers=[-1]"] if getattr(open_recipe(recipe).adapter.config, "layers", None) else []),
     ]
     run = lorarec.train(recipe, overrides, output=tmp_path / "run")
     written = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
