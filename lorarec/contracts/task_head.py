@@ -111,6 +111,13 @@ class TaskHead(Plugin):
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
         """A batch of examples: columns as arrays [B], `row` (the example's number) among them."""
 
+    def items(self, rows: dict[str, np.ndarray], collation: Collation) -> np.ndarray:
+        """[B] int64 the catalogue row that each example asks about: the column `item`, or the event's own item.
+
+        Baselines, slices and fingerprints go by it. Override it where `collate` draws items beside the event's.
+        """
+        return rows.get("item", collation.interactions.item[rows["event"]])
+
     @abstractmethod
     def build(self, hidden_size: int, statistics: Statistics) -> Head:
         """The head's weights, freshly drawn from torch's global generator."""

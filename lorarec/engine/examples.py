@@ -39,12 +39,10 @@ class Examples:
         users: np.ndarray = self.collation.interactions.user[self.events]
         return users
 
-    @property
+    @cached_property
     def items(self) -> np.ndarray:
-        """[n] int64 catalogue rows of the examples' own items: the column `item`, or the event's."""
-        drawn = self._columns.get("item")
-        items: np.ndarray = self.collation.interactions.item[self.events] if drawn is None else drawn
-        return items
+        """[n] int64 catalogue rows that the examples ask about, those drawn beside an event among them."""
+        return self.head.items(self._columns, self.collation)
 
     def labels(self) -> np.ndarray:
         """[n] float64 what is to be predicted: the examples' own `label` column."""

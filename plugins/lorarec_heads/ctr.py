@@ -108,9 +108,7 @@ class Ctr(TaskHead):
             history = history.only(before_targets(rows["ago"], history.mask))
         else:
             history, owner = PaddedHistory.shared(collation.histories, events, config.max_history)
-        candidates = rows.get("item", collation.interactions.item[events])
-        if "draw" in rows:
-            candidates = candidates_of(rows, candidates, config.negatives, collation)
+        candidates = self.items(rows, collation)
         distinct = Distinct.of(candidates, history.items)
         tensors = {
             "items": torch.from_numpy(distinct.items),
@@ -129,6 +127,11 @@ class Ctr(TaskHead):
             pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, collation))
             views = {"pairs": collation.views(pairs)}
         return Batch(torch.from_numpy(rows["row"]), len(rows["row"]), views, tensors)
+
+    def items(self, rows: dict[str, np.ndarray], collation: Collation) -> np.ndarray:
+        """The event's item, that of the column `item`, or one drawn."""
+        chosen = super().items(rows, collation)
+        return candidates_of(rows, chosen, self.config.negatives, collation) if "draw" in rows else chosen
 
     def build(self, hidden_size: int, statistics: Statistics) -> CtrNetwork:
         """A network that starts from the signals of the history."""

@@ -83,6 +83,14 @@ def test_evaluation_draws_once_and_for_all(world: Callable[..., World]) -> None:
     assert examples.labels().mean() == 0.25
 
 
+def test_baselines_and_slices_know_which_items_were_drawn(world: Callable[..., World]) -> None:
+    examples = world(Ctr(Ctr.Config(negatives=3))).examples(Part.VALIDATION)
+    batch = examples.batch(np.arange(len(examples)))
+    asked = batch.tensors["items"][batch.tensors["candidate"]].numpy()
+    assert (asked.reshape(-1, 4)[:, :1] != asked.reshape(-1, 4)[:, 1:]).all()
+    assert (examples.items == asked).all()
+
+
 def test_drawn_items_are_told_from_chosen_ones_after_training(
     world: Callable[..., World], events: dict[str, list[Any]]
 ) -> None:
