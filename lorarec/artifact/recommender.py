@@ -15,7 +15,7 @@ from torch import Tensor
 from lorarec.artifact.answers import Recommendation, UnknownIdWarning
 from lorarec.artifact.item_index import ItemIndex
 from lorarec.artifact.requests import Requests
-from lorarec.contracts import Collation, Featurizer, NegativeSampler, Part, Statistics, TaskHead
+from lorarec.contracts import Collation, Featurizer, NegativeSampler, Part, RetrievalHead, Statistics, TaskHead
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions
@@ -126,16 +126,18 @@ class Recommender:
             places, best = top_items(scores, pool_size(k) if diversify else k)
             rows = torch.where(places < 0, -1, torch.from_numpy(items).to(places.device)[places])
             if diversify:
-                chosen = diversified(rows, best, self.vectors(), k, diversify)
+                chosen = diversified(rows, best, self.vectors().to(best.device), k, diversify)
                 rows, best = rows.gather(1, chosen), best.gather(1, chosen)
             answers += self._named(rows.cpu().numpy(), best.cpu().numpy())
         return answers
 
     @torch.no_grad()
     def vectors(self) -> Tensor:
-        """[N, d] what items are compared by: the head's item vectors, else the backbone's of their texts."""
+        """[N, d] what items are compared by: the head's item vectors without a bias, else the backbone's of their
+        texts."""
         if self.item_vectors is not None:
-            return self.item_vectors.to(self._device)
+            assert isinstance(self.model.head, RetrievalHead)
+            return self.model.head.likeness_vectors(self.item_vectors.to(self._device))
         if self._table is None:
             nobody = Requests([[]], [[]], [-1]).tables(np.zeros(1, np.int64), self.user_ids, self._liked_above)
             self._table = encoded_catalogue(self.model, self._examples(*nobody).collation, self._device)

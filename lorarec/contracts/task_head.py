@@ -73,6 +73,10 @@ class RetrievalHead(Head):
     def item_vectors(self, pooled: Tensor, items: Tensor) -> Tensor:
         """[M, d] from the backbone's vectors [M, D] of catalogue rows [M]. A bias is one more dimension."""
 
+    def likeness_vectors(self, vectors: Tensor) -> Tensor:
+        """[M, e] of item vectors [M, d] what tells how alike items are: override it to leave a bias out."""
+        return vectors
+
 
 class TaskHead(Plugin):
     """The task: plain, picklable, without weights."""

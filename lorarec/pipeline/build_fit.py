@@ -101,7 +101,9 @@ def _some_vectors(model: torch.nn.Module, table: Tensor) -> Tensor:
     """[m, d] the vectors that items are compared by, of a sample of them."""
     rows = torch.from_numpy(sample_of(len(table))).to(table.device)
     head = model.head
-    return head.item_vectors(table[rows], rows) if isinstance(head, RetrievalHead) else table[rows]
+    if not isinstance(head, RetrievalHead):
+        return table[rows]
+    return head.likeness_vectors(head.item_vectors(table[rows], rows))
 
 
 def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingPlan) -> Fit:

@@ -88,6 +88,10 @@ class NextItemNetwork(RetrievalHead):
         vectors, bias = self.tower(pooled, items)
         return torch.cat([vectors, (bias + self.boost[items])[:, None]], dim=1)
 
+    def likeness_vectors(self, vectors: Tensor) -> Tensor:
+        """[M, width] without the bias: by it, popular items would be alike."""
+        return vectors[:, :-1]
+
     def _views_read(self, encode: Encoder) -> Tensor | None:
         """[B, L or 1, D] what the backbone made of the histories, where it is the sequence encoder."""
         if self._config.encoder == "backbone":

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import lorarec
 from lorarec.cli.main import run as command
@@ -55,6 +56,8 @@ def test_diversified_lists_are_measured_beside_those_by_score(
     assert found["hit rate of the first 10"][0] == pytest.approx(run.metrics["test"]["hr@10"])
     assert found["coverage"][0] == pytest.approx(run.metrics["test"]["coverage@10"])
     assert found["intra-list diversity"][1] > found["intra-list diversity"][0]
+    assert run.item_vectors is not None
+    assert torch.equal(run.vectors(), run.item_vectors[:, :-1]), "the last one is the bias: popularity, not likeness"
     assert command(["evaluate", str(tmp_path / "run"), "--slices", "--diversify", "0.8"]) == 0
     printed = capsys.readouterr().out
     assert "users: " in printed and "diversified 0.8" in printed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from lorarec.contracts import DataError, IncompatibleError, Part
+from lorarec.contracts import DataError, IncompatibleError, Part, Statistics
+from lorarec.engine.guards import collapsed
+from lorarec.pipeline.build_fit import _some_vectors
 from lorarec_heads.catalogue_loss import full_softmax, gbce, sampled_softmax
 from lorarec_heads.next_item import NextItem
+from lorarec_heads.next_item_network import NextItemNetwork
 from lorarec_heads.sequence_encoder import CausalTransformer, RunningMean, like_lengths
 
 World = Any
@@ -258,3 +262,12 @@ def test_options_that_would_do_nothing_are_refused(options: dict[str, Any]) -> N
 def test_feedback_that_the_data_does_not_hold_is_refused(world: Callable[..., World]) -> None:
     with pytest.raises(DataError, match=r"head\.feedback tells what was liked, but the data has no column"):
         world(head_of(feedback=True)).examples()
+
+
+def test_popularity_makes_items_neither_alike_nor_unlike() -> None:
+    counts = np.array([0, 3, 50, 900])
+    network = NextItemNetwork(NextItem.Config(width=8, ids=False), 12, Statistics(counts, counts, 0.0, 0.0, 1.0, 0.5))
+    table = torch.ones(4, 12).cumsum(dim=1)  # one text for all
+    with torch.no_grad():
+        assert not collapsed(network.item_vectors(table, torch.arange(4))), "biases differ"
+    assert collapsed(_some_vectors(SimpleNamespace(head=network), table))
