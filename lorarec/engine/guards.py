@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 from lorarec.contracts import Callback, TaskHead, TrainState
 
 NO_LOSS = 1e-3
-"""Mean loss of an epoch's last steps below which nothing is left to tell apart."""
+"""Share of the first step's loss below which nothing is left to tell apart. A share, since losses differ in scale: the
+mean over a target and its negatives (gbce) is small from the start."""
 ALIKE = 1e-4
 """Share of the vectors' squared length, or of the scores' range, below which they count as all alike."""
 HALF = 0.02
@@ -48,10 +49,13 @@ class Guards(Callback):
         self._head = head
         self._latest = latest
         self.warnings = warnings
+        self._first: float | None = None
         self._loss: float | None = None
 
     def on_optimizer_step(self, state: TrainState) -> None:
         self._loss = state.logs.get("loss", self._loss)
+        if self._first is None:
+            self._first = self._loss
 
     def on_evaluation_end(self, state: TrainState) -> None:
         found = self._latest()
@@ -76,10 +80,11 @@ class Guards(Callback):
         found = self._latest()
         if told_apart and found is not None and found.labels is not None:
             self._judge_area(area(found.scores, found.labels), state.epoch)
-        if told_apart and self._loss is not None and self._loss < NO_LOSS:
+        first, last = self._first, self._loss
+        if told_apart and first is not None and last is not None and last <= NO_LOSS * first:
             self._warn(
                 "vanished negatives",
-                f"the training loss is {self._loss:.1e} after epoch {state.epoch}: there is nothing left to tell the "
+                f"the training loss is {last:.1e} after epoch {state.epoch}: there is nothing left to tell the "
                 "right item from. Likely the items drawn beside it are masked, repeat it, or can be told by their "
                 "text alone (raise head.negatives, check for duplicate items), or the target stands in its history",
             )
@@ -98,11 +103,12 @@ class Guards(Callback):
             self.warnings[kind] = message
             _log.warning("%s%s: %s.", kind[0].upper(), kind[1:], message)
 
-    def state_dict(self) -> dict[str, dict[str, str]]:
-        return {"warnings": dict(self.warnings)} if self.warnings else {}
+    def state_dict(self) -> dict[str, Any]:
+        return {"warnings": dict(self.warnings), "first_loss": self._first}
 
-    def load_state_dict(self, state: dict[str, dict[str, str]]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.warnings.update(state["warnings"])
+        self._first = state.get("first_loss")
 
 
 def constant(scores: np.ndarray) -> bool:

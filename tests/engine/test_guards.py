@@ -19,8 +19,9 @@ GOOD = LABELS + np.linspace(0, 0.9, 100)
 VECTORS = torch.eye(6)
 
 
-def warned(head, scores=GOOD, labels=LABELS, vectors=VECTORS, loss=0.5):
+def warned(head, scores=GOOD, labels=LABELS, vectors=VECTORS, loss=0.5, first=0.7):
     guards = Guards(head, lambda: Latest(scores, labels, vectors), {})
+    guards.on_optimizer_step(TrainState(logs={"loss": first}))
     state = TrainState(epoch=1, logs={"loss": loss})
     guards.on_optimizer_step(state)
     for _ in range(2):
@@ -60,6 +61,22 @@ def test_a_loss_of_nothing_where_negatives_should_be(head):
     labels = None if head is NEXT else LABELS
     assert list(warned(head, labels=labels, loss=2e-5)) == ["vanished negatives"]
     assert warned(STARS, loss=2e-5) == {}
+    assert list(warned(head, labels=labels, loss=0.0, first=0.0)) == ["vanished negatives"]
+
+
+def test_a_loss_that_is_small_by_its_scale_is_let_be():
+    """gBCE over 1,536 of 16,859 items begins at 0.002 and is at 0.0007 where the target's probability is 0.05."""
+    assert warned(NEXT, labels=None, loss=6.6e-4, first=2.1e-3) == {}
+
+
+def test_after_a_resume_the_loss_is_still_measured_by_the_first_one():
+    before = Guards(CTR, lambda: None, {})
+    before.on_optimizer_step(TrainState(logs={"loss": 0.7}))
+    again = Guards(CTR, lambda: None, {})
+    again.load_state_dict(before.state_dict())
+    again.on_optimizer_step(TrainState(logs={"loss": 2e-5}))
+    again.on_epoch_end(TrainState(epoch=1))
+    assert again.warnings.keys() == {"vanished negatives"}
 
 
 def test_before_the_first_evaluation_there_is_nothing_to_warn_of():
