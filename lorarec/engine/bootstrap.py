@@ -96,10 +96,10 @@ def resampled(statistics: Mapping[str, Statistic], slow: Sequence[str], resample
 
 def interval(values: np.ndarray) -> tuple[float, float] | None:
     """The middle LEVEL of the values [R]; None where most resamples have none (AUC of one class)."""
-    values = values[~np.isnan(values)]
-    if len(values) * 2 < RECOMPUTED:
+    known = values[~np.isnan(values)]
+    if not len(known) or len(known) * 2 < len(values):
         return None
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 

@@ -89,6 +89,8 @@ def test_a_metric_without_a_formula_is_computed_anew_on_fewer_resamples():
 def test_auc_of_labels_of_one_class_has_no_interval():
     assert judged([0.1, 0.2, 0.3], [1, 1, 1], [0, 1, 2], Auc(Auc.Config()))["metrics"] == {}
     assert interval(np.full(1000, np.nan)) is None
+    assert interval(np.r_[np.full(600, np.nan), np.arange(400.0)]) is None, "most resamples have none"
+    assert interval(np.r_[np.full(400, np.nan), np.ones(600)]) == (1.0, 1.0)
 
 
 def test_coverage_has_no_interval_and_hit_rate_has_one():
