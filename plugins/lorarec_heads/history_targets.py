@@ -36,7 +36,7 @@ def with_history_targets(own: Dataset, interactions: Interactions, histories: Hi
     _refuse_sorted(liked, labelled)
     row, column = np.nonzero(labelled)
     items = found.items[row, column]
-    before = mask[row].cumsum(axis=1)[np.arange(len(row)), column] - 1
+    before = column - (mask.shape[1] - mask.sum(axis=1))[row]  # histories are right-aligned
     pair = interactions.user[events][row] * (interactions.item.max() + items.max(initial=0) + 1) + items
     asked = interactions.user * (interactions.item.max() + items.max(initial=0) + 1) + interactions.item
     order = np.lexsort((row, -before, pair))  # the most events before, then the earliest row
