@@ -70,7 +70,9 @@ def _train_seeds(recipe: str, overrides: list[str], output: Path | None, resume:
     ]
     print_table(["part", "metric", "mean", "standard deviation", *(f"seed {seed}" for seed in seeds)], rows, words=2)
     if not found.one_split:
-        print("Each seed has drawn a split of its own: the spread is that of the split as well.")
+        print(
+            "Each seed has drawn rows or items of its own to learn or be judged by: the spread is that of them as well."
+        )
     print(f"The runs are in {', '.join(str(folder) for folder in found.folders)}.")
 
 

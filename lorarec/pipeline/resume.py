@@ -46,6 +46,17 @@ def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping
         )
 
 
+def check_same_recipe(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raises CheckpointError listing what differs from the recipe of the finished run in `folder`."""
+    changes = list(_changes(_read(folder / layout.RECIPE), json.loads(json.dumps(settings)), ""))
+    if changes:
+        raise CheckpointError(
+            f"{folder} was finished with another recipe, and counting it in would mix two experiments:\n  "
+            + "\n  ".join(changes)
+            + "\nUndo the changes, or name another --output."
+        )
+
+
 def check_same_backbone(folder: Path, identity: Mapping[str, Any]) -> None:
     """Raises CheckpointError if the backbone has other weights than the run in `folder` was begun on."""
     known = _read(folder / layout.ENVIRONMENT).get("backbone_fingerprint")

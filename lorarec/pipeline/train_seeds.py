@@ -16,7 +16,9 @@ from lorarec.artifact.new_folder import check_new_folder
 from lorarec.artifact.reader import read_run
 from lorarec.errors import RecipeError
 from lorarec.pipeline.open_recipe import open_recipe
+from lorarec.pipeline.resume import check_same_recipe
 from lorarec.pipeline.train import train
+from lorarec.registry.resolve import full_recipe
 
 KEY = "seeds="
 _log = logging.getLogger(__name__)
@@ -49,7 +51,8 @@ class SeedsReport:
     folders: Sequence[Path]
     spreads: Sequence[Spread]
     one_split: bool
-    """Whether all runs were judged on the same rows; a random split is drawn anew by each seed."""
+    """Whether all runs were judged on the same rows and learnt from the same ones; a random split, and items drawn to
+    judge by, are drawn anew by each seed."""
 
 
 def seeds_of(overrides: Sequence[str]) -> tuple[list[int], list[str]]:
@@ -82,13 +85,16 @@ def train_seeds(
 ) -> SeedsReport:
     """Train once a seed, into OUTPUT-seed1 and so on (runs/NAME-seed1 by default).
 
-    `resume`: runs that are finished are kept as they are, one that was stopped goes on. Raises what `train` does.
+    `resume`: runs that are finished are kept as they are, one that was stopped goes on. Raises what `train` does, and
+    CheckpointError if a finished run has another recipe, before anything is trained.
     """
     base = Path(output) if output else Path("runs") / open_recipe(recipe, overrides).recipe.name
     folders = [base.with_name(f"{base.name}-seed{seed}") for seed in seeds]
-    for folder in folders:
-        if not resume:  # rather now than after the first has been trained
+    for seed, folder in zip(seeds, folders, strict=True):  # rather now than after the first has been trained
+        if not resume:
             check_new_folder(folder)
+        elif (folder / layout.METRICS).exists():
+            check_same_recipe(folder, full_recipe(open_recipe(recipe, [*overrides, f"seed={seed}"])))
     for seed, folder in zip(seeds, folders, strict=True):
         if resume and (folder / layout.METRICS).exists():
             _log.warning("%s is finished already and is kept.", folder)
@@ -105,5 +111,5 @@ def summarise(seeds: Sequence[int], folders: Sequence[Path]) -> SeedsReport:
         for part in ("validation", "test")
         for label in found[0][part]
     ]
-    splits = {metrics["protocol"]["split fingerprint"] for metrics in found}
-    return SeedsReport(list(seeds), list(folders), spreads, len(splits) == 1)
+    judged = {tuple(sorted(metrics["protocol"].items())) for metrics in found}
+    return SeedsReport(list(seeds), list(folders), spreads, len(judged) == 1)

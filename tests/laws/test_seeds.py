@@ -28,7 +28,7 @@ def test_each_seed_leaves_a_run_and_the_table_tells_mean_and_spread(
     assert losses[0] != losses[1]
     (line,) = [line.split() for line in printed.splitlines() if line.split()[:2] == ["test", "log_loss"]]
     assert line[2:] == [f"{number:.4f}" for number in (np.mean(losses), np.std(losses, ddof=1), *losses)]
-    assert "split of its own" not in printed
+    assert "of its own" not in printed
 
     alone = lorarec.train(recipe("frozen", "ctr", train=QUICK), ["seed=2"], output=tmp_path / "alone")
     assert alone.metrics["test"]["log_loss"] == losses[1]
@@ -44,7 +44,17 @@ def test_finished_runs_are_kept_when_a_series_goes_on_and_refused_otherwise(reci
     found = train_seeds(settings, [1, 2], output=tmp_path / "run", resume=True)
     assert (tmp_path / "run-seed1" / "metrics.json").stat().st_mtime_ns == before
     assert (tmp_path / "run-seed2" / "metrics.json").is_file()
+    with pytest.raises(LorarecError, match=r"another recipe.*\n  train.max_steps: was 2, is 1"):
+        train_seeds(settings, [1, 2], ["train.max_steps=1"], output=tmp_path / "run", resume=True)
     assert found.one_split and [spread.metric for spread in found.spreads] == ["auc", "log_loss"] * 2
+
+
+def test_items_drawn_to_judge_by_are_part_of_the_spread(
+    recipe: Make, events_alone: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = recipe("frozen", {"name": "ctr", "negatives": 2}, train=QUICK)
+    settings["data"] = {**settings["data"], "source": events_alone}
+    assert not train_seeds(settings, [1, 2], output=tmp_path / "run").one_split
 
 
 @pytest.mark.parametrize(
