@@ -15,6 +15,7 @@ HISTORY = {
     "past": "events strictly before",
     "training": "all of the user's other training events, whatever their time",
 }
+SPLIT_FINGERPRINT = "split fingerprint"
 
 
 def protocol(
@@ -22,7 +23,8 @@ def protocol(
 ) -> dict[str, str]:
     """Rule by rule; `fingerprint` is that of the split, `own_histories` whether rows bring theirs.
 
-    Two runs with the same protocol were judged on the same rows in the same way.
+    Two runs with the same protocol were judged on the same rows in the same way; also if they differ in
+    SPLIT_FINGERPRINT alone, which knows of what they learnt from and of the items' texts besides.
     """
     held_out = examples[Part.TEST] if len(examples[Part.TEST]) else examples[Part.VALIDATION]
     retrieval = held_out.head.kind == "retrieval"
@@ -33,7 +35,7 @@ def protocol(
         "seen items": "masked: what the user had before is out of the ranking" if retrieval else "not ranked",
         "ties": "count against the model" if retrieval else "count half in AUC",
         "rows": ", ".join(f"{part.name.lower()} {len(examples[part]):,}" for part in (Part.VALIDATION, Part.TEST)),
-        "split fingerprint": fingerprint,
+        SPLIT_FINGERPRINT: fingerprint,
         "test fingerprint": examples_fingerprint(examples[Part.TEST]),
     }
 
@@ -54,13 +56,16 @@ def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str
 
 
 def examples_fingerprint(examples: Examples) -> str:
-    """SHA-256 of what is asked: every example's event, item, user and label, in order."""
+    """SHA-256 of what is asked: every example's event, item, user and label, or what is masked for it, in order."""
     digest = hashlib.sha256()
     columns: Sequence[np.ndarray] = (examples.events, examples.items, examples.users) if len(examples) else ()
     for column in columns:
         digest.update(column.astype("<i8").tobytes())
     if len(examples) and examples.head.kind == "pointwise":
         digest.update(examples.labels().astype("<f8").tobytes())
+    elif len(examples):
+        for event in examples.events.tolist():
+            digest.update(examples.collation.histories.seen(event).astype("<i8").tobytes() + b"|")
     return digest.hexdigest()
 
 

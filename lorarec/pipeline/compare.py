@@ -15,7 +15,7 @@ from lorarec.artifact.reader import RunFolder, read_run
 from lorarec.contracts import Metric
 from lorarec.engine.bootstrap import METHOD, Resamples, Statistic, interval, is_slow, resampled, statistic
 from lorarec.engine.evaluate import NamedMetric
-from lorarec.engine.protocol import differences
+from lorarec.engine.protocol import SPLIT_FINGERPRINT, differences
 from lorarec.errors import ArtifactError, DataError
 from lorarec.pipeline.assemble import named_metrics
 from lorarec.pipeline.open_recipe import open_recipe
@@ -44,12 +44,12 @@ class Comparison:
     over: str
     """What was drawn."""
     resamples: int
-    left_out: Sequence[str]
-    """Metrics that could not be compared row by row, and why."""
+    remarks: Sequence[str]
+    """Metrics that could not be compared row by row, and why; runs that learnt from other rows or texts."""
 
     def notes(self) -> list[str]:
         """How the numbers came about, for people."""
-        return [f"Paired {METHOD} of the difference over {self.over}, {self.resamples:,} resamples.", *self.left_out]
+        return [f"Paired {METHOD} of the difference over {self.over}, {self.resamples:,} resamples.", *self.remarks]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
     """Each run beside the first, on the same resamples of the same test rows.
 
     Raises ArtifactError naming what differs if runs were judged on other rows or by other rules, or share no metric.
+    What they learnt from may differ (fewer rows, other texts): that is remarked.
     """
     if len(runs) < 2:
         raise DataError("There is nothing to compare: name two runs or more.")
@@ -78,6 +79,7 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
     for other in others:
         _refuse_other_rules(first, other)
     shared, left_out = _shared_metrics(opened)
+    remarks = [*left_out, *(_other_data(first, other) for other in others if _split(first) != _split(other))]
     resamples = Resamples.of(first.kept.users)
     found = {label: _on_resamples(opened, metric, resamples) for label, metric in shared}
     rows = [
@@ -85,7 +87,7 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
         for label, metric in shared
         for place, other in enumerate(others, start=1)
     ]
-    return Comparison(first.name, rows, resamples.over, resamples.count, left_out)
+    return Comparison(first.name, rows, resamples.over, resamples.count, remarks)
 
 
 def _open(path: Path) -> _Run:
@@ -103,12 +105,23 @@ def _open(path: Path) -> _Run:
 
 def _refuse_other_rules(first: _Run, other: _Run) -> None:
     found = differences(first.folder.metrics["protocol"], other.folder.metrics["protocol"])
-    if found:
+    if any(not rule.startswith(SPLIT_FINGERPRINT) for rule in found):
         listed = "\n  ".join(found)
         raise ArtifactError(
             f"{first.name} and {other.name} cannot be compared, since they were not judged alike:\n  {listed}\n"
             "Train one of them again under the other's data section and task."
         )
+
+
+def _split(run: _Run) -> str:
+    return str(run.folder.metrics["protocol"][SPLIT_FINGERPRINT])
+
+
+def _other_data(first: _Run, other: _Run) -> str:
+    return (
+        f"{other.name} was judged on the rows of {first.name}, but did not learn from the same: rows of training, "
+        f"of validation or texts of items differ ({SPLIT_FINGERPRINT} {_split(other)[:16]}, not {_split(first)[:16]})."
+    )
 
 
 def _shared_metrics(runs: Sequence[_Run]) -> tuple[list[NamedMetric], list[str]]:

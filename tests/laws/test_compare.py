@@ -73,3 +73,26 @@ def test_runs_judged_otherwise_are_refused_and_the_difference_is_named(recipe: M
         compare([tmp_path / "time", tmp_path / "f1"])
     with pytest.raises(LorarecError, match="two runs or more"):
         compare([tmp_path / "time"])
+
+
+def test_runs_that_learnt_from_fewer_rows_or_other_texts_are_compared_and_it_is_said(
+    recipe: Make, tmp_path: Path
+) -> None:
+    settings = recipe("frozen", "next_item", train=QUICK, evaluate={"metrics": ["hr@10"]})
+    others = {"few": "data.split.train_rows=60", "text": "data.item_text=an item: {title}"}
+    lorarec.train(settings, output=tmp_path / "all")
+    for name, override in others.items():
+        lorarec.train(settings, [override], output=tmp_path / name)
+    found = compare([tmp_path / name for name in ("all", *others)])
+    assert [row.run for row in found.rows] == [str(tmp_path / name) for name in others]
+    for name in others:
+        assert f"{tmp_path / name} was judged on the rows of {tmp_path / 'all'}, but did not" in " ".join(found.notes())
+
+
+def test_runs_that_mask_other_items_are_refused(recipe: Make, tmp_path: Path) -> None:
+    settings = recipe("frozen", "next_item", train=QUICK, evaluate={"metrics": ["hr@10"]})
+    settings["data"]["split"] = {"by": "random", "validation": 0.15, "test": 0.15}
+    lorarec.train(settings, output=tmp_path / "all")
+    lorarec.train(settings, ["data.split.train_rows=100"], output=tmp_path / "few")
+    with pytest.raises(LorarecError, match=r"not judged alike:\n  split fingerprint: .*\n  test fingerprint: "):
+        compare([tmp_path / "all", tmp_path / "few"])
