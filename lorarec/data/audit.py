@@ -26,8 +26,8 @@ class Finding(NamedTuple):
 
 
 def audit(interactions: Interactions, histories: Histories, section: SplitSection) -> list[Finding]:
-    """Future events in histories, held-out rows that training has, users or items that the split promises to keep
-    apart, targets that only the order of the table decided, and rows that are there twice; empty if nothing was found.
+    """Future events in histories, held-out rows that training has or reads of, users or items that were promised to be
+    apart, targets that only the order of the table decided, and rows there twice; empty if nothing was found.
     """
     return [
         Finding(kind, int(found.sum()), f"{int(found.sum()):,} {what} ({_named(found)}). {advice}")
@@ -59,18 +59,22 @@ def _checks(interactions: Interactions, histories: Histories, section: SplitSect
         "held-out rows bring their own item within the history, so that it need only be copied",
         "Remove the item from the history, unless people do take an item again.",
     )  # fmt: skip
+    yield (
+        "held-out target in a training history", held_out & _read_in_training(interactions),
+        "held-out rows ask for an item that a training row of their user brings within its history",
+        "Split by time or by user: what the user thought of it is read in training.",
+    )  # fmt: skip
     twin, again = _repeated(interactions)
     yield (
         "held-out row in training", held_out & twin,
         "rows of validation and test stand in training as well",
         "Remove them from one of the two.",
     )  # fmt: skip
-    for whose, ids in (("user", interactions.user), ("item", interactions.item)):
+    _, read = _training_histories(interactions)
+    for whose, ids, more in (("user", interactions.user, read[:0]), ("item", interactions.item, read)):
         if whose in section.disjoint:
-            known = np.zeros(int(ids.max(initial=0)) + 1, bool)
-            known[ids[part == Part.TRAIN]] = True
             yield (
-                f"{whose} overlap", held_out & known[ids],
+                f"{whose} overlap", held_out & np.isin(ids, np.append(ids[part == Part.TRAIN], more)),
                 f"held-out rows have a {whose} of training, though data.split.disjoint promises otherwise",
                 "Mend the split, or leave the promise out.",
             )  # fmt: skip
@@ -103,6 +107,23 @@ def _given_its_target(interactions: Interactions, histories: Histories, held_out
         for event in np.flatnonzero(held_out):
             found[event] = (histories.before(int(event)).items == interactions.item[event]).any()
     return found
+
+
+def _training_histories(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
+    """Users [m] and items [m] of all events of the histories that training rows bring."""
+    if not interactions.has(HISTORY):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    rows = interactions.rows(Part.TRAIN)
+    lists = interactions.table.data.column(HISTORY).take(rows).combine_chunks()
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.repeat(interactions.user[rows], lengths), lists.flatten().to_numpy(zero_copy_only=False)
+
+
+def _read_in_training(interactions: Interactions) -> np.ndarray:
+    """[E] whether a training row of the same user brings the row's item within its history."""
+    user, item = _training_histories(interactions)
+    items = max(interactions.item.max(initial=0), item.max(initial=0)) + 1
+    return np.isin(interactions.user * items + interactions.item, user * items + item)
 
 
 def _repeated(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:

@@ -73,6 +73,22 @@ def test_a_history_that_holds_the_target() -> None:
     assert count == 2 and "(rows 2, 5)" in message
 
 
+def test_a_training_history_that_holds_what_a_held_out_row_asks() -> None:
+    # User 0's training row comes after the test row 3, whose item 2 it looks back on; so does user 1's, on another's.
+    rows = {"time": None, "history": [[1, 2], [3], [3], [2, 0], [0], [0]]}
+    parts = [Part.TRAIN, Part.UNUSED, Part.TEST, Part.TRAIN, Part.UNUSED, Part.TEST]
+    count, message = found(by="column", parts=parts, **rows)["held-out target in a training history"]
+    assert count == 1 and "(row 3)" in message
+
+
+def test_items_that_training_knows_from_histories_alone_break_the_promise_of_new_items() -> None:
+    parts = [Part.TRAIN, Part.TEST, Part.UNUSED, Part.TRAIN, Part.UNUSED, Part.UNUSED]
+    columns = {"user": [0, 2, 1, 1, 1, 1], "item": [0, 4, 2, 1, 2, 3], "time": None}
+    histories = {"history": [[2], [0], [0], [4], [0], [0]]}
+    broken = found(by="column", parts=parts, disjoint=["item"], **columns, **histories)
+    assert list(broken) == ["item overlap"] and "(row 2)" in broken["item overlap"][1]
+
+
 @pytest.mark.parametrize(("whose", "row"), [("user", 3), ("item", 2)])
 def test_overlap_that_the_split_promises_not_to_have(whose: str, row: int) -> None:
     parts = [Part.TRAIN, Part.TEST, Part.UNUSED, Part.TRAIN, Part.UNUSED, Part.UNUSED]
