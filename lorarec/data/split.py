@@ -146,7 +146,13 @@ def _by_column(table: Dataset, section: SplitSection, seed: int, origin: str) ->
     else:
         part = _named_parts(column, place)
     train = np.flatnonzero(part == Part.TRAIN)
-    if not (part == Part.VALIDATION).any():
+    if (part == Part.VALIDATION).any():
+        if section.validation != type(section).model_fields["validation"].default:
+            raise DataError(
+                f"{place} names validation rows itself, beside which data.split.validation={section.validation:g} does "
+                "nothing. Leave it out."
+            )
+    else:
         drawn = np.random.default_rng((seed, 3)).permutation(train)
         part[drawn[: round(len(train) * section.validation)]] = Part.VALIDATION
     return part

@@ -129,6 +129,10 @@ TWO = {"user": [1, 1], "item": [1, 2]}
         ({**TWO, "split": ["train", None]}, {"by": "column"}, ["'split', row 2", "missing"]),
         ({**TWO, "split": ["train", "valid"]}, {"by": "column"}, ["test part", "column 'split'"]),
         ({**TWO, "split": ["test", "valid"]}, {"by": "column"}, ["train part", "column 'split'"]),
+        (
+            {"user": [1] * 3, "item": [1, 2, 3], "split": ["train", "valid", "test"]},
+            {"by": "column", "validation": 0.3}, ["'split' names validation rows itself", "validation=0.3 does nothing"],
+        ),
         ({**TWO, "fold": [1, 2]}, {"by": "column", "column": "fold"}, ["'fold', row 1", "1 is no part"]),
     ],
 )  # fmt: skip
