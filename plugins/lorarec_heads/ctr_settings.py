@@ -59,6 +59,8 @@ class CtrSettings(StrictConfig):
             raise ValueError("history_targets reads labels of histories, and negatives is for data without any")
         if self.loss == "bce" and self.rivals != 1:
             raise ValueError("rivals would do nothing with loss=bce")
+        if self.negatives and self.rivals > self.negatives:
+            raise ValueError(f"rivals={self.rivals} would repeat the {self.negatives} that `negatives` draws: lower it")
         if self.loss == "ranking" and self.label_smoothing:
             raise ValueError("label_smoothing would do nothing with loss=ranking")
         return self

@@ -67,3 +67,8 @@ def test_no_weight_merely_shifts_all_logits_alike(options: dict[str, Any], world
 def test_settings_of_the_other_loss_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="would do nothing"):
         Ctr.Config(**options)
+
+
+def test_more_rivals_than_are_drawn_are_refused() -> None:
+    with pytest.raises(ValidationError, match="rivals=3 would repeat the 2"):
+        Ctr.Config(loss="ranking", rivals=3, negatives=2)
