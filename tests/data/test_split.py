@@ -131,7 +131,7 @@ TWO = {"user": [1, 1], "item": [1, 2]}
         ({**TWO, "split": ["test", "valid"]}, {"by": "column"}, ["train part", "column 'split'"]),
         (
             {"user": [1] * 3, "item": [1, 2, 3], "split": ["train", "valid", "test"]},
-            {"by": "column", "validation": 0.3}, ["'split' names validation rows itself", "validation=0.3 does nothing"],
+            {"by": "column", "validation": 0.3}, ["'split' names validation rows itself", "0.3 does nothing"],
         ),
         ({**TWO, "fold": [1, 2]}, {"by": "column", "column": "fold"}, ["'fold', row 1", "1 is no part"]),
     ],
