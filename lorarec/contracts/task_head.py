@@ -120,7 +120,8 @@ class TaskHead(Plugin):
 
         Baselines, slices and fingerprints go by it. Override it where `collate` draws items beside the event's.
         """
-        return rows.get("item", collation.interactions.item[rows["event"]])
+        asked: np.ndarray = rows.get("item", collation.interactions.item[rows["event"]])
+        return asked
 
     @abstractmethod
     def build(self, hidden_size: int, statistics: Statistics) -> Head:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -270,4 +269,6 @@ def test_popularity_makes_items_neither_alike_nor_unlike() -> None:
     table = torch.ones(4, 12).cumsum(dim=1)  # one text for all
     with torch.no_grad():
         assert not collapsed(network.item_vectors(table, torch.arange(4))), "biases differ"
-    assert collapsed(_some_vectors(SimpleNamespace(head=network), table))
+    model = nn.Module()
+    model.head = network
+    assert collapsed(_some_vectors(model, table))
