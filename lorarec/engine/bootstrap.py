@@ -70,7 +70,7 @@ def inputs(metric: Metric, predictions: Predictions, examples: Examples) -> tupl
 
 def statistic(metric: Metric, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> Statistic:
     """The metric as a function of how often each row is there; by recomputing it where it cannot be weighted."""
-    if metric.weighted(predictions, references, users, np.ones((1, len(predictions)))) is None:
+    if is_slow(metric, users) or metric.weighted(predictions, references, users, np.ones((1, len(users)))) is None:
         return lambda weights: _recomputed(metric, predictions, references, users, weights)
 
     def weighted(weights: np.ndarray) -> np.ndarray:
@@ -103,9 +103,10 @@ def interval(values: np.ndarray) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def is_slow(metric: Metric) -> bool:
-    """Whether the metric must be computed anew on each resample."""
-    return type(metric).weighted is Metric.weighted
+def is_slow(metric: Metric, users: np.ndarray) -> bool:
+    """Whether the metric must be computed anew on each resample: it knows no weights, or rows are drawn, since all are
+    of one user, while weights are those of whole users (`Metric.weighted`)."""
+    return type(metric).weighted is Metric.weighted or len(np.unique(users)) == 1
 
 
 def metric_intervals(
@@ -115,10 +116,11 @@ def metric_intervals(
 
     Metrics over lists (coverage) have none: a sample with repeats always covers less than the whole.
     """
-    resamples = Resamples.of(examples.users[predictions.rows], seed)
+    users = examples.users[predictions.rows]
+    resamples = Resamples.of(users, seed)
     judged = [named for named in metrics if named.metric.reads != "lists"]
     measures = {label: statistic(metric, *inputs(metric, predictions, examples)) for label, metric in judged}
-    found = resampled(measures, [label for label, metric in judged if is_slow(metric)], resamples)
+    found = resampled(measures, [label for label, metric in judged if is_slow(metric, users)], resamples)
     bounds: dict[str, Any] = {}
     for label, values in found.items():
         between = interval(values)

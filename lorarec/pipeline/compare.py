@@ -152,7 +152,7 @@ def _follows(run: _Run, label: str, metric: Metric) -> bool:
 
 def _on_resamples(runs: Sequence[_Run], metric: Metric, resamples: Resamples) -> list[np.ndarray]:
     statistics = {str(place): run.statistic(metric) for place, run in enumerate(runs)}
-    slow = list(statistics) if is_slow(metric) else []
+    slow = list(statistics) if is_slow(metric, runs[0].kept.users) else []
     return list(resampled(statistics, slow, resamples).values())
 
 

@@ -10,7 +10,7 @@ from lorarec.engine.bootstrap import Resamples, interval, metric_intervals
 from lorarec.engine.evaluate import NamedMetric, Predictions
 from lorarec_metrics.binary import Auc
 from lorarec_metrics.ranking import Coverage, HitRate
-from lorarec_metrics.regression import Rmse
+from lorarec_metrics.regression import Rmse, UserRmse
 
 
 class Slow(Rmse):
@@ -47,6 +47,13 @@ def test_a_users_rows_are_drawn_together():
 def test_rows_are_drawn_where_there_is_one_user_only():
     resamples = Resamples.of(np.zeros(6, int))
     assert resamples.units == 6 and "6 rows of one user" in resamples.over
+
+
+def test_metrics_of_users_have_an_interval_where_there_is_one_user_only():
+    scores, labels, _ = noisy(0, users=1, rows=80)
+    found = judged(scores, labels, np.zeros(80, int), Rmse(Rmse.Config()), UserRmse(UserRmse.Config()))["metrics"]
+    assert found["user_rmse"] == pytest.approx(found["rmse"]), "they are the same where one user has all rows"
+    assert found["rmse"]["low"] < found["rmse"]["high"]
 
 
 def test_the_same_seed_draws_the_same_and_another_something_else():
