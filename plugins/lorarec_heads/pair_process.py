@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -125,7 +126,9 @@ class PairProcess:
 
     @torch.no_grad()
     def solve(self, pairs: PairSet, target: Tensor, tolerance: float) -> Tensor:
-        """[n] values v with (kernel + noise) v = target, by preconditioned conjugate gradients."""
+        """[n] values v with (kernel + noise) v = target, by preconditioned conjugate gradients.
+
+        Warns where ITERATIONS do not get there."""
         found, left = torch.zeros_like(target), target.clone()
         enough = tolerance * float(target.norm())
         if not enough:
@@ -143,6 +146,8 @@ class PairProcess:
             better = improve(left)
             gain, before = left @ better, gain
             step = better + gain / before * step
+        else:
+            _tell_unsolved(float(left.norm() / target.norm()), tolerance)
         return found
 
     def _preconditioner(self, pairs: PairSet) -> Callable[[Tensor], Tensor]:
@@ -166,6 +171,15 @@ class PairProcess:
             return improved
 
         return improve
+
+
+def _tell_unsolved(share: float, tolerance: float) -> None:
+    warnings.warn(
+        f"rating_process: after {ITERATIONS} iterations {share:.1%} of the stars' spread is still unsolved (aimed at "
+        f"{tolerance:.1%}): predictions are rough. The learnt noise may be too small: lower train.head_learning_rate.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def foretold(

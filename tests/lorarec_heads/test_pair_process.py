@@ -121,3 +121,10 @@ def test_fewer_raters_than_dimensions_leave_dimensions_empty() -> None:
     assert spectrum.raters.shape == (ITEMS, 8)
     assert torch.isfinite(spectrum.raters).all()
     assert spectrum.strength[1:].abs().sum() == 0
+
+
+def test_a_solution_that_is_not_reached_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_process, "ITERATIONS", 1)
+    pairs, _ = PairSet.of(*drawn(20, 1), USERS, ITEMS)
+    with pytest.warns(RuntimeWarning, match=r"after 1 iterations \d+\.\d% of the stars' spread is still unsolved"):
+        process().solve(pairs, torch.randn(20).double(), 1e-10)
