@@ -48,7 +48,8 @@ class SplitSection(StrictConfig):
     """For `by: last`: a column that is true in the rows of the users who are judged. The last two events of the others
     are left out, so that all users train alike."""
     train_rows: Count | None = None
-    """Learn from so many training rows, drawn by the seed (few-shot); all by default. The others are in no part."""
+    """Learn from so many training rows, drawn by the seed (few-shot); all by default. The others are in no part; where
+    rows bring no histories of their own, they remain events of their users' histories."""
 
     @model_validator(mode="after")
     def _no_dead_setting(self) -> SplitSection:

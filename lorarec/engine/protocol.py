@@ -33,7 +33,7 @@ def protocol(
         "history": "as each row brings it" if own_histories else HISTORY[data.history.scope],
         "judged": _judged(held_out),
         "seen items": "masked: what the user had before is out of the ranking" if retrieval else "not ranked",
-        "ties": "count against the model" if retrieval else "count half in AUC",
+        "ties": _ties(held_out.head),
         "rows": ", ".join(f"{part.name.lower()} {len(examples[part]):,}" for part in (Part.VALIDATION, Part.TEST)),
         SPLIT_FINGERPRINT: fingerprint,
         "test fingerprint": examples_fingerprint(examples[Part.TEST]),
@@ -67,6 +67,12 @@ def examples_fingerprint(examples: Examples) -> str:
         for event in examples.events.tolist():
             digest.update(examples.collation.histories.seen(event).astype("<i8").tobytes() + b"|")
     return digest.hexdigest()
+
+
+def _ties(head: TaskHead) -> str:
+    if head.kind == "retrieval":
+        return "count against the model"
+    return "count half in AUC" if head.label() == "click" else "no matter to the metrics of a regression"
 
 
 def _split(section: SplitSection) -> str:

@@ -65,4 +65,8 @@ def evaluate(run: str | Path) -> dict[str, Any]:
     }
     if (calibration := opened.recommender.calibration) is not None:
         predictions = {part: found._replace(scores=calibration(found.scores)) for part, found in predictions.items()}
-    return measure(materials, predictions, frozen_item_vectors(materials, accelerator, folder.backbone))
+    found = measure(materials, predictions, frozen_item_vectors(materials, accelerator, folder.backbone))
+    if calibration is not None:
+        told = f"calibrated on validation by {calibration.method}: figures of validation are those of the rows it fits"
+        found["protocol"]["probabilities"] = told
+    return found

@@ -30,8 +30,20 @@ def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[
         )
     if not len(materials.examples[Part.TEST]):
         raise DataError(f"{folder.path} has no test part to make lists for.")
+    if _masks_more_than_histories(materials):
+        raise IncompatibleError(
+            f"{folder.path}: its metrics leave items out of the ranking that are not in the history (data.split by "
+            f"{materials.resolved.recipe.data.split.by}, data.history), while lists leave out the history's alone: the "
+            "two cannot be set beside each other. `lorarec recommend --diversify` works."
+        )
     plain, mixed = (_measures(recommender, materials, weight, k) for weight in (0.0, diversify))
     return [(name, value, mixed[name]) for name, value in plain.items()]
+
+
+def _masks_more_than_histories(materials: Materials) -> bool:
+    histories = materials.data.histories
+    events = materials.examples[Part.TEST].events.tolist()
+    return any(np.setdiff1d(histories.seen(event), histories.before(event).items).size for event in events)
 
 
 def _measures(recommender: Recommender, materials: Materials, weight: float, k: int) -> dict[str, float]:

@@ -36,6 +36,7 @@ def test_a_calibrated_run_answers_with_calibrated_probabilities(
     losses = {(part, name): (old, new) for part, name, old, new in calibrate(tmp_path / "run").rows}
     assert losses["validation", "log_loss"][1] <= losses["validation", "log_loss"][0]
     judged = evaluate(tmp_path / "run")
+    assert judged["protocol"]["probabilities"].startswith("calibrated on validation by temperature")
     assert judged["test"]["log_loss"] == pytest.approx(losses["test", "log_loss"][1], abs=1e-6), "evaluate goes by it"
 
 
@@ -74,6 +75,14 @@ def test_diversified_lists_are_measured_beside_those_by_score(
     assert command([*words, "--diversify", "0.5"]) == 0
     told = capsys.readouterr().err
     assert "The lists: coverage " in told and "novelty" in told
+
+
+def test_lists_are_not_set_beside_metrics_that_mask_more_than_histories(recipe: Make, tmp_path: Path) -> None:
+    settings = recipe("frozen", "next_item", train=QUICK)
+    settings["data"]["split"] = {"by": "random", "validation": 0.15, "test": 0.15}
+    lorarec.train(settings, output=tmp_path / "run")
+    with pytest.raises(LorarecError, match="leave items out of the ranking that are not in the history"):
+        compare_lists(tmp_path / "run", 0.3)
 
 
 def test_a_pointwise_head_diversifies_as_well(recipe: Make, tmp_path: Path) -> None:
