@@ -108,7 +108,12 @@ class TaskHead(Plugin):
     @abstractmethod
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         """One row, one supervised fact (or one stretch of a sequence). The column `event` is the row in
-        `interactions` that the example is about; its user and history follow from it. Other columns are the head's.
+        `interactions` that the example is about; its user and history follow from it. Pointwise heads give the column
+        `label` as well (float, what metrics judge scores by), and `item` (catalogue row) where it is not the event's.
+        Other columns are the head's.
+
+        Requests of a finished run come here too, as Part.TEST: a table without rating, click or time. There is no
+        `label` then, and pointwise heads make one example a row, in order.
         """
 
     @abstractmethod

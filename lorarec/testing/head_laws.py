@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lorarec.contracts import Batch, Collation, Head, Interactions, NegativeSampler, Part, PointwiseHead, TaskHead, View
 from lorarec.data.history import Histories, feedback_column
+from lorarec.data.requests import interactions_from_requests
 from lorarec.data.statistics import statistics_of
 from lorarec.testing.plugin_laws import check_plugin
 from lorarec.testing.tiny_backbone import HIDDEN, tiny_backbone
@@ -26,7 +27,8 @@ def check_task_head(head_class: type[TaskHead], **options: Any) -> None:
 
     It is picklable; its examples name the event they are about; a batch's loss is a finite scalar that
     reaches every weight of the head; `refresh` is repeatable and leaves the weights alone; predictions are one
-    finite number an example and are made without labels. `options` are settings as in a recipe.
+    finite number an example and are made without labels, for requests as for the rows of a part. `options` are
+    settings as in a recipe.
     """
     check_plugin(head_class)
     head = head_class(head_class.Config.model_validate(options))
@@ -50,6 +52,9 @@ def check_task_head(head_class: type[TaskHead], **options: Any) -> None:
     _check_refresh(module)
     if isinstance(module, PointwiseHead):
         _check_scores(module, head.collate(rows, _collation(interactions, histories, training=False)), len(events))
+        judged = head.examples(interactions, histories, Part.TEST).column_names
+        assert "label" in judged, "examples must have the column 'label', by which metrics judge the scores"
+        _check_answers(head, module)
 
 
 def tiny_interactions() -> Interactions:
@@ -123,6 +128,23 @@ def _check_refresh(module: Head) -> None:
     assert not changed, f"refresh must leave weights that train as they are, but changes {changed}"
     unlike = [name for name, tensor in module.state_dict().items() if not torch.equal(tensor, once[name])]
     assert not unlike, f"refresh must find the same whenever it is called with the same, but not so for {unlike}"
+
+
+def _check_answers(head: TaskHead, module: PointwiseHead) -> None:
+    """A finished run is asked: rows of a history and an item, and nothing else."""
+    items = list(range(ITEMS))
+    asked = interactions_from_requests([[0, 1]] * ITEMS, None, items, None, [])
+    histories = Histories.of(asked, "past", None, 3.0, "time")
+    try:
+        examples = head.examples(asked, histories, Part.TEST)
+    except KeyError as error:
+        raise AssertionError(
+            f"examples must be made of requests, which have no rating, click or time: {error}"
+        ) from error
+    events = np.asarray(examples["event"])
+    assert events.tolist() == items, "examples of requests must be one a row, in order"
+    rows = {name: np.asarray(examples[name]) for name in examples.column_names} | {"row": np.arange(ITEMS)}
+    _check_scores(module, head.collate(rows, _collation(asked, histories, training=False)), ITEMS)
 
 
 def _check_scores(module: PointwiseHead, batch: Batch, count: int) -> None:

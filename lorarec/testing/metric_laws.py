@@ -29,6 +29,7 @@ def check_metric(metric_class: type[Metric], **options: Any) -> None:
     best, worst = (_value(metric, predictions, references, users) for predictions in (good, bad))
     assert math.isfinite(best) and math.isfinite(worst), f"'{metric.name}' is not a finite number"
     better = best >= worst if metric.higher_is_better else best <= worst
+    better |= math.isclose(best, worst, rel_tol=1e-6, abs_tol=1e-9)
     assert better, f"perfect predictions get {best:.3g}, the worst {worst:.3g}: is higher_is_better right?"
     order = np.random.default_rng(0).permutation(len(references))
     again = _value(metric, bad[order], references[order], users[order])

@@ -17,7 +17,18 @@ from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lorarec.contracts import Adapter, Backbone, DataSource, Encoded, RawTables, TrainingPlan, hooks
+from lorarec.contracts import (
+    Adapter,
+    Backbone,
+    DataSource,
+    Encoded,
+    Histories,
+    Interactions,
+    Part,
+    RawTables,
+    TrainingPlan,
+    hooks,
+)
 from lorarec.testing import (
     FAMILIES,
     TinyBackbone,
@@ -30,6 +41,7 @@ from lorarec.testing import (
     tiny_backbone,
 )
 from lorarec_heads.process_network import ProcessNetwork
+from lorarec_heads.rating import Rating
 from lorarec_heads.rating_process import RatingProcess
 from lorarec_metrics.regression import Rmse
 
@@ -132,6 +144,13 @@ def test_a_metric_with_the_wrong_direction_is_told_so() -> None:
         check_metric(Wrong)
 
 
+def test_a_metric_that_gives_both_the_same_is_not_judged_by_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([4e-18, 0.0, 0.0])
+    monkeypatch.setattr("lorarec.testing.metric_laws._value", lambda *given: next(values))
+    monkeypatch.setattr(Rmse, "weighted", lambda *given: None)
+    check_metric(Rmse)
+
+
 def test_a_metric_whose_intervals_would_be_of_another_one_is_told_so() -> None:
     class Squared(Rmse):
         def weighted(self, *given: np.ndarray) -> np.ndarray:
@@ -200,6 +219,43 @@ def test_a_head_whose_refresh_breaks_a_law_is_told_which(
     monkeypatch.setattr(ProcessNetwork, "refresh", lambda head, pooled: change(head))
     with pytest.raises(AssertionError, match=sentence):
         check_task_head(RatingProcess)
+
+
+class WithoutLabels(Rating):
+    """Its batches have labels, its examples do not."""
+
+    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
+        found = super().examples(interactions, histories, part)
+        return found if part == Part.TRAIN else found.select_columns(["event"])
+
+
+class Demanding(Rating):
+    """Reads labels where there are none."""
+
+    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
+        interactions.column("rating")
+        return super().examples(interactions, histories, part)
+
+
+class Reversed(Rating):
+    """Answers requests in another order."""
+
+    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
+        found = super().examples(interactions, histories, part)
+        return found if interactions.has("rating") else found.select(range(len(found))[::-1])
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        (WithoutLabels, "examples must have the column 'label'"),
+        (Demanding, "examples must be made of requests, which have no rating, click or time"),
+        (Reversed, "examples of requests must be one a row, in order"),
+    ],
+)
+def test_a_head_that_cannot_be_judged_or_asked_is_told_so(broken: type[Rating], sentence: str) -> None:
+    with pytest.raises(AssertionError, match=sentence):
+        check_task_head(broken)
 
 
 def test_the_readme_lists_every_hook_and_every_family() -> None:
