@@ -128,7 +128,8 @@ class Recommender:
             if diversify:
                 chosen = diversified(rows, best, self.vectors().to(best.device), k, diversify)
                 rows, best = rows.gather(1, chosen), best.gather(1, chosen)
-            answers += self._named(rows.cpu().numpy(), best.cpu().numpy())
+            # Calibrated last: an isotonic one makes scores equal, and the catalogue's order would decide.
+            answers += self._named(rows.cpu().numpy(), self._calibrated(best.cpu().numpy()))
         return answers
 
     @torch.no_grad()
@@ -219,12 +220,15 @@ class Recommender:
             assert self.item_vectors is not None
             vectors = self.item_vectors[torch.from_numpy(items)]
             return (self._user_vectors(requests) * vectors).sum(dim=1).double().cpu().numpy()
-        return self._scored(*requests.tables(items, self.user_ids, self._liked_above), BLOCK).double().numpy()
+        scores = self._scored(*requests.tables(items, self.user_ids, self._liked_above), BLOCK)
+        return self._calibrated(scores.double().numpy())
 
     def _scored(self, interactions: Interactions, histories: Histories, size: int) -> Tensor:
-        """[n] a pointwise head's scores of requests, so many at once."""
-        scores = self._answered(interactions, histories, "scores", size).cpu()
-        return scores if self.calibration is None else torch.from_numpy(self.calibration(scores.double().numpy()))
+        """[n] a pointwise head's scores of requests, so many at once, as the head gives them."""
+        return self._answered(interactions, histories, "scores", size).cpu()
+
+    def _calibrated(self, scores: np.ndarray) -> np.ndarray:
+        return scores if self.calibration is None else self.calibration(scores.astype(np.float64))
 
     def _user_vectors(self, requests: Requests) -> Tensor:
         tables = requests.tables(np.zeros(len(requests), np.int64), self.user_ids, self._liked_above)

@@ -23,7 +23,8 @@ def calibrate(
     method: Annotated[
         Method,
         typer.Option(
-            help="temperature: one number, safe on little data; isotonic: any rising curve, for thousands of rows."
+            help="temperature: one number, safe on little data; isotonic: any rising curve, for thousands of rows, and "
+            "one probability for scores that lie near each other."
         ),
     ] = Method.temperature,
 ) -> None:
@@ -39,4 +40,10 @@ def calibrate(
     print_table(["part", "measure", "before", "after"], rows, words=2)
     if found.calibration.method == "temperature":
         print(f"Temperature: {found.calibration.temperature:.3f}.")
+        if found.calibration.at_its_limit:
+            print(
+                "That is as far as temperatures are looked for: these probabilities can hardly be told apart from "
+                "chance, or from certainty. Train longer, or with another learning rate."
+            )
+    print("Fitted on validation: what it is worth, the rows of test tell.")
     print(f"{run} now answers with calibrated probabilities.")

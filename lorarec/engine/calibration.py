@@ -14,6 +14,8 @@ BINS = 15
 EDGE = 1e-6
 """Probabilities stay so far from 0 and 1: no row is certain."""
 STEPS = 60
+COLDEST, HOTTEST = 0.05, 20.0
+"""Temperatures that are looked for."""
 
 Method = Literal["temperature", "isotonic"]
 
@@ -42,6 +44,11 @@ class Calibration:
         if self.method == "temperature":
             return np.asarray(1 / (1 + np.exp(-_logits(scores) / self.temperature)))
         return np.asarray(np.clip(np.interp(scores, self.scores, self.probabilities), EDGE, 1 - EDGE))
+
+    @property
+    def at_its_limit(self) -> bool:
+        """Whether the best temperature lies beyond those that are looked for."""
+        return self.method == "temperature" and not COLDEST * 1.001 < self.temperature < HOTTEST / 1.001
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -82,7 +89,7 @@ def _best_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
         scaled = logits / np.exp(log_temperature)
         return float(np.mean(np.logaddexp(0.0, scaled) - labels * scaled))
 
-    low, high, ratio = np.log(0.05), np.log(20.0), (np.sqrt(5) - 1) / 2
+    low, high, ratio = np.log(COLDEST), np.log(HOTTEST), (np.sqrt(5) - 1) / 2
     for _ in range(STEPS):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
         low, high = (low, right) if loss(left) < loss(right) else (left, high)

@@ -48,3 +48,10 @@ def test_the_calibration_error_is_the_gap_weighted_by_rows():
     assert calibration_error(np.array([0.9, 0.9, 0.1, 0.1]), np.array([1.0, 0, 0, 0])) == pytest.approx(
         0.5 * 0.4 + 0.5 * 0.1
     )
+
+
+def test_a_temperature_at_the_end_of_what_is_looked_for_is_said_to_be():
+    labels = np.array([0.0, 1, 0, 1])
+    assert Calibration.fit("temperature", np.array([0.99, 0.01, 0.98, 0.02]), labels).at_its_limit
+    assert not Calibration.fit("temperature", np.array([0.3, 0.6, 0.8, 0.7]), labels).at_its_limit
+    assert not Calibration.fit("isotonic", np.array([0.99, 0.01, 0.98, 0.02]), labels).at_its_limit

@@ -85,6 +85,17 @@ def test_lists_are_not_set_beside_metrics_that_mask_more_than_histories(recipe: 
         compare_lists(tmp_path / "run", 0.3)
 
 
+def test_an_isotonic_calibration_leaves_the_order_of_recommendations(recipe: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run = lorarec.train(recipe("frozen", "ctr", train=QUICK), output=folder)
+    before = [found.item for found in run.recommend([run.catalog.ids[:2]], k=8)[0]]
+    assert command(["calibrate", str(folder), "--method", "isotonic"]) == 0
+    after = lorarec.load(folder).recommend([run.catalog.ids[:2]], k=8)[0]
+    assert [found.item for found in after] == before
+    scores = [found.score for found in after]
+    assert scores == sorted(scores, reverse=True) and len(set(scores)) < len(scores)
+
+
 def test_a_pointwise_head_diversifies_as_well(recipe: Make, tmp_path: Path) -> None:
     run = lorarec.train(recipe("frozen", "ctr", train=QUICK), output=tmp_path / "run")
     history = [run.catalog.ids[:2]]
