@@ -29,18 +29,17 @@ def evaluate(
     """Compute a run's metrics again, from its recipe's data and its weights."""
     from lorarec.pipeline.evaluate import evaluate as evaluate_run
 
+    lists = None if diversify is None else _lists(run, diversify)  # first: it refuses heads that make none
     metrics = evaluate_run(run)
     if not process_rank():
         print_metrics(metrics)
         if slices:
             print_slices(metrics)
-    if diversify is not None:
-        _print_lists(run, diversify)
+        if lists is not None:
+            print_table(["lists of the test part", "by score", f"diversified {diversify:g}"], lists, words=1)
 
 
-def _print_lists(run: Path, diversify: float) -> None:
+def _lists(run: Path, diversify: float) -> list[list[str]]:
     from lorarec.pipeline.lists import compare_lists
 
-    rows = [[name, f"{plain:.4f}", f"{mixed:.4f}"] for name, plain, mixed in compare_lists(run, diversify)]
-    if not process_rank():
-        print_table(["lists of the test part", "by score", f"diversified {diversify:g}"], rows, words=1)
+    return [[name, f"{plain:.4f}", f"{mixed:.4f}"] for name, plain, mixed in compare_lists(run, diversify)]

@@ -39,7 +39,7 @@ def audit(interactions: Interactions, histories: Histories, section: SplitSectio
 def audit_lines(findings: list[Finding]) -> list[str]:
     """For people."""
     told = [f"{finding.kind}: {finding.message}" for finding in findings]
-    return told or ["nothing found: no future, no row twice, no overlap, no tie that decides a target"]
+    return told or ["nothing found: no future in a history, no row twice, no overlap, no tie that decides a target"]
 
 
 _Check = tuple[str, np.ndarray, str, str]

@@ -33,7 +33,9 @@ def item_features(items: Dataset | None, columns: Sequence[str], size: int, orig
     found = {}
     for name in columns:
         if name not in table.column_names:
-            raise missing_column(name, table.column_names, f"item table of {origin}", ", which head.item_columns names")
+            raise missing_column(
+                name, table.column_names, f"item table of {origin}", ", by which the head compares items"
+            )
         features = _features(table.column(name), f"item table of {origin}, column '{name}'")
         found[name] = np.zeros((size, features.shape[1]), np.float32)
         found[name][: len(features)] = features
