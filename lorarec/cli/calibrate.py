@@ -42,8 +42,8 @@ def calibrate(
         print(f"Temperature: {found.calibration.temperature:.3f}.")
         if found.calibration.at_its_limit:
             print(
-                "That is as far as temperatures are looked for: these probabilities can hardly be told apart from "
-                "chance, or from certainty. Train longer, or with another learning rate."
+                "That is as far as temperatures are looked for: the probabilities are far from what they should be. "
+                "Train longer, or with another learning rate."
             )
     print("Fitted on validation: what it is worth, the rows of test tell.")
     print(f"{run} now answers with calibrated probabilities.")

@@ -33,7 +33,8 @@ def resolve_metric(label: str, head: TaskHead | None, registry: Registry) -> tup
     name, at, cutoff = label.partition("@")
     cls = _metric(registry, name)
     if head is not None and not _fits(cls, head):
-        fitting = [other for other in registry.names("metric") if _fits(_metric(registry, other), head)]
+        known = {other: _metric(registry, other) for other in registry.names("metric")}
+        fitting = [f"{other}@10" if one.takes_k else other for other, one in known.items() if _fits(one, head)]
         raise RecipeError(
             f"metric '{name}' needs {_needs(cls)}, which head '{head.name}' does not give. "
             f"Metrics for it: {', '.join(fitting) or 'none'}."
