@@ -56,12 +56,13 @@ def list_measures(lists_BK: np.ndarray, vectors_ND: Tensor, counts_N: np.ndarray
     """Measures by name, of lists of catalogue rows (-1 where there is no item).
 
     `coverage`: the share of the catalogue in any of them. `intra-list diversity`: 1 less the mean cosine of a list's
-    pairs (Ziegler et al., WWW 2005). `novelty`: the mean bits that tell an item by its share of the training events
-    `counts_N` (Zhou et al., PNAS 2010).
+    pairs (Ziegler et al., WWW 2005), of vectors less the catalogue's mean: 0 all alike, about 1 as of a random list.
+    `novelty`: the mean bits that tell an item by its share of the training events `counts_N` (Zhou et al., PNAS 2010).
     """
     shown = lists_BK[lists_BK >= 0]
     bits = -np.log2((counts_N + 1) / (counts_N + 1).sum())
-    unlike = [_unlike(row[row >= 0], vectors_ND) for row in lists_BK]
+    centred = vectors_ND.float() - vectors_ND.float().mean(dim=0)  # as lists are chosen
+    unlike = [_unlike(row[row >= 0], centred) for row in lists_BK]
     known = [value for value in unlike if value is not None]
     return {
         "coverage": len(np.unique(shown)) / len(counts_N),

@@ -11,6 +11,9 @@ SHOWN = 12
 """How many of a folder's files a message names."""
 
 
+ELSEWHERE = "Where the data lie is the recipe's data.source to say, or an override: data.source.path=PATH."
+
+
 def existing_file(path: str | Path) -> Path:
     """The path, if it is a file. Raises DataError naming it, the nearest name and the files that are
     there."""
@@ -19,7 +22,7 @@ def existing_file(path: str | Path) -> Path:
         return file
     if file.is_dir():
         raise DataError(f"{file}: this is a folder, a file is wanted. {contents(file)}")
-    raise DataError(f"{file}: there is no such file.{_nearest(file)} {contents(file.parent)}")
+    raise DataError(f"{file}: there is no such file.{_nearest(file)} {contents(file.parent)} {ELSEWHERE}")
 
 
 def existing_folder(path: str | Path) -> Path:
@@ -29,7 +32,7 @@ def existing_folder(path: str | Path) -> Path:
         return folder
     if folder.is_file():
         raise DataError(f"{folder}: this is a file, a folder is wanted. Give the folder it lies in.")
-    raise DataError(f"{folder}: there is no such folder.{_nearest(folder)} {contents(folder.parent)}")
+    raise DataError(f"{folder}: there is no such folder.{_nearest(folder)} {contents(folder.parent)} {ELSEWHERE}")
 
 
 def one_of(folder: Path, stems: Sequence[str], suffixes: Sequence[str], option: str) -> Path | None:

@@ -40,7 +40,8 @@ def test_scores_all_alike_leave_it_to_the_vectors():
 
 def test_the_measures_of_lists():
     counts = np.array([6, 0, 0, 1, 0])
-    same, apart = (list_measures(np.array(lists), VECTORS, counts) for lists in ([[0, 1]], [[3, 4], [0, -1]]))
+    vectors = torch.tensor([[1.0, 0.0], [1.0, 0.001], [-2.0, -0.001], [0.0, 1.0], [0.0, -1.0]]) + 7.0
+    same, apart = (list_measures(np.array(lists), vectors, counts) for lists in ([[0, 1]], [[0, 3], [4, -1]]))
     assert same["coverage"] == 2 / 5 and apart["coverage"] == 3 / 5
     assert same["intra-list diversity"] == pytest.approx(0, abs=1e-3)
     assert apart["intra-list diversity"] == pytest.approx(1)
