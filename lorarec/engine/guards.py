@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lorarec.contracts import Callback, TaskHead, TrainState
+from lorarec.contracts import Callback, Scored, TrainState
 
 NO_LOSS = 1e-3
 """Share of the first step's loss below which nothing is left to tell apart. A share, since losses differ in scale: the
@@ -28,10 +28,8 @@ _log = logging.getLogger(__name__)
 class Latest(NamedTuple):
     """What the latest evaluation on validation found."""
 
-    scores: np.ndarray
-    """[n] scores, or ranks of the held-out items."""
-    labels: np.ndarray | None
-    """[n] what was to be predicted; None beside ranks."""
+    scored: Scored | None
+    """Scores beside labels; None where answers are no scores."""
     vectors: Tensor | None
     """[m, d] vectors of some of the items; None where items have none."""
 
@@ -43,10 +41,11 @@ class Guards(Callback):
     name = "guards"
     summary = "warn of failures that raise no error"
 
-    def __init__(self, head: TaskHead, latest: Callable[[], Latest | None], warnings: dict[str, str]) -> None:
-        """`latest` gives None before the first evaluation; `warnings` is filled with what was warned of, by kind."""
+    def __init__(self, tells_apart: bool, latest: Callable[[], Latest | None], warnings: dict[str, str]) -> None:
+        """`tells_apart`: whether the loss is that of telling right answers from wrong ones. `latest` gives None before
+        the first evaluation; `warnings` is filled with what was warned of, by kind."""
         super().__init__(self.Config())
-        self._head = head
+        self._tells_apart = tells_apart
         self._latest = latest
         self.warnings = warnings
         self._first: float | None = None
@@ -61,10 +60,10 @@ class Guards(Callback):
         found = self._latest()
         if found is None:
             return
-        if found.labels is not None and constant(found.scores):
+        if found.scored is not None and constant(found.scored.scores):
             self._warn(
                 "constant scores",
-                f"the model scores all {len(found.scores):,} rows of validation alike. Likely the learning rate "
+                f"the model scores all {len(found.scored.scores):,} rows of validation alike. Likely the learning rate "
                 "is so high that it has broken the weights (lower train.learning_rate), or so low that nothing was "
                 "learnt, or no row has a history or a text to tell it from others",
             )
@@ -76,12 +75,13 @@ class Guards(Callback):
             )
 
     def on_epoch_end(self, state: TrainState) -> None:
-        told_apart = self._head.kind == "retrieval" or self._head.label() == "click"
+        if not self._tells_apart:
+            return
         found = self._latest()
-        if told_apart and found is not None and found.labels is not None:
-            self._judge_area(area(found.scores, found.labels), state.epoch)
+        if found is not None and found.scored is not None:
+            self._judge_area(area(*found.scored), state.epoch)
         first, last = self._first, self._loss
-        if told_apart and first is not None and last is not None and last <= NO_LOSS * first:
+        if first is not None and last is not None and last <= NO_LOSS * first:
             self._warn(
                 "vanished negatives",
                 f"the training loss is {last:.1e} after epoch {state.epoch}: there is nothing left to tell the "

@@ -14,11 +14,11 @@ from torch.profiler import record_function
 
 from lorarec.artifact import layout
 from lorarec.artifact.writer import RunWriter
-from lorarec.contracts import Callback, Part, RetrievalHead, TrainingPlan, TrainState
+from lorarec.contracts import Callback, Part, Predictions, Predictor, TrainingPlan, TrainState
 from lorarec.engine.callback_list import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
 from lorarec.engine.early_stopping import EarlyStopping
-from lorarec.engine.evaluate import Predictions, plain_model, predict, refresh_head, shared_metrics, table_for
+from lorarec.engine.evaluate import plain_model, predict, refresh_head, shared_metrics, table_for
 from lorarec.engine.fit import Fit
 from lorarec.engine.guards import Guards, Latest, sample_of
 from lorarec.engine.history_file import HistoryFile
@@ -84,7 +84,9 @@ class Session:
         found = predict(model, materials.examples[part], materials.metrics, self.accelerator, batch_size, table)
         self.latest[part] = found
         if table is not None and not is_sharded(self.accelerator):
-            self.vectors[part] = _some_vectors(plain_model(model, self.accelerator), table)
+            self.vectors[part] = _some_vectors(
+                materials.examples[part].predictor, plain_model(model, self.accelerator), table
+            )
         return found
 
     def latest_validation(self) -> Latest | None:
@@ -92,18 +94,14 @@ class Session:
         found, examples = self.latest.get(Part.VALIDATION), self.materials.examples[Part.VALIDATION]
         if found is None:
             return None
-        labels = examples.labels()[found.rows] if examples.head.kind == "pointwise" else None
-        return Latest(found.scores, labels, self.vectors.get(Part.VALIDATION))
+        return Latest(examples.predictor.scored(found, examples), self.vectors.get(Part.VALIDATION))
 
 
 @torch.no_grad()
-def _some_vectors(model: torch.nn.Module, table: Tensor) -> Tensor:
+def _some_vectors(predictor: Predictor, model: torch.nn.Module, table: Tensor) -> Tensor:
     """[m, d] the vectors that items are compared by, of a sample of them."""
     rows = torch.from_numpy(sample_of(len(table))).to(table.device)
-    head = model.head
-    if not isinstance(head, RetrievalHead):
-        return table[rows]
-    return head.likeness_vectors(head.item_vectors(table[rows], rows))
+    return predictor.likeness(model, table[rows], rows)
 
 
 def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingPlan) -> Fit:
@@ -154,7 +152,8 @@ def _callbacks(session: Session, model: RecModel) -> list[Callback]:
     """The adapter's, the recipe's, and the stock ones; those that write or print on the main process only."""
     resolved, writer = session.materials.resolved, session.writer
     found = [*model.adapter.callbacks(model.network), *resolved.callbacks]
-    found.append(Guards(resolved.head, session.latest_validation, session.warned))
+    tells_apart = resolved.head.predictor(resolved.head).tells_apart()
+    found.append(Guards(tells_apart, session.latest_validation, session.warned))
     patience = resolved.recipe.evaluate.patience
     if patience is not None:
         found.append(EarlyStopping(EarlyStopping.Config(patience=patience)))

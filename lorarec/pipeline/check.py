@@ -235,9 +235,9 @@ def _evaluation_seconds(
     model.eval()
     examples = examples if table is None else examples.with_table()
     rows = examples.blocks(recipe.evaluate.batch_size)[0]
-    device = next(model.parameters()).device
+    metrics = [named.metric for named in materials.metrics]
     started = time.perf_counter()
-    model(examples.batch(rows).to(device), "users" if examples.head.kind == "retrieval" else "scores", table)
+    list(examples.predictor.predict(model, examples, [rows], metrics, table))
     per_row = (time.perf_counter() - started) / len(rows)
     fresh = table_seconds if model.network_trains else 0.0
     return float(times * (validation * per_row + fresh) + test * per_row + fresh)

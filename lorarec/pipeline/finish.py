@@ -50,7 +50,6 @@ def finish_run(
         path=writer.output,
         metrics=dict(metrics),
         catalog=materials.data.catalog,
-        user_ids=materials.data.interactions.user_ids,
         statistics=materials.data.statistics,
         head=materials.resolved.head,
         model=model,
@@ -76,8 +75,6 @@ def _write(
     if vectors is not None:
         writer.write_item_vectors(vectors)
     writer.write_catalog(data.catalog, data.statistics)
-    if resolved.head.uses_users:
-        writer.write_users(data.interactions.user_ids, data.statistics)
     writer.write_json(layout.METRICS, metrics)
     writer.write_json(layout.DATA_REPORT, data.report.to_dict())
     identity = run_identity(materials, accelerator) | {"backbone_fingerprint": model.backbone.fingerprint()}
@@ -91,12 +88,13 @@ def _write(
 def _item_vectors(
     materials: Materials, model: RecModel, table: Tensor | None, accelerator: Accelerator
 ) -> Tensor | None:
-    if materials.resolved.head.kind != "retrieval":
+    predictor = materials.examples[Part.TRAIN].predictor
+    if not predictor.has_item_vectors:
         return None
     if table is None:
         table = item_table(model, materials.examples[Part.TRAIN].collation, accelerator)
-    vectors: Tensor = model(table, "items")
-    return vectors.float().cpu()
+    vectors = predictor.item_vectors(model, table)
+    return None if vectors is None else vectors.cpu()
 
 
 def _sample(materials: Materials) -> list[tuple[str, float]]:

@@ -19,6 +19,7 @@ from lorarec.contracts import (
     HeadOutput,
     Histories,
     Interactions,
+    PairPredictor,
     Part,
     PointwiseHead,
     Statistics,
@@ -44,7 +45,7 @@ class Comparison(TaskHead):
     name = "comparison"
     summary = "which of two items does better, from their texts: A/B tests, paired comparisons"
     paper = "Strengths whose differences are seen: Thurstone, A Law of Comparative Judgment, Psych. Review 1927"
-    kind = "pointwise"
+    predictor = PairPredictor
     default_metrics = ("pair_accuracy",)
 
     class Config(StrictConfig):

@@ -18,6 +18,7 @@ from lorarec.contracts import (
     HeadOutput,
     Histories,
     Interactions,
+    PairPredictor,
     Part,
     PointwiseHead,
     Statistics,
@@ -42,7 +43,7 @@ class Rating(TaskHead):
     name = "rating"
     summary = "stars, by regression; new users and items are scored from text and history"
     paper = "Ridge regression in each user: Rasmussen and Williams, Gaussian Processes for ML, 2006, ch. 2"
-    kind = "pointwise"
+    predictor = PairPredictor
     default_metrics = ("rmse", "mae")
 
     class Config(StrictConfig):

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from lorarec.config.recipe import DataSection
 from lorarec.contracts import Batch, Collation, Head, NegativeSampler, Part, TaskHead, View
+from lorarec.contracts.examples import Examples
 from lorarec.data.prepare import PreparedData, prepare
 from lorarec.data.requests import interactions_from_requests
-from lorarec.engine.examples import Examples
 
 HIDDEN = 12
 

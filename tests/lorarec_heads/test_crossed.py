@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from lorarec.contracts import Part, TaskHead
+from lorarec.contracts.examples import Examples
 from lorarec.data.requests import pair_interactions
-from lorarec.engine.examples import Examples
 from lorarec_heads.crossed import Crossed, history_products
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.kernel_ridge import kernel_ridge

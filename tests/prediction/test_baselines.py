@@ -9,8 +9,8 @@ import torch
 from datasets import Dataset
 
 from lorarec.contracts import Histories, Interactions, Part, Statistics
-from lorarec.engine.rank_baselines import rank_baselines
-from lorarec.engine.score_baselines import score_baselines
+from lorarec.prediction.rank_baselines import rank_baselines
+from lorarec.prediction.score_baselines import score_baselines
 
 COLUMNS = {
     #        training                  test
