@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from lorarec.artifact import item_index
 from lorarec.errors import LorarecError
+from lorarec.prediction import item_index
 from lorarec.prediction.item_index import ItemIndex
 from lorarec.prediction.ranking import mask_seen, top_items
 
