@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from lorarec.artifact.answers import Recommendation, UnknownIdWarning
 from lorarec.contracts import (
-    Batch,
     Candidates,
     Catalog,
     Collation,
     Examples,
     Featurizer,
+    Head,
     NegativeSampler,
     Predictor,
     Requests,
@@ -30,7 +30,7 @@ from lorarec.contracts import (
 from lorarec.engine.calibration import Calibration
 from lorarec.errors import DataError
 from lorarec.model.item_table import encoded_catalogue
-from lorarec.model.rec_model import RecModel
+from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.prediction.diversity import diversified, pool_size
 
 
@@ -152,20 +152,25 @@ class Recommender:
         """[N, D] the catalogue as the adapted backbone reads it, encoded once."""
         return self._items(self._examples(self._requests([[]], None, None, 1)))
 
-    def batches(self, requests: Requests, size: int) -> Iterator[tuple[Batch, Tensor | None]]:
-        """For the predictor: the requests, so many at a time, with the item table where they have views of items."""
+    @property
+    def weights(self) -> Head:
+        """For the predictor: the head's weights."""
+        return self.model.head
+
+    def answers(self, requests: Requests, method: str, size: int) -> Tensor:
+        """For the predictor: what a method of the head says of the requests, so many in a batch."""
         examples = self._examples(requests)
         if self._table is None and examples.reads_items():
             self._items(examples)
         if self._table is not None:
             examples = examples.with_table()
-        for rows in examples.blocks(size):
-            yield examples.batch(rows).to(self._device), self._table
+        asked = AskedModel(self.model)
+        return torch.cat([asked.answer(examples.batch(rows), method, self._table) for rows in examples.blocks(size)])
 
     def _items(self, examples: Examples) -> Tensor:
         """[N, D] the item table, encoded once."""
         if self._table is None:
-            self._table = encoded_catalogue(self.model, examples.collation, self._device)
+            self._table = encoded_catalogue(encoder_of(self.model), examples.collation, self._device)
         return self._table
 
     def _examples(self, requests: Requests) -> Examples:

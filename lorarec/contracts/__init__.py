@@ -3,6 +3,8 @@
 This package alone is under semantic versioning. Plugins import from here and nowhere else in lorarec.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from lorarec.config.strict import StrictConfig
 from lorarec.config.suggest import did_you_mean
 from lorarec.contracts.adapter import Adapter, TrainingPlan
@@ -15,7 +17,15 @@ from lorarec.contracts.hooks import hookimpl
 from lorarec.contracts.metric import Metric
 from lorarec.contracts.pair_predictor import PairPredictor, PointwiseHead
 from lorarec.contracts.plugin import Plugin
-from lorarec.contracts.predictor import FinishedRun, Judged, Predictions, Predictor, Scored, device_of
+from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor, Scored
+from lorarec.contracts.targets import (
+    Targets,
+    adaptable_layers,
+    check_targets,
+    chosen_blocks,
+    expand_pattern,
+    find_targets,
+)
 from lorarec.contracts.task_head import Encoder, Head, HeadOutput, TaskHead
 from lorarec.contracts.vector_predictor import RetrievalHead, VectorPredictor
 from lorarec.data.catalog import Catalog
@@ -27,6 +37,9 @@ from lorarec.data.statistics import Statistics, TrainingEvents
 from lorarec.data.view import View
 from lorarec.errors import DataError, IncompatibleError, LorarecError
 from lorarec.prediction.ranking import Candidates
+
+if TYPE_CHECKING:
+    from lorarec.contracts.peft_adapter import PeftAdapter
 
 __all__ = [
     "Adapter",
@@ -53,9 +66,11 @@ __all__ = [
     "Judged",
     "LorarecError",
     "Metric",
+    "Model",
     "NegativeSampler",
     "PairPredictor",
     "Part",
+    "PeftAdapter",
     "Plugin",
     "PointwiseHead",
     "Predictions",
@@ -68,6 +83,7 @@ __all__ = [
     "Statistics",
     "StepSample",
     "StrictConfig",
+    "Targets",
     "TaskHead",
     "TrainState",
     "TrainingEvents",
@@ -75,7 +91,20 @@ __all__ = [
     "VectorPredictor",
     "View",
     "Views",
-    "device_of",
+    "adaptable_layers",
+    "check_targets",
+    "chosen_blocks",
     "did_you_mean",
+    "expand_pattern",
+    "find_targets",
     "hookimpl",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`PeftAdapter` when it is first asked for: importing PEFT takes seconds that `--help` does not have."""
+    if name != "PeftAdapter":
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    from lorarec.contracts.peft_adapter import PeftAdapter
+
+    return PeftAdapter

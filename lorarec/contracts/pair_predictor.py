@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lorarec.contracts.batch import Batch
 from lorarec.contracts.examples import Examples
 from lorarec.contracts.metric import Metric
-from lorarec.contracts.predictor import FinishedRun, Judged, Predictions, Predictor, Scored, device_of
+from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor, Scored
 from lorarec.contracts.task_head import Encoder, Head
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics
@@ -42,7 +42,7 @@ class PairPredictor(Predictor):
 
     def predict(
         self,
-        model: nn.Module,
+        model: Model,
         examples: Examples,
         blocks: Sequence[np.ndarray],
         metrics: Sequence[Metric],
@@ -50,8 +50,8 @@ class PairPredictor(Predictor):
     ) -> Iterator[Predictions]:
         """scores: [n] float64."""
         for rows in blocks:
-            batch = examples.batch(rows).to(device_of(model))
-            yield Predictions(rows, {"scores": model(batch, "scores", table).double().cpu().numpy()})
+            scores = model.answer(examples.batch(rows), "score", table)
+            yield Predictions(rows, {"scores": scores.double().cpu().numpy()})
 
     def judged(self, metric: Metric, predictions: Predictions, examples: Examples) -> Judged:
         """Scores beside labels."""
@@ -135,5 +135,4 @@ def _pair_scores(run: FinishedRun, requests: Requests, items: np.ndarray) -> Ten
 
 def _scores(run: FinishedRun, requests: Requests, size: int) -> Tensor:
     """[n] on the CPU, `size` requests at a time."""
-    found = [run.model(batch, "scores", table) for batch, table in run.batches(requests, size)]
-    return torch.cat(found).cpu()
+    return run.answers(requests, "score", size).cpu()

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lorarec.contracts.batch import Batch
 from lorarec.contracts.examples import Examples
@@ -20,7 +19,7 @@ from lorarec.errors import IncompatibleError
 from lorarec.prediction.ranking import Candidates
 
 if TYPE_CHECKING:
-    from lorarec.contracts.task_head import TaskHead
+    from lorarec.contracts.task_head import Head, TaskHead
 
 
 @dataclass(frozen=True)
@@ -58,20 +57,30 @@ class Scored(NamedTuple):
     labels: np.ndarray
 
 
+class Model(Protocol):
+    """What a predictor may ask of a model, in eval mode. A method of the head is asked for by its name."""
+
+    def answer(self, batch: Batch, method: str, table: Tensor | None = None) -> Tensor:
+        """What the head's `method(encode, batch)` says, such as "score". `table` [N, D], where there is one, stands in
+        for encoding the batch's item views."""
+
+    def answer_items(self, table: Tensor, method: str) -> Tensor:
+        """[N, ...] what the head's `method(pooled, items)`, such as "item_vectors", makes of the item table [N, D]."""
+
+
 class FinishedRun(Protocol):
     """What a predictor may ask of a finished run."""
 
     @property
-    def model(self) -> nn.Module:
-        """Backbone, adapter and head, in eval mode."""
+    def weights(self) -> Head:
+        """The head's, in eval mode."""
 
     @property
     def item_vectors(self) -> Tensor | None:
         """[N, d] where the predictor makes such; None otherwise."""
 
-    def batches(self, requests: Requests, size: int) -> Iterator[tuple[Batch, Tensor | None]]:
-        """The requests, `size` at a time, collated and on the model's device, each with the item table [N, D] that
-        stands in for its views of items, where it has any."""
+    def answers(self, requests: Requests, method: str, size: int) -> Tensor:
+        """What the head's `method(encode, batch)` says of the requests, `size` of them in a batch."""
 
 
 class Predictor(ABC):
@@ -99,7 +108,7 @@ class Predictor(ABC):
     @abstractmethod
     def predict(
         self,
-        model: nn.Module,
+        model: Model,
         examples: Examples,
         blocks: Sequence[np.ndarray],
         metrics: Sequence[Metric],
@@ -107,8 +116,8 @@ class Predictor(ABC):
     ) -> Iterator[Predictions]:
         """What the model says of each block of example numbers, for metrics such as these.
 
-        `model` is in eval mode. `table` [N, D]: the item table, where the examples have views of single items or
-        `has_item_vectors` is set. Reads no label.
+        `table` [N, D]: the item table, where the examples have views of single items or `has_item_vectors` is set.
+        Reads no label.
         """
 
     @abstractmethod
@@ -156,12 +165,12 @@ class Predictor(ABC):
 
     # Items: the vectors that answers come from.
 
-    def item_vectors(self, model: nn.Module, table: Tensor) -> Tensor | None:
+    def item_vectors(self, model: Model, table: Tensor) -> Tensor | None:
         """[N, d] vectors of the whole catalogue, from the item table [N, D]; None where `has_item_vectors` is not
         set."""
         return None
 
-    def likeness(self, model: nn.Module, table: Tensor, rows: Tensor) -> Tensor:
+    def likeness(self, weights: Head, table: Tensor, rows: Tensor) -> Tensor:
         """[m, e] vectors that tell how alike the catalogue rows [m] are, from theirs in the item table [m, D]."""
         return table
 
@@ -214,8 +223,3 @@ class Predictor(ABC):
             f"head '{self.head.name}' is not judged by lists. Leave --diversify out here; "
             "`lorarec recommend --diversify` diversifies its lists, too."
         )
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where the model's weights lie."""
-    return next(model.parameters()).device

@@ -8,12 +8,12 @@ from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lorarec.contracts.batch import Batch
 from lorarec.contracts.examples import Examples
 from lorarec.contracts.metric import Metric
-from lorarec.contracts.predictor import FinishedRun, Judged, Predictions, Predictor, device_of
+from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor
 from lorarec.contracts.task_head import Encoder, Head, TaskHead
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics
@@ -55,7 +55,7 @@ class VectorPredictor(Predictor):
 
     def predict(
         self,
-        model: nn.Module,
+        model: Model,
         examples: Examples,
         blocks: Sequence[np.ndarray],
         metrics: Sequence[Metric],
@@ -64,11 +64,10 @@ class VectorPredictor(Predictor):
         """ranks: [n] int64 zero-based rank of the held-out item; lists: [n, k] int64 the best items, where a metric
         reads them."""
         assert table is not None
-        vectors, k = model(table, "items").float(), _longest(metrics)
+        vectors, k = self.item_vectors(model, table), _longest(metrics)
         histories, events = examples.collation.histories, examples.events
         for rows in blocks:
-            batch = examples.batch(rows).to(device_of(model))
-            users = model(batch, "users", table).float()
+            users = model.answer(examples.batch(rows), "user_vectors", table).float()
             targets = torch.from_numpy(examples.items[rows]).to(users.device)
             for part, scores in catalogue_scores(users, vectors):
                 mask_seen(scores, [histories.seen(int(event)) for event in events[rows[part]]])
@@ -119,18 +118,18 @@ class VectorPredictor(Predictor):
         """The right item from all others."""
         return True
 
-    def item_vectors(self, model: nn.Module, table: Tensor) -> Tensor:
+    def item_vectors(self, model: Model, table: Tensor) -> Tensor:
         """[N, d] float32, as the head makes them."""
-        return cast(Tensor, model(table, "items").float())
+        return model.answer_items(table, "item_vectors").float()
 
-    def likeness(self, model: nn.Module, table: Tensor, rows: Tensor) -> Tensor:
+    def likeness(self, weights: Head, table: Tensor, rows: Tensor) -> Tensor:
         """What the head compares of its item vectors."""
-        head = cast(RetrievalHead, model.head)
+        head = cast(RetrievalHead, weights)
         return head.likeness_vectors(head.item_vectors(table, rows))
 
     def run_likeness(self, run: FinishedRun) -> Tensor:
         """The same, of the item vectors that the run keeps."""
-        return cast(RetrievalHead, run.model.head).likeness_vectors(_vectors(run))
+        return cast(RetrievalHead, run.weights).likeness_vectors(_vectors(run))
 
     def answer(self, run: FinishedRun, requests: Requests) -> np.ndarray:
         """[n] float64 dot products."""
@@ -178,5 +177,4 @@ def _vectors(run: FinishedRun) -> Tensor:
 
 def _user_vectors(run: FinishedRun, requests: Requests) -> Tensor:
     """[n, d]"""
-    found = [run.model(batch, "users", table) for batch, table in run.batches(requests, BLOCK)]
-    return torch.cat(found).float()
+    return run.answers(requests, "user_vectors", BLOCK).float()

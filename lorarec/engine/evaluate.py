@@ -11,8 +11,9 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
-from lorarec.contracts import Examples, Metric, Predictions
+from lorarec.contracts import Examples, Metric, Predictions, Scored
 from lorarec.model.item_table import is_sharded, item_table
+from lorarec.model.rec_model import AskedModel, RecModel, call, encoder_of
 
 
 class NamedMetric(NamedTuple):
@@ -20,6 +21,18 @@ class NamedMetric(NamedTuple):
 
     label: str
     metric: Metric
+
+
+class Evaluation(NamedTuple):
+    """How one part, which has examples, was judged under the weights of that moment."""
+
+    metrics: dict[str, float]
+    """Each metric's value by its name in the recipe; the same on every process."""
+    predictions: Predictions
+    scored: Scored | None
+    """Scores beside labels; None where answers are no scores."""
+    vectors: Tensor | None
+    """[m, d] vectors of some of the items; None where items have none."""
 
 
 def plain_model(model: nn.Module, accelerator: Accelerator) -> nn.Module:
@@ -39,7 +52,7 @@ def table_for(model: nn.Module, examples: Examples, accelerator: Accelerator) ->
     training = model.training
     model.eval()
     try:
-        return item_table(model, examples.collation, accelerator)
+        return item_table(encoder_of(model), examples.collation, accelerator)
     finally:
         model.train(training)
 
@@ -48,26 +61,7 @@ def table_for(model: nn.Module, examples: Examples, accelerator: Accelerator) ->
 def refresh_head(model: nn.Module, table: Tensor | None, accelerator: Accelerator) -> None:
     """Tell the head that predictions with the present weights are to come, whose item vectors are `table`."""
     if table is not None:
-        plain_model(model, accelerator)(table, "refresh")
-
-
-@torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    examples: Examples,
-    metrics: Sequence[NamedMetric],
-    accelerator: Accelerator,
-    batch_size: int,
-    table: Tensor | None = None,
-) -> dict[str, float]:
-    """Metrics of one part, alike on every process and for any number of them.
-
-    `table`: item vectors of these very weights, if known; without it they are encoded afresh.
-    """
-    if not len(examples):
-        return {}
-    predictions = predict(model, examples, metrics, accelerator, batch_size, table)
-    return shared_metrics(predictions, examples, metrics, accelerator)
+        call(plain_model(model, accelerator), RecModel.refresh, table)
 
 
 @torch.no_grad()
@@ -87,8 +81,8 @@ def predict(
     try:
         if table is not None:
             examples = examples.with_table()
-        mine = _mine(examples, batch_size, accelerator)
-        blocks = list(examples.predictor.predict(model, examples, mine, [named.metric for named in metrics], table))
+        mine, asked = _mine(examples, batch_size, accelerator), [named.metric for named in metrics]
+        blocks = list(examples.predictor.predict(AskedModel(model), examples, mine, asked, table))
     finally:
         model.train(training)
     return _gathered(blocks, accelerator)

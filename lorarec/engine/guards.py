@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lorarec.contracts import Callback, Scored, TrainState
+from lorarec.contracts import Callback, TrainState
+from lorarec.engine.evaluate import Evaluation
 
 NO_LOSS = 1e-3
 """Share of the first step's loss below which nothing is left to tell apart. A share, since losses differ in scale: the
@@ -25,15 +25,6 @@ SAMPLED = 2048
 _log = logging.getLogger(__name__)
 
 
-class Latest(NamedTuple):
-    """What the latest evaluation on validation found."""
-
-    scored: Scored | None
-    """Scores beside labels; None where answers are no scores."""
-    vectors: Tensor | None
-    """[m, d] vectors of some of the items; None where items have none."""
-
-
 class Guards(Callback):
     """Warns once of each kind of silent failure: constant scores, collapsed item vectors, vanished negatives, and an
     AUC near one half after the first epoch. (Weights without gradient stop a run at its first step.)"""
@@ -41,13 +32,13 @@ class Guards(Callback):
     name = "guards"
     summary = "warn of failures that raise no error"
 
-    def __init__(self, tells_apart: bool, latest: Callable[[], Latest | None], warnings: dict[str, str]) -> None:
-        """`tells_apart`: whether the loss is that of telling right answers from wrong ones. `latest` gives None before
-        the first evaluation; `warnings` is filled with what was warned of, by kind."""
+    def __init__(self, tells_apart: bool) -> None:
+        """`tells_apart`: whether the loss is that of telling right answers from wrong ones."""
         super().__init__(self.Config())
         self._tells_apart = tells_apart
-        self._latest = latest
-        self.warnings = warnings
+        self._latest: Evaluation | None = None
+        self.warnings: dict[str, str] = {}
+        """What was warned of, by kind."""
         self._first: float | None = None
         self._loss: float | None = None
 
@@ -56,18 +47,17 @@ class Guards(Callback):
         if self._first is None:
             self._first = self._loss
 
-    def on_evaluation_end(self, state: TrainState) -> None:
-        found = self._latest()
-        if found is None:
-            return
-        if found.scored is not None and constant(found.scored.scores):
+    def look_at(self, evaluation: Evaluation) -> None:
+        """Warn of what one evaluation on validation shows."""
+        self._latest, scored = evaluation, evaluation.scored
+        if scored is not None and constant(scored.scores):
             self._warn(
                 "constant scores",
-                f"the model scores all {len(found.scored.scores):,} rows of validation alike. Likely the learning rate "
+                f"the model scores all {len(scored.scores):,} rows of validation alike. Likely the learning rate "
                 "is so high that it has broken the weights (lower train.learning_rate), or so low that nothing was "
                 "learnt, or no row has a history or a text to tell it from others",
             )
-        if found.vectors is not None and collapsed(found.vectors):
+        if evaluation.vectors is not None and collapsed(evaluation.vectors):
             self._warn(
                 "collapsed item vectors",
                 "the vectors of all items point in the same direction. Likely the learning rate is too high (lower "
@@ -77,9 +67,9 @@ class Guards(Callback):
     def on_epoch_end(self, state: TrainState) -> None:
         if not self._tells_apart:
             return
-        found = self._latest()
-        if found is not None and found.scored is not None:
-            self._judge_area(area(*found.scored), state.epoch)
+        latest = self._latest
+        if latest is not None and latest.scored is not None:
+            self._judge_area(area(*latest.scored), state.epoch)
         first, last = self._first, self._loss
         if first is not None and last is not None and last <= NO_LOSS * first:
             self._warn(

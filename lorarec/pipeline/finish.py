@@ -16,7 +16,7 @@ from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.writer import RunWriter
 from lorarec.contracts import Part
 from lorarec.model.item_table import item_table
-from lorarec.model.rec_model import RecModel
+from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.model.trainable import WeightCount
 from lorarec.pipeline.assemble import Materials
 from lorarec.pipeline.resume import run_identity
@@ -92,8 +92,8 @@ def _item_vectors(
     if not predictor.has_item_vectors:
         return None
     if table is None:
-        table = item_table(model, materials.examples[Part.TRAIN].collation, accelerator)
-    vectors = predictor.item_vectors(model, table)
+        table = item_table(encoder_of(model), materials.examples[Part.TRAIN].collation, accelerator)
+    vectors = predictor.item_vectors(AskedModel(model), table)
     return None if vectors is None else vectors.cpu()
 
 

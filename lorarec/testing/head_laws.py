@@ -32,7 +32,7 @@ from lorarec.contracts import (
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.statistics import statistics_of
 from lorarec.model.item_table import encoded_catalogue
-from lorarec.model.rec_model import RecModel
+from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.testing.plugin_laws import check_plugin
 from lorarec.testing.tiny_backbone import HIDDEN, tiny_backbone
 from lorarec.testing.tiny_data import ITEMS, tiny_catalog
@@ -154,8 +154,8 @@ def _check_predictions(model: RecModel, examples: Examples) -> None:
     """Held-out examples are asked about: one finite answer each, and what is kept of it."""
     predictor, table = examples.predictor, None
     if predictor.has_item_vectors or examples.reads_items():
-        table = encoded_catalogue(model, examples.collation, torch.device("cpu"))
-    found = Predictions.joined(list(predictor.predict(model, examples, examples.blocks(4), (), table)))
+        table = encoded_catalogue(encoder_of(model), examples.collation, torch.device("cpu"))
+    found = Predictions.joined(list(predictor.predict(AskedModel(model), examples, examples.blocks(4), (), table)))
     assert found.rows.tolist() == list(range(len(examples))), "predict must answer about each example once"
     assert set(found.answers) <= set(predictor.reads), (
         f"predict gives {set(found.answers)}, of which `reads` lacks some"
@@ -184,7 +184,7 @@ def _check_answers(head: TaskHead, model: RecModel, statistics: Statistics) -> N
     catalog, featurizer = tiny_catalog(), tiny_backbone().featurizer(tiny_catalog(), 30)
     run = Recommender(Path(), {}, catalog, statistics, head, model, featurizer, seed=0)
     with torch.no_grad():
-        run.item_vectors = run.predictor.item_vectors(model, run.table())
+        run.item_vectors = run.predictor.item_vectors(AskedModel(model), run.table())
     answers = run.predict(catalog.ids, [catalog.ids[:2]] * ITEMS)
     assert answers.shape == (ITEMS,), f"there must be one answer a request, [{ITEMS}], not {answers.shape}"
     _check_finite(answers, "answers to requests")

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import lorarec
-from lorarec.contracts import PairPredictor, Scored, TrainState, VectorPredictor
-from lorarec.engine.guards import Guards, Latest, area, collapsed, constant, sample_of
+from lorarec.contracts import PairPredictor, Predictions, Scored, TrainState, VectorPredictor
+from lorarec.engine.evaluate import Evaluation
+from lorarec.engine.guards import Guards, area, collapsed, constant, sample_of
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.next_item import NextItem
 from lorarec_heads.rating import Rating
@@ -21,14 +22,18 @@ GOOD = LABELS + np.linspace(0, 0.9, 100)
 VECTORS = torch.eye(6)
 
 
-def warned(predictor, scores=GOOD, labels=LABELS, vectors=VECTORS, loss=0.5, first=0.7):
+def evaluation(scores, labels, vectors=None):
     scored = None if labels is None else Scored(scores, labels)
-    guards = Guards(predictor.tells_apart(), lambda: Latest(scored, vectors), {})
+    return Evaluation({}, Predictions(np.arange(len(scores)), {}), scored, vectors)
+
+
+def warned(predictor, scores=GOOD, labels=LABELS, vectors=VECTORS, loss=0.5, first=0.7):
+    guards = Guards(predictor.tells_apart())
     guards.on_optimizer_step(TrainState(logs={"loss": first}))
     state = TrainState(epoch=1, logs={"loss": loss})
     guards.on_optimizer_step(state)
     for _ in range(2):
-        guards.on_evaluation_end(state)
+        guards.look_at(evaluation(scores, labels, vectors))
         guards.on_epoch_end(state)
     return guards.warnings
 
@@ -73,9 +78,9 @@ def test_a_loss_that_is_small_by_its_scale_is_let_be():
 
 
 def test_after_a_resume_the_loss_is_still_measured_by_the_first_one():
-    before = Guards(True, lambda: None, {})
+    before = Guards(True)
     before.on_optimizer_step(TrainState(logs={"loss": 0.7}))
-    again = Guards(True, lambda: None, {})
+    again = Guards(True)
     again.load_state_dict(before.state_dict())
     again.on_optimizer_step(TrainState(logs={"loss": 2e-5}))
     again.on_epoch_end(TrainState(epoch=1))
@@ -83,17 +88,17 @@ def test_after_a_resume_the_loss_is_still_measured_by_the_first_one():
 
 
 def test_before_the_first_evaluation_there_is_nothing_to_warn_of():
-    guards = Guards(True, lambda: None, {})
-    guards.on_evaluation_end(TrainState())
+    guards = Guards(True)
     guards.on_epoch_end(TrainState(epoch=1))
     assert guards.warnings == {}
 
 
 def test_what_was_said_is_not_said_again_after_a_resume():
-    said = Guards(True, lambda: None, {"constant scores": "..."})
-    again = Guards(False, lambda: Latest(Scored(np.zeros(9), np.zeros(9)), None), {})
+    said = Guards(True)
+    said.warnings["constant scores"] = "..."
+    again = Guards(False)
     again.load_state_dict(said.state_dict())
-    again.on_evaluation_end(TrainState())
+    again.look_at(evaluation(np.zeros(9), np.zeros(9)))
     assert again.warnings == {"constant scores": "..."}
 
 
