@@ -15,7 +15,7 @@ from lorarec.contracts.data_source import DataSource, RawTables
 from lorarec.contracts.examples import Examples
 from lorarec.contracts.hooks import hookimpl
 from lorarec.contracts.metric import Metric
-from lorarec.contracts.pair_predictor import PairPredictor, PointwiseHead
+from lorarec.contracts.pair_predictor import PairHead, PairPredictor
 from lorarec.contracts.plugin import Plugin
 from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor, Scored
 from lorarec.contracts.targets import (
@@ -27,7 +27,7 @@ from lorarec.contracts.targets import (
     find_targets,
 )
 from lorarec.contracts.task_head import Encoder, Head, HeadOutput, TaskHead
-from lorarec.contracts.vector_predictor import RetrievalHead, VectorPredictor
+from lorarec.contracts.vector_predictor import VectorHead, VectorPredictor
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories, History
 from lorarec.data.interactions import Interactions, Part
@@ -68,17 +68,16 @@ __all__ = [
     "Metric",
     "Model",
     "NegativeSampler",
+    "PairHead",
     "PairPredictor",
     "Part",
     "PeftAdapter",
     "Plugin",
-    "PointwiseHead",
     "Predictions",
     "Predictor",
     "RawTables",
     "Remarks",
     "Requests",
-    "RetrievalHead",
     "Scored",
     "Statistics",
     "StepSample",
@@ -88,6 +87,7 @@ __all__ = [
     "TrainState",
     "TrainingEvents",
     "TrainingPlan",
+    "VectorHead",
     "VectorPredictor",
     "View",
     "Views",

@@ -27,7 +27,7 @@ PAIRS = 2**14
 """Pairs of a request and an item scored at once: the histories of the few requests among them are read once."""
 
 
-class PointwiseHead(Head):
+class PairHead(Head):
     """The weights of a task that is answered pair by pair."""
 
     @abstractmethod
@@ -36,7 +36,7 @@ class PointwiseHead(Head):
 
 
 class PairPredictor(Predictor):
-    """Scores each pair anew. Its heads are `PointwiseHead`s, its examples have the column `label`."""
+    """Scores each pair anew. Its heads are `PairHead`s, its examples have the column `label`."""
 
     reads = ("scores",)
 

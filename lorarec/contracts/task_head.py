@@ -43,7 +43,7 @@ class HeadOutput(NamedTuple):
 
 class Head(nn.Module, ABC):
     """The weights of a task, in float32; owns the loss. The task's predictor says what else they must offer: subclass
-    PointwiseHead for a PairPredictor, RetrievalHead for a VectorPredictor."""
+    PairHead for a PairPredictor, VectorHead for a VectorPredictor."""
 
     @abstractmethod
     def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:

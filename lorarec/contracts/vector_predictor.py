@@ -26,7 +26,7 @@ BLOCK = 256
 """Requests answered at once."""
 
 
-class RetrievalHead(Head):
+class VectorHead(Head):
     """The weights of a task that is answered by vectors: the score of item n for user b is their dot product."""
 
     @abstractmethod
@@ -43,7 +43,7 @@ class RetrievalHead(Head):
 
 
 class VectorPredictor(Predictor):
-    """Ranks the catalogue by dot products. Its heads are `RetrievalHead`s."""
+    """Ranks the catalogue by dot products. Its heads are `VectorHead`s."""
 
     reads = ("ranks", "lists")
     has_item_vectors = True
@@ -124,12 +124,12 @@ class VectorPredictor(Predictor):
 
     def likeness(self, weights: Head, table: Tensor, rows: Tensor) -> Tensor:
         """What the head compares of its item vectors."""
-        head = cast(RetrievalHead, weights)
+        head = cast(VectorHead, weights)
         return head.likeness_vectors(head.item_vectors(table, rows))
 
     def run_likeness(self, run: FinishedRun) -> Tensor:
         """The same, of the item vectors that the run keeps."""
-        return cast(RetrievalHead, run.weights).likeness_vectors(_vectors(run))
+        return cast(VectorHead, run.weights).likeness_vectors(_vectors(run))
 
     def answer(self, run: FinishedRun, requests: Requests) -> np.ndarray:
         """[n] float64 dot products."""

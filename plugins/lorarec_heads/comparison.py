@@ -19,9 +19,9 @@ from lorarec.contracts import (
     HeadOutput,
     Histories,
     Interactions,
+    PairHead,
     PairPredictor,
     Part,
-    PointwiseHead,
     Statistics,
     StrictConfig,
     TaskHead,
@@ -115,7 +115,7 @@ class Comparison(TaskHead):
         return ComparisonNetwork(self.config, hidden_size)
 
 
-class ComparisonNetwork(PointwiseHead):
+class ComparisonNetwork(PairHead):
     """Strength of the item, less the mean strength of its history's: 0 of an empty one.
 
     The encoder and the words are two opinions, each learnt as if the other were not there. Learnt as one sum, they fit

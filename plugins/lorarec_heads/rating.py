@@ -18,9 +18,9 @@ from lorarec.contracts import (
     HeadOutput,
     Histories,
     Interactions,
+    PairHead,
     PairPredictor,
     Part,
-    PointwiseHead,
     Statistics,
     StrictConfig,
     TaskHead,
@@ -136,7 +136,7 @@ class Rating(TaskHead):
         return RatingNetwork(self.config, hidden_size, statistics)
 
 
-class RatingNetwork(PointwiseHead):
+class RatingNetwork(PairHead):
     """mean + item bias + what the user's other stars say, in stars."""
 
     def __init__(self, config: Rating.Config, hidden_size: int, statistics: Statistics) -> None:
