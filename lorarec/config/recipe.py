@@ -87,7 +87,8 @@ class DataSection(StrictConfig):
 
     source: PluginChoice
     columns: dict[str, str] = Field(default_factory=dict)
-    """lorarec's column name (user, item, time, rating, click, history, history_feedback, split) -> the data's."""
+    """lorarec's column name (user, item, time, rating, click, weight, history, history_feedback, split) ->
+    the data's. `weight` says how much each row counts in the training loss; metrics are not weighted."""
     item_text: str | None = None
     """Template of an item's text over the item table, such as "{title} ({genres})"; the source's by default."""
     liked_above: float | None = None

@@ -16,7 +16,6 @@ from lorarec.contracts.plugin import Plugin
 from lorarec.contracts.task_head import (
     Encoder,
     Head,
-    HeadOutput,
     PointwiseHead,
     RetrievalHead,
     TaskHead,
@@ -43,7 +42,6 @@ __all__ = [
     "Encoder",
     "Featurizer",
     "Head",
-    "HeadOutput",
     "Histories",
     "History",
     "IncompatibleError",

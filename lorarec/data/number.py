@@ -19,13 +19,14 @@ from lorarec.data.columns import (
     SPLIT,
     TIME,
     USER,
+    WEIGHT,
     missing_column,
     resolve_columns,
 )
 from lorarec.data.ids import Encoded, encode_ids, merge_ids
 from lorarec.data.item_text import TITLE, Piece, default_template, parse_template, render
 from lorarec.data.lists import feedback_lists, item_lists, read_lists
-from lorarec.data.numeric import numbers, seconds
+from lorarec.data.numeric import numbers, seconds, weights
 from lorarec.errors import DataError
 
 
@@ -83,7 +84,7 @@ def number(
     if len(ids) < 2:
         raise DataError(f"{origin}: the catalogue has one item ({ids[0].as_py()!r}), so there is nothing to choose.")
     made[ITEM] = pa.array(codes[1])
-    for name, read in ((TIME, seconds), (RATING, numbers), (CLICK, numbers)):
+    for name, read in ((TIME, seconds), (RATING, numbers), (CLICK, numbers), (WEIGHT, weights)):
         if name in found:
             made[name] = pa.array(read(raw.column(found[name]), place(name)))
     if lists is not None:

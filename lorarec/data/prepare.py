@@ -10,7 +10,7 @@ import numpy as np
 
 from lorarec.config.recipe import DataSection, SplitSection
 from lorarec.data.catalog import Catalog
-from lorarec.data.columns import KNOWN, missing_column
+from lorarec.data.columns import KNOWN, WEIGHT, missing_column
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.item_features import item_features
@@ -63,6 +63,8 @@ def prepare(
     part = split(numbered.table, section.split, seed, origin)
     dropped = _in_no_part(part, section.split)
     interactions = Interactions(numbered.table, numbered.user_ids, part, dropped)
+    if interactions.has(WEIGHT) and not interactions.column(WEIGHT)[interactions.rows(Part.TRAIN)].any():
+        raise DataError(f"{origin}, column '{merged[WEIGHT]}': all training rows have weight 0: none is learned from.")
     statistics = statistics_of(interactions, label, len(numbered.catalog), section.liked_above)
     features = item_features(raw_items, item_columns, len(numbered.catalog), items_origin or origin)
     statistics = replace(statistics, item_features=features)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lorarec.data.catalog import Catalog
-from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING, TIME
+from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING, TIME, WEIGHT
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.number import NumberedTables
@@ -145,7 +145,7 @@ def split_fingerprint(interactions: Interactions, catalog: Catalog) -> str:
     digest.update(interactions.part.astype("<i1").tobytes())
     digest.update(interactions.user.astype("<i8").tobytes())
     digest.update(interactions.item.astype("<i8").tobytes())
-    for name in (TIME, RATING, CLICK):
+    for name in (TIME, RATING, CLICK, WEIGHT):
         if interactions.has(name):
             digest.update(name.encode() + interactions.column(name).astype("<f8").tobytes())
     for name, kind in ((HISTORY, "<i8"), (HISTORY_FEEDBACK, "<f8")):

@@ -67,8 +67,10 @@ class NextItem(TaskHead):
                 for items, feedback, mask in found
             ]
             views["histories"] = collation.views(read)
-        count = len(rows["event"]) if targets is None else int((targets >= 0).sum())
-        return Batch(torch.from_numpy(rows["row"]), count, views, tensors)
+        events = rows["event"]
+        if targets is not None:
+            events = np.concatenate([history.events[:, 1:], events[:, None]], axis=1)[targets >= 0]
+        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
 
     def _targets(self, rows: dict[str, np.ndarray], history: PaddedHistory, collation: Collation) -> np.ndarray:
         """[B, L] catalogue row of the event after each place, -1 where it is not to be predicted."""
