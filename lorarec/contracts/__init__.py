@@ -21,11 +21,13 @@ from lorarec.contracts.task_head import (
     RetrievalHead,
     TaskHead,
 )
+from lorarec.data.cached_table import cache_folder, cached_table
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories, History
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.negatives import NegativeSampler, StepSample
 from lorarec.data.statistics import Statistics, TrainingEvents
+from lorarec.data.tables import joined_tables, read_table
 from lorarec.data.view import View
 from lorarec.errors import DataError, IncompatibleError, LorarecError
 
@@ -66,6 +68,10 @@ __all__ = [
     "TrainingPlan",
     "View",
     "Views",
+    "cache_folder",
+    "cached_table",
     "did_you_mean",
     "hookimpl",
+    "joined_tables",
+    "read_table",
 ]

@@ -1,4 +1,4 @@
-"""Turn a text file into an Arrow file once, and map it into memory from then on."""
+"""Turn a file into an Arrow file once, and map it into memory from then on."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import datasets
 import pyarrow as pa
 from datasets import Dataset
 
-from lorarec.contracts import DataError
+from lorarec.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when a reader changes what it makes of the same bytes."""
 
 
@@ -25,7 +25,7 @@ def cache_folder() -> Path:
     return Path(datasets.config.HF_DATASETS_CACHE) / "lorarec"
 
 
-def arrow_file(sources: Sequence[Path], options: Sequence[object], read: Callable[[], Iterator[pa.Table]]) -> Dataset:
+def cached_table(sources: Sequence[Path], options: Sequence[object], read: Callable[[], Iterator[pa.Table]]) -> Dataset:
     """The tables that `read` yields, as one memory-mapped Dataset.
 
     They are written to the cache under a name made from the sources' paths, sizes and times of change and
