@@ -9,12 +9,14 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import datasets
 import pyarrow as pa
-from datasets import Dataset
 
 from lorarec.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 FORMAT = 2
 """Raise it when a reader changes what it makes of the same bytes."""
@@ -22,6 +24,8 @@ FORMAT = 2
 
 def cache_folder() -> Path:
     """Where converted and downloaded files are kept: `lorarec` in the cache of Hugging Face Datasets."""
+    import datasets  # slow, and `lorarec --help` does without
+
     return Path(datasets.config.HF_DATASETS_CACHE) / "lorarec"
 
 
@@ -51,6 +55,8 @@ def cached_table(sources: Sequence[Path], options: Sequence[object], read: Calla
             ) from error
         finally:
             part.unlink(missing_ok=True)
+    from datasets import Dataset
+
     return Dataset.from_file(str(target))
 
 

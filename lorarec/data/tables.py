@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, Features, Value, concatenate_datasets
 
 from lorarec.data.cached_table import cached_table
 from lorarec.data.delimited import delimited_tables
 from lorarec.data.json_rows import json_tables
 from lorarec.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
 
 Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
@@ -45,6 +47,8 @@ def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
     Where the same column is whole numbers here and fractions or text there, it becomes what suits both. Raises
     DataError naming file and column where one lacks a column of the others.
     """
+    from datasets import concatenate_datasets
+
     first, *others = parts
     for name in others:
         if odd := set(parts[name].column_names) ^ set(parts[first].column_names):
@@ -54,6 +58,8 @@ def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
 
 
 def _common_features(all_features: list[Features]) -> Features:
+    from datasets import Features, Value
+
     common = {}
     for name, first in all_features[0].items():
         kinds = {str(getattr(features[name], "dtype", features[name])) for features in all_features}
