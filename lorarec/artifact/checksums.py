@@ -1,4 +1,4 @@
-"""Checksums of a folder's files: a truncated or altered one is named, not used."""
+"""The manifest: a run folder's format version and checksums. A truncated or altered file is named, not used."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ OURS = {name for name in vars(layout).values() if isinstance(name, str)}
 
 
 def write_checksums(folder: Path) -> None:
-    """Record the checksum of every file in the folder."""
+    """Record the format version and the checksum of every file in the folder."""
     sums = {path.relative_to(folder).as_posix(): _checksum(path) for path in _files(folder)}
-    (folder / MANIFEST).write_text(json.dumps(sums, indent=1), encoding="utf-8")
+    manifest = {"format": layout.FORMAT, "files": sums}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
 def check_checksums(folder: Path) -> None:
-    """Raises ArtifactError naming the first file that is missing or not as it was written."""
+    """Raises ArtifactError naming the first file that is missing or not as it was written, and where a newer lorarec
+    wrote the folder."""
     if not folder.is_dir():
         raise ArtifactError(f"There is no run folder {folder}.")
     for name in REQUIRED:
@@ -49,11 +51,21 @@ def check_checksums(folder: Path) -> None:
 
 def _read_sums(manifest: Path) -> dict[str, str]:
     try:
-        sums = json.loads(manifest.read_text(encoding="utf-8"))
-        if not isinstance(sums, dict):
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
             raise ValueError("it holds no list of files")
+        if "files" not in content:  # the first format: the files alone, none of which is called "files"
+            content = {"format": 1, "files": content}
+        sums, version = content["files"], content.get("format")
+        if not isinstance(sums, dict) or not isinstance(version, int):
+            raise ValueError("it holds no list of files, or no version")
     except (ValueError, OSError) as error:
         raise ArtifactError(f"{manifest}: not as it was written ({error}). Train the run again.") from error
+    if version > layout.FORMAT:
+        raise ArtifactError(
+            f"{manifest.parent}: a newer lorarec wrote this run (format {version}; this one reads up to "
+            f"{layout.FORMAT}). Upgrade lorarec to read it."
+        )
     return sums
 
 

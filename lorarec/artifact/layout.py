@@ -25,6 +25,10 @@ MANIFEST = "manifest.json"
 PROFILE = "profile"
 CHECKPOINTS = "checkpoints"
 
+FORMAT = 2
+"""Version of the run folder, which the manifest carries. 1 had a manifest of checksums alone; it is still read. A
+change that an older lorarec would misread takes the next number."""
+
 REQUIRED = (RECIPE, ADAPTER, HEAD, CATALOG, STATISTICS, METRICS, ENVIRONMENT, MANIFEST)
 
 

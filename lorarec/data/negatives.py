@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from lorarec.data.streams import Purpose, generator
 from lorarec.errors import PluginError
 
 Sampling = Literal["uniform", "popularity", "mixed"]
@@ -43,24 +44,24 @@ class NegativeSampler:
 
         Fewer are returned where the catalogue has not that many others; without replacement.
         """
-        generator = np.random.default_rng((self.seed, 1, epoch, row))
+        draw = generator(self.seed, Purpose.ROW_NEGATIVES, epoch, row)
         forbidden = np.unique(exclude)
         free = self.catalog_size - len(forbidden)
         count = min(count, free)
         if count <= 0:
             return np.empty(0, np.int64)
         # Place k among the allowed rows is row k + (how many forbidden rows lie below it).
-        places = np.sort(generator.choice(free, size=count, replace=False))
+        places = np.sort(draw.choice(free, size=count, replace=False))
         below = forbidden - np.arange(len(forbidden))
         drawn = places + np.searchsorted(below, places, side="right")
-        return generator.permutation(drawn).astype(np.int64)
+        return draw.permutation(drawn).astype(np.int64)
 
     def for_step(self, epoch: int, step: int, count: int) -> np.ndarray:
         """[count] int64 distinct rows shared by a whole optimizer step, whatever its micro-batches or
         processes."""
-        generator = np.random.default_rng((self.seed, 2, epoch, step))
+        draw = generator(self.seed, Purpose.STEP_NEGATIVES, epoch, step)
         count = min(count, self.catalog_size)
-        return np.sort(generator.choice(self.catalog_size, size=count, replace=False)).astype(np.int64)
+        return np.sort(draw.choice(self.catalog_size, size=count, replace=False)).astype(np.int64)
 
     def sample_for_step(self, epoch: int, step: int, count: int, by: Sampling) -> StepSample:
         """`count` draws shared by a whole optimizer step, and how often each was to be expected.
@@ -74,7 +75,7 @@ class NegativeSampler:
         share = self._popularity
         if by == "mixed":
             share = (1 - UNIFORM_SHARE) * share + UNIFORM_SHARE / self.catalog_size
-        places = np.random.default_rng((self.seed, 5, epoch, step)).random(count)
+        places = generator(self.seed, Purpose.POPULAR_NEGATIVES, epoch, step).random(count)
         bounds = np.cumsum(share)
         # Rounding may leave the last bound a little below 1.
         items = np.sort(np.searchsorted(bounds, places * bounds[-1], side="right")).astype(np.int64)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from lorarec.data.streams import Purpose, generator
+
 
 def epoch_order(rows: int, seed: int, epoch: int, block: int = 1) -> np.ndarray:
     """[rows] int64: every example once, shuffled for this epoch in blocks of `block` neighbours, cut anew each time."""
-    draw = np.random.default_rng((seed, 4, epoch))
+    draw = generator(seed, Purpose.EPOCH_ORDER, epoch)
     if block == 1:
         return draw.permutation(rows).astype(np.int64, copy=False)
     offset = int(draw.integers(block))

@@ -11,6 +11,7 @@ from lorarec.config.recipe import SplitSection
 from lorarec.config.suggest import did_you_mean
 from lorarec.data.columns import TIME, USER, missing_column
 from lorarec.data.interactions import Part
+from lorarec.data.streams import Purpose, generator
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _few_shot(part: np.ndarray, rows: int, seed: int, origin: str) -> np.ndarray
             f"{origin}: data.split.train_rows={rows}, but there are {len(train)} training rows to draw from."
         )
     fewer = part.copy()
-    fewer[np.random.default_rng((seed, 4)).permutation(train)[rows:]] = Part.UNUSED
+    fewer[generator(seed, Purpose.TRAIN_ROWS).permutation(train)[rows:]] = Part.UNUSED
     return fewer
 
 
@@ -125,7 +126,7 @@ def _judged(table: Dataset, user: np.ndarray, name: str, origin: str) -> np.ndar
 
 
 def _random(rows: int, section: SplitSection, seed: int) -> np.ndarray:
-    order = np.random.default_rng((seed, 3)).permutation(rows)
+    order = generator(seed, Purpose.SPLIT).permutation(rows)
     test = round(rows * section.test)
     part = np.full(rows, Part.TRAIN, np.int8)
     part[order[:test]] = Part.TEST
@@ -153,7 +154,7 @@ def _by_column(table: Dataset, section: SplitSection, seed: int, origin: str) ->
                 "nothing. Leave it out."
             )
     else:
-        drawn = np.random.default_rng((seed, 3)).permutation(train)
+        drawn = generator(seed, Purpose.SPLIT).permutation(train)
         part[drawn[: round(len(train) * section.validation)]] = Part.VALIDATION
     return part
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lorarec.contracts import Metric
+from lorarec.data.streams import Purpose, generator
 from lorarec.engine.evaluate import NamedMetric, Predictions
 from lorarec.engine.examples import Examples
 
@@ -51,7 +52,7 @@ class Resamples:
 
     def weights(self) -> Iterator[np.ndarray]:
         """[b, n] float64 how often each row stands in each of the next b resamples; the same in every call."""
-        draw = np.random.default_rng((self.seed, 17))
+        draw = generator(self.seed, Purpose.BOOTSTRAP)
         block = max(1, CELLS // max(len(self.group), 1))
         for start in range(0, self.count, block):
             size = min(block, self.count - start)

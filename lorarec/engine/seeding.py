@@ -1,4 +1,4 @@
-"""One seed, from which each purpose derives its own."""
+"""The global generators, seeded as a function of where training stands."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ import random
 import numpy as np
 import torch
 
-PURPOSES = ("weights", "step", "estimate")
-
-
-def derived_seed(seed: int, purpose: str, *numbers: int) -> int:
-    """A seed for one purpose and moment; different purposes never share a stream."""
-    key = (seed, PURPOSES.index(purpose), *numbers)
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint32)[0])
+from lorarec.data.streams import Purpose, derived_seed
 
 
 def seed_all(seed: int) -> None:
@@ -28,4 +22,4 @@ def seed_step(seed: int, step: int, process: int) -> None:
 
     This is what makes a resumed run exact: no generator's state need survive a stop.
     """
-    seed_all(derived_seed(seed, "step", step, process))
+    seed_all(derived_seed(seed, Purpose.TRAINING_STEP, step, process))

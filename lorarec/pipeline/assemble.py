@@ -27,10 +27,11 @@ from lorarec.contracts import (
 )
 from lorarec.data.audit import Finding, audit
 from lorarec.data.prepare import PreparedData, prepare
+from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.evaluate import NamedMetric
 from lorarec.engine.examples import Examples
 from lorarec.engine.layer_cache import cache_layers
-from lorarec.engine.seeding import derived_seed, seed_all
+from lorarec.engine.seeding import seed_all
 from lorarec.errors import DataError, IncompatibleError, RecipeError
 from lorarec.model.compatibility import check_compatible, usable_length
 from lorarec.model.item_table import is_sharded
@@ -113,14 +114,14 @@ def build_model(materials: Materials, plan: TrainingPlan, folder: Path | None = 
     """
     resolved, seed = materials.resolved, materials.resolved.recipe.seed
     backbone, adapter = resolved.backbone, resolved.adapter
-    backbone.load(materials.data.catalog, derived_seed(seed, "weights", 0))
+    backbone.load(materials.data.catalog, derived_seed(seed, Purpose.BACKBONE_WEIGHTS))
     if resolved.recipe.train.gradient_checkpointing:
         enable_gradient_checkpointing(backbone)
     if folder is not None and not backbone.refetchable():
         backbone.save(backbone.module, folder / layout.BACKBONE)
-    seed_all(derived_seed(seed, "weights", 1))
+    seed_all(derived_seed(seed, Purpose.ADAPTER_WEIGHTS))
     network = adapter.attach(backbone, plan)
-    seed_all(derived_seed(seed, "weights", 2))
+    seed_all(derived_seed(seed, Purpose.HEAD_WEIGHTS))
     head = materials.resolved.head.build(materials.architecture.hidden_size, materials.data.statistics)
     return RecModel(backbone, adapter, network, head)
 

@@ -9,7 +9,7 @@ import torch
 from lorarec.artifact import layout
 from lorarec.artifact.reader import RunFolder, read_run
 from lorarec.artifact.recommender import Recommender
-from lorarec.engine.seeding import derived_seed
+from lorarec.data.streams import Purpose, derived_seed
 from lorarec.errors import ArtifactError
 from lorarec.model.compatibility import check_compatible, usable_length
 from lorarec.model.rec_model import RecModel
@@ -33,7 +33,7 @@ def assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
     """Backbone, adapter and head put together again from a run folder."""
     backbone, adapter = resolved.backbone, resolved.adapter
     architecture = check_compatible(backbone, adapter, gradient_checkpointing=False)
-    backbone.load(folder.catalog, derived_seed(resolved.recipe.seed, "weights", 0))
+    backbone.load(folder.catalog, derived_seed(resolved.recipe.seed, Purpose.BACKBONE_WEIGHTS))
     if backbone.fingerprint() != folder.environment.get("backbone_fingerprint"):
         raise ArtifactError(
             f"{folder.path}: backbone '{backbone.name}' has other weights now than the adapter was trained on. Bring "

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from lorarec.contracts import Backbone, Part, Views
 from lorarec.data.columns import HISTORY
+from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.baselines import baseline_metrics
 from lorarec.engine.bootstrap import LEVEL, METHOD, metric_intervals
 from lorarec.engine.evaluate import Predictions, compute_metrics
 from lorarec.engine.protocol import protocol
-from lorarec.engine.seeding import derived_seed
 from lorarec.engine.slices import slice_metrics
 from lorarec.model.item_table import item_table
 from lorarec.pipeline.assemble import Materials
@@ -58,7 +58,7 @@ def frozen_item_vectors(materials: Materials, accelerator: Accelerator, copy: Pa
     bare = type(resolved.backbone)(resolved.backbone.config)
     if copy is not None:
         bare.use_copy(copy)
-    bare.load(materials.data.catalog, derived_seed(resolved.recipe.seed, "weights", 0))
+    bare.load(materials.data.catalog, derived_seed(resolved.recipe.seed, Purpose.BACKBONE_WEIGHTS))
     encoder = _BareEncoder(bare).to(accelerator.device).eval()
     return item_table(encoder, materials.examples[Part.TRAIN].collation, accelerator).cpu()
 

@@ -136,7 +136,7 @@ def _load(point: EntryPoint, provider: Provider) -> Found:
     except pluggy.PluginValidationError as error:
         raise PluginError(_hook_mistake(module, error)) from None
     if not manager.get_hookcallers(module):
-        raise PluginError(f"{point.value} has no function marked @hookimpl. See plugins/README.md.")
+        raise PluginError(f"{point.value} has no function marked @hookimpl. See docs/plugins.md.")
     offers = [
         Offer(kind.name, checked_class(offered, kind, provider.distribution), provider)
         for kind in KINDS.values()

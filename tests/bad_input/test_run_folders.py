@@ -96,13 +96,25 @@ def test_a_manifest_that_forgets_files_does_not_let_them_pass(
 ) -> None:
     run = copied_run("ctr")
     manifest = run / "manifest.json"
-    sums = json.loads(manifest.read_text())
+    sums = json.loads(manifest.read_text())["files"]
     del sums["head.safetensors"]
     for forged, says in ((sums, "head.safetensors: manifest.json does not know it"), ({}, "does not know it")):
         manifest.write_text(json.dumps(forged))
         refused("evaluate", run, says=[says, "train the run again"])
     manifest.write_text("[]")
     refused("evaluate", run, says=[f"{manifest}: not as it was written", "Train the run again"])
+
+
+def test_a_run_of_the_first_format_is_read_and_one_of_a_newer_lorarec_refused(
+    copied_run: Callable[[str], Path], refused: Callable[..., str], command: Callable[..., Any]
+) -> None:
+    run = copied_run("ctr")
+    manifest = run / "manifest.json"
+    written = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(written["files"]))
+    assert command("merge", run, "--output", "plain").code == 0
+    manifest.write_text(json.dumps({"format": written["format"] + 1, "files": {}}))
+    refused("evaluate", run, says=[str(run), f"format {written['format'] + 1}", "Upgrade lorarec"])
 
 
 def test_a_head_of_another_version_is_named(copied_run: Callable[[str], Path], refused: Callable[..., str]) -> None:

@@ -45,7 +45,7 @@ from lorarec_heads.rating import Rating
 from lorarec_heads.rating_process import RatingProcess
 from lorarec_metrics.regression import Rmse
 
-README = Path(__file__).parents[2] / "plugins" / "README.md"
+README = Path(__file__).parents[2] / "docs" / "plugins.md"
 
 
 class Biases(Adapter):
