@@ -92,6 +92,13 @@ def test_the_gradient_of_a_step_is_cut_once_after_its_last_micro_batch(steps):
     torch.testing.assert_close(accumulated.gradients[0], whole.gradients[0], rtol=1e-3, atol=1e-5)
 
 
+def test_nothing_of_a_steps_gradient_is_left_for_the_next_one(steps):
+    """All rows in each step, and a first step that moves nothing: the second one's gradient is the first one's."""
+    found = steps({"max_grad_norm": None, "batch_size": 200, "epochs": 4, "warmup": 0.25})
+    assert found.rates[0] == {0.0} and len(found.rates) == 4
+    torch.testing.assert_close(found.gradients[1], found.gradients[0], rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_the_schedule_goes_on_once_an_optimizer_step(accumulate, steps):
     found = steps({"accumulate": accumulate, "warmup": 0.25})
@@ -127,15 +134,17 @@ def test_the_best_step_is_the_first_with_the_best_value_of_the_first_metric(metr
     assert run.metrics["validation"][metric] == pytest.approx(wanted), "the best step's weights are put back"
 
 
-@pytest.mark.parametrize("patience", [1, 3])
-def test_training_stops_after_as_many_evaluations_without_a_better_one_as_patience_says(patience, steps):
+@pytest.mark.parametrize("patience", [1, 5])
+def test_training_stops_after_as_many_evaluations_in_a_row_without_a_better_one_as_patience_says(patience, steps):
     whole = steps({"learning_rate": 0.3}, {"every": 1, "metrics": ["log_loss"]}).validation("log_loss")
-    best, since, stops = float("inf"), 0, max(whole)
+    best, since, misses, stops = float("inf"), 0, 0, max(whole)
     for step, value in whole.items():
         best, since = (value, 0) if value < best else (best, since + 1)
+        misses += since > 0
         if since == patience:
             stops = step
             break
+    assert misses > patience or patience == 1, "or nothing would show that a better value starts the count again"
     run = steps({"learning_rate": 0.3}, {"every": 1, "metrics": ["log_loss"], "patience": patience})
     assert run.metrics["steps"] == stops < max(whole)
     assert f"in {patience} evaluations" in run.metrics["stopped_early"]
