@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from lorarec.errors import DataError, IncompatibleError
 from lorarec.model.diversity import diversified, pool_size
 from lorarec.model.item_table import encoded_catalogue
 from lorarec.model.ranking import catalogue_scores, mask_seen, top_items, users_at_once
-from lorarec.model.rec_model import RecModel
+from lorarec.model.rec_model import RecModel, call, encoder_of
 
 BLOCK = 256
 """Requests answered at once."""
@@ -141,7 +141,7 @@ class Recommender:
             return self.model.head.likeness_vectors(self.item_vectors.to(self._device))
         if self._table is None:
             nobody = Requests([[]], [[]], [-1]).tables(np.zeros(1, np.int64), self.user_ids, self._liked_above)
-            self._table = encoded_catalogue(self.model, self._examples(*nobody).collation, self._device)
+            self._table = encoded_catalogue(encoder_of(self.model), self._examples(*nobody).collation, self._device)
         return self._table
 
     @torch.no_grad()
@@ -225,26 +225,25 @@ class Recommender:
 
     def _scored(self, interactions: Interactions, histories: Histories, size: int) -> Tensor:
         """[n] a pointwise head's scores of requests, so many at once, as the head gives them."""
-        return self._answered(interactions, histories, "scores", size).cpu()
+        return self._answered(interactions, histories, "score", size).cpu()
 
     def _calibrated(self, scores: np.ndarray) -> np.ndarray:
         return scores if self.calibration is None else self.calibration(scores.astype(np.float64))
 
     def _user_vectors(self, requests: Requests) -> Tensor:
         tables = requests.tables(np.zeros(len(requests), np.int64), self.user_ids, self._liked_above)
-        return self._answered(*tables, "users", BLOCK).float()
+        return self._answered(*tables, "user_vectors", BLOCK).float()
 
-    def _answered(
-        self, interactions: Interactions, histories: Histories, use: Literal["scores", "users"], size: int
-    ) -> Tensor:
-        """What the model says of each request."""
+    def _answered(self, interactions: Interactions, histories: Histories, method: str, size: int) -> Tensor:
+        """What a method of the head says of each request."""
         examples = self._examples(interactions, histories)
         if self._table is None and examples.reads_items():
-            self._table = encoded_catalogue(self.model, examples.collation, self._device)
+            self._table = encoded_catalogue(encoder_of(self.model), examples.collation, self._device)
         if self._table is not None:
             examples = examples.with_table()
         blocks = examples.blocks(size)
-        return torch.cat([self.model(examples.batch(rows).to(self._device), use, self._table) for rows in blocks])
+        batches = (examples.batch(rows).to(self._device) for rows in blocks)
+        return torch.cat([call(self.model, RecModel.answer, batch, method, self._table) for batch in batches])
 
     def _examples(self, interactions: Interactions, histories: Histories) -> Examples:
         collation = Collation(

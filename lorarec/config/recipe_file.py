@@ -14,7 +14,7 @@ from lorarec.config.mistakes import Mistake, find_mistakes
 from lorarec.config.overrides import override_document
 from lorarec.config.recipe import Recipe
 from lorarec.config.recipe_search import find_recipe
-from lorarec.config.yaml_text import KeyPath, read_yaml, write_yaml
+from lorarec.config.yaml_text import KeyPath, read_yaml
 from lorarec.errors import RecipeError
 
 
@@ -73,11 +73,6 @@ def load_recipe(
         return LoadedRecipe(document, path, refused, (), Recipe.model_validate(document.values))
     except ValidationError as error:
         return LoadedRecipe(document, path, refused, tuple(find_mistakes(error, Recipe, document.values)), None)
-
-
-def write_recipe(values: Mapping[str, Any], path: Path) -> None:
-    """Write settings as YAML, in the order given."""
-    path.write_text(write_yaml(dict(values)), encoding="utf-8")
 
 
 def _read(path: Path, folders: tuple[Path, ...], children: tuple[Path, ...]) -> Document:

@@ -14,17 +14,15 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file, save_file
-from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_optimizer_state_dict,
     set_optimizer_state_dict,
 )
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from lorarec.contracts import TrainState
 from lorarec.engine.callback_list import CallbackList
+from lorarec.engine.step import OptimizerStep
 from lorarec.errors import CheckpointError
 from lorarec.model.trainable import extract, put_back
 
@@ -45,18 +43,16 @@ class Checkpoints:
         folder: Path,
         keep: int,
         names: list[str],
-        model: nn.Module,
-        optimizer: Optimizer,
-        schedule: LRScheduler,
+        step: OptimizerStep,
         callbacks: CallbackList,
         accelerator: Accelerator,
     ) -> None:
         self.folder = folder
         self.keep = keep
         self._names = names
-        self._model = model
-        self._optimizer = optimizer
-        self._schedule = schedule
+        self._model = step.model
+        self._optimizer = step.optimizer
+        self._schedule = step.schedule
         self._callbacks = callbacks
         self._accelerator = accelerator
 

@@ -15,6 +15,7 @@ from lorarec.contracts import Metric
 from lorarec.engine.examples import Examples
 from lorarec.model.item_table import is_sharded, item_table
 from lorarec.model.ranking import catalogue_scores, held_out_rank, mask_seen, top_items
+from lorarec.model.rec_model import RecModel, call, encoder_of
 
 
 class NamedMetric(NamedTuple):
@@ -35,6 +36,18 @@ class Predictions(NamedTuple):
     """[n, k] int64 the best items (retrieval heads); [n, 0] otherwise."""
 
 
+class Evaluation(NamedTuple):
+    """How one part, which has examples, was judged under the weights of that moment."""
+
+    metrics: dict[str, float]
+    """Each metric's value by its name in the recipe; the same on every process."""
+    predictions: Predictions
+    labels: np.ndarray | None
+    """[n] what was to be predicted; None beside ranks."""
+    vectors: Tensor | None
+    """[m, d] vectors of some of the items; None where items have none."""
+
+
 def plain_model(model: nn.Module, accelerator: Accelerator) -> nn.Module:
     """The model to evaluate with: without DDP, whose forward makes processes wait for each other's batches; sharded
     models need their wrapper."""
@@ -52,7 +65,7 @@ def table_for(model: nn.Module, examples: Examples, accelerator: Accelerator) ->
     training = model.training
     model.eval()
     try:
-        return item_table(model, examples.collation, accelerator)
+        return item_table(encoder_of(model), examples.collation, accelerator)
     finally:
         model.train(training)
 
@@ -61,26 +74,7 @@ def table_for(model: nn.Module, examples: Examples, accelerator: Accelerator) ->
 def refresh_head(model: nn.Module, table: Tensor | None, accelerator: Accelerator) -> None:
     """Tell the head that predictions with the present weights are to come, whose item vectors are `table`."""
     if table is not None:
-        plain_model(model, accelerator)(table, "refresh")
-
-
-@torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    examples: Examples,
-    metrics: Sequence[NamedMetric],
-    accelerator: Accelerator,
-    batch_size: int,
-    table: Tensor | None = None,
-) -> dict[str, float]:
-    """Metrics of one part, alike on every process and for any number of them.
-
-    `table`: item vectors of these very weights, if known; without it they are encoded afresh.
-    """
-    if not len(examples):
-        return {}
-    predictions = predict(model, examples, metrics, accelerator, batch_size, table)
-    return shared_metrics(predictions, examples, metrics, accelerator)
+        call(plain_model(model, accelerator), RecModel.refresh, table)
 
 
 @torch.no_grad()
@@ -126,7 +120,7 @@ def _scored(
     found = []
     for rows in _mine(examples, batch_size, accelerator):
         batch = examples.batch(rows).to(accelerator.device)
-        scores = model(batch, "scores", table)
+        scores = call(model, RecModel.answer, batch, "score", table)
         found.append(Predictions(rows, scores.double().cpu().numpy(), np.empty((len(rows), 0), np.int64)))
     return found
 
@@ -134,12 +128,12 @@ def _scored(
 def _ranked(
     model: nn.Module, examples: Examples, accelerator: Accelerator, batch_size: int, table: Tensor, k: int
 ) -> list[Predictions]:
-    vectors = model(table, "items").float()
+    vectors = call(model, RecModel.answer_items, table, "item_vectors").float()
     histories, events = examples.collation.histories, examples.events
     found = []
     for rows in _mine(examples, batch_size, accelerator):
         batch = examples.batch(rows).to(accelerator.device)
-        users = model(batch, "users", table).float()
+        users = call(model, RecModel.answer, batch, "user_vectors", table).float()
         targets = torch.from_numpy(examples.items[rows]).to(users.device)
         for part, scores in catalogue_scores(users, vectors):
             mask_seen(scores, [histories.seen(int(event)) for event in events[rows[part]]])

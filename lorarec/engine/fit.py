@@ -7,22 +7,30 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from lorarec.config.recipe import Recipe
 from lorarec.contracts import TrainState
 from lorarec.engine.callback_list import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
+from lorarec.engine.evaluate import Evaluation
+from lorarec.engine.guards import Guards
 from lorarec.engine.loader import Loader, Window
-from lorarec.engine.seeding import seed_step
+from lorarec.engine.step import OptimizerStep
 from lorarec.engine.stop_signal import StopSignal
 from lorarec.errors import Interrupted, TrainingError
+
+
+class Trained(NamedTuple):
+    """What `Fit.run` gives back."""
+
+    state: TrainState
+    evaluation: Evaluation | None
+    """The last one on validation, if any; that of the final weights where `state.best_step` is the last step."""
 
 
 @dataclass
@@ -32,36 +40,36 @@ class Fit:
     recipe: Recipe
     accelerator: Accelerator
     model: nn.Module
-    optimizer: Optimizer
-    schedule: LRScheduler
+    optimizer_step: OptimizerStep
     loader: Loader
     callbacks: CallbackList
+    guards: Guards
     checkpoints: Checkpoints
-    validate: Callable[[], dict[str, float]]
-    """Metrics on validation; empty where there is no validation part."""
+    validate: Callable[[], Evaluation | None]
+    """The present weights judged on validation; None where there is no validation part."""
     is_better: Callable[[float, float | None], bool]
     """Whether the first metric's value beats the best so far."""
     monitor: str
-    table: Tensor | None = None
-    """Item vectors that cannot change, where no weight of the network trains."""
     part: Callable[[str], AbstractContextManager[Any]] = nullcontext
     """Marks a part of the step for a profile: `torch.profiler.record_function` where one is taken."""
     state: TrainState = field(default_factory=TrainState)
     _loss: Tensor = field(default_factory=lambda: torch.zeros(()))
     _facts: int = 0
+    _evaluation: Evaluation | None = None
     _since: float = field(default_factory=time.perf_counter)
 
-    def run(self) -> TrainState:
+    def run(self) -> Trained:
         """Train to the end, or raise Interrupted with a checkpoint written."""
         try:
-            return self._run()
+            self._run()
         except Interrupted:
             raise
         except BaseException:
             self.callbacks.call("on_error", self.state)
             raise
+        return Trained(self.state, self._evaluation)
 
-    def _run(self) -> TrainState:
+    def _run(self) -> None:
         state = self.state
         self._loss = self._loss.to(self.accelerator.device)
         self.callbacks.call("on_fit_start", state)
@@ -76,7 +84,6 @@ class Fit:
                     if state.step >= state.total_steps or state.stop:
                         break
         self.callbacks.call("on_fit_end", state)
-        return state
 
     def _windows(self) -> Iterator[Window]:
         """What is left of the epoch."""
@@ -90,43 +97,18 @@ class Fit:
 
     def _step(self, window: Window, count: int) -> None:
         """One optimizer step over its micro-batches, then whatever is due after it."""
-        state, accelerator = self.state, self.accelerator
-        seed_step(self.recipe.seed, state.step, accelerator.process_index)
-        loss = self._backward(window, count)
+        state, step = self.state, self.optimizer_step
+        loss = step.gradients(window, count, state.step)
         if state.step == 0:
             self._refuse_dead_weights()
-        with self.part("optimizer"):
-            if self.recipe.train.max_grad_norm is not None:
-                accelerator.clip_grad_norm_(self._trainable(), self.recipe.train.max_grad_norm)
-            self.optimizer.step()
-            skipped = getattr(self.optimizer, "step_was_skipped", False)  # fp16: the gradients were not finite
-            if not skipped:
-                self.schedule.step()
+        moved = step.update()
         state.step += 1
         state.step_in_epoch += 1
         self._log(loss, count)
-        if not skipped:
+        if moved:
             self.callbacks.call("on_optimizer_step", state)  # gradients are still here
-        with self.part("optimizer"):
-            self.optimizer.zero_grad()
+        step.clear()
         self._end_of_step()
-
-    def _backward(self, window: Window, count: int) -> Tensor:
-        """Gradients of the mean loss over the whole step's facts, wherever they lie; returns this process's share."""
-        accelerator, total = self.accelerator, torch.zeros((), device=self.accelerator.device)
-        for place, batch in enumerate(window.batches):
-            batch = batch.to(accelerator.device)
-            last = place + 1 == len(window.batches)
-            with nullcontext() if last else accelerator.no_sync(self.model):
-                with self.part("forward"):
-                    output = self.model(batch, "loss", self.table)
-                share = 0.0 if window.idle else batch.count / count
-                # DDP averages over processes; the facts of all of them are counted in `count` already.
-                mean = output.loss / count if not window.idle else output.loss * 0.0
-                with self.part("backward"):
-                    accelerator.backward((mean + output.penalty * share) * accelerator.num_processes)
-            total += mean.detach()
-        return total
 
     def _agree(self, count: int, stop: bool) -> tuple[int, bool]:
         """Facts of the step over all processes, and whether any of them was asked to stop."""
@@ -155,9 +137,10 @@ class Fit:
     def _evaluate(self) -> None:
         state = self.state
         with self.part("evaluation"):
-            state.metrics = self.validate()
-        if not state.metrics:
+            self._evaluation = evaluation = self.validate()
+        if evaluation is None:
             return
+        state.metrics = evaluation.metrics
         value = state.metrics[self.monitor]
         if math.isnan(value):
             raise TrainingError(
@@ -168,6 +151,7 @@ class Fit:
             state.best_metric, state.best_step, state.evaluations_since_best = value, state.step, 0
         else:
             state.evaluations_since_best += 1
+        self.guards.look_at(evaluation)
         self.callbacks.call("on_evaluation_end", state)
 
     def _log(self, loss: Tensor, count: int) -> None:
@@ -182,7 +166,7 @@ class Fit:
         self._fold_loss()
         mean = state.loss_since_log / state.steps_since_log
         seconds = time.perf_counter() - self._since
-        rate = float(self.schedule.get_last_lr()[0])
+        rate = float(self.optimizer_step.schedule.get_last_lr()[0])
         state.logs = {"loss": mean, "learning_rate": rate, "facts_per_second": self._facts / seconds}
         state.loss_since_log, state.steps_since_log = 0.0, 0
         self._facts, self._since = 0, time.perf_counter()
@@ -210,9 +194,6 @@ class Fit:
             f"Stopped after step {self.state.step} of {self.state.total_steps}. Checkpoint: "
             f"{self.checkpoints.path(self.state.step)}. The same command with --resume goes on from there."
         )
-
-    def _trainable(self) -> list[nn.Parameter]:
-        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     def _refuse_dead_weights(self) -> None:
         dead = [name for name, p in self.model.named_parameters() if p.requires_grad and p.grad is None]

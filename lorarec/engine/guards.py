@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lorarec.contracts import Callback, TaskHead, TrainState
+from lorarec.engine.evaluate import Evaluation
 
 NO_LOSS = 1e-3
 """Share of the first step's loss below which nothing is left to tell apart. A share, since losses differ in scale: the
@@ -25,17 +25,6 @@ SAMPLED = 2048
 _log = logging.getLogger(__name__)
 
 
-class Latest(NamedTuple):
-    """What the latest evaluation on validation found."""
-
-    scores: np.ndarray
-    """[n] scores, or ranks of the held-out items."""
-    labels: np.ndarray | None
-    """[n] what was to be predicted; None beside ranks."""
-    vectors: Tensor | None
-    """[m, d] vectors of some of the items; None where items have none."""
-
-
 class Guards(Callback):
     """Warns once of each kind of silent failure: constant scores, collapsed item vectors, vanished negatives, and an
     AUC near one half after the first epoch. (Weights without gradient stop a run at its first step.)"""
@@ -43,12 +32,12 @@ class Guards(Callback):
     name = "guards"
     summary = "warn of failures that raise no error"
 
-    def __init__(self, head: TaskHead, latest: Callable[[], Latest | None], warnings: dict[str, str]) -> None:
-        """`latest` gives None before the first evaluation; `warnings` is filled with what was warned of, by kind."""
+    def __init__(self, head: TaskHead) -> None:
         super().__init__(self.Config())
         self._head = head
-        self._latest = latest
-        self.warnings = warnings
+        self._latest: Evaluation | None = None
+        self.warnings: dict[str, str] = {}
+        """What was warned of, by kind."""
         self._first: float | None = None
         self._loss: float | None = None
 
@@ -57,18 +46,17 @@ class Guards(Callback):
         if self._first is None:
             self._first = self._loss
 
-    def on_evaluation_end(self, state: TrainState) -> None:
-        found = self._latest()
-        if found is None:
-            return
-        if found.labels is not None and constant(found.scores):
+    def look_at(self, evaluation: Evaluation) -> None:
+        """Warn of what one evaluation on validation shows."""
+        self._latest, scores = evaluation, evaluation.predictions.scores
+        if evaluation.labels is not None and constant(scores):
             self._warn(
                 "constant scores",
-                f"the model scores all {len(found.scores):,} rows of validation alike. Likely the learning rate "
+                f"the model scores all {len(scores):,} rows of validation alike. Likely the learning rate "
                 "is so high that it has broken the weights (lower train.learning_rate), or so low that nothing was "
                 "learnt, or no row has a history or a text to tell it from others",
             )
-        if found.vectors is not None and collapsed(found.vectors):
+        if evaluation.vectors is not None and collapsed(evaluation.vectors):
             self._warn(
                 "collapsed item vectors",
                 "the vectors of all items point in the same direction. Likely the learning rate is too high (lower "
@@ -77,9 +65,9 @@ class Guards(Callback):
 
     def on_epoch_end(self, state: TrainState) -> None:
         told_apart = self._head.kind == "retrieval" or self._head.label() == "click"
-        found = self._latest()
-        if told_apart and found is not None and found.labels is not None:
-            self._judge_area(area(found.scores, found.labels), state.epoch)
+        latest = self._latest
+        if told_apart and latest is not None and latest.labels is not None:
+            self._judge_area(area(latest.predictions.scores, latest.labels), state.epoch)
         first, last = self._first, self._loss
         if told_apart and first is not None and last is not None and last <= NO_LOSS * first:
             self._warn(

@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lorarec.contracts import Collation
+from lorarec.contracts import Collation, Views
 
 BLOCK = 1024
 """Items encoded between two looks at which process does what; a multiple of the chunk of a batch."""
 
 
-def item_table(model: torch.nn.Module, collation: Collation, accelerator: Any) -> Tensor:
-    """[N, D] float32 vectors of all items under the model's present weights, alike on every process.
+Encode = Callable[[Views], Tensor]
+"""[V, D] vectors of views, by the present weights of a model."""
+
+
+def item_table(encode: Encode, collation: Collation, accelerator: Any) -> Tensor:
+    """[N, D] float32 vectors of all items as `encode` makes them, the same on every process.
 
     Blocks are dealt out to the processes. Each item is encoded in the same block whatever their number, so that the
     table is the same to the bit on one process and on two.
     """
     if accelerator.num_processes == 1:
-        return encoded_catalogue(model, collation, accelerator.device)
+        return encoded_catalogue(encode, collation, accelerator.device)
     shares: list[tuple[np.ndarray, Tensor]] = []
     for number, rows in enumerate(_blocks(collation.catalog_size)):
         # Sharded models need every process in every forward.
         mine = number % accelerator.num_processes == accelerator.process_index
         if not mine and not is_sharded(accelerator):
             continue
-        vectors = _encoded(model, collation, rows, accelerator.device)
+        vectors = _encoded(encode, collation, rows, accelerator.device)
         if mine:
             shares.append((rows, vectors))
     return _joined(shares, collation.catalog_size, accelerator)
 
 
-def encoded_catalogue(model: torch.nn.Module, collation: Collation, device: torch.device) -> Tensor:
+def encoded_catalogue(encode: Encode, collation: Collation, device: torch.device) -> Tensor:
     """The same table, encoded by this process alone."""
     blocks = iter(_blocks(collation.catalog_size))
-    first = _encoded(model, collation, next(blocks), device)
+    first = _encoded(encode, collation, next(blocks), device)
     table = first.new_empty(collation.catalog_size, first.shape[1])
     table[: len(first)] = first
     for rows in blocks:
-        table[int(rows[0]) : int(rows[-1]) + 1] = _encoded(model, collation, rows, device)
+        table[int(rows[0]) : int(rows[-1]) + 1] = _encoded(encode, collation, rows, device)
     return table
 
 
@@ -54,8 +59,8 @@ def _blocks(size: int) -> list[np.ndarray]:
     return [np.arange(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK)]
 
 
-def _encoded(model: torch.nn.Module, collation: Collation, rows: np.ndarray, device: torch.device) -> Tensor:
-    return cast(Tensor, model(collation.item_views(rows).to(device), "encode"))
+def _encoded(encode: Encode, collation: Collation, rows: np.ndarray, device: torch.device) -> Tensor:
+    return encode(collation.item_views(rows).to(device))
 
 
 def _joined(shares: list[tuple[np.ndarray, Tensor]], size: int, accelerator: Any) -> Tensor:

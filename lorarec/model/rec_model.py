@@ -1,13 +1,14 @@
-"""RecModel: adapted backbone and head, one module with one forward."""
+"""RecModel: adapted backbone and head, one module whose methods are run through one door."""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Adapter, Backbone, Batch, Encoded, Head, HeadOutput, PointwiseHead, RetrievalHead, Views
+from lorarec.contracts import Adapter, Backbone, Batch, Encoded, Head, HeadOutput, Views
 
 LOWER_STATES = "lower_states"
 """Name among a chunk's features of hidden states from which the network can start, see `RecModel.lower_blocks`."""
@@ -26,7 +27,7 @@ class StepOutput(NamedTuple):
 
 
 class RecModel(nn.Module):
-    """Backbone, adapter and head. Every use goes through `forward`, which DDP and FSDP wrap."""
+    """Backbone, adapter and head. Its methods are run by `call`, which goes through whatever wraps the model."""
 
     def __init__(self, backbone: Backbone, adapter: Adapter, network: nn.Module, head: Head) -> None:
         super().__init__()
@@ -52,39 +53,58 @@ class RecModel(nn.Module):
             self.network.eval()
         return self
 
-    def forward(
-        self,
-        batch: Batch | Views | Tensor,
-        use: Literal["loss", "scores", "users", "encode", "items", "refresh"] = "loss",
-        table: Tensor | None = None,
-    ) -> StepOutput | Tensor:
-        """What `use` asks for.
+    def forward(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Run the method of that name, see `call`: DDP, FSDP and autocast act on `forward` alone."""
+        return getattr(self, method)(*arguments, **options)
 
-        "loss" and "scores" [B] and "users" [B, d] read a Batch; "encode" turns Views into vectors [V, D];
-        "items" turns a table of encoded items [N, D] into the retrieval head's vectors [N, d]; "refresh" hands the head
-        that table and returns it.
-        `table` [N, D] stands in for encoding the batch's item views.
-        """
-        if isinstance(batch, Views):
-            return BatchEncoder(self, {"views": batch}, table)("views")
-        if isinstance(batch, Tensor):
-            if use == "refresh":
-                self.head.refresh(batch)
-                return batch
-            assert isinstance(self.head, RetrievalHead), "only retrieval heads have item vectors"
-            rows = torch.arange(len(batch), device=batch.device)
-            parts = (slice(start, start + STRETCH) for start in range(0, len(batch), STRETCH))
-            return torch.cat([self.head.item_vectors(batch[part], rows[part]) for part in parts])
-        encode = BatchEncoder(self, batch.views, table)
-        if use == "scores":
-            assert isinstance(self.head, PointwiseHead), "only pointwise heads score pairs"
-            return self.head.score(encode, batch)
-        if use == "users":
-            assert isinstance(self.head, RetrievalHead), "only retrieval heads have user vectors"
-            return self.head.user_vectors(encode, batch)
-        output: HeadOutput = self.head(encode, batch)
+    def losses(self, batch: Batch, table: Tensor | None = None) -> StepOutput:
+        """What training needs of a batch. `table` [N, D] stands in for encoding the batch's item views."""
+        output: HeadOutput = self.head(BatchEncoder(self, batch.views, table), batch)
         penalty = self.adapter.penalty(self.network) if self.training else None
         return StepOutput(output.loss, output.loss.new_zeros(()) if penalty is None else penalty.float())
+
+    def answer(self, batch: Batch, method: str, table: Tensor | None = None) -> Tensor:
+        """What a method of the head, such as "score" or "user_vectors", says of a batch.
+
+        Any head's own `method(encode, batch)` will do. `table` [N, D] stands in for encoding the batch's item views.
+        """
+        answer: Tensor = getattr(self.head, method)(BatchEncoder(self, batch.views, table), batch)
+        return answer
+
+    def answer_items(self, table: Tensor, method: str) -> Tensor:
+        """[N, ...] what a method of the head, such as "item_vectors", makes of the whole catalog's vectors [N, D].
+
+        The head's `method(pooled, items)` is given stretches of [M, D] and their catalog rows [M].
+        """
+        rows = torch.arange(len(table), device=table.device)
+        parts = (slice(start, start + STRETCH) for start in range(0, len(table), STRETCH))
+        return torch.cat([getattr(self.head, method)(table[part], rows[part]) for part in parts])
+
+    def vectors(self, views: Views) -> Tensor:
+        """[V, D] float32 vectors of views."""
+        return BatchEncoder(self, {"views": views}, None)("views")
+
+    def refresh(self, table: Tensor) -> None:
+        """Hand the head the vectors [N, D] of the whole catalog, see `Head.refresh`."""
+        self.head.refresh(table)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def call(model: nn.Module, method: Callable[Concatenate[RecModel, P], R], *arguments: P.args, **options: P.kwargs) -> R:
+    """Run a method of a RecModel that may be wrapped: `call(model, RecModel.losses, batch, table)`.
+
+    Wrappers that average gradients, gather sharded weights or cast act when they are called themselves; a method
+    called past them would miss it.
+    """
+    return cast(R, model(method.__name__, *arguments, **options))
+
+
+def encoder_of(model: nn.Module) -> Callable[[Views], Tensor]:
+    """[V, D] vectors of views by the present weights of a RecModel that may be wrapped."""
+    return lambda views: call(model, RecModel.vectors, views)
 
 
 class BatchEncoder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,17 +19,18 @@ from lorarec.engine.callback_list import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
 from lorarec.engine.dead_weights import DeadWeights
 from lorarec.engine.early_stopping import EarlyStopping
-from lorarec.engine.evaluate import Predictions, plain_model, predict, refresh_head, shared_metrics, table_for
+from lorarec.engine.evaluate import Evaluation, plain_model, predict, refresh_head, shared_metrics, table_for
 from lorarec.engine.fit import Fit
-from lorarec.engine.guards import Guards, Latest, sample_of
+from lorarec.engine.guards import Guards, sample_of
 from lorarec.engine.history_file import HistoryFile
 from lorarec.engine.loader import Loader
 from lorarec.engine.optimizer import build_optimizer, build_schedule
 from lorarec.engine.profile import Profile
 from lorarec.engine.progress import ProgressReport
+from lorarec.engine.step import OptimizerStep
 from lorarec.engine.tracking import Tracking
 from lorarec.model.item_table import is_sharded, item_table
-from lorarec.model.rec_model import RecModel
+from lorarec.model.rec_model import RecModel, encoder_of
 from lorarec.model.trainable import trainable_names
 from lorarec.pipeline.assemble import Materials
 
@@ -43,12 +44,6 @@ class Session:
     accelerator: Accelerator
     settings: Mapping[str, Any]
     """The recipe with every default."""
-    latest: dict[Part, Predictions] = field(default_factory=dict)
-    """What the latest evaluation of each part found; empty before the first."""
-    vectors: dict[Part, Tensor] = field(default_factory=dict)
-    """Vectors [m, d] of some of the items at that evaluation, where items have any."""
-    warned: dict[str, str] = field(default_factory=dict)
-    """What the guards warned of, by kind."""
 
     def loader(self) -> Loader:
         """The training examples in optimizer steps."""
@@ -69,32 +64,26 @@ class Session:
         total = recipe.train.epochs * loader.steps_per_epoch
         return TrainingPlan(min(total, recipe.train.max_steps or total), recipe.train.epochs, recipe.seed)
 
-    def metrics(self, model: torch.nn.Module, part: Part, table: Tensor | None) -> dict[str, float]:
-        """The recipe's metrics of the present weights on one part; empty where the part is."""
-        materials = self.materials
-        if not len(materials.examples[part]):
-            return {}
-        table = table_for(model, materials.examples[part], self.accelerator) if table is None else table
-        refresh_head(model, table, self.accelerator)
-        predictions = self.predictions(model, part, table)
-        return shared_metrics(predictions, materials.examples[part], materials.metrics, self.accelerator)
+    def evaluate(self, model: torch.nn.Module, part: Part, table: Tensor | None) -> Evaluation | None:
+        """The present weights judged on one part; None where it has no examples.
 
-    def predictions(self, model: torch.nn.Module, part: Part, table: Tensor | None) -> Predictions:
-        """What the model says of each example of a part. `table`: item vectors of its weights, if it has any."""
-        materials, batch_size = self.materials, self.materials.resolved.recipe.evaluate.batch_size
-        found = predict(model, materials.examples[part], materials.metrics, self.accelerator, batch_size, table)
-        self.latest[part] = found
-        if table is not None and not is_sharded(self.accelerator):
-            self.vectors[part] = _some_vectors(plain_model(model, self.accelerator), table)
-        return found
-
-    def latest_validation(self) -> Latest | None:
-        """For the guards."""
-        found, examples = self.latest.get(Part.VALIDATION), self.materials.examples[Part.VALIDATION]
-        if found is None:
+        `table`: item vectors of these very weights, if known; without it they are encoded again.
+        """
+        materials, examples, accelerator = self.materials, self.materials.examples[part], self.accelerator
+        if not len(examples):
             return None
-        labels = examples.labels()[found.rows] if examples.head.kind == "pointwise" else None
-        return Latest(found.scores, labels, self.vectors.get(Part.VALIDATION))
+        table = table_for(model, examples, accelerator) if table is None else table
+        refresh_head(model, table, accelerator)
+        batch_size = materials.resolved.recipe.evaluate.batch_size
+        predictions = predict(model, examples, materials.metrics, accelerator, batch_size, table)
+        return Evaluation(
+            metrics=shared_metrics(predictions, examples, materials.metrics, accelerator),
+            predictions=predictions,
+            labels=examples.labels()[predictions.rows] if examples.head.kind == "pointwise" else None,
+            vectors=None
+            if table is None or is_sharded(accelerator)
+            else _some_vectors(plain_model(model, accelerator), table),
+        )
 
 
 @torch.no_grad()
@@ -111,15 +100,13 @@ def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingP
     """The loop of a run, ready to start at its first step."""
     train, accelerator = session.materials.resolved.recipe.train, session.accelerator
     names = trainable_names(model)
-    optimizer = build_optimizer(model, train)
-    schedule = build_schedule(optimizer, train, plan.total_steps)
     table = _unchanging_table(model, loader, accelerator)
     if table is not None:
         loader = replace(loader, examples=loader.examples.with_table())
-    # The schedule is not prepared: accelerate would step it once a process.
-    prepared, optimizer = accelerator.prepare(model, optimizer)
-    dead_weights = DeadWeights(model, optimizer, accelerator, session.warned)
-    callbacks = CallbackList([*_callbacks(session, model), dead_weights])
+    step = build_step(session.materials, accelerator, model, plan, table)
+    guards = Guards(session.materials.resolved.head)
+    dead_weights = DeadWeights(model, step.optimizer, accelerator, guards.warnings)
+    callbacks = CallbackList([*_callbacks(session, model, guards), dead_weights])
     folder = session.writer.folder / layout.CHECKPOINTS
     kept = train.keep_checkpoints
     monitor = session.materials.metrics[0]
@@ -127,17 +114,16 @@ def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingP
     return Fit(
         recipe=session.materials.resolved.recipe,
         accelerator=accelerator,
-        model=prepared,
-        optimizer=optimizer,
-        schedule=schedule,
+        model=step.model,
+        optimizer_step=step,
         loader=loader,
         callbacks=callbacks,
-        checkpoints=Checkpoints(folder, kept, names, prepared, optimizer, schedule, callbacks, accelerator),
-        validate=lambda: session.metrics(prepared, Part.VALIDATION, table),
+        guards=guards,
+        checkpoints=Checkpoints(folder, kept, names, step, callbacks, accelerator),
+        validate=lambda: session.evaluate(step.model, Part.VALIDATION, table),
         is_better=lambda value, best: value == value and (best is None or sign * value > sign * best),
         monitor=monitor.label,
-        table=table,
-        part=record_function if train.profile else nullcontext,  # the former costs 7 microseconds even when idle
+        part=step.part,
         state=TrainState(total_steps=plan.total_steps),
     )
 
@@ -149,14 +135,35 @@ def _unchanging_table(model: RecModel, loader: Loader, accelerator: Accelerator)
         return None
     model.to(accelerator.device).eval()
     with accelerator.autocast():  # as evaluation of the finished run will encode them
-        return item_table(model, loader.examples.collation, accelerator)
+        return item_table(encoder_of(model), loader.examples.collation, accelerator)
 
 
-def _callbacks(session: Session, model: RecModel) -> list[Callback]:
+def build_step(
+    materials: Materials, accelerator: Accelerator, model: RecModel, plan: TrainingPlan, table: Tensor | None
+) -> OptimizerStep:
+    """The optimizer step of a run, with the model wrapped as the devices ask for it."""
+    recipe = materials.resolved.recipe
+    optimizer = build_optimizer(model, recipe.train)
+    schedule = build_schedule(optimizer, recipe.train, plan.total_steps)
+    # The schedule is not prepared: accelerate would step it once a process.
+    prepared, optimizer = accelerator.prepare(model, optimizer)
+    return OptimizerStep(
+        accelerator=accelerator,
+        model=prepared,
+        optimizer=optimizer,
+        schedule=schedule,
+        seed=recipe.seed,
+        max_grad_norm=recipe.train.max_grad_norm,
+        table=table,
+        part=record_function if recipe.train.profile else nullcontext,  # the former costs 7 microseconds even when idle
+    )
+
+
+def _callbacks(session: Session, model: RecModel, guards: Guards) -> list[Callback]:
     """The adapter's, the recipe's, and the stock ones; those that write or print on the main process only."""
     resolved, writer = session.materials.resolved, session.writer
     found = [*model.adapter.callbacks(model.network), *resolved.callbacks]
-    found.append(Guards(resolved.head, session.latest_validation, session.warned))
+    found.append(guards)
     patience = resolved.recipe.evaluate.patience
     if patience is not None:
         found.append(EarlyStopping(EarlyStopping.Config(patience=patience)))

@@ -16,14 +16,14 @@ from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import Part, TrainingPlan
 from lorarec.data.audit import audit_lines
 from lorarec.engine.loader import Loader
-from lorarec.engine.optimizer import build_optimizer
 from lorarec.engine.processes import check_processes
-from lorarec.engine.seeding import seed_step
+from lorarec.engine.step import OptimizerStep
 from lorarec.errors import TrainingError
 from lorarec.model.item_table import item_table
-from lorarec.model.rec_model import RecModel
+from lorarec.model.rec_model import RecModel, call, encoder_of
 from lorarec.model.trainable import WeightCount, count_weights, trainable_names
 from lorarec.pipeline.assemble import Materials, build_model, gather_materials, make_accelerator, with_layer_cache
+from lorarec.pipeline.build_fit import build_step
 from lorarec.pipeline.open_recipe import open_recipe
 from lorarec.pipeline.train import peak_memory_mib
 from lorarec.registry.resolve import full_recipe
@@ -123,14 +123,18 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
         train.shuffle_block,
     )
     total = min(train.epochs * loader.steps_per_epoch, train.max_steps or 2**62)
-    model = build_model(materials, TrainingPlan(total, train.epochs, resolved.recipe.seed)).to(accelerator.device)
+    plan = TrainingPlan(total, train.epochs, resolved.recipe.seed)
+    model = build_model(materials, plan).to(accelerator.device)
     names = trainable_names(model)
     weights, groups = count_weights(model), _groups(model)
     materials = with_layer_cache(materials, model, accelerator)
     loader = replace(loader, examples=materials.examples[Part.TRAIN])
     table_seconds, table = _timed_table(materials, model, accelerator)
     unchanging = table if not model.network_trains else None
-    seconds, growth, zero = _measured_steps(materials, model, loader, unchanging, names)
+    if unchanging is not None:
+        loader = replace(loader, examples=loader.examples.with_table())
+    step = build_step(materials, accelerator, model, plan, unchanging)
+    seconds, growth, zero = _measured_steps(step, model, loader, names)
     evaluation_seconds = _evaluation_seconds(materials, model, table, table_seconds, total, loader.steps_per_epoch)
     return CheckReport(
         recipe=full_recipe(resolved),
@@ -167,37 +171,30 @@ def _timed_table(materials: Materials, model: RecModel, accelerator: Any) -> tup
     model.eval()
     started = time.perf_counter()
     with torch.no_grad():
-        table = item_table(model, examples.collation, accelerator)
+        table = item_table(encoder_of(model), examples.collation, accelerator)
     return time.perf_counter() - started, table
 
 
 def _measured_steps(
-    materials: Materials, model: RecModel, loader: Loader, table: torch.Tensor | None, names: list[str]
+    step: OptimizerStep, model: RecModel, loader: Loader, names: list[str]
 ) -> tuple[float, float, list[str]]:
     """Seconds of an optimizer step, MiB by which each adds to the peak of memory, and the trainable tensors whose
     gradient is zero on the first batch."""
-    if table is not None:
-        loader = replace(loader, examples=loader.examples.with_table())
-    optimizer = build_optimizer(model, materials.resolved.recipe.train)
-    device = next(model.parameters()).device
-    model.train()
     zero: list[str] = []
     spent: list[float] = []
     peaks: list[float] = []
+    step.model.train()
     started = time.perf_counter()
-    for step, window in enumerate(loader.windows(0)):
-        seed_step(loader.seed, step, 0)
-        for batch in window.batches:
-            output = model(batch.to(device), "loss", table)
-            (output.loss / window.count + output.penalty).backward()
-        if step == 0:
+    for number, window in enumerate(loader.windows(0)):
+        step.gradients(window, window.count, number)
+        if number == 0:
             zero = _zero_gradients(model, names)
-        optimizer.step()
-        optimizer.zero_grad()
+        step.update()
+        step.clear()
         spent.append(time.perf_counter() - started)
         peaks.append(peak_memory_mib())
         started = time.perf_counter()
-        if step == MEASURED_STEPS:
+        if number == MEASURED_STEPS:
             break
     growth = float(np.mean(np.diff(peaks[1:]))) if len(peaks) > 2 else 0.0
     return float(np.median(spent[1:] or spent)), growth, zero
@@ -237,7 +234,8 @@ def _evaluation_seconds(
     rows = examples.blocks(recipe.evaluate.batch_size)[0]
     device = next(model.parameters()).device
     started = time.perf_counter()
-    model(examples.batch(rows).to(device), "users" if examples.head.kind == "retrieval" else "scores", table)
+    method = "user_vectors" if examples.head.kind == "retrieval" else "score"
+    call(model, RecModel.answer, examples.batch(rows).to(device), method, table)
     per_row = (time.perf_counter() - started) / len(rows)
     fresh = table_seconds if model.network_trains else 0.0
     return float(times * (validation * per_row + fresh) + test * per_row + fresh)

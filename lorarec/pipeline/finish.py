@@ -16,7 +16,7 @@ from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.writer import RunWriter
 from lorarec.contracts import Part
 from lorarec.model.item_table import item_table
-from lorarec.model.rec_model import RecModel
+from lorarec.model.rec_model import RecModel, call, encoder_of
 from lorarec.model.trainable import WeightCount
 from lorarec.pipeline.assemble import Materials
 from lorarec.pipeline.resume import run_identity
@@ -94,9 +94,8 @@ def _item_vectors(
     if materials.resolved.head.kind != "retrieval":
         return None
     if table is None:
-        table = item_table(model, materials.examples[Part.TRAIN].collation, accelerator)
-    vectors: Tensor = model(table, "items")
-    return vectors.float().cpu()
+        table = item_table(encoder_of(model), materials.examples[Part.TRAIN].collation, accelerator)
+    return call(model, RecModel.answer_items, table, "item_vectors").float().cpu()
 
 
 def _sample(materials: Materials) -> list[tuple[str, float]]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
-from lorarec.contracts import Backbone, Part, Views
+from lorarec.contracts import Part, Views
 from lorarec.data.columns import HISTORY
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.baselines import baseline_metrics
@@ -59,19 +59,10 @@ def frozen_item_vectors(materials: Materials, accelerator: Accelerator, copy: Pa
     if copy is not None:
         bare.use_copy(copy)
     bare.load(materials.data.catalog, derived_seed(resolved.recipe.seed, Purpose.BACKBONE_WEIGHTS))
-    encoder = _BareEncoder(bare).to(accelerator.device).eval()
-    return item_table(encoder, materials.examples[Part.TRAIN].collation, accelerator).cpu()
+    module = bare.module.to(accelerator.device).eval()
 
-
-class _BareEncoder(nn.Module):
-    """A backbone without adapter and head, called as `item_table` calls a whole model."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self._backbone = backbone
-        self.module = backbone.module
-
-    def forward(self, views: Views, use: str) -> Tensor:
-        """[V, D] float32 vectors."""
-        pooled = [self._backbone.encode(self.module, chunk).pooled.float() for chunk in views.chunks]
+    def encode(views: Views) -> Tensor:
+        pooled = [bare.encode(module, chunk).pooled.float() for chunk in views.chunks]
         return torch.cat(pooled)[views.order]
+
+    return item_table(encode, materials.examples[Part.TRAIN].collation, accelerator).cpu()

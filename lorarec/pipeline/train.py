@@ -19,8 +19,8 @@ from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.writer import RunWriter
 from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import Part, TrainingPlan, TrainState
-from lorarec.engine.evaluate import Predictions, plain_model, refresh_head, table_for
-from lorarec.engine.fit import Fit
+from lorarec.engine.evaluate import Predictions, refresh_head, table_for
+from lorarec.engine.fit import Fit, Trained
 from lorarec.engine.processes import check_processes
 from lorarec.model.rec_model import RecModel
 from lorarec.model.trainable import count_weights
@@ -80,26 +80,29 @@ def _train(session: Session) -> Recommender:
     fit = build_fit(session, model, session.loader(), plan)
     if session.writer.resumes and (steps := fit.checkpoints.steps()):
         fit.state = fit.checkpoints.load(steps[-1])
-    state = fit.run()
+    trained = fit.run()
+    state = trained.state
     _take_best(fit, state)
-    table = fit.table
+    table = fit.optimizer_step.table
     if table is None:  # the weights are final: the catalogue is encoded once for all that is left to do
         table = table_for(fit.model, session.materials.examples[Part.TRAIN], session.accelerator)
     refresh_head(fit.model, table, session.accelerator)
     if _is_bare(model):
         frozen = table
-    metrics = _measure(session, fit, table, frozen) | {
+    predictions = _judge(session, fit, trained, table)
+    metrics = {"monitor": fit.monitor} | measure(session.materials, predictions, frozen)
+    metrics |= {
         "best_step": state.best_step or state.step,
         "steps": state.step,
         "stopped_early": state.stop_reason,
-        "warnings": dict(session.warned),
+        "warnings": fit.guards.warnings,
         "trainable_weights": weights.trainable,
         "total_weights": weights.total,
         "train_seconds": round(time.perf_counter() - started, 1),
         "peak_memory_mib": round(peak_memory_mib(), 1),
     }
     plain = session.accelerator.unwrap_model(fit.model, keep_fp32_wrapper=False)
-    kept = kept_scores(session.materials.examples, session.latest)
+    kept = kept_scores(session.materials.examples, predictions)
     return finish_run(session.materials, plain, table, metrics, kept, weights, session.writer, session.accelerator)
 
 
@@ -141,17 +144,16 @@ def _frozen_vectors(session: Session, model: RecModel) -> Tensor | None:
     return frozen_item_vectors(session.materials, session.accelerator)
 
 
-def _measure(session: Session, fit: Fit, table: Tensor | None, frozen: Tensor | None) -> dict[str, Any]:
-    """Metrics of validation and test (read once, here), with intervals, beside the baselines'."""
-    materials, model = session.materials, plain_model(fit.model, session.accelerator)
-    fresh = fit.state.best_step == fit.state.step  # the weights are those of the last evaluation
-    predictions: dict[Part, Predictions] = {}
-    for part in HELD_OUT:
-        if part == Part.VALIDATION and fresh and part in session.latest:
-            predictions[part] = session.latest[part]
-        elif len(materials.examples[part]):
-            predictions[part] = session.predictions(model, part, table)
-    return {"monitor": fit.monitor} | measure(materials, predictions, frozen)
+def _judge(session: Session, fit: Fit, trained: Trained, table: Tensor | None) -> dict[Part, Predictions]:
+    """What the final weights say of validation, unless the last evaluation has it, and of test (read once, here)."""
+    fresh = trained.state.best_step == trained.state.step  # the weights are those of the last evaluation
+    evaluations = {
+        part: trained.evaluation
+        if part == Part.VALIDATION and fresh and trained.evaluation is not None
+        else session.evaluate(fit.model, part, table)
+        for part in HELD_OUT
+    }
+    return {part: evaluation.predictions for part, evaluation in evaluations.items() if evaluation is not None}
 
 
 def peak_memory_mib() -> float:

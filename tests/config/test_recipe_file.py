@@ -2,8 +2,9 @@
 
 import pytest
 
-from lorarec.config.recipe_file import load_recipe, write_recipe
+from lorarec.config.recipe_file import load_recipe
 from lorarec.config.recipe_search import bundled_folder, find_recipe
+from lorarec.config.yaml_text import write_yaml
 from lorarec.errors import RecipeError
 
 RECIPE = """\
@@ -193,5 +194,5 @@ def test_bundled_recipes_are_those_of_the_checkout():
 
 def test_what_is_written_reads_back_the_same(tmp_path):
     values = {"name": "x", "a": [1, 1e-5, "1e-3", "no", "12:30", None, True, "é", ""], "b": {"c": "x: #y"}}
-    write_recipe(values, tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text(write_yaml(values), encoding="utf-8")
     assert load_recipe(tmp_path / "x.yaml").document.values == values

@@ -9,7 +9,8 @@ import torch
 
 import lorarec
 from lorarec.contracts import TrainState
-from lorarec.engine.guards import Guards, Latest, area, collapsed, constant, sample_of
+from lorarec.engine.evaluate import Evaluation, Predictions
+from lorarec.engine.guards import Guards, area, collapsed, constant, sample_of
 
 CTR = SimpleNamespace(kind="pointwise", label=lambda: "click")
 STARS = SimpleNamespace(kind="pointwise", label=lambda: "rating")
@@ -19,13 +20,18 @@ GOOD = LABELS + np.linspace(0, 0.9, 100)
 VECTORS = torch.eye(6)
 
 
+def evaluation(scores, labels, vectors=None):
+    rows = np.arange(len(scores))
+    return Evaluation({}, Predictions(rows, scores, np.empty((len(rows), 0), np.int64)), labels, vectors)
+
+
 def warned(head, scores=GOOD, labels=LABELS, vectors=VECTORS, loss=0.5, first=0.7):
-    guards = Guards(head, lambda: Latest(scores, labels, vectors), {})
+    guards = Guards(head)
     guards.on_optimizer_step(TrainState(logs={"loss": first}))
     state = TrainState(epoch=1, logs={"loss": loss})
     guards.on_optimizer_step(state)
     for _ in range(2):
-        guards.on_evaluation_end(state)
+        guards.look_at(evaluation(scores, labels, vectors))
         guards.on_epoch_end(state)
     return guards.warnings
 
@@ -70,9 +76,9 @@ def test_a_loss_that_is_small_by_its_scale_is_let_be():
 
 
 def test_after_a_resume_the_loss_is_still_measured_by_the_first_one():
-    before = Guards(CTR, lambda: None, {})
+    before = Guards(CTR)
     before.on_optimizer_step(TrainState(logs={"loss": 0.7}))
-    again = Guards(CTR, lambda: None, {})
+    again = Guards(CTR)
     again.load_state_dict(before.state_dict())
     again.on_optimizer_step(TrainState(logs={"loss": 2e-5}))
     again.on_epoch_end(TrainState(epoch=1))
@@ -80,17 +86,17 @@ def test_after_a_resume_the_loss_is_still_measured_by_the_first_one():
 
 
 def test_before_the_first_evaluation_there_is_nothing_to_warn_of():
-    guards = Guards(CTR, lambda: None, {})
-    guards.on_evaluation_end(TrainState())
+    guards = Guards(CTR)
     guards.on_epoch_end(TrainState(epoch=1))
     assert guards.warnings == {}
 
 
 def test_what_was_said_is_not_said_again_after_a_resume():
-    said = Guards(CTR, lambda: None, {"constant scores": "..."})
-    again = Guards(STARS, lambda: Latest(np.zeros(9), np.zeros(9), None), {})
+    said = Guards(CTR)
+    said.warnings["constant scores"] = "..."
+    again = Guards(STARS)
     again.load_state_dict(said.state_dict())
-    again.on_evaluation_end(TrainState())
+    again.look_at(evaluation(np.zeros(9), np.zeros(9)))
     assert again.warnings == {"constant scores": "..."}
 
 

@@ -92,13 +92,13 @@ def test_a_profile_shows_steps_three_to_eight_part_by_part(train: Train, capsys:
 def test_evaluations_and_checkpoints_between_the_steps_do_not_count(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = Session.metrics
+    slow = Session.evaluate
 
-    def metrics(*arguments: Any) -> dict[str, float]:
+    def evaluate(*arguments: Any) -> Any:
         torch.linalg.inv(torch.randn(800, 800))  # training needs no such operator
         return slow(*arguments)
 
-    monkeypatch.setattr(Session, "metrics", metrics)
+    monkeypatch.setattr(Session, "evaluate", evaluate)
     run = train("run", profile=True, max_steps=9, save_every=1, evaluate={"every": 1})
     assert marks(run)["evaluation"] == 6  # after the steps 2 to 7
     assert marks(run)["checkpoint"] == 6

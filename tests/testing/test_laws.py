@@ -184,20 +184,25 @@ def test_a_setting_without_a_description_is_named() -> None:
         check_plugin(Terse)
 
 
-def test_the_readmes_plugin_works_as_printed(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```python\n(# my_plugin.py\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "my_plugin.py").write_text(block, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("my_plugin", tmp_path / "my_plugin.py")
+@pytest.mark.parametrize(
+    ("file", "options"),
+    [("my_plugin.py", [{}, {"norms": False}]), ("my_method.py", [{"r": 4}, {"r": 4, "layers": [-1]}])],
+)
+def test_the_readmes_adapters_work_as_printed(file: str, options: list[dict[str, Any]], tmp_path: Path) -> None:
+    (block,) = re.findall(rf"```python\n(# {file}\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / file).write_text(block, encoding="utf-8")
+    name = file.removesuffix(".py")
+    spec = importlib.util.spec_from_file_location(name, tmp_path / file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["my_plugin"] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
         (adapter,) = module.lorarec_adapters()
-        check_adapter(adapter, tiny_backbone("bert"))
-        check_adapter(adapter, tiny_backbone("gpt2"), norms=False)
+        for model_type, settings in zip(["bert", "gpt2"], options, strict=True):
+            check_adapter(adapter, tiny_backbone(model_type), **settings)
     finally:
-        del sys.modules["my_plugin"]
+        del sys.modules[name]
 
 
 @pytest.mark.parametrize("name", ["rating", "rating_process", "ctr", "next_item"])

@@ -61,10 +61,10 @@ def _probe(fit: Fit, epoch: int, steps: int) -> tuple[float, int]:
     counter = FlopCounterMode(display=False)
     for window in islice(fit.loader.windows(epoch), steps):
         with counter:  # entering it starts from 0 again
-            fit._backward(window, window.count)
+            fit.optimizer_step.gradients(window, window.count, 0)
         counts = counter.get_flop_counts()["Global"]
         operations += sum(count for product, count in counts.items() if str(product).split(".")[-1] in PRODUCTS)
-        fit.optimizer.zero_grad()
+        fit.optimizer_step.clear()
         positions += sum(_tokens(batch)[1] for batch in window.batches)
     return float(operations), positions
 

@@ -96,7 +96,7 @@ class Watch:
         fit.loader = _WatchedLoader(loader, self)  # type: ignore[assignment]  # the same but for `windows`
         fit.model.register_forward_pre_hook(self._before_forward)
         fit.model.register_forward_hook(self._after_forward)
-        accelerator, optimizer = fit.accelerator, fit.optimizer
+        accelerator, optimizer = fit.accelerator, fit.optimizer_step.optimizer
         accelerator.backward = self._timed("backward", accelerator.backward)
         accelerator.clip_grad_norm_ = self._timed("clipping", accelerator.clip_grad_norm_)
         optimizer.step = self._timed("optimizer", optimizer.step)  # type: ignore[method-assign]
