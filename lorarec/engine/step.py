@@ -48,12 +48,12 @@ class OptimizerStep:
             with nullcontext() if last else accelerator.no_sync(self.model):
                 with self.part("forward"):
                     output = call(self.model, RecModel.losses, batch, self.table)
-                # A process without targets computes along, and weighs nothing.
-                own = 0.0 if window.idle else 1.0 / (weight or 1.0)
-                mean = (batch.total(output.losses) + output.regularizer) * own
+                here = 0.0 if window.idle else 1.0  # a process without targets computes along, and weighs nothing
+                mean = (batch.total(output.losses) + output.regularizer) / (weight or 1.0) * here
+                penalty = output.penalty * (share / (weight or 1.0) * here)
                 with self.part("backward"):
                     # DDP averages over processes; the targets of all of them are in `weight` already.
-                    accelerator.backward((mean + output.penalty * (share * own)) * accelerator.num_processes)
+                    accelerator.backward((mean + penalty) * accelerator.num_processes)
             total += mean.detach()
         return total
 

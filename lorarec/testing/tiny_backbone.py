@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,16 +124,13 @@ class TinyBackbone(Backbone):
         """Draw the weights from `seed`, leaving torch's global generator as it was."""
         settings = {"vocab_size": VOCABULARY, "pad_token_id": 0} | FAMILIES[self.config.model_type].settings
         config = AutoConfig.for_model(self.config.model_type, **settings, **dict.fromkeys(self._left_out))
-        model_class: Any = AutoModel._model_mapping[type(config)]
-        pooler = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+        how = {"attn_implementation": self.config.attention, "dtype": getattr(torch, self.config.dtype)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = AutoModel.from_config(
-                config,
-                attn_implementation=self.config.attention,
-                dtype=getattr(torch, self.config.dtype),
-                **({"add_pooling_layer": False} if pooler else {}),
-            )
+            try:
+                module = AutoModel.from_config(config, add_pooling_layer=False, **how)
+            except TypeError:  # an architecture that has no pooler to leave out; nothing is drawn yet
+                module = AutoModel.from_config(config, **how)
         self.module: nn.Module = module.eval()
         return self
 
@@ -146,6 +142,7 @@ class TinyBackbone(Backbone):
         """Hidden states and their mean."""
         mask = features["attention_mask"]
         hidden = module(input_ids=features["input_ids"], attention_mask=mask).last_hidden_state
+        hidden = hidden[:, -mask.shape[1] :]  # an adapter may put positions of its own in front
         seen = mask.bool()
         weights = mask.unsqueeze(-1).to(torch.float32)
         return Encoded(hidden, seen, (hidden.float() * weights).sum(1) / weights.sum(1))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from peft import AdaLoraConfig
+from peft import AdaLoraConfig, PeftConfig
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -17,20 +17,22 @@ from lorarec.contracts import (
     Backbone,
     Callback,
     IncompatibleError,
+    PeftAdapter,
     StrictConfig,
+    Targets,
     TrainingPlan,
+    check_targets,
+    find_targets,
     hookimpl,
 )
-from lorarec_adapters import peft_bridge
 from lorarec_adapters.rank_allocation import RankAllocation
-from lorarec_adapters.targets import Targets, check_targets, find_targets
 
 Rank = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Decay = Annotated[float, Field(gt=0, lt=1)]
 
 
-class AdaLora(Adapter):
+class AdaLora(PeftAdapter):
     """W x + (alpha / init_r) B diag(E) A x, E starting at zero: singular values of little importance are set
     to zero until each target keeps `target_r` of them on average.
 
@@ -86,32 +88,31 @@ class AdaLora(Adapter):
         """Raise IncompatibleError where no targets are named and the backbone has no default."""
         check_targets(self.name, architecture, self.config.targets)
 
-    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
-        """A PeftModel; A, B and E train. Raises IncompatibleError for targets that match nothing, or a run
-        that is too short for the schedule."""
+    def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
+        """Raises IncompatibleError for targets that match nothing, or a run that is too short for the schedule."""
         config = self.config
         tinit, tfinal = self._schedule(plan.total_steps)
-        wrapped: Any = peft_bridge.wrap(
-            backbone.module,
-            AdaLoraConfig(
-                init_r=config.init_r,
-                target_r=config.target_r,
-                lora_alpha=2 * config.init_r if config.alpha is None else config.alpha,
-                lora_dropout=config.dropout,
-                target_modules=find_targets(self.name, backbone, config.targets, config.layers),
-                total_step=plan.total_steps,
-                tinit=tinit,
-                tfinal=tfinal,
-                deltaT=config.delta_t,
-                beta1=config.beta1,
-                beta2=config.beta2,
-                orth_reg_weight=config.orthogonal_weight,
-            ),
+        return AdaLoraConfig(
+            init_r=config.init_r,
+            target_r=config.target_r,
+            lora_alpha=2 * config.init_r if config.alpha is None else config.alpha,
+            lora_dropout=config.dropout,
+            target_modules=find_targets(self.name, backbone, config.targets, config.layers),
+            total_step=plan.total_steps,
+            tinit=tinit,
+            tfinal=tfinal,
+            deltaT=config.delta_t,
+            beta1=config.beta1,
+            beta2=config.beta2,
+            orth_reg_weight=config.orthogonal_weight,
         )
-        for name, parameter in wrapped.named_parameters():
+
+    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+        """A PeftModel; A, B and E train."""
+        module = super().attach(backbone, plan)
+        for name, parameter in module.named_parameters():
             if ".ranknum." in name:  # a constant, which PEFT's cast to float32 marks as trainable
                 parameter.requires_grad_(False)
-        module: nn.Module = wrapped
         return module
 
     def penalty(self, module: nn.Module) -> Tensor | None:
@@ -142,18 +143,9 @@ class AdaLora(Adapter):
         config: Any = module.peft_config["default"]  # type: ignore[index]
         pattern, config.rank_pattern = config.rank_pattern, None
         try:
-            peft_bridge.save(module, folder)
+            super().save(module, folder)
         finally:
             config.rank_pattern = pattern
-
-    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
-        """A PeftModel for inference. Raises IncompatibleError if the files do not fit the backbone."""
-        restored: nn.Module = peft_bridge.restore(backbone, folder)
-        return restored
-
-    def merge(self, module: nn.Module) -> nn.Module:
-        """The backbone's module in float32, B diag(E) A added to its weights. Uses up `module`."""
-        return peft_bridge.merge(module)
 
     def _schedule(self, total: int) -> tuple[int, int]:
         """Steps before the first and after the last allocation. Raises IncompatibleError if none fits in

@@ -11,8 +11,15 @@ from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lorarec.contracts import Adapter, Backbone, IncompatibleError, StrictConfig, TrainingPlan, hookimpl
-from lorarec_adapters.blocks import chosen_blocks
+from lorarec.contracts import (
+    Adapter,
+    Backbone,
+    IncompatibleError,
+    StrictConfig,
+    TrainingPlan,
+    chosen_blocks,
+    hookimpl,
+)
 
 WEIGHTS = "weights.safetensors"
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Literal
 
-from peft import LoraConfig
+from peft import LoraConfig, PeftConfig
 from pydantic import Field
-from torch import nn
 
-from lorarec.contracts import Adapter, Architecture, Backbone, StrictConfig, TrainingPlan, hookimpl
-from lorarec_adapters import peft_bridge
-from lorarec_adapters.half_precision import multiply_in_half_precision
-from lorarec_adapters.targets import Targets, check_targets, expand_pattern, find_targets
+from lorarec.contracts import (
+    Adapter,
+    Architecture,
+    Backbone,
+    PeftAdapter,
+    StrictConfig,
+    Targets,
+    TrainingPlan,
+    check_targets,
+    expand_pattern,
+    find_targets,
+    hookimpl,
+)
 
 Rank = Annotated[int, Field(ge=1)]
 
 
-class Lora(Adapter):
+class Lora(PeftAdapter):
     """W x + (alpha / r) B A x: A and B train, W does not; B starts at zero, so at birth the model is the
     frozen one."""
 
@@ -58,44 +65,24 @@ class Lora(Adapter):
         """Raise IncompatibleError where no targets are named and the backbone has no default."""
         check_targets(self.name, architecture, self.config.targets)
 
-    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
-        """A PeftModel; A and B (and DoRA's magnitudes) train. Raises IncompatibleError for names that match
-        nothing."""
+    def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
+        """Raises IncompatibleError for names that match nothing."""
         config = self.config
         targets = find_targets(self.name, backbone, config.targets, config.layers)
-        wrapped: nn.Module = peft_bridge.wrap(
-            backbone.module,
-            LoraConfig(
-                r=config.r,
-                lora_alpha=2 * config.r if config.alpha is None else config.alpha,
-                lora_dropout=config.dropout,
-                target_modules=targets,
-                rank_pattern=expand_pattern(self.name, "rank_pattern", config.rank_pattern, targets),
-                init_lora_weights=True if config.init == "default" else config.init,
-                use_rslora=config.rslora,
-                use_dora=config.dora,
-            ),
+        return LoraConfig(
+            r=config.r,
+            lora_alpha=2 * config.r if config.alpha is None else config.alpha,
+            lora_dropout=config.dropout,
+            target_modules=targets,
+            rank_pattern=expand_pattern(self.name, "rank_pattern", config.rank_pattern, targets),
+            init_lora_weights=True if config.init == "default" else config.init,
+            use_rslora=config.rslora,
+            use_dora=config.dora,
         )
-        multiply_in_half_precision(wrapped)
-        return wrapped
 
     def learning_rate_scale(self, parameter: str) -> float:
         """LoRA+: the matrices B learn faster."""
         return self.config.lora_plus_ratio if ".lora_B." in parameter else 1.0
-
-    def save(self, module: nn.Module, folder: Path) -> None:
-        """PEFT's own files; `PeftModel.from_pretrained` loads them on the original backbone."""
-        peft_bridge.save(module, folder)
-
-    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
-        """A PeftModel for inference. Raises IncompatibleError if the files do not fit the backbone."""
-        restored: nn.Module = peft_bridge.restore(backbone, folder)
-        multiply_in_half_precision(restored)
-        return restored
-
-    def merge(self, module: nn.Module) -> nn.Module:
-        """The backbone's module in float32, B A added to its weights. Uses up `module`."""
-        return peft_bridge.merge(module)
 
 
 @hookimpl

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import torch
-from peft import PrefixTuningConfig
+from peft import PeftConfig, PrefixTuningConfig
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -16,11 +15,11 @@ from lorarec.contracts import (
     Architecture,
     Backbone,
     IncompatibleError,
+    PeftAdapter,
     StrictConfig,
     TrainingPlan,
     hookimpl,
 )
-from lorarec_adapters import peft_bridge
 
 FEWEST_LEFT = 8
 """A context that leaves no more positions than this to the text is refused."""
@@ -28,7 +27,7 @@ START = 0.02
 """Standard deviation of untrained keys and values; PEFT's 1.0 drowns what the pretrained layers pass on."""
 
 
-class Prefix(Adapter):
+class Prefix(PeftAdapter):
     """`tokens` virtual tokens whose keys and values train; the backbone's own weights do not.
 
     Virtual tokens use up positions of the context, and training needs a backbone that attends to past
@@ -79,36 +78,21 @@ class Prefix(Adapter):
         """One a virtual token."""
         return self.config.tokens
 
+    def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
+        """As many virtual tokens as the recipe says."""
+        config = self.config
+        return PrefixTuningConfig(
+            num_virtual_tokens=config.tokens,
+            prefix_projection=config.projection,
+            encoder_hidden_size=config.projection_hidden,
+        )
+
     def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
         """A PeftModel; the prefix (or the network that makes it) trains, in float32."""
-        config = self.config
-        wrapped: Any = peft_bridge.wrap(
-            backbone.module,
-            PrefixTuningConfig(
-                num_virtual_tokens=config.tokens,
-                prefix_projection=config.projection,
-                encoder_hidden_size=config.projection_hidden,
-            ),
-        )
+        wrapped: Any = super().attach(backbone, plan)
         wrapped.prompt_encoder["default"] = SharedPrefix(wrapped.prompt_encoder["default"])
         module: nn.Module = wrapped
         return module
-
-    def save(self, module: nn.Module, folder: Path) -> None:
-        """PEFT's own files, the prefix as keys and values."""
-        peft_bridge.save(module, folder)
-
-    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
-        """A PeftModel for inference. Raises IncompatibleError if the files do not fit the backbone."""
-        restored: nn.Module = peft_bridge.restore(backbone, folder)
-        return restored
-
-    def merge(self, module: nn.Module) -> nn.Module:
-        """Raises IncompatibleError: a prefix is more input, not a change of weights."""
-        raise IncompatibleError(
-            "Adapter 'prefix' cannot be merged: its keys and values are more input, not a change of "
-            "weights. Keep the run folder, or train with lora, adalora or full."
-        )
 
 
 class SharedPrefix(nn.Module):

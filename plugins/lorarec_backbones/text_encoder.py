@@ -13,14 +13,20 @@ from torch import Tensor, nn
 
 from lorarec.contracts import Architecture, Backbone, Catalog, DataError, Encoded, IncompatibleError, LorarecError
 from lorarec_backbones.checkpoint import Checkpoint, quietly
-from lorarec_backbones.dropout import without_dropout
 from lorarec_backbones.fingerprint import weights_fingerprint
-from lorarec_backbones.frozen_blocks import block_list, count_frozen, probe_features, recorded, standing_in
 from lorarec_backbones.item_tokens import ItemTokens, item_tokens
 from lorarec_backbones.module_survey import Survey
 from lorarec_backbones.pooling import Pooling, pool
 from lorarec_backbones.templates import Templates
 from lorarec_backbones.text_featurizer import TextFeaturizer
+from lorarec_backbones.transformers_internals import (
+    block_list,
+    count_frozen,
+    probe_features,
+    recorded,
+    standing_in,
+    without_dropout,
+)
 from lorarec_backbones.words import listed_lead, make_words
 
 EAGER_UP_TO = 256

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from lorarec.contracts import DataError, IncompatibleError, Part, Statistics
+from lorarec.contracts import DataError, IncompatibleError, Part, Statistics, VectorPredictor
 from lorarec.engine.guards import collapsed
 from lorarec.pipeline.build_fit import _some_vectors
 from lorarec_heads.catalogue_loss import full_softmax, gbce, sampled_softmax
@@ -269,6 +269,4 @@ def test_popularity_makes_items_neither_alike_nor_unlike() -> None:
     table = torch.ones(4, 12).cumsum(dim=1)  # one text for all
     with torch.no_grad():
         assert not collapsed(network.item_vectors(table, torch.arange(4))), "biases differ"
-    model = nn.Module()
-    model.head = network
-    assert collapsed(_some_vectors(model, table))
+    assert collapsed(_some_vectors(VectorPredictor(head_of()), network, table))

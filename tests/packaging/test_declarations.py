@@ -5,10 +5,13 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
+
+from lorarec.contracts import peft_internals
+from lorarec_backbones import transformers_internals
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = [ROOT / "lorarec", *sorted((ROOT / "plugins").glob("lorarec_*"))]
@@ -104,6 +107,16 @@ def test_every_declared_package_is_pinned_to_one_version_without_a_local_label(p
     wanted = declared([*project["project"]["dependencies"], *extras]) - {"lorarec"}
     missing = wanted - {normal(name) for name in pins}
     assert not missing, f"not in constraints.txt: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("internals", [peft_internals, transformers_internals], ids=["peft", "transformers"])
+def test_what_builds_on_a_library_s_inside_was_tested_with_the_version_installed(project, internals):
+    """If this fails, run all tests with the new version, then raise TESTED, the upper bound and constraints.txt."""
+    name = internals.__name__.rpartition(".")[2].removesuffix("_internals")
+    assert version(name).startswith(f"{internals.TESTED}."), f"{name} {version(name)} is not {internals.TESTED}"
+    major, minor = internals.TESTED.split(".")
+    (bound,) = (text for text in project["project"]["dependencies"] if re.match(rf"{name}\W", text))
+    assert bound.endswith(f",<{major}.{int(minor) + 1}")
 
 
 @pytest.mark.parametrize("folder", [ROOT, IA3])

@@ -26,6 +26,7 @@ from lorarec.contracts import (
     Interactions,
     Part,
     RawTables,
+    Requests,
     TrainingPlan,
     hooks,
 )
@@ -184,20 +185,25 @@ def test_a_setting_without_a_description_is_named() -> None:
         check_plugin(Terse)
 
 
-def test_the_readmes_plugin_works_as_printed(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```python\n(# my_plugin.py\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "my_plugin.py").write_text(block, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("my_plugin", tmp_path / "my_plugin.py")
+@pytest.mark.parametrize(
+    ("file", "options"),
+    [("my_plugin.py", [{}, {"norms": False}]), ("my_method.py", [{"r": 4}, {"r": 4, "layers": [-1]}])],
+)
+def test_the_readmes_adapters_work_as_printed(file: str, options: list[dict[str, Any]], tmp_path: Path) -> None:
+    (block,) = re.findall(rf"```python\n(# {file}\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / file).write_text(block, encoding="utf-8")
+    name = file.removesuffix(".py")
+    spec = importlib.util.spec_from_file_location(name, tmp_path / file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["my_plugin"] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
         (adapter,) = module.lorarec_adapters()
-        check_adapter(adapter, tiny_backbone("bert"))
-        check_adapter(adapter, tiny_backbone("gpt2"), norms=False)
+        for model_type, settings in zip(["bert", "gpt2"], options, strict=True):
+            check_adapter(adapter, tiny_backbone(model_type), **settings)
     finally:
-        del sys.modules["my_plugin"]
+        del sys.modules[name]
 
 
 @pytest.mark.parametrize("name", ["rating", "rating_process", "ctr", "next_item"])
@@ -232,25 +238,25 @@ class WithoutLabels(Rating):
 class Demanding(Rating):
     """Reads labels where there are none."""
 
-    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        interactions.column("rating")
-        return super().examples(interactions, histories, part)
+    def requests(self, requests: Requests) -> Dataset:
+        requests.events.column("rating")
+        return super().requests(requests)
 
 
 class Reversed(Rating):
     """Answers requests in another order."""
 
-    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        found = super().examples(interactions, histories, part)
-        return found if interactions.has("rating") else found.select(range(len(found))[::-1])
+    def requests(self, requests: Requests) -> Dataset:
+        found = super().requests(requests)
+        return found.select(range(len(found))[::-1])
 
 
 @pytest.mark.parametrize(
     ("broken", "sentence"),
     [
         (WithoutLabels, "examples must have the column 'label'"),
-        (Demanding, "examples must be made of requests, which have no rating, click or time"),
-        (Reversed, "examples of requests must be one a row, in order"),
+        (Demanding, "requests must be answered as they are: they have no rating, click or time"),
+        (Reversed, "the rows of requests must be one a request, in order"),
     ],
 )
 def test_a_head_that_cannot_be_judged_or_asked_is_told_so(broken: type[Rating], sentence: str) -> None:

@@ -9,6 +9,9 @@ from torch import nn
 
 from lorarec.contracts import Callback, TrainState
 
+FUSED = frozenset({"c_attn", "Wqkv"})
+"""Projections to query, key and value, stacked in this order: GPT-2, ModernBERT."""
+
 
 class QueryFactors(Callback):
     """Puts the query's third of each fused vector back to 1 after each optimizer step; keeps no state."""

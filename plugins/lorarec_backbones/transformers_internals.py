@@ -1,4 +1,8 @@
-"""Frozen blocks: which lowest blocks never change while the rest trains, and how to start above them."""
+"""What is built on the inside of transformers' modules, beyond their documented calls: all of it is in this file.
+
+Switching off dropout, which they keep as numbers, and starting an encoder above blocks that never change. Look here
+first when transformers is upgraded: raise `TESTED` and the upper bound in pyproject.toml together.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from lorarec.contracts import IncompatibleError
+
+TESTED = "5.23"
+"""The minor version of transformers that this file was tested with."""
+
+
+def without_dropout(module: nn.Module) -> None:
+    """Set every dropout of the module to 0, in place; its configuration, which is saved with it, keeps its own."""
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+        for name, value in vars(part).items():
+            # transformers' attentions pass such a number to a function instead of holding a Dropout.
+            if "drop" in name and isinstance(value, float):
+                setattr(part, name, 0.0)
 
 
 def block_list(module: nn.Module, path: str) -> nn.ModuleList:

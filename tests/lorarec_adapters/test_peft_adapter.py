@@ -1,0 +1,118 @@
+"""What PeftAdapter does for an author who writes `peft_config` and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from peft import LNTuningConfig, LoraConfig, PeftConfig, PromptTuningConfig, VeraConfig
+from torch import nn
+
+from lorarec.contracts import Backbone, IncompatibleError, PeftAdapter, TrainingPlan
+from lorarec.testing import FAMILIES, check_adapter, tiny_backbone
+from lorarec_adapters.lora import Lora
+
+
+class Vera(PeftAdapter):
+    """One method of PEFT, as a stranger writes it."""
+
+    name = "vera"
+    summary = "shared random projections, scaled by trained vectors"
+
+    def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
+        return VeraConfig(r=8, d_initial=0.5)
+
+
+class Norms(PeftAdapter):
+    """A method that goes on other layers than linear ones."""
+
+    name = "norms"
+    summary = "layer norms train"
+    target_kinds = (nn.LayerNorm,)
+    targets: Any = ["LayerNorm"]
+
+    def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
+        return LNTuningConfig(target_modules=self.targets)
+
+
+class Prompt(PeftAdapter):
+    """A method without targets."""
+
+    name = "prompt"
+    summary = "trained embeddings before those of the text"
+
+    def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
+        return PromptTuningConfig(num_virtual_tokens=3)
+
+    def reserved_positions(self) -> int:
+        return 3
+
+
+@pytest.mark.parametrize("model_type", sorted(FAMILIES))
+def test_a_method_of_peft_in_one_line_keeps_the_laws_on_every_architecture(model_type: str) -> None:
+    check_adapter(Vera, tiny_backbone(model_type))
+
+
+@pytest.mark.parametrize("adapter_class", [Norms, Prompt])
+def test_other_layers_and_no_layers_at_all_do_as_well(adapter_class: type[PeftAdapter]) -> None:
+    check_adapter(adapter_class, tiny_backbone("bert"))
+
+
+@pytest.mark.parametrize("model_type", ["mpnet", "distilbert", "modernbert"])
+def test_default_targets_are_the_backbones_where_peft_knows_none(model_type: str, attach: Any) -> None:
+    _, backbone, module = attach(Vera, model_type)
+    names = {name.rpartition(".")[2] for name in module.peft_config["default"].target_modules}
+    assert names == set(backbone.architecture().adaptable)
+
+
+def test_a_name_among_targets_that_matches_nothing_is_refused(attach: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Norms, "targets", ["LayerNorm", "LayerNrom"])
+    with pytest.raises(IncompatibleError, match=r"target 'LayerNrom' matches no layer .* Did you mean 'LayerNorm'\?"):
+        attach(Norms)
+    monkeypatch.setattr(Norms, "targets", ".*LayerNorm")
+    with pytest.raises(IncompatibleError, match="is a pattern; give a list of names"):
+        attach(Norms)
+
+
+def test_what_peft_refuses_is_refused_by_the_adapters_name(attach: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Vera, "peft_config", lambda self, *given: VeraConfig(r=0))
+    with pytest.raises(IncompatibleError, match=r"'vera' cannot attach to backbone 'tiny' \(bert\): ZeroDivisionError"):
+        attach(Vera)
+
+
+def test_a_method_that_cannot_be_merged_says_so(attach: Any) -> None:
+    adapter, _, module = attach(Prompt)
+    with pytest.raises(IncompatibleError, match="'prompt' cannot be merged: what it adds is more input"):
+        adapter.merge(module)
+
+
+def _half_precision_layer(attach: Any, **options: Any) -> Any:
+    _, _, module = attach(Lora, "bert", "bfloat16", r=2, **options)
+    layer: Any = module.get_submodule("base_model.model.encoder.layer.0.attention.self.query")
+    nn.init.normal_(layer.lora_B["default"].weight)
+    return layer
+
+
+def test_beside_half_precision_weights_an_adapter_of_any_name_is_computed(attach: Any) -> None:
+    layer = _half_precision_layer(attach)
+    layer.update_layer("other", 2, lora_alpha=4, config=LoraConfig(r=2))
+    nn.init.normal_(layer.lora_B["other"].weight)
+    x = torch.randn(64, 16, dtype=torch.bfloat16)
+    of_default = layer(x)
+    layer.set_adapter("other")
+    expected = type(layer).forward(layer, x)
+    assert not torch.equal(layer(x), of_default)
+    assert torch.allclose(layer(x).float(), expected.float(), atol=0.1)
+
+
+def test_beside_half_precision_weights_peft_itself_computes_what_is_not_plain(attach: Any) -> None:
+    layer = _half_precision_layer(attach)
+    x = torch.randn(4, 16, dtype=torch.bfloat16)
+    mixed = layer(x, adapter_names=["default", "__base__", "default", "__base__"])
+    assert torch.equal(mixed[1::2], layer.base_layer(x)[1::2])
+    assert not torch.equal(mixed[::2], layer.base_layer(x)[::2])
+    layer.update_layer("other", 2, lora_alpha=4, config=LoraConfig(r=2))
+    nn.init.normal_(layer.lora_B["other"].weight)
+    layer.set_adapter(["default", "other"])
+    assert torch.equal(layer(x), type(layer).forward(layer, x))
