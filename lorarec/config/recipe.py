@@ -134,6 +134,9 @@ class TrainSection(StrictConfig):
     """Optimizer steps between lines of history.jsonl."""
     trackers: tuple[str, ...] = ()
     """Accelerate's experiment trackers, by name: tensorboard, wandb, mlflow."""
+    warm_start: str | None = None
+    """Folder of a finished run whose adapter training starts from, instead of an untrained one: the same adapter with
+    the same settings, on the same backbone. The head starts untrained."""
     profile: bool = False
     """Trace a few of the run's first steps into its folder, with a table of where a step goes."""
     processes: Count | None = None

@@ -164,7 +164,7 @@ class RatingNetwork(PairHead):
 
     def _found(self, encode: Encoder, batch: Batch) -> Tensor:
         tensors = batch.tensors
-        texts = encode("items" if self.pair is None else "pairs").float()
+        texts = encode.vectors("items" if self.pair is None else "pairs").float()
         # Under mixed precision the ridge regression would be solved in half precision.
         with torch.autocast(texts.device.type, enabled=False):
             per_item = texts if self.pair is None else None
