@@ -59,12 +59,14 @@ def prepare(
     keep += [section.split.users] if section.split.users is not None else []
     _refuse_lacking(raw_interactions.column_names, merged, needs, origin)
     text = item_text if section.item_text is None else section.item_text
-    numbered = number(raw_interactions, raw_items, merged, text, origin, keep, items_origin)
+    numbered = number(
+        raw_interactions, raw_items, merged, text, origin, keep, items_origin, item_columns, section.unlisted_items
+    )
     part = split(numbered.table, section.split, seed, origin)
     dropped = _in_no_part(part, section.split)
     interactions = Interactions(numbered.table, numbered.user_ids, part, dropped)
     statistics = statistics_of(interactions, label, len(numbered.catalog), section.liked_above)
-    features = item_features(raw_items, item_columns, len(numbered.catalog), items_origin or origin)
+    features = item_features(numbered.catalog, item_columns, items_origin or origin)
     statistics = replace(statistics, item_features=features)
     histories = Histories.of(
         interactions,

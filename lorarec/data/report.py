@@ -44,6 +44,8 @@ class DataReport:
     """Items that the item table lacks: they are read as their id."""
     empty_texts: int
     """Items whose text came out empty: they are read as their id."""
+    blank_fields: dict[str, int]
+    """For each column of the items' text, how many items have nothing there, but something in another one."""
     dropped: dict[str, int]
     """Why rows are in no part, and how many."""
     history_min: int
@@ -95,6 +97,9 @@ class DataReport:
             "items have an empty text and are read as their ids": self.empty_texts,
         }
         told = [f"{count:,} {what}" for what, count in counts.items() if count]
+        told += [
+            f"{count:,} items have nothing for {{{name}}} in their text" for name, count in self.blank_fields.items()
+        ]
         told += [f"{count:,} rows are left out: {why}" for why, count in self.dropped.items()]
         return [*told, *self.notes]
 
@@ -129,6 +134,7 @@ def report_of(
         users_only_in_training=users - _distinct(user[part >= Part.VALIDATION]),
         items_without_text=numbered.items_without_text,
         empty_texts=numbered.empty_texts,
+        blank_fields=dict(numbered.blanks),
         dropped=dict(interactions.dropped),
         history_min=int(lengths.min()),
         history_median=float(np.median(lengths)),
