@@ -76,16 +76,17 @@ def gaps(table: pa.Table, pieces: Sequence[Piece]) -> tuple[int, dict[str, int]]
 def _values(table: pa.Table, pieces: Sequence[Piece]) -> dict[str, list[str]]:
     """What stands in each column of a template, as words."""
     names = dict.fromkeys(piece.column for piece in pieces if piece.column is not None)
-    return {name: [_written(value) for value in table.column(name).to_pylist()] for name in names}
+    return {name: [written(value) for value in table.column(name).to_pylist()] for name in names}
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A value of a table as words: lists joined by commas, nothing for nothing."""
     if value is None:
         return ""
     if isinstance(value, list):
-        return ", ".join(_written(element) for element in value if element is not None)
+        return ", ".join(written(element) for element in value if element is not None)
     return str(value).strip()

@@ -14,6 +14,7 @@ from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING, TIME
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.number import NumberedTables
+from lorarec.data.users import Users
 
 YEAR_1980 = 315_532_800
 YEAR_2100 = 4_102_444_800
@@ -58,6 +59,8 @@ class DataReport:
     fingerprint: str
     """SHA-256 of every row's part, user, item, time, feedback and history, in table order, and of the items'
     texts."""
+    users_told: str = ""
+    """What is read of the users' table, or that nothing is; empty where there is none."""
     notes: tuple[str, ...] = ()
     """What the backbone has to say of the items: texts it must cut, for instance."""
 
@@ -86,6 +89,7 @@ class DataReport:
             "users have no row outside training": self.users_only_in_training,
         }
         told += [f"{count:,} {what}" for what, count in counts.items() if count]
+        told += [self.users_told] if self.users_told else []
         told += self.warnings()
         told.append(f"fingerprint of the split: {self.fingerprint[:16]}")
         return told
@@ -111,6 +115,7 @@ def report_of(
     seen_in_training: tuple[np.ndarray, np.ndarray],
     origin: str,
     split_by: str,
+    people: Users | None = None,
 ) -> DataReport:
     """Count a prepared data set; `seen_in_training` holds the training events of each user [U] and item
     [N]."""
@@ -141,11 +146,11 @@ def report_of(
         history_max=int(lengths.max()),
         liked_above=histories.liked_above,
         without_history=int((lengths == 0).sum()),
-        fingerprint=split_fingerprint(interactions, numbered.catalog),
+        fingerprint=split_fingerprint(interactions, numbered.catalog, people),
     )
 
 
-def split_fingerprint(interactions: Interactions, catalog: Catalog) -> str:
+def split_fingerprint(interactions: Interactions, catalog: Catalog, users: Users | None = None) -> str:
     """SHA-256 of what a model is trained and judged on: the same in every run and process."""
     digest = hashlib.sha256()
     digest.update(interactions.part.astype("<i1").tobytes())
@@ -161,6 +166,9 @@ def split_fingerprint(interactions: Interactions, catalog: Catalog) -> str:
             digest.update(lists.flatten().to_numpy(zero_copy_only=False).astype(kind).tobytes())
     for texts in (catalog.ids, catalog.texts(), catalog.titles()):
         digest.update("\0".join(texts).encode())
+    if users is not None:
+        for words in users.words(np.arange(len(interactions.user_ids))):
+            digest.update("\0".join(words).encode() + b"\n")
     return digest.hexdigest()
 
 
