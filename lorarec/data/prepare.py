@@ -109,7 +109,7 @@ def _users(
         if raw is None:
             return None, ""
         told = (
-            f"nothing reads the users' table (columns {', '.join(raw.column_names)}): templates of the backbone may, by "
+            f"nothing reads the users' table ({', '.join(raw.column_names)}): templates of the backbone can, by "
             "{user.NAME}"
         )
         if asked:
