@@ -81,8 +81,8 @@ class Recommender:
 
         `histories`: item ids of each user, oldest first; `feedback`: stars or clicks beside them; `users`: what is
         known of each, {"age": 24}, where the backbone's templates name it ({user.age}); a column that is not given, or
-        None for a user, reads as nothing. Ids that are not known are named in an UnknownIdWarning: a history is read without
-        them, and an unknown item's score is NaN.
+        None for a user, reads as nothing. Ids that are not known are named in an UnknownIdWarning: a history is read
+        without them, and an unknown item's score is NaN.
         """
         rows = np.array([self.catalog.rows.get(str(item), -1) for item in items], np.int64)
         self._tell("items to score", [str(i) for i, row in zip(items, rows, strict=True) if row < 0], "get no score")
@@ -108,7 +108,8 @@ class Recommender:
     ) -> list[list[Recommendation]]:
         """The best k items for each history, best first; items of the history are left out unless asked for.
 
-        `feedback` and `users` as in `predict`; `candidates` narrows the catalogue. Fewer than k come back where there are not that many.
+        `feedback` and `users` are as in `predict`; `candidates` narrows the catalogue. Fewer than k come back where
+        there are not that many.
 
         `diversify` weighs how unlike each other a list's items are against their scores: 0.3 is a good first try; the
         order is then that in which they were chosen.

@@ -14,6 +14,7 @@ import pyarrow as pa
 from lorarec.artifact.answers import Recommendation, UnknownIdWarning
 from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.request_files import (
+    as_read,
     check_output,
     feedback_column,
     id_column,
@@ -23,7 +24,6 @@ from lorarec.artifact.request_files import (
 )
 from lorarec.errors import DataError
 from lorarec.prediction.diversity import list_measures
-
 
 PREFIX = "user."
 """Begins the columns of a request file that hold what is known of its users, as in a template: user.age."""
@@ -102,9 +102,7 @@ def _measured(recommender: Recommender, answers: list[list[Recommendation]]) -> 
     return "The lists: " + ", ".join(f"{name} {value:.4f}" for name, value in found.items()) + "."
 
 
-def _users(
-    recommender: Recommender, table: pa.Table, source: Path, notices: list[str]
-) -> list[dict[str, Any]] | None:
+def _users(recommender: Recommender, table: pa.Table, source: Path, notices: list[str]) -> list[dict[str, Any]] | None:
     """What the file says of its users, row by row; a notice of what the run reads and the file lacks, and of the
     opposite."""
     read = {f"{PREFIX}{name}": name for name in recommender.user_columns}
@@ -116,7 +114,7 @@ def _users(
         notices.append(f"{source}: the run reads nothing called {', '.join(idle)}.")
     if not read:
         return None
-    there = {column: table.column(column).to_pylist() for column in read if column in table.column_names}
+    there = {column: as_read(table.column(column)).to_pylist() for column in read if column in table.column_names}
     return [{read[column]: values[row] for column, values in there.items()} for row in range(table.num_rows)]
 
 

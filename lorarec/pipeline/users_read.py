@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lorarec.contracts import Backbone, Featurizer, View
-from lorarec.engine.examples import Examples
+from lorarec.contracts import Backbone, Examples, Featurizer, View
 from lorarec.errors import RecipeError
 
 WORDS = ("young", "old")
