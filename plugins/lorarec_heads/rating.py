@@ -126,7 +126,7 @@ class Rating(TaskHead):
         if config.encoding == "separate":
             views = {"items": collation.item_views(distinct.items)}
         else:
-            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, collation))
+            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, events, collation))
             views = {"pairs": collation.views(pairs)}
         return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
 
