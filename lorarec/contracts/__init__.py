@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorarec.config.strict import StrictConfig
 from lorarec.config.suggest import did_you_mean
-from lorarec.contracts.adapter import Adapter, TrainingPlan
+from lorarec.contracts.adapter import OWN_ADAPTER, Adapter, TrainingPlan
 from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featurizer, Remarks
 from lorarec.contracts.batch import Batch, Collation, Views
 from lorarec.contracts.callback import Callback, TrainState
@@ -26,14 +26,16 @@ from lorarec.contracts.targets import (
     expand_pattern,
     find_targets,
 )
-from lorarec.contracts.task_head import Encoder, Head, HeadOutput, TaskHead
+from lorarec.contracts.task_head import Encoder, Head, TaskHead
 from lorarec.contracts.vector_predictor import VectorHead, VectorPredictor
+from lorarec.data.cached_table import cache_folder, cached_table
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories, History
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.negatives import NegativeSampler, StepSample
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics, TrainingEvents
+from lorarec.data.tables import joined_tables, read_table
 from lorarec.data.view import View
 from lorarec.errors import DataError, IncompatibleError, LorarecError
 from lorarec.prediction.ranking import Candidates
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from lorarec.contracts.peft_adapter import PeftAdapter
 
 __all__ = [
+    "OWN_ADAPTER",
     "Adapter",
     "Architecture",
     "Backbone",
@@ -58,7 +61,6 @@ __all__ = [
     "Featurizer",
     "FinishedRun",
     "Head",
-    "HeadOutput",
     "Histories",
     "History",
     "IncompatibleError",
@@ -92,12 +94,16 @@ __all__ = [
     "View",
     "Views",
     "adaptable_layers",
+    "cache_folder",
+    "cached_table",
     "check_targets",
     "chosen_blocks",
     "did_you_mean",
     "expand_pattern",
     "find_targets",
     "hookimpl",
+    "joined_tables",
+    "read_table",
 ]
 
 

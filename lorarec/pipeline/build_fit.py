@@ -17,6 +17,7 @@ from lorarec.artifact.writer import RunWriter
 from lorarec.contracts import Callback, Head, Part, Predictor, TrainingPlan, TrainState
 from lorarec.engine.callback_list import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
+from lorarec.engine.dead_weights import DeadWeights
 from lorarec.engine.early_stopping import EarlyStopping
 from lorarec.engine.evaluate import Evaluation, plain_model, predict, refresh_head, shared_metrics, table_for
 from lorarec.engine.fit import Fit
@@ -101,7 +102,8 @@ def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingP
         loader = replace(loader, examples=loader.examples.with_table())
     step = build_step(session.materials, accelerator, model, plan, table)
     guards = Guards(loader.examples.predictor.tells_apart())
-    callbacks = CallbackList(_callbacks(session, model, guards))
+    dead_weights = DeadWeights(model, step.optimizer, accelerator, guards.warnings)
+    callbacks = CallbackList([*_callbacks(session, model, guards), dead_weights])
     folder = session.writer.folder / layout.CHECKPOINTS
     kept = train.keep_checkpoints
     monitor = session.materials.metrics[0]
