@@ -87,9 +87,13 @@ class DataSection(StrictConfig):
 
     source: PluginChoice
     columns: dict[str, str] = Field(default_factory=dict)
-    """lorarec's column name (user, item, time, rating, click, history, history_feedback, split) -> the data's."""
+    """lorarec's column name (user, item, time, rating, click, weight, history, history_feedback, split) ->
+    the data's. `weight` says how much each row counts in the training loss; metrics are not weighted."""
     item_text: str | None = None
     """Template of an item's text over the item table, such as "{title} ({genres})"; the source's by default."""
+    unlisted_items: Literal["some", "all"] = "some"
+    """How many of the interactions' items may be missing in the item table, to be read as their ids: some, or also all,
+    which is refused by default, as the two then spell their ids differently."""
     liked_above: float | None = None
     """Feedback above this number counts as liked; the middle of the training labels' range by default."""
     split: SplitSection = SplitSection()

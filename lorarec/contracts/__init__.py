@@ -26,7 +26,7 @@ from lorarec.contracts.targets import (
     expand_pattern,
     find_targets,
 )
-from lorarec.contracts.task_head import Encoder, Head, HeadOutput, TaskHead
+from lorarec.contracts.task_head import Encoder, Head, TaskHead
 from lorarec.contracts.vector_predictor import VectorHead, VectorPredictor
 from lorarec.data.cached_table import cache_folder, cached_table
 from lorarec.data.catalog import Catalog
@@ -61,7 +61,6 @@ __all__ = [
     "Featurizer",
     "FinishedRun",
     "Head",
-    "HeadOutput",
     "Histories",
     "History",
     "IncompatibleError",

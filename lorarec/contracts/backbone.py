@@ -81,6 +81,11 @@ class Backbone(Plugin):
     def architecture(self) -> Architecture:
         """What adapters and heads may know before weights are loaded. Raises LorarecError if it cannot be found out."""
 
+    def user_columns(self) -> tuple[str, ...]:
+        """Columns of the users' table that the featurizer reads in `View.user`, in this order; none by default. A head
+        puts them into its views by `Collation.user_words`."""
+        return ()
+
     @abstractmethod
     def load(self, catalog: Catalog, seed: int) -> Self:
         """Load weights into `self.module` (random ones, where there are any, from `seed`), and return self."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Encoder(Protocol):
-    """Handed to a head's methods: encodes the batch's views through the adapted backbone.
+    """Handed to a head's `losses` and answers: encodes the batch's views through the adapted backbone.
 
     V views, in the order they were given to `collate`; `views` is their name in `Batch.views`.
     """
@@ -51,22 +51,24 @@ class Encoder(Protocol):
         """
 
 
-class HeadOutput(NamedTuple):
-    """A NamedTuple, so that Accelerate casts it back to float32."""
-
-    loss: Tensor
-    """[] summed over the batch's `count` supervised facts."""
-    scores: Tensor
-    """[B] where there are such; empty otherwise."""
-
-
 class Head(nn.Module, ABC):
     """The weights of a task, in float32; owns the loss. The task's predictor says what else they must offer: subclass
     PairHead for a PairPredictor, VectorHead for a VectorPredictor."""
 
     @abstractmethod
-    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        """Loss and scores of a training batch."""
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[T] float32 the loss of each of the batch's `count` targets, not reduced, in the order of `batch.events`.
+
+        Each is as if it were alone: the engine multiplies by the targets' weights, adds up, and divides by what the
+        whole optimizer step weighs.
+        """
+
+    def regularizer(self, batch: Batch) -> Tensor | None:
+        """[] what to add to the weighted sum of a batch's losses, such as an L2 penalty on the weights of its items.
+
+        Summed over the targets (`batch.total` does it), so that micro-batches add up to a batch.
+        """
+        return None
 
     def refresh(self, pooled: Tensor) -> None:
         """Called without gradient when the weights have changed and predictions are to be made: before each

@@ -10,8 +10,8 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import OWN_ADAPTER, Adapter, Backbone, Batch, Encoded, Head, HeadOutput, Views
-from lorarec.errors import IncompatibleError
+from lorarec.contracts import OWN_ADAPTER, Adapter, Backbone, Batch, Encoded, Head, Views
+from lorarec.errors import IncompatibleError, PluginError
 
 LOWER_STATES = "lower_states"
 """Name among a chunk's features of hidden states from which the network can start, see `RecModel.lower_blocks`."""
@@ -23,8 +23,10 @@ STRETCH = 2**16
 class StepOutput(NamedTuple):
     """What training needs of a batch. A NamedTuple, so that Accelerate casts it back to float32."""
 
-    loss: Tensor
-    """[] summed over the batch's supervised facts."""
+    losses: Tensor
+    """[T] of the batch's targets."""
+    regularizer: Tensor
+    """[] what the head adds to their weighted sum; 0 where it adds nothing."""
     penalty: Tensor
     """[] what the adapter adds to the loss of a step; 0 where it adds nothing."""
 
@@ -73,10 +75,24 @@ class RecModel(nn.Module):
         return getattr(self, method)(*arguments, **options)
 
     def losses(self, batch: Batch, table: Tensor | None = None) -> StepOutput:
-        """What training needs of a batch. `table` [N, D] stands in for encoding the batch's item views."""
-        output: HeadOutput = self.head(BatchEncoder(self, batch.views, table), batch)
+        """What training needs of a batch. `table` [N, D] stands in for encoding the batch's item views.
+
+        Raises PluginError unless the head gives one loss a target.
+        """
+        losses = self.head.losses(BatchEncoder(self, batch.views, table), batch)
+        if losses.shape != (batch.count,):
+            raise PluginError(
+                f"{type(self.head).__name__}.losses gives a tensor of shape {tuple(losses.shape)} for a batch of "
+                f"{batch.count} targets: it must be [{batch.count}], one loss a target, not reduced."
+            )
+        nothing = losses.new_zeros(())
+        regularizer = self.head.regularizer(batch)
         penalty = self.adapter.penalty(self.network) if self.training else None
-        return StepOutput(output.loss, output.loss.new_zeros(()) if penalty is None else penalty.float())
+        return StepOutput(
+            losses.float(),
+            nothing if regularizer is None else regularizer.float(),
+            nothing if penalty is None else penalty.float(),
+        )
 
     def answer(self, batch: Batch, method: str, table: Tensor | None = None) -> Tensor:
         """What a method of the head, such as "score" or "user_vectors", says of a batch.

@@ -189,7 +189,7 @@ def _measured_steps(
     step.model.train()
     started = time.perf_counter()
     for number, window in enumerate(loader.windows(0)):
-        step.gradients(window, window.count, number)
+        step.gradients(window, window.weight, number)
         if number == 0:
             zero = _zero_gradients(model, names)
         step.update()

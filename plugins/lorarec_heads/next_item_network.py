@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Encoder, HeadOutput, IncompatibleError, Statistics, VectorHead
+from lorarec.contracts import Batch, Encoder, IncompatibleError, Statistics, VectorHead
 from lorarec_heads.catalogue_loss import full_softmax, gbce, sampled_softmax
 from lorarec_heads.item_tower import ItemTower
 from lorarec_heads.next_item_settings import NextItemSettings
@@ -48,8 +48,8 @@ class NextItemNetwork(VectorHead):
         else:
             self.register_buffer("log_scale", torch.tensor(-math.log(config.temperature)))
 
-    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        """Softmax cross entropy summed over the windows' targets; no scores."""
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[T] of each of the windows' targets, in order."""
         tensors = batch.tensors
         texts = encode.vectors("items").float()
         states = self._views_read(encode)
@@ -59,11 +59,10 @@ class NextItemNetwork(VectorHead):
             states = self._states(vectors, tensors) if states is None else states
             users = self._users(self._before_targets(self._project(states), tensors["targets"]))
             items = torch.cat([vectors, bias[:, None]], dim=1)
-            loss = self._loss(users, items, tensors)
-        return HeadOutput(loss, torch.empty(0, device=texts.device))
+            return self._losses(users, items, tensors)
 
-    def _loss(self, users: Tensor, items: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """[] summed over the facts, from the vectors of users [F, d] and of the batch's items [V, d]."""
+    def _losses(self, users: Tensor, items: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """[F] from the vectors of users [F, d] and of the batch's items [V, d]."""
         config = self._config
         if config.loss == "softmax":
             target = tensors["targets"][tensors["targets"] >= 0]

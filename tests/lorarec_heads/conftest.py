@@ -105,7 +105,8 @@ class World:
         return LookUp(self.vectors if vectors is None else vectors, batch, self.with_steps)
 
     def loss(self, head: Head, batch: Batch) -> Tensor:
-        return head(self.encoder(batch), batch).loss
+        losses, regularizer = head.losses(self.encoder(batch), batch), head.regularizer(batch)
+        return batch.total(losses) if regularizer is None else batch.total(losses) + regularizer
 
     def train(self, head: Head, steps: int = 60, batch_size: int = 64, lr: float = 0.02) -> list[float]:
         """Mean loss of each step."""
