@@ -37,7 +37,7 @@ class DataReport:
     """Seconds, as in the data; None without a time column."""
     cold_users: dict[str, float]
     cold_items: dict[str, float]
-    """Share of the rows of validation and test whose user or item has no training event; they stay in."""
+    """Share of the rows of validation and test whose user or item has no training row; they stay in."""
     users_only_in_training: int
     """Users with training rows and none held out (split by last: those with fewer than three events)."""
     items_without_text: int
@@ -56,6 +56,10 @@ class DataReport:
     fingerprint: str
     """SHA-256 of every row's part, user, item, time, feedback and history, in table order, and of the items'
     texts."""
+    kinds: tuple[dict[str, Any], ...] = ()
+    """Where the data have kinds of events: of each its name, meaning, rows of each part and what they are used for."""
+    unread: tuple[str, ...] = ()
+    """Columns that are not read because kinds say what was liked and clicked."""
     notes: tuple[str, ...] = ()
     """What the backbone has to say of the items: texts it must cut, for instance."""
 
@@ -70,6 +74,11 @@ class DataReport:
             f"{self.origin}: {self.rows:,} rows of {self.users:,} users and {self.items:,} items "
             f"(density {self.density:.2%})",
             f"split by {self.split_by}: {parts}",
+        ]
+        told += [
+            f"kind '{kind['kind']}' ({kind['meaning']}): train {kind['train']:,}, validation {kind['validation']:,}, "
+            f"test {kind['test']:,}; {kind['use']}"
+            for kind in self.kinds
         ]
         if self.first_time is not None and self.last_time is not None:
             told.append(f"time from {_moment(self.first_time)} to {_moment(self.last_time)}")
@@ -96,6 +105,7 @@ class DataReport:
         }
         told = [f"{count:,} {what}" for what, count in counts.items() if count]
         told += [f"{count:,} rows are left out: {why}" for why, count in self.dropped.items()]
+        told += [f"column '{name}' is not read: data.events says what was liked and clicked" for name in self.unread]
         return [*told, *self.notes]
 
 
@@ -107,7 +117,7 @@ def report_of(
     origin: str,
     split_by: str,
 ) -> DataReport:
-    """Count a prepared data set; `seen_in_training` holds the training events of each user [U] and item
+    """Count a prepared data set; `seen_in_training` holds the training rows of each user [U] and item
     [N]."""
     user, item, time, part = interactions.user, interactions.item, interactions.time, interactions.part
     user_counts, item_counts = seen_in_training
@@ -117,7 +127,7 @@ def report_of(
     return DataReport(
         origin=origin,
         split_by=split_by,
-        rows=len(interactions),
+        rows=len(interactions) if interactions.use is None else interactions.use.rows(),
         parts={p.name.lower(): int((part == p).sum()) for p in Part if p is not Part.UNUSED},
         users=users,
         items=items,
@@ -136,6 +146,8 @@ def report_of(
         liked_above=histories.liked_above,
         without_history=int((lengths == 0).sum()),
         fingerprint=split_fingerprint(interactions, numbered.catalog),
+        kinds=() if interactions.use is None else tuple(interactions.use.counts(interactions.has(HISTORY))),
+        unread=() if interactions.use is None else interactions.use.kinds.unread,
     )
 
 
@@ -153,6 +165,8 @@ def split_fingerprint(interactions: Interactions, catalog: Catalog) -> str:
             lists = interactions.table.data.column(name).combine_chunks()
             digest.update(lists.value_lengths().to_numpy(zero_copy_only=False).astype("<i8").tobytes())
             digest.update(lists.flatten().to_numpy(zero_copy_only=False).astype(kind).tobytes())
+    if interactions.use is not None:
+        digest.update(interactions.use.kinds.meaning.tobytes())
     for texts in (catalog.ids, catalog.texts(), catalog.titles()):
         digest.update("\0".join(texts).encode())
     return digest.hexdigest()

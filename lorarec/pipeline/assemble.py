@@ -76,6 +76,7 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
         head.needs(),
         raw.items_origin,
         head.item_columns(),
+        head.reads_feedback(backbone.reads_feedback),
     )
     with _about(raw.origin):
         _check_labels(resolved, data)
