@@ -68,7 +68,7 @@ class RunWriter:
         save_file(state, self.folder / layout.HEAD)
 
     def write_item_vectors(self, vectors: Tensor) -> None:
-        """[N, d] the retrieval head's item vectors, in catalogue order."""
+        """[N, d] the head's item vectors, in catalogue order."""
         save_file({"item_vectors": vectors.cpu().contiguous()}, self.folder / layout.ITEM_VECTORS)
 
     def write_test_scores(self, kept: KeptScores) -> None:
@@ -84,11 +84,6 @@ class RunWriter:
         pq.write_table(table, self.folder / layout.CATALOG)
         numbers = ("label_mean", "label_min", "label_max", "liked_above", "label_values")
         self.write_json(layout.STATISTICS, {name: getattr(statistics, name) for name in numbers})
-
-    def write_users(self, user_ids: list[str], statistics: Statistics) -> None:
-        """Ids of users, for heads that have weights a user. No histories."""
-        table = pa.table({"user": user_ids, "training_events": pa.array(statistics.user_counts)})
-        pq.write_table(table, self.folder / layout.USERS)
 
     def finish(self) -> Path:
         """Write checksums, drop the checkpoints, and give the folder its name."""

@@ -150,7 +150,7 @@ class TrainSection(StrictConfig):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """AdamW's, on matrices only (not on biases and norms)."""
     warmup: Fraction = 0.1
-    """Share of the steps over which the learning rate rises."""
+    """Share of the steps over which the learning rate rises from 0, so that the first of them moves no weight."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
+import pyarrow as pa
 from torch import Tensor, nn
 
 from lorarec.contracts.batch import Batch, Collation
@@ -16,6 +17,9 @@ from lorarec.data.statistics import Statistics
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from lorarec.contracts.predictor import Predictor
+    from lorarec.data.requests import Requests
 
 
 class Encoder(Protocol):
@@ -34,11 +38,12 @@ class HeadOutput(NamedTuple):
     loss: Tensor
     """[] summed over the batch's `count` supervised facts."""
     scores: Tensor
-    """[B] for pointwise heads; empty for retrieval heads."""
+    """[B] where there are such; empty otherwise."""
 
 
 class Head(nn.Module, ABC):
-    """The weights of a task, in float32; owns the loss. Subclass PointwiseHead or RetrievalHead."""
+    """The weights of a task, in float32; owns the loss. The task's predictor says what else they must offer: subclass
+    PairHead for a PairPredictor, VectorHead for a VectorPredictor."""
 
     @abstractmethod
     def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
@@ -54,37 +59,12 @@ class Head(nn.Module, ABC):
         """
 
 
-class PointwiseHead(Head):
-    """Scores a (history, item) pair: rating, click-through rate."""
-
-    @abstractmethod
-    def score(self, encode: Encoder, batch: Batch) -> Tensor:
-        """[B] predictions in the unit of the label (stars; probability). Reads no label."""
-
-
-class RetrievalHead(Head):
-    """Compares vectors: the score of item n for user b is the dot product of their vectors."""
-
-    @abstractmethod
-    def user_vectors(self, encode: Encoder, batch: Batch) -> Tensor:
-        """[B, d] vectors of the batch's users at the moment of their example. Reads no label."""
-
-    @abstractmethod
-    def item_vectors(self, pooled: Tensor, items: Tensor) -> Tensor:
-        """[M, d] from the backbone's vectors [M, D] of catalogue rows [M]. A bias is one more dimension."""
-
-    def likeness_vectors(self, vectors: Tensor) -> Tensor:
-        """[M, e] of item vectors [M, d] what tells how alike items are: override it to leave a bias out."""
-        return vectors
-
-
 class TaskHead(Plugin):
     """The task: plain, picklable, without weights."""
 
-    kind: ClassVar[Literal["pointwise", "retrieval"]]
+    predictor: ClassVar[type[Predictor]]
+    """The family of its answers: how they are made and judged, and how a finished run gives them."""
     default_metrics: ClassVar[tuple[str, ...]]
-    uses_users: bool = False
-    """Whether the head has weights a user: the run folder then keeps the users' ids."""
 
     def needs(self) -> frozenset[str]:
         """Columns of the interactions this task cannot do without: "rating", "click", "time"."""
@@ -113,13 +93,20 @@ class TaskHead(Plugin):
     @abstractmethod
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         """One row, one supervised fact (or one stretch of a sequence). The column `event` is the row in
-        `interactions` that the example is about; its user and history follow from it. Pointwise heads give the column
-        `label` as well (float, what metrics judge scores by), and `item` (catalogue row) where it is not the event's.
-        Other columns are the head's.
-
-        Requests of a finished run come here too, as Part.TEST: a table without rating, click or time. There is no
-        `label` then, and pointwise heads make one example a row, in order.
+        `interactions` that the example is about; its user and history follow from it. `item` (catalogue row) stands
+        beside it where it is not the event's, and `label` (float) where the predictor judges by labels. Other columns
+        are the head's.
         """
+
+    def requests(self, requests: Requests) -> Dataset:
+        """The questions to a finished run as rows for `collate`, one a request, in order, without labels. The column
+        `event` is the row in `requests.events`, which `collate` finds in place of the interactions. Override it where
+        `collate` reads more columns.
+        """
+        from datasets import Dataset
+
+        # Working out a fingerprint takes longer than answering; nothing made of requests is cached by it.
+        return Dataset(pa.table({"event": np.arange(len(requests))}), fingerprint="requests")
 
     @abstractmethod
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lorarec.contracts import Batch
+from lorarec.contracts.examples import Examples
 from lorarec.data.order import epoch_order, step_batches, steps_per_epoch
-from lorarec.engine.examples import Examples
 
 
 @dataclass(frozen=True)

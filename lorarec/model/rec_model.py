@@ -102,6 +102,22 @@ def call(model: nn.Module, method: Callable[Concatenate[RecModel, P], R], *argum
     return cast(R, model(method.__name__, *arguments, **options))
 
 
+class AskedModel:
+    """A RecModel that may be wrapped, as predictors ask it: `lorarec.contracts.Model`."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._device = next(model.parameters()).device
+
+    def answer(self, batch: Batch, method: str, table: Tensor | None = None) -> Tensor:
+        """`RecModel.answer`, wherever the batch lies."""
+        return call(self._model, RecModel.answer, batch.to(self._device), method, table)
+
+    def answer_items(self, table: Tensor, method: str) -> Tensor:
+        """`RecModel.answer_items`."""
+        return call(self._model, RecModel.answer_items, table, method)
+
+
 def encoder_of(model: nn.Module) -> Callable[[Views], Tensor]:
     """[V, D] vectors of views by the present weights of a RecModel that may be wrapped."""
     return lambda views: call(model, RecModel.vectors, views)

@@ -22,19 +22,20 @@ from lorarec.artifact.request_files import (
     write_answers,
 )
 from lorarec.errors import DataError
-from lorarec.model.diversity import list_measures
+from lorarec.prediction.diversity import list_measures
 
 
 def predict_file(recommender: Recommender, source: Path, target: Path) -> list[str]:
-    """Score the rows of a file; the same rows come out with a column `score`. Returns what must be told.
+    """Answer about the rows of a file; the same rows come out with one more column, `score` or what the head's
+    predictor calls it. Returns what must be told.
 
-    Columns read: `item`; `history` and `history_feedback` where there are any (lists; in csv joined by "|"); `user`
-    for heads with weights a user. Raises DataError naming file, row and column.
+    Columns read: `item`; `history` and `history_feedback` where there are any (lists; in csv joined by "|"); `user`.
+    Raises DataError naming file, row and column.
     """
     check_output(target)
-    table = read_requests(source)
-    if "score" in table.column_names:
-        raise DataError(f"{source}: has a column 'score' already. Rename it: the answers go there.")
+    table, column = read_requests(source), recommender.predictor.column
+    if column in table.column_names:
+        raise DataError(f"{source}: has a column '{column}' already. Rename it: the answers go there.")
     histories = list_column(table, "history", source) if "history" in table.column_names else None
     users = id_column(table, "user", source) if "user" in table.column_names else None
     with _told() as notices:
@@ -44,9 +45,9 @@ def predict_file(recommender: Recommender, source: Path, target: Path) -> list[s
         feedback = None
         if histories is not None:
             feedback = _feedback(recommender, table, source, histories, notices)
-        scores = recommender.predict(items, histories, feedback, users)
+        found = recommender.predict(items, histories, feedback, users)
     answers: dict[str, Any] = {name: table.column(name) for name in table.column_names}
-    write_answers(target, answers | {"score": pa.array(scores, mask=np.isnan(scores))})
+    write_answers(target, answers | {column: pa.array(found, from_pandas=True)})  # NaN is nothing
     return notices
 
 

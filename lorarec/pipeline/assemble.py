@@ -25,11 +25,11 @@ from lorarec.contracts import (
     TaskHead,
     TrainingPlan,
 )
+from lorarec.contracts.examples import Examples
 from lorarec.data.audit import Finding, audit
 from lorarec.data.prepare import PreparedData, prepare
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.evaluate import NamedMetric
-from lorarec.engine.examples import Examples
 from lorarec.engine.layer_cache import cache_layers
 from lorarec.engine.seeding import seed_all
 from lorarec.errors import DataError, IncompatibleError, RecipeError

@@ -20,7 +20,7 @@ from lorarec.engine.processes import check_processes
 from lorarec.engine.step import OptimizerStep
 from lorarec.errors import TrainingError
 from lorarec.model.item_table import item_table
-from lorarec.model.rec_model import RecModel, call, encoder_of
+from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.model.trainable import WeightCount, count_weights, trainable_names
 from lorarec.pipeline.assemble import Materials, build_model, gather_materials, make_accelerator, with_layer_cache
 from lorarec.pipeline.build_fit import build_step
@@ -232,10 +232,9 @@ def _evaluation_seconds(
     model.eval()
     examples = examples if table is None else examples.with_table()
     rows = examples.blocks(recipe.evaluate.batch_size)[0]
-    device = next(model.parameters()).device
+    metrics = [named.metric for named in materials.metrics]
     started = time.perf_counter()
-    method = "user_vectors" if examples.head.kind == "retrieval" else "score"
-    call(model, RecModel.answer, examples.batch(rows).to(device), method, table)
+    list(examples.predictor.predict(AskedModel(model), examples, [rows], metrics, table))
     per_row = (time.perf_counter() - started) / len(rows)
     fresh = table_seconds if model.network_trains else 0.0
     return float(times * (validation * per_row + fresh) + test * per_row + fresh)

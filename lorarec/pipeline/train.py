@@ -18,8 +18,8 @@ from lorarec.artifact.kept_scores import kept_scores
 from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.writer import RunWriter
 from lorarec.config.yaml_text import write_yaml
-from lorarec.contracts import Part, TrainingPlan, TrainState
-from lorarec.engine.evaluate import Predictions, refresh_head, table_for
+from lorarec.contracts import Part, Predictions, TrainingPlan, TrainState
+from lorarec.engine.evaluate import refresh_head, table_for
 from lorarec.engine.fit import Fit, Trained
 from lorarec.engine.processes import check_processes
 from lorarec.model.rec_model import RecModel

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Collation, Head, Interactions, NegativeSampler, Part, PointwiseHead, TaskHead, View
+from lorarec.artifact.recommender import Recommender
+from lorarec.contracts import (
+    Adapter,
+    Backbone,
+    Batch,
+    Collation,
+    Examples,
+    Head,
+    Interactions,
+    NegativeSampler,
+    Part,
+    Predictions,
+    Requests,
+    Statistics,
+    TaskHead,
+    TrainingPlan,
+    View,
+)
 from lorarec.data.history import Histories, feedback_column
-from lorarec.data.requests import interactions_from_requests
 from lorarec.data.statistics import statistics_of
+from lorarec.model.item_table import encoded_catalogue
+from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.testing.plugin_laws import check_plugin
 from lorarec.testing.tiny_backbone import HIDDEN, tiny_backbone
 from lorarec.testing.tiny_data import ITEMS, tiny_catalog
@@ -26,9 +45,9 @@ def check_task_head(head_class: type[TaskHead], **options: Any) -> None:
     """Raise AssertionError, in a sentence, for the first law that the head breaks.
 
     It is picklable; its examples name the event they are about; a batch's loss is a finite scalar that
-    reaches every weight of the head; `refresh` is repeatable and leaves the weights alone; predictions are one
-    finite number an example and are made without labels, for requests as for the rows of a part. `options` are
-    settings as in a recipe.
+    reaches every weight of the head; `refresh` is repeatable and leaves the weights alone; its predictor finds one
+    finite answer an example, without labels, for requests as for the rows of a part. `options` are settings as in a
+    recipe.
     """
     check_plugin(head_class)
     head = head_class(head_class.Config.model_validate(options))
@@ -50,11 +69,11 @@ def check_task_head(head_class: type[TaskHead], **options: Any) -> None:
     assert all(p.dtype == torch.float32 for p in module.parameters()), "a head's weights must be float32"
     _check_loss(module, head.collate(rows, _collation(interactions, histories, training=True)))
     _check_refresh(module)
-    if isinstance(module, PointwiseHead):
-        _check_scores(module, head.collate(rows, _collation(interactions, histories, training=False)), len(events))
-        judged = head.examples(interactions, histories, Part.TEST).column_names
-        assert "label" in judged, "examples must have the column 'label', by which metrics judge the scores"
-        _check_answers(head, module)
+    backbone = tiny_backbone().load(tiny_catalog(), seed=0)
+    model = RecModel(backbone, _Unadapted(_Unadapted.Config()), backbone.module, module).eval()
+    held_out = head.examples(interactions, histories, Part.TEST)
+    _check_predictions(model, Examples(held_out, head, _collation(interactions, histories, training=False)))
+    _check_answers(head, model, statistics)
 
 
 def tiny_interactions() -> Interactions:
@@ -130,26 +149,66 @@ def _check_refresh(module: Head) -> None:
     assert not unlike, f"refresh must find the same whenever it is called with the same, but not so for {unlike}"
 
 
-def _check_answers(head: TaskHead, module: PointwiseHead) -> None:
-    """A finished run is asked: rows of a history and an item, and nothing else."""
-    items = list(range(ITEMS))
-    asked = interactions_from_requests([[0, 1]] * ITEMS, None, items, None, [])
-    histories = Histories.of(asked, "past", None, 3.0, "time")
+@torch.no_grad()
+def _check_predictions(model: RecModel, examples: Examples) -> None:
+    """Held-out examples are asked about: one finite answer each, and what is kept of it."""
+    predictor, table = examples.predictor, None
+    if predictor.has_item_vectors or examples.reads_items():
+        table = encoded_catalogue(encoder_of(model), examples.collation, torch.device("cpu"))
+    found = Predictions.joined(list(predictor.predict(AskedModel(model), examples, examples.blocks(4), (), table)))
+    assert found.rows.tolist() == list(range(len(examples))), "predict must answer about each example once"
+    assert set(found.answers) <= set(predictor.reads), (
+        f"predict gives {set(found.answers)}, of which `reads` lacks some"
+    )
+    for name, answers in found.answers.items():
+        _check_finite(answers, f"predictions '{name}'")
     try:
-        examples = head.examples(asked, histories, Part.TEST)
+        kept = predictor.kept(found, examples)
+    except KeyError as error:
+        raise AssertionError(f"examples must have the column {error}, by which predictions are judged") from error
+    for name, column in kept.items():
+        assert column.shape == (len(examples),), f"'{name}' must be one number an example, not {column.shape}"
+
+
+def _check_answers(head: TaskHead, model: RecModel, statistics: Statistics) -> None:
+    """A finished run is asked: a history and an item each, and nothing else."""
+    asked = Requests.of([[0, 1]] * ITEMS, None, list(range(ITEMS)), 3.0)
+    try:
+        rows = head.requests(asked)
     except KeyError as error:
         raise AssertionError(
-            f"examples must be made of requests, which have no rating, click or time: {error}"
+            f"requests must be answered as they are: they have no rating, click or time, but one is read: {error}"
         ) from error
-    events = np.asarray(examples["event"])
-    assert events.tolist() == items, "examples of requests must be one a row, in order"
-    rows = {name: np.asarray(examples[name]) for name in examples.column_names} | {"row": np.arange(ITEMS)}
-    _check_scores(module, head.collate(rows, _collation(asked, histories, training=False)), ITEMS)
-
-
-def _check_scores(module: PointwiseHead, batch: Batch, count: int) -> None:
+    events = np.asarray(rows["event"])
+    assert events.tolist() == list(range(ITEMS)), "the rows of requests must be one a request, in order"
+    catalog, featurizer = tiny_catalog(), tiny_backbone().featurizer(tiny_catalog(), 30)
+    run = Recommender(Path(), {}, catalog, statistics, head, model, featurizer, seed=0)
     with torch.no_grad():
-        scores = module.eval().score(_Encoder(batch), batch)
-    shape = tuple(scores.shape)
-    assert shape == (count,), f"score must give one number an example, [{count}], not {shape}"
-    assert scores.isfinite().all(), "scores are not finite"
+        run.item_vectors = run.predictor.item_vectors(AskedModel(model), run.table())
+    answers = run.predict(catalog.ids, [catalog.ids[:2]] * ITEMS)
+    assert answers.shape == (ITEMS,), f"there must be one answer a request, [{ITEMS}], not {answers.shape}"
+    _check_finite(answers, "answers to requests")
+
+
+def _check_finite(values: np.ndarray, what: str) -> None:
+    if np.issubdtype(values.dtype, np.number):
+        assert np.isfinite(values).all(), f"{what} are not finite"
+
+
+class _Unadapted(Adapter):
+    """Leaves the backbone as it is."""
+
+    name = "unadapted"
+    summary = "the bare backbone"
+
+    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+        return backbone.module
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Nothing is kept."""
+
+    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
+        return backbone.module
+
+    def merge(self, module: nn.Module) -> nn.Module:
+        return module

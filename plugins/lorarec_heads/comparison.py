@@ -19,8 +19,9 @@ from lorarec.contracts import (
     HeadOutput,
     Histories,
     Interactions,
+    PairHead,
+    PairPredictor,
     Part,
-    PointwiseHead,
     Statistics,
     StrictConfig,
     TaskHead,
@@ -44,7 +45,7 @@ class Comparison(TaskHead):
     name = "comparison"
     summary = "which of two items does better, from their texts: A/B tests, paired comparisons"
     paper = "Strengths whose differences are seen: Thurstone, A Law of Comparative Judgment, Psych. Review 1927"
-    kind = "pointwise"
+    predictor = PairPredictor
     default_metrics = ("pair_accuracy",)
 
     class Config(StrictConfig):
@@ -114,7 +115,7 @@ class Comparison(TaskHead):
         return ComparisonNetwork(self.config, hidden_size)
 
 
-class ComparisonNetwork(PointwiseHead):
+class ComparisonNetwork(PairHead):
     """Strength of the item, less the mean strength of its history's: 0 of an empty one.
 
     The encoder and the words are two opinions, each learnt as if the other were not there. Learnt as one sum, they fit

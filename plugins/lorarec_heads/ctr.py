@@ -14,6 +14,7 @@ from lorarec.contracts import (
     DataError,
     Histories,
     Interactions,
+    PairPredictor,
     Part,
     Statistics,
     TaskHead,
@@ -35,7 +36,7 @@ class Ctr(TaskHead):
     name = "ctr"
     summary = "probability of a click or a like, from text and history"
     paper = "Attention over the history after Deep Interest Network, Zhou et al., KDD 2018"
-    kind = "pointwise"
+    predictor = PairPredictor
     default_metrics = ("auc", "log_loss")
 
     class Config(CtrSettings):

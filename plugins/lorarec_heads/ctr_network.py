@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Encoder, HeadOutput, PointwiseHead, Statistics
+from lorarec.contracts import Batch, Encoder, HeadOutput, PairHead, Statistics
 from lorarec_heads.ctr_settings import CtrSettings
 from lorarec_heads.history_signals import HistorySignals
 from lorarec_heads.own_vectors import OwnVectors
@@ -19,7 +19,7 @@ RARE = 0.02
 """Shares of clicks nearer to 0 or 1 than this are taken for it, to start from."""
 
 
-class CtrNetwork(PointwiseHead):
+class CtrNetwork(PairHead):
     """Logit of a click: base rate + what the history says + item bias, or the joint text's score."""
 
     seen: Tensor

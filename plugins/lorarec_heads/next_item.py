@@ -19,6 +19,7 @@ from lorarec.contracts import (
     Statistics,
     StepSample,
     TaskHead,
+    VectorPredictor,
     View,
     Views,
     hookimpl,
@@ -35,7 +36,7 @@ class NextItem(TaskHead):
     name = "next_item"
     summary = "the next item out of the whole catalogue, from item texts in sequence"
     paper = "Kang and McAuley, SASRec, ICDM 2018, with text as in UniSRec, Hou et al., KDD 2022"
-    kind = "retrieval"
+    predictor = VectorPredictor
     default_metrics = ("ndcg@10", "hr@10")
 
     class Config(NextItemSettings):

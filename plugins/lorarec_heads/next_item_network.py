@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Encoder, HeadOutput, IncompatibleError, RetrievalHead, Statistics
+from lorarec.contracts import Batch, Encoder, HeadOutput, IncompatibleError, Statistics, VectorHead
 from lorarec_heads.catalogue_loss import full_softmax, gbce, sampled_softmax
 from lorarec_heads.item_tower import ItemTower
 from lorarec_heads.next_item_settings import NextItemSettings
@@ -18,7 +18,7 @@ RARE = 5
 """Training events up to which an item is rare."""
 
 
-class NextItemNetwork(RetrievalHead):
+class NextItemNetwork(VectorHead):
     """User and item vectors; their last dimension carries the item's bias."""
 
     boost: Tensor

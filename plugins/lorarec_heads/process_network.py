@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lorarec.contracts import Batch, Encoder, HeadOutput, PointwiseHead, Statistics
+from lorarec.contracts import Batch, Encoder, HeadOutput, PairHead, Statistics
 from lorarec_heads.pair_process import EXACT, Features, PairKernel, PairProcess, Weights, foretold
 from lorarec_heads.pair_set import PairSet
 from lorarec_heads.rater_spectrum import RaterSpectrum
@@ -20,7 +20,7 @@ TEXT = 96
 """Dimensions of the texts."""
 
 
-class ProcessNetwork(PointwiseHead):
+class ProcessNetwork(PairHead):
     """Mean + the posterior mean of a Gaussian process over all (user, item) pairs, in stars.
 
     Each user has weights for what items are (their text, who rated them), each item for what users are (what they

@@ -18,8 +18,9 @@ from lorarec.contracts import (
     HeadOutput,
     Histories,
     Interactions,
+    PairHead,
+    PairPredictor,
     Part,
-    PointwiseHead,
     Statistics,
     StrictConfig,
     TaskHead,
@@ -42,7 +43,7 @@ class Rating(TaskHead):
     name = "rating"
     summary = "stars, by regression; new users and items are scored from text and history"
     paper = "Ridge regression in each user: Rasmussen and Williams, Gaussian Processes for ML, 2006, ch. 2"
-    kind = "pointwise"
+    predictor = PairPredictor
     default_metrics = ("rmse", "mae")
 
     class Config(StrictConfig):
@@ -135,7 +136,7 @@ class Rating(TaskHead):
         return RatingNetwork(self.config, hidden_size, statistics)
 
 
-class RatingNetwork(PointwiseHead):
+class RatingNetwork(PairHead):
     """mean + item bias + what the user's other stars say, in stars."""
 
     def __init__(self, config: Rating.Config, hidden_size: int, statistics: Statistics) -> None:

@@ -16,6 +16,7 @@ from lorarec.contracts import (
     DataError,
     Histories,
     Interactions,
+    PairPredictor,
     Part,
     Statistics,
     StrictConfig,
@@ -52,7 +53,7 @@ class RatingProcess(TaskHead):
     name = "rating_process"
     summary = "stars, by a Gaussian process over all users and items; the most accurate where they fit in memory"
     paper = "Basilico and Hofmann, Unifying Collaborative and Content-Based Filtering, ICML 2004"
-    kind = "pointwise"
+    predictor = PairPredictor
     default_metrics = ("rmse", "mae")
 
     class Config(StrictConfig):

@@ -13,8 +13,7 @@ import pyarrow as pa
 from datasets import Dataset
 from pydantic import Field, model_validator
 
-from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl
-from lorarec_sources.files import read_table
+from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl, read_table
 from lorarec_sources.found import existing_file, missing_field
 
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)

@@ -14,10 +14,8 @@ from datasets import Dataset
 from torch import Tensor
 
 from lorarec.config.recipe import DataSection
-from lorarec.contracts import Batch, Collation, Head, NegativeSampler, Part, TaskHead, View
+from lorarec.contracts import Batch, Collation, Examples, Head, NegativeSampler, Part, Requests, TaskHead, View
 from lorarec.data.prepare import PreparedData, prepare
-from lorarec.data.requests import interactions_from_requests
-from lorarec.engine.examples import Examples
 
 HIDDEN = 12
 
@@ -93,13 +91,11 @@ class World:
         )
 
     def requests(self, histories: list[list[int]], feedback: list[list[float]], items: list[int]) -> Examples:
-        interactions = interactions_from_requests(histories, feedback, items, None, [])
-        above = self.data.statistics.liked_above
-        found = type(self.data.histories).of(interactions, "past", None, above, "time")
+        asked = Requests.of(histories, feedback, items, self.data.statistics.liked_above)
         collation = replace(
-            self.examples(Part.TEST).collation, interactions=interactions, histories=found, training=False
+            self.examples(Part.TEST).collation, interactions=asked.events, histories=asked.histories, training=False
         )
-        return Examples(self.task.examples(interactions, found, Part.TEST), self.task, collation)
+        return Examples(self.task.requests(asked), self.task, collation)
 
     def build(self, seed: int = 0) -> Any:
         torch.manual_seed(seed)

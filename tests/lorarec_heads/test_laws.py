@@ -69,7 +69,7 @@ def case(request: pytest.FixtureRequest, world: Callable[..., World], events: di
 def scores(world: World, head: Any, batch: Any, vectors: torch.Tensor | None = None) -> torch.Tensor:
     encode = world.encoder(batch, vectors)
     with torch.no_grad():
-        return head.score(encode, batch) if world.task.kind == "pointwise" else head.user_vectors(encode, batch)
+        return head.score(encode, batch) if hasattr(head, "score") else head.user_vectors(encode, batch)
 
 
 # Where the batch's own targets are its negatives, halves have fewer.
@@ -136,7 +136,7 @@ def test_an_empty_history_alone_in_its_batch_has_finite_gradients(case: World) -
     batch = requests.batch(np.arange(1))
     vectors = case.vectors.clone().requires_grad_()
     encode = case.encoder(batch, vectors)
-    found = head.score(encode, batch) if case.task.kind == "pointwise" else head.user_vectors(encode, batch)
+    found = head.score(encode, batch) if hasattr(head, "score") else head.user_vectors(encode, batch)
     found.sum().backward()
     for weight in [*head.parameters(), vectors]:
         assert weight.grad is None or torch.isfinite(weight.grad).all()

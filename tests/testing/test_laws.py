@@ -26,6 +26,7 @@ from lorarec.contracts import (
     Interactions,
     Part,
     RawTables,
+    Requests,
     TrainingPlan,
     hooks,
 )
@@ -237,25 +238,25 @@ class WithoutLabels(Rating):
 class Demanding(Rating):
     """Reads labels where there are none."""
 
-    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        interactions.column("rating")
-        return super().examples(interactions, histories, part)
+    def requests(self, requests: Requests) -> Dataset:
+        requests.events.column("rating")
+        return super().requests(requests)
 
 
 class Reversed(Rating):
     """Answers requests in another order."""
 
-    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        found = super().examples(interactions, histories, part)
-        return found if interactions.has("rating") else found.select(range(len(found))[::-1])
+    def requests(self, requests: Requests) -> Dataset:
+        found = super().requests(requests)
+        return found.select(range(len(found))[::-1])
 
 
 @pytest.mark.parametrize(
     ("broken", "sentence"),
     [
         (WithoutLabels, "examples must have the column 'label'"),
-        (Demanding, "examples must be made of requests, which have no rating, click or time"),
-        (Reversed, "examples of requests must be one a row, in order"),
+        (Demanding, "requests must be answered as they are: they have no rating, click or time"),
+        (Reversed, "the rows of requests must be one a request, in order"),
     ],
 )
 def test_a_head_that_cannot_be_judged_or_asked_is_told_so(broken: type[Rating], sentence: str) -> None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from datasets import Dataset
 
-from lorarec.contracts import Batch, Collation, TaskHead
+from lorarec.contracts.batch import Batch, Collation
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from lorarec.contracts.predictor import Predictor
+    from lorarec.contracts.task_head import TaskHead
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of one part of the split, with what it takes to collate them."""
+    """The examples of one part of the split, or the requests to a finished run, with what it takes to collate them."""
 
     table: Dataset
     head: TaskHead
@@ -27,6 +33,11 @@ class Examples:
         # Columns of numbers are read at once; Dataset's row access would cost more than a step's other book-keeping.
         data = self.table.data
         return {name: data.column(name).to_numpy() for name in self.table.column_names}
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """How these examples are answered and judged."""
+        return self.head.predictor(self.head)
 
     @property
     def events(self) -> np.ndarray:
