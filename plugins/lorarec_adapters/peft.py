@@ -31,7 +31,7 @@ from lorarec.contracts import (
     hookimpl,
 )
 from lorarec_adapters.peft_methods import METHODS, Method, Shapes, Side, method_of
-from lorarec_adapters.peft_options import check_method, check_options, config_class, open_methods, option_types
+from lorarec_adapters.peft_options import check_method, check_options, config_class, open_methods
 
 FEWEST_LEFT = 8
 """A context that leaves no more positions than this to the text is refused."""
@@ -46,7 +46,7 @@ class Peft(PeftAdapter):
 
     name = "peft"
     summary = "any method of PEFT: adapter={name: peft, method: vera}"
-    paper = "Mangrulkar et al., PEFT. https://github.com/huggingface/peft; each method's paper is in PEFT's documentation"
+    paper = "Mangrulkar et al., PEFT. https://github.com/huggingface/peft; its documentation has each method's paper"
     target_kinds = (nn.Module,)  # `targets` are checked here, by what the method goes on
 
     class Config(StrictConfig):
@@ -88,20 +88,20 @@ class Peft(PeftAdapter):
 
     def check(self, architecture: Architecture) -> None:
         """Raise IncompatibleError for an architecture that the method cannot go on, or a package that is missing."""
-        method, name = self.method, self.config.method
+        method = self.method
         where = f"backbone '{architecture.backbone}' ({architecture.model_type})"
         if method.needs and find_spec(method.needs) is None:
             package = {"sklearn": "scikit-learn"}.get(method.needs, method.needs)
-            raise IncompatibleError(f"Adapter 'peft': method '{name}' needs a package: `pip install {package}`.")
+            raise IncompatibleError(f"{self._called} needs a package: `pip install {package}`.")
         if method.model_types and architecture.model_type not in method.model_types:
             known = ", ".join(sorted(method.model_types))
-            raise IncompatibleError(f"Adapter 'peft': PEFT has method '{name}' for {known}, not for {where}.")
+            raise IncompatibleError(f"{self._called}: PEFT has it for {known}, not for {where}.")
         if method.place == "linear":
             check_targets(self.name, architecture, self.config.targets)
         left = architecture.max_length - self.reserved_positions()
         if left <= FEWEST_LEFT:
             raise IncompatibleError(
-                f"Adapter 'peft': {self.reserved_positions()} virtual tokens leave {max(left, 0)} of the "
+                f"{self._called}: {self.reserved_positions()} virtual tokens leave {max(left, 0)} of the "
                 f"{architecture.max_length} positions of {where} to the text. Use at most "
                 f"{max(architecture.max_length - FEWEST_LEFT - 1, 1)} (adapter.num_virtual_tokens)."
             )
@@ -110,7 +110,7 @@ class Peft(PeftAdapter):
         """One a virtual token that stands before the text."""
         if self.method.place != "input":
             return 0
-        return int((self.method.defaults | self.config.options)["num_virtual_tokens"])
+        return int({**self.method.defaults, **self.config.options}["num_virtual_tokens"])
 
     def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
         """The recipe's options, ours where PEFT's defaults do not fit, and what follows from the backbone."""
@@ -136,12 +136,12 @@ class Peft(PeftAdapter):
         try:
             wrapped = super().attach(backbone, plan)
         except IncompatibleError as error:
-            raise IncompatibleError(f"Method '{self.config.method}': {error}") from error
+            raise IncompatibleError(self._by_method(error)) from error
         self._refuse_passed_over(wrapped)
         for name, weight in wrapped.named_parameters():
             if weight.requires_grad and weight.dtype != torch.float32:
                 raise IncompatibleError(
-                    f"Adapter 'peft': method '{self.config.method}' trains '{name}' in {weight.dtype}, which rounds "
+                    f"{self._called} trains '{name}' in {weight.dtype}, which rounds "
                     "small steps away. Set backbone.dtype=float32."
                 )
         return wrapped
@@ -149,6 +149,20 @@ class Peft(PeftAdapter):
     def learning_rate_scale(self, parameter: str) -> float:
         """The method's own, the same for all of its weights."""
         return self.method.learning_rate_scale
+
+    def merge(self, module: nn.Module) -> nn.Module:
+        """The backbone's module in float32 with the adapter folded in. Raises IncompatibleError where PEFT cannot."""
+        try:
+            return super().merge(module)
+        except IncompatibleError as error:
+            raise IncompatibleError(self._by_method(error)) from error
+
+    @property
+    def _called(self) -> str:
+        return f"Adapter 'peft' (method '{self.config.method}')"
+
+    def _by_method(self, error: IncompatibleError) -> str:
+        return str(error).replace("Adapter 'peft'", self._called, 1)
 
     def _on_linear(self, backbone: Backbone, options: Mapping[str, Any]) -> dict[str, Any]:
         """Targets by full name, and what depends on them."""
@@ -170,7 +184,7 @@ class Peft(PeftAdapter):
             found[option] = expand_pattern(self.name, option, options[option], targets)
         return found
 
-    def _sizes(self, shapes: Shapes, options: Mapping[str, Any]) -> dict[str, int]:
+    def _sizes(self, shapes: Shapes, options: Mapping[str, Any]) -> dict[str, Any]:
         """Options that depend on the layers' widths. Raises IncompatibleError for one that does not fit them."""
         config, sizes = config_class(self.config.method), {}
         for option, side in self.method.divides.items():
@@ -178,16 +192,16 @@ class Peft(PeftAdapter):
             given = options.get(option)
             if given is not None and given != 0 and width % given:
                 raise IncompatibleError(
-                    f"Adapter 'peft': method '{self.config.method}': {option}={given} does not divide the widths of "
-                    f"the targeted layers ({', '.join(map(str, _widths(shapes, side)))}). Use a divisor of {width}, "
+                    f"{self._called}: {option}={given} does not divide the widths of the targeted layers "
+                    f"({', '.join(map(str, _widths(shapes, side)))}). Use a divisor of {width}, "
                     f"such as {_largest_divisor(width, given)}."
                 )
             default = getattr(config, option)
             if given is None and default != 0:
                 sizes[option] = _largest_divisor(width, default)
-        for option, bound in self.method.at_most.items():
+        for option, fitted in self.method.by_width.items():
             if option not in options:
-                sizes[option] = min(getattr(config, option), bound(shapes))
+                sizes[option] = fitted(getattr(config, option), shapes)
         return sizes
 
     def _norms(self, backbone: Backbone) -> list[str]:
@@ -203,7 +217,7 @@ class Peft(PeftAdapter):
             names = [name for name in names if name in meant]
         if not names:
             raise IncompatibleError(
-                f"Adapter 'peft': method '{self.config.method}' finds no normalization layer in backbone "
+                f"{self._called} finds no normalization layer in backbone "
                 f"'{backbone.name}' ({backbone.architecture().model_type})."
             )
         return names
@@ -217,7 +231,7 @@ class Peft(PeftAdapter):
             layer = wrapped.get_base_model().get_submodule(name)
             if not isinstance(layer, BaseTunerLayer):
                 raise IncompatibleError(
-                    f"Adapter 'peft': method '{self.config.method}' passes over '{name}' ({type(layer).__name__}). "
+                    f"{self._called} passes over '{name}' ({type(layer).__name__}). "
                     "Leave it out of adapter.targets, or use lora."
                 )
 
@@ -231,7 +245,7 @@ def _embedding(backbone: Backbone, method: str) -> tuple[str, int]:
             if part is embedding:
                 return name, int(embedding.weight.shape[1])
     raise IncompatibleError(
-        f"Adapter 'peft': method '{method}' needs the token embedding of a transformers model, which backbone "
+        f"Adapter 'peft' (method '{method}') needs the token embedding of a transformers model, which backbone "
         f"'{backbone.name}' does not have. Use lora."
     )
 
@@ -258,6 +272,3 @@ def _largest_divisor(width: int, at_most: int) -> int:
 def lorarec_adapters() -> Iterable[type[Adapter]]:
     """Every method of PEFT."""
     return [Peft]
-
-
-__all__ = ["Peft", "option_types"]

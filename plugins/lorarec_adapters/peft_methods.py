@@ -27,8 +27,8 @@ class Method:
     """Options that a recipe must give."""
     divides: Mapping[str, Side] = field(default_factory=dict)
     """Options that must divide widths of the targeted layers. Default: the largest divisor up to PEFT's default."""
-    at_most: Mapping[str, Callable[[Shapes], int]] = field(default_factory=dict)
-    """Options that the widths bound. Default: PEFT's default, or the bound where that is smaller."""
+    by_width: Mapping[str, Callable[[Any, Shapes], Any]] = field(default_factory=dict)
+    """Options whose default is made of PEFT's and the targeted layers' shapes."""
     withheld: Mapping[str, str] = field(default_factory=dict)
     """Options of PEFT's that a recipe may not give, with the reason."""
     learning_rate_scale: float = 1.0
@@ -63,8 +63,32 @@ SET_HERE: Mapping[str, str] = {
 
 _OF_LOSS = "PEFT adds its loss to a language model's own, which backbones here do not have"
 _BY_INPUT = "it needs the number of a task with every text"
-_TEXT_START = "a start from a text is read with a tokenizer of its own; 'SAMPLE_VOCAB' starts from words of the backbone"
+_TEXT_START = "a text would be read with a tokenizer of its own; 'SAMPLE_VOCAB' starts from words of the backbone"
 _ASA = "it belongs to use_asa, which moves ranks after each step, as adapter 'adalora' does"
+
+
+def _within_size(default: int, shapes: Shapes) -> int:
+    """No more numbers than a weight has entries."""
+    return min([default, *(inputs * outputs for inputs, outputs in shapes)])
+
+
+def _within_inputs(default: int, shapes: Shapes) -> int:
+    return min([default, *(inputs for inputs, _ in shapes)])
+
+
+def _within_width(default: int, shapes: Shapes) -> int:
+    return min([default, *(min(shape) for shape in shapes)])
+
+
+def _within_budget(default: int, shapes: Shapes) -> int:
+    """As many numbers as LoRA of rank `r` has, and no more than a weight has entries."""
+    return min([default, *(inputs * outputs // (inputs + outputs) for inputs, outputs in shapes)])
+
+
+def _per_weight(default: float, shapes: Shapes) -> float:
+    """PEFT's default is for 768 by 768; the inverse transform divides by a weight's number of entries."""
+    return default * min(inputs * outputs for inputs, outputs in shapes) / 768**2
+
 
 METHODS: Mapping[str, Method] = {
     "lora": Method(
@@ -89,14 +113,13 @@ METHODS: Mapping[str, Method] = {
     "cpt": Method(refused=f"it is made for prompts of causal language models: {_OF_LOSS}"),
     "multitask_prompt_tuning": Method(refused=_BY_INPUT),
     "poly": Method(refused=_BY_INPUT),
-    "shadow": Method(
-        refused=f"its second network has parts that learn from an auxiliary loss alone, and {_OF_LOSS}"
-    ),
+    "shadow": Method(refused=f"its second network has parts that learn from an auxiliary loss alone, and {_OF_LOSS}"),
     "xlora": Method(refused="it mixes LoRA adapters that were trained before"),
     "adaption_prompt": Method(
         place="attention",
         defaults={"adapter_len": 10},
         withheld={"adapter_layers": "all blocks are adapted"},
+        learning_rate_scale=5,
         model_types=frozenset({"llama", "mistral", "gpt2"}),
     ),
     "adamss": Method(
@@ -107,21 +130,30 @@ METHODS: Mapping[str, Method] = {
             ),
             _ASA,
         ),
+        learning_rate_scale=10,
         needs="sklearn",
     ),
-    "frod": Method(defaults={"progressbar": False}),
+    "beft": Method(learning_rate_scale=10),
+    "frod": Method(defaults={"progressbar": False}, learning_rate_scale=5),
     "boft": Method(
         divides={"boft_block_size": "inputs"},
         withheld={"boft_n_butterfly_factor": "without a CUDA extension that PEFT compiles, it does nothing"},
+        learning_rate_scale=5,
     ),
-    "c3a": Method(divides={"block_size": "both"}, defaults={"init_weights": True}),
+    "c3a": Method(divides={"block_size": "both"}, defaults={"init_weights": True}, learning_rate_scale=100),
     "fourierft": Method(
-        defaults={"init_weights": True}, at_most={"n_frequency": lambda shapes: min(i * o for i, o in shapes)}
+        defaults={"init_weights": True},
+        by_width={"n_frequency": _within_size, "scaling": _per_weight},
+        learning_rate_scale=100,
     ),
     "gralora": Method(divides={"gralora_k": "both"}),
-    "ia3": Method(),
+    "hira": Method(learning_rate_scale=10),
+    "hra": Method(learning_rate_scale=5),
+    "ia3": Method(learning_rate_scale=10),
     "ln_tuning": Method(place="norms"),
-    "miss": Method(at_most={"r": lambda shapes: min(i for i, _ in shapes)}),
+    "loha": Method(learning_rate_scale=5),
+    "lokr": Method(learning_rate_scale=10),
+    "miss": Method(by_width={"r": _within_inputs}),
     "oft": Method(divides={"oft_block_size": "inputs", "r": "inputs"}),
     "p_tuning": Method(
         place="input",
@@ -136,19 +168,24 @@ METHODS: Mapping[str, Method] = {
         defaults={"num_virtual_tokens": 20, "prompt_tuning_init": "SAMPLE_VOCAB"},
         withheld=dict.fromkeys(("prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs"), _TEXT_START),
     ),
-    "psoft": Method(at_most={"r": lambda shapes: min(min(shape) for shape in shapes)}),
+    "psoft": Method(by_width={"r": _within_width}, learning_rate_scale=5),
     "pvera": Method(
-        withheld=dict.fromkeys(("sample_at_inference", "generator_seed"), "the same request would get other answers")
+        withheld=dict.fromkeys(("sample_at_inference", "generator_seed"), "the same request would get other answers"),
+        learning_rate_scale=30,
     ),
     "randlora": Method(defaults={"save_projection": False}),
-    "road": Method(divides={"group_size": "outputs"}),
-    "shira": Method(at_most={"r": lambda shapes: min(i * o // (i + o) for i, o in shapes)}),
+    "road": Method(divides={"group_size": "outputs"}, learning_rate_scale=20),
+    "shira": Method(by_width={"r": _within_budget}),
+    "supertuning": Method(learning_rate_scale=20),
+    "tinylora": Method(defaults={"r": 8}, learning_rate_scale=10),
     "trainable_tokens": Method(place="embedding", required=("token_indices",)),
+    "unilora": Method(learning_rate_scale=50),
     "vblora": Method(
         divides={"vector_length": "both"},
         withheld={"save_only_topk_weights": "what it saves no training could go on from"},
     ),
-    "waveft": Method(at_most={"n_frequency": lambda shapes: min(i * o for i, o in shapes)}),
+    "vera": Method(learning_rate_scale=30),
+    "waveft": Method(by_width={"n_frequency": _within_size}),
 }
 
 
