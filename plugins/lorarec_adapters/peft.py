@@ -26,6 +26,7 @@ from lorarec.contracts import (
     TrainingPlan,
     check_targets,
     chosen_blocks,
+    did_you_mean,
     expand_pattern,
     find_targets,
     hookimpl,
@@ -77,6 +78,8 @@ class Peft(PeftAdapter):
             if place in ("embedding", "input", "attention") and (self.targets or self.layers):
                 given = "targets" if self.targets else "layers"
                 raise ValueError(f"method '{self.method}' goes on no layers of one's choice: leave out {given}")
+            if place == "norms" and self.targets == "all-linear":
+                raise ValueError(f"method '{self.method}' goes on normalization layers, not on linear ones")
             return self
 
     config: Config
@@ -162,7 +165,8 @@ class Peft(PeftAdapter):
         return f"Adapter 'peft' (method '{self.config.method}')"
 
     def _by_method(self, error: IncompatibleError) -> str:
-        return str(error).replace("Adapter 'peft'", self._called, 1)
+        text = str(error)
+        return text if self._called in text else text.replace("Adapter 'peft'", self._called, 1)
 
     def _on_linear(self, backbone: Backbone, options: Mapping[str, Any]) -> dict[str, Any]:
         """Targets by full name, and what depends on them."""
@@ -211,10 +215,16 @@ class Peft(PeftAdapter):
         if self.config.layers is not None:
             prefixes = tuple(chosen_blocks(self.name, backbone.architecture(), self.config.layers))
             names = [name for name in names if name.startswith(prefixes)]
-        if self.config.targets is not None:
-            kinds = tuple({type(module.get_submodule(name)) for name in names})
-            meant = find_targets(self.name, backbone, self.config.targets, self.config.layers, kinds=kinds)
-            names = [name for name in names if name in meant]
+        wanted = self.config.targets
+        if isinstance(wanted, list):
+            known = sorted({name.rpartition(".")[2] for name in names})
+            for target in wanted:
+                if not any(f".{name}".endswith(f".{target}") for name in names):
+                    raise IncompatibleError(
+                        f"{self._called}: target '{target}' matches no normalization layer of backbone "
+                        f"'{backbone.name}'.{did_you_mean(target, known)} There are: {', '.join(known)}."
+                    )
+            names = [name for name in names if f".{name}".endswith(tuple(f".{target}" for target in wanted))]
         if not names:
             raise IncompatibleError(
                 f"{self._called} finds no normalization layer in backbone "

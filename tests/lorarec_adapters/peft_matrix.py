@@ -22,6 +22,8 @@ from lorarec_backbones.text import TextBackbone
 STEPS, STOP = 30, 15
 """Optimizer steps of a trial, and the step from which it is resumed."""
 LEARNING_RATE = 5e-3
+WRAPPERS = r"^base_model\.(model\.)?|base_layer\.|(?<=attn\.)model\."
+"""What PEFT puts into the names of the backbone's weights."""
 SHARE = 0.1
 """The share of the loss that a method must take away."""
 NEEDED: dict[str, dict[str, Any]] = {"trainable_tokens": {"token_indices": list(range(5, 200))}}
@@ -113,9 +115,9 @@ class _Run:
             moved |= {n for n, weight in self.weights(self.module).items() if not torch.equal(weight, start[n])}
         still = sorted(set(self.own) - moved)
         assert not still, f"'{still[0]}' should train but did not move"
-        for name, weight in self.module.state_dict().items():
-            plain = re.sub(r"^base_model\.(model\.)?|base_layer\.", "", name)
-            assert plain not in self.base or torch.equal(weight, self.base[plain]), f"the backbone's '{plain}' moved"
+        after = {re.sub(WRAPPERS, "", name): weight for name, weight in self.module.state_dict().items()}
+        for name, weight in self.base.items():
+            assert torch.equal(after[name], weight), f"the backbone's '{name}' moved"
         share = 1 - self.loss() / before
         assert share >= SHARE, f"{STEPS} steps took away {share:.1%} of the loss, less than {SHARE:.0%}"
         return share

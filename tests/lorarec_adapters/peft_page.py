@@ -5,6 +5,7 @@ python tests/lorarec_adapters/peft_page.py
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from peft_matrix import SHARE, STEPS, Outcome, trial
 
 from lorarec_adapters.peft_methods import method_of
-from lorarec_adapters.peft_options import method_names, open_methods
+from lorarec_adapters.peft_options import config_class, method_names, open_methods
 
 FAMILIES = (
     *("bert", "roberta", "distilbert", "modernbert", "deberta-v2", "mpnet", "electra"),
@@ -34,7 +35,7 @@ def page(outcomes: dict[tuple[str, str], Outcome]) -> str:
     own = {name: method_of(name) for name in methods}
     settled = [
         f"| `{name}` | {PLACES[m.place]} | {m.learning_rate_scale:g} | {_pairs(m.defaults)} | "
-        f"{', '.join(f'`{option}`' for option in [*m.divides, *m.by_width])} |"
+        f"{', '.join(f'`{option}`' for option in _sized(name))} |"
         for name, m in own.items()
     ]
     refused = [f"| `{name}` | {method_of(name).refused} |" for name in method_names() if method_of(name).refused]
@@ -73,8 +74,14 @@ def read_page(text: str) -> dict[tuple[str, str], Outcome]:
     return outcomes
 
 
+def _sized(method: str) -> list[str]:
+    """Options that PEFT has a default for, and we another where it does not fit."""
+    declared, ours = config_class(method), method_of(method)
+    return [option for option in [*ours.divides, *ours.by_width] if getattr(declared, option)]
+
+
 def _pairs(options: Any) -> str:
-    return ", ".join(f"`{option}: {str(value).lower()}`" for option, value in options.items())
+    return ", ".join(f"`{option}: {json.dumps(value)}`" for option, value in options.items())
 
 
 PLACES = {
@@ -105,7 +112,7 @@ A method's options stand beside `method`, by the names and types of PEFT's own c
 refused with the nearest. What follows from the backbone is set for you. `targets` names layers (the ends of their
 dotted names, of which each must match, or `all-linear`) and `layers` numbers blocks (0 is the lowest, -1 the last);
 by default a method goes on the attention projections of every block. An untrained adapter leaves the backbone's
-vectors as they are; prompts alone do not.
+vectors as they are, unless it is a prompt.
 
 ## Methods
 
