@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -26,14 +25,12 @@ class RunFolder:
 
     path: Path
     catalog: Catalog
-    user_ids: list[str]
-    """Ids of the users that have weights of their own; empty where none have."""
     statistics: Statistics
     metrics: dict[str, Any]
     environment: dict[str, Any]
     head_weights: dict[str, Tensor]
     item_vectors: Tensor | None
-    """[N, d], for retrieval heads."""
+    """[N, d], where the head's predictor has such."""
     calibration: Calibration | None
     """Where `lorarec calibrate` has left one."""
 
@@ -53,17 +50,14 @@ def read_run(path: Path) -> RunFolder:
     """Read and check a run folder. Raises ArtifactError naming what is missing or altered."""
     check_checksums(path)
     table = pq.read_table(path / layout.CATALOG)
-    users = path / layout.USERS
-    people = pq.read_table(users) if users.exists() else None
     numbers = json.loads((path / layout.STATISTICS).read_text(encoding="utf-8"))
     vectors, calibration = path / layout.ITEM_VECTORS, path / layout.CALIBRATION
     return RunFolder(
         path=path,
-        catalog=Catalog(Dataset(table.select(["item", "title", "text"]))),
-        user_ids=[] if people is None else people.column("user").to_pylist(),
+        catalog=Catalog.of_arrow(table),
         statistics=Statistics(
             item_counts=table.column("training_events").to_numpy().copy(),  # a copy: torch wants it writable
-            user_counts=np.empty(0, np.int64) if people is None else people.column("training_events").to_numpy(),
+            user_counts=np.empty(0, np.int64),
             item_features={
                 name.removeprefix(layout.FEATURES): _matrix(table.column(name))
                 for name in table.column_names

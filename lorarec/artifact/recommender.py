@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,52 +14,59 @@ import torch
 from torch import Tensor
 
 from lorarec.artifact.answers import Recommendation, UnknownIdWarning
-from lorarec.artifact.item_index import ItemIndex
-from lorarec.artifact.requests import Requests
-from lorarec.contracts import Collation, Featurizer, NegativeSampler, Part, RetrievalHead, Statistics, TaskHead
-from lorarec.data.catalog import Catalog
-from lorarec.data.history import Histories
-from lorarec.data.interactions import Interactions
-from lorarec.data.requests import pair_interactions
+from lorarec.contracts import (
+    Candidates,
+    Catalog,
+    Collation,
+    Examples,
+    Featurizer,
+    Head,
+    NegativeSampler,
+    Predictor,
+    Requests,
+    Statistics,
+    TaskHead,
+)
+from lorarec.data.users import Users, users_of_requests
 from lorarec.engine.calibration import Calibration
-from lorarec.engine.examples import Examples
-from lorarec.errors import DataError, IncompatibleError
-from lorarec.model.diversity import diversified, pool_size
+from lorarec.errors import DataError
 from lorarec.model.item_table import encoded_catalogue
-from lorarec.model.ranking import catalogue_scores, mask_seen, top_items, users_at_once
-from lorarec.model.rec_model import RecModel, call, encoder_of
-
-BLOCK = 256
-"""Requests answered at once."""
-PAIRS = 2**14
-"""Pairs of a request and an item scored at once: the histories of the few requests among them are read once."""
+from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
+from lorarec.prediction.diversity import diversified, pool_size
 
 
 @dataclass
 class Recommender:
-    """A trained model with its catalogue. Histories are the caller's: nothing about users is kept but their ids."""
+    """A trained model with its catalogue. Histories are the caller's: nothing about users is kept.
+
+    What the caller's ids stand for, and what may be asked, is decided here; how the answers are made, by the head's
+    predictor.
+    """
 
     path: Path
     metrics: dict[str, Any]
     catalog: Catalog
-    user_ids: list[str]
     statistics: Statistics
     head: TaskHead
     model: RecModel
     featurizer: Featurizer
     seed: int
     item_vectors: Tensor | None = None
-    """[N, d] for retrieval heads."""
+    """[N, d] where the head's predictor has such."""
     calibration: Calibration | None = None
     """Makes of a click's probability what `lorarec calibrate` found; None where it was not asked."""
     sample: list[tuple[str, float]] = field(default_factory=list)
     """A history (item id, feedback) from the test part, right after training; empty in a loaded run."""
     _table: Tensor | None = None
-    _index: ItemIndex | None = None
 
     def __post_init__(self) -> None:
         if self.item_vectors is not None:  # beside the users' vectors, which the model makes
             self.item_vectors = self.item_vectors.to(self._device)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """How the run answers."""
+        return self.head.predictor(self.head)
 
     @torch.inference_mode()
     def predict(
@@ -66,22 +74,25 @@ class Recommender:
         items: Sequence[str],
         histories: Sequence[Sequence[str]] | None = None,
         feedback: Sequence[Sequence[float]] | None = None,
-        users: Sequence[str] | None = None,
+        users: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> np.ndarray:
-        """[n] scores of (history, item) pairs: stars, probabilities, or a next-item head's dot products.
+        """[n] answers about (history, item) pairs: stars, probabilities, a next-item head's dot products, or whatever
+        the head's predictor gives.
 
-        `histories`: item ids of each user, oldest first; `feedback`: stars or clicks beside them; `users`: ids, for
-        heads with weights a user. Ids that are not known are named in an UnknownIdWarning: a history is read without
-        them, a user counts as new, and an unknown item's score is NaN.
+        `histories`: item ids of each user, oldest first; `feedback`: stars or clicks beside them; `users`: what is
+        known of each, {"age": 24}, where the backbone's templates name it ({user.age}); a column that is not given, or
+        None for a user, reads as nothing. Ids that are not known are named in an UnknownIdWarning: a history is read
+        without them, and an unknown item's score is NaN.
         """
         rows = np.array([self.catalog.rows.get(str(item), -1) for item in items], np.int64)
         self._tell("items to score", [str(i) for i, row in zip(items, rows, strict=True) if row < 0], "get no score")
-        scores = np.full(len(rows), np.nan)
+        answers = self.predictor.nothing(len(rows))
         known = np.flatnonzero(rows >= 0)
         requests = self._requests(histories, feedback, users, len(rows))
         if len(known):
-            scores[known] = self._scores(requests.subset(known), rows[known])
-        return scores
+            found = self.predictor.answer(self, requests.about(known, rows[known]))
+            answers[known] = self._calibrated(found)
+        return answers
 
     @torch.inference_mode()
     def recommend(
@@ -89,7 +100,7 @@ class Recommender:
         histories: Sequence[Sequence[str]],
         k: int = 10,
         feedback: Sequence[Sequence[float]] | None = None,
-        users: Sequence[str] | None = None,
+        users: Sequence[Mapping[str, Any] | None] | None = None,
         candidates: Sequence[str] | None = None,
         exclude_seen: bool = True,
         approximate: bool = False,
@@ -97,14 +108,16 @@ class Recommender:
     ) -> list[list[Recommendation]]:
         """The best k items for each history, best first; items of the history are left out unless asked for.
 
-        `candidates` narrows the catalogue. Fewer than k come back where there are not that many.
+        `feedback` and `users` are as in `predict`; `candidates` narrows the catalogue. Fewer than k come back where
+        there are not that many.
 
         `diversify` weighs how unlike each other a list's items are against their scores: 0.3 is a good first try; the
         order is then that in which they were chosen.
 
         `approximate` asks an index of the item vectors, which is built at the first such call and kept in memory: it
         misses an item now and then, and pays where many calls are to come on a catalogue of 100,000 items or more. It
-        is for retrieval heads, without `candidates`, and needs faiss (extra `index`). Scores are exact all the same.
+        is for heads with item vectors, without `candidates`, and needs faiss (extra `index`). Scores are exact all the
+        same.
         """
         if k < 1:
             raise DataError(f"k is {k}: ask for at least one item.")
@@ -114,17 +127,15 @@ class Recommender:
             raise DataError("diversify chooses from the exact scores: leave approximate out.")
         requests = self._requests(histories, feedback, users, len(histories))
         if approximate:
-            return self._approximate(requests, k, candidates, exclude_seen)
-        items = self._candidate_rows(candidates)
-        column = np.full(len(self.catalog), -1)
-        column[items] = np.arange(len(items))
+            if candidates is not None:
+                raise DataError("approximate searches the whole catalogue: leave it out where candidates are named.")
+            found = self.predictor.approximate(self, requests, k, exclude_seen)
+        else:
+            among = Candidates(self._candidate_rows(candidates), len(self.catalog))
+            wanted = pool_size(k) if diversify else k
+            found = self.predictor.recommend(self, requests, among, wanted, exclude_seen)
         answers: list[list[Recommendation]] = []
-        for seen, scores in self._score_blocks(requests, items):
-            if exclude_seen:
-                had = [column[history] for history in seen]
-                mask_seen(scores, [found[found >= 0] for found in had])
-            places, best = top_items(scores, pool_size(k) if diversify else k)
-            rows = torch.where(places < 0, -1, torch.from_numpy(items).to(places.device)[places])
+        for rows, best in found:
             if diversify:
                 chosen = diversified(rows, best, self.vectors().to(best.device), k, diversify)
                 rows, best = rows.gather(1, chosen), best.gather(1, chosen)
@@ -136,34 +147,52 @@ class Recommender:
     def vectors(self) -> Tensor:
         """[N, d] what items are compared by: the head's item vectors without a bias, else the backbone's of their
         texts."""
-        if self.item_vectors is not None:
-            assert isinstance(self.model.head, RetrievalHead)
-            return self.model.head.likeness_vectors(self.item_vectors.to(self._device))
-        if self._table is None:
-            nobody = Requests([[]], [[]], [-1]).tables(np.zeros(1, np.int64), self.user_ids, self._liked_above)
-            self._table = encoded_catalogue(encoder_of(self.model), self._examples(*nobody).collation, self._device)
-        return self._table
+        found = self.predictor.run_likeness(self)
+        return self.table() if found is None else found
 
     @torch.no_grad()
-    def _approximate(
-        self, requests: Requests, k: int, candidates: Sequence[str] | None, exclude_seen: bool
-    ) -> list[list[Recommendation]]:
-        if self.head.kind != "retrieval":
-            raise IncompatibleError(
-                f"approximate: head '{self.head.name}' scores each pair of a history and an item anew and has no item "
-                "vectors to search among. Leave approximate out, or name candidates."
-            )
-        if candidates is not None:
-            raise DataError("approximate searches the whole catalogue: leave it out where candidates are named.")
-        assert self.item_vectors is not None
-        self._index = self._index or ItemIndex(self.item_vectors)
-        answers: list[list[Recommendation]] = []
-        for start in range(0, len(requests), BLOCK):
-            block = requests.subset(np.arange(start, min(start + BLOCK, len(requests))))
-            seen = [np.unique(np.asarray(history if exclude_seen else [], np.int64)) for history in block.histories]
-            rows, best = self._index.best(self._user_vectors(block), k, seen)
-            answers += self._named(rows.cpu().numpy(), best.cpu().numpy())
-        return answers
+    def table(self) -> Tensor:
+        """[N, D] the catalogue as the adapted backbone reads it, encoded once."""
+        return self._items(self._examples(self._requests([[]], None, None, 1)))
+
+    @property
+    def user_columns(self) -> tuple[str, ...]:
+        """What the backbone reads of a user, by the names of the users' table that it was trained with."""
+        return self.model.backbone.user_columns()
+
+    @property
+    def weights(self) -> Head:
+        """For the predictor: the head's weights."""
+        return self.model.head
+
+    def answers(self, requests: Requests, method: str, size: int) -> Tensor:
+        """For the predictor: what a method of the head says of the requests, so many in a batch."""
+        examples = self._examples(requests)
+        if self._table is None and examples.reads_items():
+            self._items(examples)
+        if self._table is not None:
+            examples = examples.with_table()
+        asked = AskedModel(self.model)
+        return torch.cat([asked.answer(examples.batch(rows), method, self._table) for rows in examples.blocks(size)])
+
+    def _items(self, examples: Examples) -> Tensor:
+        """[N, D] the item table, encoded once."""
+        if self._table is None:
+            self._table = encoded_catalogue(encoder_of(self.model), examples.collation, self._device)
+        return self._table
+
+    def _examples(self, requests: Requests) -> Examples:
+        collation = Collation(
+            interactions=requests.events,
+            histories=requests.histories,
+            featurizer=self.featurizer,
+            negatives=NegativeSampler(self.seed, len(self.catalog)),
+            catalog_size=len(self.catalog),
+            training=False,
+            users=requests.users,
+            catalog=self.catalog,
+        )
+        return Examples(self.head.requests(requests), self.head, collation)
 
     def _candidate_rows(self, candidates: Sequence[str] | None) -> np.ndarray:
         """[C] catalogue rows, ascending."""
@@ -185,81 +214,8 @@ class Recommender:
             for rows, scores in zip(rows_BK.tolist(), scores_BK.tolist(), strict=True)
         ]
 
-    @torch.no_grad()
-    def _score_blocks(self, requests: Requests, items: np.ndarray) -> Iterator[tuple[list[np.ndarray], Tensor]]:
-        """Histories, and scores [b, C] of these catalogue rows for them, a few requests at a time."""
-        retrieval, vectors = self.head.kind == "retrieval", self.item_vectors
-        if vectors is not None and len(items) < len(vectors):
-            vectors = vectors[torch.from_numpy(items)]
-        size = BLOCK if retrieval else min(BLOCK, users_at_once(len(items)))
-        for start in range(0, len(requests), size):
-            block = requests.subset(np.arange(start, min(start + size, len(requests))))
-            histories = [np.asarray(history, np.int64) for history in block.histories]
-            if retrieval:
-                assert vectors is not None
-                for part, scores in catalogue_scores(self._user_vectors(block), vectors):
-                    yield histories[part], scores
-            else:
-                yield histories, self._pair_scores(block, items)
-
-    def _pair_scores(self, requests: Requests, items: np.ndarray) -> Tensor:
-        """[n, C] a pointwise head's scores of these catalogue rows for each request."""
-        interactions, histories = requests.tables(np.zeros(len(requests), np.int64), self.user_ids, self._liked_above)
-        scores = torch.empty(len(requests) * len(items))
-        for start in range(0, len(scores), PAIRS):
-            pairs = np.arange(start, min(start + PAIRS, len(scores)))
-            asked = pairs // len(items)
-            table = pair_interactions(interactions, asked, items[pairs % len(items)])
-            scores[start : start + len(pairs)] = self._scored(table, histories.of_rows(asked), PAIRS)
-        return scores.view(len(requests), len(items))
-
-    @torch.no_grad()
-    def _scores(self, requests: Requests, items: np.ndarray) -> np.ndarray:
-        """[n] scores of known items, one a request."""
-        if self.head.kind == "retrieval":
-            assert self.item_vectors is not None
-            vectors = self.item_vectors[torch.from_numpy(items)]
-            return (self._user_vectors(requests) * vectors).sum(dim=1).double().cpu().numpy()
-        scores = self._scored(*requests.tables(items, self.user_ids, self._liked_above), BLOCK)
-        return self._calibrated(scores.double().numpy())
-
-    def _scored(self, interactions: Interactions, histories: Histories, size: int) -> Tensor:
-        """[n] a pointwise head's scores of requests, so many at once, as the head gives them."""
-        return self._answered(interactions, histories, "score", size).cpu()
-
     def _calibrated(self, scores: np.ndarray) -> np.ndarray:
         return scores if self.calibration is None else self.calibration(scores.astype(np.float64))
-
-    def _user_vectors(self, requests: Requests) -> Tensor:
-        tables = requests.tables(np.zeros(len(requests), np.int64), self.user_ids, self._liked_above)
-        return self._answered(*tables, "user_vectors", BLOCK).float()
-
-    def _answered(self, interactions: Interactions, histories: Histories, method: str, size: int) -> Tensor:
-        """What a method of the head says of each request."""
-        examples = self._examples(interactions, histories)
-        if self._table is None and examples.reads_items():
-            self._table = encoded_catalogue(encoder_of(self.model), examples.collation, self._device)
-        if self._table is not None:
-            examples = examples.with_table()
-        blocks = examples.blocks(size)
-        batches = (examples.batch(rows).to(self._device) for rows in blocks)
-        return torch.cat([call(self.model, RecModel.answer, batch, method, self._table) for batch in batches])
-
-    def _examples(self, interactions: Interactions, histories: Histories) -> Examples:
-        collation = Collation(
-            interactions=interactions,
-            histories=histories,
-            featurizer=self.featurizer,
-            negatives=NegativeSampler(self.seed, len(self.catalog)),
-            catalog_size=len(self.catalog),
-            training=False,
-            catalog=self.catalog,
-        )
-        return Examples(self.head.examples(interactions, histories, Part.TEST), self.head, collation)
-
-    @property
-    def _liked_above(self) -> float:
-        return self.statistics.liked_above
 
     @property
     def _device(self) -> torch.device:
@@ -269,7 +225,7 @@ class Recommender:
         self,
         histories: Sequence[Sequence[str]] | None,
         feedback: Sequence[Sequence[float]] | None,
-        users: Sequence[str] | None,
+        users: Sequence[Mapping[str, Any] | None] | None,
         count: int,
     ) -> Requests:
         histories = histories if histories is not None else [()] * count
@@ -288,14 +244,22 @@ class Recommender:
             rows.append([row for row, _ in known if row >= 0])
             numbers.append([f for row, f in known if row >= 0])
         self._tell("items in histories", unknown, "are left out of them")
-        return Requests(rows, numbers, self._user_rows(users, count))
+        return Requests.of(rows, numbers, None, self.statistics.liked_above, self._users(users, count))
 
-    def _user_rows(self, users: Sequence[str] | None, count: int) -> list[int]:
-        if users is None or not self.head.uses_users:
-            return [-1] * count
-        known = {user: row for row, user in enumerate(self.user_ids)}
-        self._tell("users", [str(user) for user in users if str(user) not in known], "count as new users")
-        return [known.get(str(user), -1) for user in users]
+    def _users(self, users: Sequence[Mapping[str, Any] | None] | None, count: int) -> Users | None:
+        """What is known of the users, where the backbone reads it; nothing of one who is not described."""
+        if not self.user_columns:
+            if users is not None:
+                raise DataError("users: this run reads nothing of its users but their histories. Leave it out.")
+            return None
+        for user in users or ():
+            if not (user is None or isinstance(user, Mapping)):
+                named = ", ".join(f"'{name}': ..." for name in self.user_columns)
+                raise DataError(
+                    f"users: {user!r} is not what is known of a user, and a run keeps nothing of the users it learned "
+                    f"from. Give each one's columns, {{{named}}}, or None."
+                )
+        return users_of_requests([None] * count if users is None else users, self.user_columns)
 
     def _tell(self, what: str, ids: list[str], consequence: str) -> None:
         names = list(dict.fromkeys(ids))

@@ -9,11 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
-import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
+from lorarec.data.columns import missing_column
+from lorarec.data.delimited import typed
+from lorarec.data.ids import encode_ids, id_texts
+from lorarec.data.tables import read_into_memory
 from lorarec.errors import DataError
 
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -22,46 +26,18 @@ SEPARATOR = "|"
 
 
 def read_requests(path: Path) -> pa.Table:
-    """The table in a file. Raises DataError if it is missing, of another kind, or cannot be read."""
-    if not path.is_file():
-        raise DataError(f"There is no file {path}.")
-    try:
-        match _kind(path):
-            case ".csv" | ".tsv":
-                table = _read_delimited(path, "\t" if path.suffix == ".tsv" else ",")
-            case ".jsonl":
-                table = pajson.read_json(path)
-            case _:
-                table = pq.read_table(path)
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: cannot be read: {error}. Mend the file; text must be UTF-8.") from error
-    for name in table.column_names:
-        if table.column_names.count(name) > 1:
-            raise DataError(f"{path}: the column '{name}' is there twice. Rename one of them.")
+    """The table in a file, read as every source reads it, but nothing of it is kept. Columns of csv and tsv stay text,
+    for they go into the answers as they are. Raises DataError if it is missing, of another kind, or cannot be read."""
+    table = read_into_memory(path, text=path.suffix in (".csv", ".tsv"))
     if not table.num_rows:
         raise DataError(f"{path}: there are no rows. Give at least one below the column names.")
     return table
 
 
-def _read_delimited(path: Path, delimiter: str) -> pa.Table:
-    parse = pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    read = pacsv.ReadOptions(use_threads=False)  # only then do errors name the row
-    # Ids stay as they are written: "007" is not 7.
-    with pacsv.open_csv(path, parse_options=parse, read_options=read) as file:
-        names = file.schema.names
-    convert = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
-    return pacsv.read_csv(path, parse_options=parse, read_options=read, convert_options=convert)
-
-
 def id_column(table: pa.Table, name: str, path: Path) -> list[str]:
     """A column of ids as strings. Raises DataError if it is missing or has gaps."""
-    if name not in table.column_names:
-        raise DataError(f"{path}: there is no column '{name}'. Columns: {', '.join(table.column_names)}.")
-    values = table.column(name).to_pylist()
-    for row, value in enumerate(values, start=1):
-        if value is None or value == "":
-            raise DataError(f"{path}, row {row}, '{name}': empty. Give an id.")
-    return [_id(value) for value in values]
+    _refuse_missing(table, name, path)
+    return id_texts(as_read(table.column(name)), f"{path}, column '{name}'")
 
 
 def list_column(table: pa.Table, name: str, path: Path) -> list[list[str]]:
@@ -69,12 +45,12 @@ def list_column(table: pa.Table, name: str, path: Path) -> list[list[str]]:
 
     Raises DataError naming the row of a list that cannot be read, or that holds an empty id.
     """
-    found = []
-    for row, values in _lists(table, name, path):
-        if any(value is None or value == "" for value in values):
-            raise DataError(f"{path}, row {row}, '{name}': an id is empty. Give an id, or leave it out.")
-        found.append([_id(value) for value in values])
-    return found
+    lists = [values for _, values in _lists(table, name, path)]
+    rows = np.repeat(np.arange(len(lists)), [len(values) for values in lists])
+    flat = _flat([value for values in lists for value in values], f"{path}, column '{name}'")
+    encoded = encode_ids(as_read(flat), f"{path}, column '{name}'", rows)
+    ids = iter(encoded.ids.take(pa.array(encoded.codes)).to_pylist())
+    return [[next(ids) for _ in values] for values in lists]
 
 
 def feedback_column(
@@ -137,17 +113,31 @@ def _kind(path: Path) -> str:
     return path.suffix
 
 
-def _id(value: Any) -> str:
-    # Whole numbers that pandas widened to floats are the ids they were.
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
 def _lists(table: pa.Table, name: str, path: Path) -> Iterator[tuple[int, list[Any]]]:
     """Each row's number, from 1, and its list."""
-    if name not in table.column_names:
-        raise DataError(f"{path}: there is no column '{name}'. Columns: {', '.join(table.column_names)}.")
+    _refuse_missing(table, name, path)
     for row, value in enumerate(table.column(name).to_pylist(), start=1):
         yield row, _listed(value, path, row, name)
+
+
+def _refuse_missing(table: pa.Table, name: str, path: Path) -> None:
+    if name not in table.column_names:
+        raise missing_column(name, table.column_names, str(path))
+
+
+def _flat(ids: list[Any], place: str) -> pa.ChunkedArray:
+    """The ids of all lists: floats, where all are, so that they are checked like a column of floats; else text."""
+    kinds = {type(value) for value in ids if value is not None}
+    if odd := next((kind for kind in kinds if kind not in (str, int, float)), None):
+        raise DataError(f"{place}: a value of type {odd.__name__} is no id. Ids are text or whole numbers.")
+    if kinds != {float}:
+        ids = [value if value is None or isinstance(value, str) else str(value) for value in ids]
+    return pa.chunked_array([pa.array(ids, pa.float64() if kinds == {float} else pa.string())])
+
+
+def as_read(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text as a csv file's column would be read, so that ids are the same ones wherever they are written."""
+    return typed(column) if column.type == pa.string() and not column.null_count else column
 
 
 def _listed(value: Any, path: Path, row: int, name: str) -> list[Any]:

@@ -68,7 +68,7 @@ class RunWriter:
         save_file(state, self.folder / layout.HEAD)
 
     def write_item_vectors(self, vectors: Tensor) -> None:
-        """[N, d] the retrieval head's item vectors, in catalogue order."""
+        """[N, d] the head's item vectors, in catalogue order."""
         save_file({"item_vectors": vectors.cpu().contiguous()}, self.folder / layout.ITEM_VECTORS)
 
     def write_test_scores(self, kept: KeptScores) -> None:
@@ -77,18 +77,14 @@ class RunWriter:
 
     def write_catalog(self, catalog: Catalog, statistics: Statistics) -> None:
         """Catalogue and what the training rows say, as a head needs them to be rebuilt."""
-        columns = {name: catalog.table.data.column(name).combine_chunks() for name in ("item", "title", "text")}
+        table = catalog.arrow()
         for name, features in statistics.item_features.items():
-            columns[layout.FEATURES + name] = pa.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])
-        table = pa.table({**columns, "training_events": pa.array(statistics.item_counts)})
+            vectors = pa.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])
+            table = table.append_column(layout.FEATURES + name, vectors)
+        table = table.append_column("training_events", pa.array(statistics.item_counts))
         pq.write_table(table, self.folder / layout.CATALOG)
         numbers = ("label_mean", "label_min", "label_max", "liked_above", "label_values")
         self.write_json(layout.STATISTICS, {name: getattr(statistics, name) for name in numbers})
-
-    def write_users(self, user_ids: list[str], statistics: Statistics) -> None:
-        """Ids of users, for heads that have weights a user. No histories."""
-        table = pa.table({"user": user_ids, "training_events": pa.array(statistics.user_counts)})
-        pq.write_table(table, self.folder / layout.USERS)
 
     def finish(self) -> Path:
         """Write checksums, drop the checkpoints, and give the folder its name."""

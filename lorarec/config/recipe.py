@@ -87,9 +87,13 @@ class DataSection(StrictConfig):
 
     source: PluginChoice
     columns: dict[str, str] = Field(default_factory=dict)
-    """lorarec's column name (user, item, time, rating, click, history, history_feedback, split) -> the data's."""
+    """lorarec's column name (user, item, time, rating, click, weight, history, history_feedback, split) ->
+    the data's. `weight` says how much each row counts in the training loss; metrics are not weighted."""
     item_text: str | None = None
     """Template of an item's text over the item table, such as "{title} ({genres})"; the source's by default."""
+    unlisted_items: Literal["some", "all"] = "some"
+    """How many of the interactions' items may be missing in the item table, to be read as their ids: some, or also all,
+    which is refused by default, as the two then spell their ids differently."""
     liked_above: float | None = None
     """Feedback above this number counts as liked; the middle of the training labels' range by default."""
     split: SplitSection = SplitSection()
@@ -116,7 +120,7 @@ class TrainSection(StrictConfig):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """AdamW's, on matrices only (not on biases and norms)."""
     warmup: Fraction = 0.1
-    """Share of the steps over which the learning rate rises."""
+    """Share of the steps over which the learning rate rises from 0, so that the first of them moves no weight."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -133,6 +137,9 @@ class TrainSection(StrictConfig):
     """Optimizer steps between lines of history.jsonl."""
     trackers: tuple[str, ...] = ()
     """Accelerate's experiment trackers, by name: tensorboard, wandb, mlflow."""
+    warm_start: str | None = None
+    """Folder of a finished run whose adapter training starts from, instead of an untrained one: the same adapter with
+    the same settings, on the same backbone. The head starts untrained."""
     profile: bool = False
     """Trace a few of the run's first steps into its folder, with a table of where a step goes."""
     processes: Count | None = None

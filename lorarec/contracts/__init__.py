@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from lorarec.config.strict import StrictConfig
 from lorarec.config.suggest import did_you_mean
-from lorarec.contracts.adapter import Adapter, TrainingPlan
+from lorarec.contracts.adapter import OWN_ADAPTER, Adapter, TrainingPlan
 from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featurizer, Remarks
 from lorarec.contracts.batch import Batch, Collation, Views
 from lorarec.contracts.callback import Callback, TrainState
 from lorarec.contracts.data_source import DataSource, RawTables
+from lorarec.contracts.examples import Examples
 from lorarec.contracts.hooks import hookimpl
 from lorarec.contracts.metric import Metric
+from lorarec.contracts.pair_predictor import PairHead, PairPredictor
 from lorarec.contracts.plugin import Plugin
+from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor, Scored
 from lorarec.contracts.targets import (
     Targets,
     adaptable_layers,
@@ -23,54 +26,61 @@ from lorarec.contracts.targets import (
     expand_pattern,
     find_targets,
 )
-from lorarec.contracts.task_head import (
-    Encoder,
-    Head,
-    HeadOutput,
-    PointwiseHead,
-    RetrievalHead,
-    TaskHead,
-)
+from lorarec.contracts.task_head import Encoder, Head, TaskHead
+from lorarec.contracts.vector_predictor import VectorHead, VectorPredictor
+from lorarec.data.cached_table import cache_folder, cached_table
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories, History
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.negatives import NegativeSampler, StepSample
+from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics, TrainingEvents
+from lorarec.data.tables import joined_tables, read_table
 from lorarec.data.view import View
 from lorarec.errors import DataError, IncompatibleError, LorarecError
+from lorarec.prediction.ranking import Candidates
 
 if TYPE_CHECKING:
     from lorarec.contracts.peft_adapter import PeftAdapter
 
 __all__ = [
+    "OWN_ADAPTER",
     "Adapter",
     "Architecture",
     "Backbone",
     "Batch",
     "Callback",
+    "Candidates",
     "Catalog",
     "Collation",
     "DataError",
     "DataSource",
     "Encoded",
     "Encoder",
+    "Examples",
     "Featurizer",
+    "FinishedRun",
     "Head",
-    "HeadOutput",
     "Histories",
     "History",
     "IncompatibleError",
     "Interactions",
+    "Judged",
     "LorarecError",
     "Metric",
+    "Model",
     "NegativeSampler",
+    "PairHead",
+    "PairPredictor",
     "Part",
     "PeftAdapter",
     "Plugin",
-    "PointwiseHead",
+    "Predictions",
+    "Predictor",
     "RawTables",
     "Remarks",
-    "RetrievalHead",
+    "Requests",
+    "Scored",
     "Statistics",
     "StepSample",
     "StrictConfig",
@@ -79,15 +89,21 @@ __all__ = [
     "TrainState",
     "TrainingEvents",
     "TrainingPlan",
+    "VectorHead",
+    "VectorPredictor",
     "View",
     "Views",
     "adaptable_layers",
+    "cache_folder",
+    "cached_table",
     "check_targets",
     "chosen_blocks",
     "did_you_mean",
     "expand_pattern",
     "find_targets",
     "hookimpl",
+    "joined_tables",
+    "read_table",
 ]
 
 

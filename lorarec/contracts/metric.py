@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from lorarec.contracts.plugin import Plugin
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Metric(Plugin):
     """Named in a recipe by `name`, or `name@k` where `takes_k` is set.
 
-    What the module's `compute` is given depends on `reads`:
+    What the module's `compute` is given depends on `reads`, one of the names that the head's predictor gives
+    (`Predictor.reads`); each family of answers may have its own. Ours are:
 
     - "scores": `predictions` [n] float (the head's scores: stars, probabilities), `references` [n] float, `users`
       [n] int.
@@ -27,7 +28,7 @@ class Metric(Plugin):
     It returns a dict with the key `name`.
     """
 
-    reads: ClassVar[Literal["scores", "ranks", "lists"]]
+    reads: ClassVar[str]
     higher_is_better: ClassVar[bool]
     takes_k: ClassVar[bool] = False
     label: ClassVar[str | None] = None
@@ -48,6 +49,7 @@ class Metric(Plugin):
         """[R] the metric on R samples of the rows at once, row i standing `weights[r, i]` times in sample r [R, n].
 
         Samples hold each user's rows equally often. None, the default, where there is no such formula: an interval
-        then computes `module` anew on every sample, of which there are fewer. Metrics over lists have no interval.
+        then computes `module` anew on every sample, of which there are fewer. Not asked where
+        the predictor says that there is no interval (`Predictor.has_interval`), as with lists.
         """
         return None

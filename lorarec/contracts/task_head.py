@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
+import pyarrow as pa
 from torch import Tensor, nn
 
 from lorarec.contracts.batch import Batch, Collation
@@ -17,32 +20,55 @@ from lorarec.data.statistics import Statistics
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from lorarec.contracts.predictor import Predictor
+    from lorarec.data.requests import Requests
+
 
 class Encoder(Protocol):
-    """Handed to a head's forward: encodes the batch's views through the adapted backbone."""
+    """Handed to a head's `losses` and answers: encodes the batch's views through the adapted backbone.
 
-    def __call__(self, views: str) -> Tensor:
-        """[V, D] float32 vectors of `batch.views[views]`, in the order they were given to `collate`."""
+    V views, in the order they were given to `collate`; `views` is their name in `Batch.views`.
+    """
 
-    def steps(self, views: str) -> Tensor | None:
-        """[V, L, D] the state after each event of the histories, right-aligned, where the backbone has it."""
+    def vectors(self, views: str) -> Tensor:
+        """[V, D] float32, one vector a view."""
 
+    def states(self, views: str) -> Tensor | None:
+        """[V, L, D] float32, the state after each event of the histories, right-aligned; None where the backbone reads
+        a history as one text."""
 
-class HeadOutput(NamedTuple):
-    """A NamedTuple, so that Accelerate casts it back to float32."""
+    def logits(self, views: str, tokens: Sequence[str]) -> Tensor:
+        """[V, K] float32 logits of K named tokens, each as the one that would follow the view's text.
 
-    loss: Tensor
-    """[] summed over the batch's `count` supervised facts."""
-    scores: Tensor
-    """[B] for pointwise heads; empty for retrieval heads."""
+        Raises IncompatibleError where the backbone is no language model, or a name is not one token of it.
+        """
+
+    def reference(self) -> AbstractContextManager[None]:
+        """Within, all of the above comes from the same backbone without its adapter and without dropout: for
+        preferences, forgetting, explanation. No gradient is kept.
+
+        Raises IncompatibleError where the adapter cannot be switched off.
+        """
 
 
 class Head(nn.Module, ABC):
-    """The weights of a task, in float32; owns the loss. Subclass PointwiseHead or RetrievalHead."""
+    """The weights of a task, in float32; owns the loss. The task's predictor says what else they must offer: subclass
+    PairHead for a PairPredictor, VectorHead for a VectorPredictor."""
 
     @abstractmethod
-    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        """Loss and scores of a training batch."""
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[T] float32 the loss of each of the batch's `count` targets, not reduced, in the order of `batch.events`.
+
+        Each is as if it were alone: the engine multiplies by the targets' weights, adds up, and divides by what the
+        whole optimizer step weighs.
+        """
+
+    def regularizer(self, batch: Batch) -> Tensor | None:
+        """[] what to add to the weighted sum of a batch's losses, such as an L2 penalty on the weights of its items.
+
+        Summed over the targets (`batch.total` does it), so that micro-batches add up to a batch.
+        """
+        return None
 
     def refresh(self, pooled: Tensor) -> None:
         """Called without gradient when the weights have changed and predictions are to be made: before each
@@ -54,37 +80,12 @@ class Head(nn.Module, ABC):
         """
 
 
-class PointwiseHead(Head):
-    """Scores a (history, item) pair: rating, click-through rate."""
-
-    @abstractmethod
-    def score(self, encode: Encoder, batch: Batch) -> Tensor:
-        """[B] predictions in the unit of the label (stars; probability). Reads no label."""
-
-
-class RetrievalHead(Head):
-    """Compares vectors: the score of item n for user b is the dot product of their vectors."""
-
-    @abstractmethod
-    def user_vectors(self, encode: Encoder, batch: Batch) -> Tensor:
-        """[B, d] vectors of the batch's users at the moment of their example. Reads no label."""
-
-    @abstractmethod
-    def item_vectors(self, pooled: Tensor, items: Tensor) -> Tensor:
-        """[M, d] from the backbone's vectors [M, D] of catalogue rows [M]. A bias is one more dimension."""
-
-    def likeness_vectors(self, vectors: Tensor) -> Tensor:
-        """[M, e] of item vectors [M, d] what tells how alike items are: override it to leave a bias out."""
-        return vectors
-
-
 class TaskHead(Plugin):
     """The task: plain, picklable, without weights."""
 
-    kind: ClassVar[Literal["pointwise", "retrieval"]]
+    predictor: ClassVar[type[Predictor]]
+    """The family of its answers: how they are made and judged, and how a finished run gives them."""
     default_metrics: ClassVar[tuple[str, ...]]
-    uses_users: bool = False
-    """Whether the head has weights a user: the run folder then keeps the users' ids."""
 
     def needs(self) -> frozenset[str]:
         """Columns of the interactions this task cannot do without: "rating", "click", "time"."""
@@ -108,13 +109,20 @@ class TaskHead(Plugin):
     @abstractmethod
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         """One row, one supervised fact (or one stretch of a sequence). The column `event` is the row in
-        `interactions` that the example is about; its user and history follow from it. Pointwise heads give the column
-        `label` as well (float, what metrics judge scores by), and `item` (catalogue row) where it is not the event's.
-        Other columns are the head's.
-
-        Requests of a finished run come here too, as Part.TEST: a table without rating, click or time. There is no
-        `label` then, and pointwise heads make one example a row, in order.
+        `interactions` that the example is about; its user and history follow from it. `item` (catalogue row) stands
+        beside it where it is not the event's, and `label` (float) where the predictor judges by labels. Other columns
+        are the head's.
         """
+
+    def requests(self, requests: Requests) -> Dataset:
+        """The questions to a finished run as rows for `collate`, one a request, in order, without labels. The column
+        `event` is the row in `requests.events`, which `collate` finds in place of the interactions. Override it where
+        `collate` reads more columns.
+        """
+        from datasets import Dataset
+
+        # Working out a fingerprint takes longer than answering; nothing made of requests is cached by it.
+        return Dataset(pa.table({"event": np.arange(len(requests))}), fingerprint="requests")
 
     @abstractmethod
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:

@@ -1,4 +1,4 @@
-"""Ids of any type as numbers: dictionary encoding in Arrow, no Python loop over rows."""
+"""Ids are what is written, text or whole numbers; numbered by dictionary encoding in Arrow, no loop over rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lorarec.errors import DataError
+
+EXACT = 2**53
+"""Beyond it float64 skips whole numbers: ids kept as floats were other ones before."""
+SCIENTIFIC = r"^[+-]?[0-9](\.[0-9]+)?[eE]\+[0-9]{2,}$"
+"""How spreadsheets and columns of floats write whole numbers that are too long for them (7.65612E+16); 12E4, without a
+sign, is a word that somebody chose."""
+KINDS = "Ids are text or whole numbers: correct or remove the row."
+EXPORT = (
+    "Export the column as text, or as whole numbers: a spreadsheet or a column of floats has rounded the ids, so that "
+    "different ones have become the same."
+)
 
 
 class Encoded(NamedTuple):
@@ -21,11 +32,12 @@ class Encoded(NamedTuple):
 
 
 def encode_ids(column: pa.ChunkedArray, place: str, rows: np.ndarray | None = None) -> Encoded:
-    """Number ids: text, or whole numbers written as text.
+    """Number ids: text as it is written, whole numbers (also those kept as floats) in digits.
 
     `place` names file and column for messages, `rows` [n] the row of each id where it is not its own place.
 
-    Raises DataError naming the row of the first id that is missing, empty or of another type.
+    Raises DataError naming row and value of the first id that is missing, empty, of another type, no whole number, or
+    rounded by whatever wrote it.
     """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -37,10 +49,21 @@ def encode_ids(column: pa.ChunkedArray, place: str, rows: np.ndarray | None = No
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     ids = encoded.dictionary.cast(pa.string())
-    empty = pc.index(ids, pa.scalar("")).as_py()
-    if empty >= 0:
-        raise _refusal(place, int(np.flatnonzero(codes == empty)[0]), rows, "the id is empty")
+    for bad, what, remedy in (
+        (np.flatnonzero(pc.equal(ids, "")), "the id is empty", KINDS),
+        (_rounded(ids), "digits of the id are lost in {id!r}", EXPORT),
+    ):
+        if len(bad):
+            row = int(np.flatnonzero(np.isin(codes, bad))[0])
+            raise _refusal(place, row, rows, what.format(id=ids[int(codes[row])].as_py()), remedy)
     return Encoded(codes, ids)
+
+
+def id_texts(column: pa.ChunkedArray, place: str) -> list[str]:
+    """[n] ids as text, one a row. Raises DataError as `encode_ids` does."""
+    encoded = encode_ids(column, place)
+    texts: list[str] = encoded.ids.take(pa.array(encoded.codes)).to_pylist()
+    return texts
 
 
 def merge_ids(columns: list[Encoded]) -> tuple[list[np.ndarray], pa.Array]:
@@ -52,9 +75,16 @@ def merge_ids(columns: list[Encoded]) -> tuple[list[np.ndarray], pa.Array]:
     return codes, merged.dictionary
 
 
-def _refusal(place: str, index: int, rows: np.ndarray | None, what: str) -> DataError:
+def _refusal(place: str, index: int, rows: np.ndarray | None, what: str, remedy: str = KINDS) -> DataError:
     row = (index if rows is None else int(rows[index])) + 1
-    return DataError(f"{place}, row {row}: {what}. Ids are text or whole numbers: mend or remove the row.")
+    return DataError(f"{place}, row {row}: {what}. {remedy}")
+
+
+def _rounded(ids: pa.Array) -> list[int]:
+    """Which ids are written with fewer digits after the point than their exponent says there were."""
+    written = ((code, ids[code].as_py()) for code in np.flatnonzero(pc.match_substring_regex(ids, SCIENTIFIC)).tolist())
+    parts = ((code, *text.upper().split("E+")) for code, text in written)
+    return [code for code, mantissa, power in parts if int(power[:9]) > len(mantissa.partition(".")[2])]
 
 
 def _plain(column: pa.ChunkedArray, place: str, rows: np.ndarray | None) -> pa.ChunkedArray:
@@ -63,6 +93,11 @@ def _plain(column: pa.ChunkedArray, place: str, rows: np.ndarray | None) -> pa.C
     if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return column
     if pa.types.is_floating(kind):
+        column = column.cast(pa.float64())
+        large = pc.index(pc.greater(pc.abs(column), EXACT), pa.scalar(True)).as_py()
+        if large >= 0:
+            value = column[large].as_py()
+            raise _refusal(place, large, rows, f"digits of the id are lost in the float {value!r}", EXPORT)
         fraction = pc.index(pc.equal(column, pc.floor(column)), pa.scalar(False)).as_py()
         if fraction < 0:
             return column.cast(pa.int64())

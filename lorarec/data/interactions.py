@@ -34,7 +34,7 @@ class Interactions:
     """
 
     table: Dataset
-    """Columns user, item (int64) and, where the data has them, time, rating, click (float64), history (list
+    """Columns user, item (int64) and, where the data has them, time, rating, click, weight (float64), history (list
     of catalogue rows) and history_feedback (list of float)."""
     user_ids: list[str]
     """[U] the users' original ids, as strings."""

@@ -1,67 +1,90 @@
-"""Requests: histories that callers bring, as interactions that heads and histories read like any other."""
+"""Requests: what callers of a finished run ask, in tables that heads read like any other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
 from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK, ITEM, USER
+from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
+from lorarec.data.users import Users
 from lorarec.errors import DataError
 
 NOBODY = -1
-"""User row of a request that names no user, and item row of one that names no item."""
+"""User row of a request of whose user nothing is known but the history. Also the item row of one about no item."""
 
 
-def interactions_from_requests(
-    histories: Sequence[Sequence[int]],
-    feedback: Sequence[Sequence[float]] | None,
-    items: Sequence[int] | None,
-    users: Sequence[int] | None,
-    user_ids: Sequence[str],
-) -> Interactions:
-    """One row a request, all of them `Part.TEST`; `Histories.of` then finds each row's own history.
+@dataclass(frozen=True)
+class Requests:
+    """R questions to a finished run: a history each, and perhaps an item to be judged for it."""
 
-    `histories` are catalogue rows, oldest first; `feedback` lists numbers beside them (NaN: unknown); `items`
-    are the candidates, -1 for all where only a history is asked about; `users` are user rows into `user_ids`,
-    -1 for unknown. Raises DataError naming the row where lengths differ.
-    """
-    rows = len(histories)
-    for name, values in (("feedback", feedback), ("items", items), ("users", users)):
-        if values is not None and len(values) != rows:
-            raise DataError(f"requests: {rows} histories, but {len(values)} {name}. Give one for each.")
-    columns = {
-        USER: _rows(users, rows),
-        ITEM: _rows(items, rows),
-        HISTORY: pa.array([list(history) for history in histories], pa.large_list(pa.int64())),
-    }
-    if feedback is not None:
-        for row, (history, numbers) in enumerate(zip(histories, feedback, strict=True), start=1):
-            if len(history) != len(numbers):
-                raise DataError(
-                    f"requests, row {row}, 'feedback': {len(numbers)} numbers beside a history of "
-                    f"{len(history)} events. Give one an event."
-                )
-        columns[HISTORY_FEEDBACK] = pa.array([list(n) for n in feedback], pa.large_list(pa.float64()))
-    return Interactions(_dataset(columns), list(user_ids), np.full(rows, Part.TEST, np.int8))
+    events: Interactions
+    """What is asked about, a row a request, in no part of any split: `item` is a catalogue row, -1 where the question
+    is about no one item. There are no labels and no times."""
+    histories: Histories
+    """What each request looks back on, by its row in `events`."""
+    users: Users | None = None
+    """What callers say of their users, where the run reads it; `user` in `events` is then a row of it."""
+
+    @classmethod
+    def of(
+        cls,
+        histories: Sequence[Sequence[int]],
+        feedback: Sequence[Sequence[float]] | None,
+        items: Sequence[int] | None,
+        liked_above: float,
+        users: Users | None = None,
+    ) -> Self:
+        """`histories` are catalogue rows, oldest first; `feedback` lists numbers beside them (NaN: unknown), of which
+        those above `liked_above` count as liked; `items` are the candidates, `users` what is known
+        of each one. Raises DataError naming the row where
+        lengths differ."""
+        for name, values in (("feedback", feedback), ("items", items)):
+            if values is not None and len(values) != len(histories):
+                raise DataError(f"requests: {len(histories)} histories, but {len(values)} {name}. Give one for each.")
+        columns = {HISTORY: pa.array([list(history) for history in histories], pa.large_list(pa.int64()))}
+        if feedback is not None:
+            _refuse_other_lengths(histories, feedback)
+            columns[HISTORY_FEEDBACK] = pa.array([list(n) for n in feedback], pa.large_list(pa.float64()))
+        asked = np.full(len(histories), NOBODY) if items is None else np.asarray(items, np.int64)
+        whose = np.full(len(histories), NOBODY) if users is None else np.arange(len(histories))
+        events = _events(asked, whose, columns)
+        return cls(events, Histories.of(events, "past", None, liked_above, "random"), users)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def about(self, rows: np.ndarray, items: np.ndarray) -> Self:
+        """The requests `rows` [n], which may repeat, each about its item of `items` [n]. Histories are not copied."""
+        return type(self)(_events(items, self.events.user[rows], {}), self.histories.of_rows(rows), self.users)
+
+    def between(self, start: int, stop: int) -> Self:
+        """The requests from row `start` on, before row `stop`."""
+        rows = np.arange(start, min(stop, len(self)))
+        return self.about(rows, self.events.item[rows])
+
+    def history_items(self) -> list[np.ndarray]:
+        """The catalogue rows of each request's history, oldest first."""
+        return [self.histories.before(row).items for row in range(len(self))]
 
 
-def pair_interactions(requests: Interactions, asked: np.ndarray, items: np.ndarray) -> Interactions:
-    """A row for each pair of a request, by its row in `requests`, and an item. Histories are not written out again
-    for each of a request's items: `Histories.of_rows` finds them."""
-    columns = {USER: pa.array(requests.user[asked]), ITEM: pa.array(items)}
-    return Interactions(_dataset(columns), requests.user_ids, np.full(len(asked), Part.TEST, np.int8))
-
-
-def _dataset(columns: dict[str, pa.Array]) -> Dataset:
+def _events(items: np.ndarray, users: np.ndarray, columns: dict[str, pa.Array]) -> Interactions:
+    made = {USER: pa.array(users), ITEM: pa.array(items), **columns}
     # Working out a fingerprint takes longer than answering a request; nothing made of requests is cached by it.
-    return Dataset(pa.table(columns), fingerprint="requests")
+    table = Dataset(pa.table(made), fingerprint="requests")
+    return Interactions(table, [], np.full(len(items), Part.UNUSED, np.int8))
 
 
-def _rows(values: Sequence[int] | None, rows: int) -> pa.Array:
-    if values is None:
-        return pa.array(np.full(rows, NOBODY, np.int64))
-    return pa.array(values, pa.int64())
+def _refuse_other_lengths(histories: Sequence[Sequence[int]], feedback: Sequence[Sequence[float]]) -> None:
+    for row, (history, numbers) in enumerate(zip(histories, feedback, strict=True), start=1):
+        if len(history) != len(numbers):
+            raise DataError(
+                f"requests, row {row}, 'feedback': {len(numbers)} numbers beside a history of {len(history)} events. "
+                "Give one an event."
+            )

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lorarec.contracts import Metric
+from lorarec.contracts import Examples, Metric, Predictions
 from lorarec.data.streams import Purpose, generator
-from lorarec.engine.evaluate import NamedMetric, Predictions
-from lorarec.engine.examples import Examples
+from lorarec.engine.evaluate import NamedMetric
 
 LEVEL = 0.95
 METHOD = "percentile bootstrap"
@@ -61,14 +60,6 @@ class Resamples:
             yield counts[:, self.group].astype(np.float64)
 
 
-def inputs(metric: Metric, predictions: Predictions, examples: Examples) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a metric of scores or ranks is given: predictions, references and users [n]."""
-    rows = predictions.rows
-    if metric.reads == "scores":
-        return predictions.scores, examples.labels()[rows], examples.users[rows]
-    return predictions.scores.astype(np.int64), examples.items[rows], examples.users[rows]
-
-
 def statistic(metric: Metric, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> Statistic:
     """The metric as a function of how often each row is there; by recomputing it where it cannot be weighted."""
     if is_slow(metric, users) or metric.weighted(predictions, references, users, np.ones((1, len(users)))) is None:
@@ -115,12 +106,14 @@ def metric_intervals(
 ) -> dict[str, Any]:
     """What was drawn (`over`), and under `metrics` low, high and resamples by name.
 
-    Metrics over lists (coverage) have none: a sample with repeats always covers less than the whole.
+    Metrics that the predictor says are not of single rows have none.
     """
-    users = examples.users[predictions.rows]
+    users, predictor = examples.users[predictions.rows], examples.predictor
     resamples = Resamples.of(users, seed)
-    judged = [named for named in metrics if named.metric.reads != "lists"]
-    measures = {label: statistic(metric, *inputs(metric, predictions, examples)) for label, metric in judged}
+    judged = [named for named in metrics if predictor.has_interval(named.metric)]
+    measures = {
+        label: statistic(metric, *predictor.judged(metric, predictions, examples), users) for label, metric in judged
+    }
     found = resampled(measures, [label for label, metric in judged if is_slow(metric, users)], resamples)
     bounds: dict[str, Any] = {}
     for label, values in found.items():

@@ -1,4 +1,4 @@
-"""Evaluation: score every example once, on however many processes, and hand the whole to the metrics."""
+"""Evaluation: ask about every example once, on however many processes, and hand the whole to the metrics."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
-from lorarec.contracts import Metric
-from lorarec.engine.examples import Examples
+from lorarec.contracts import Examples, Metric, Predictions, Scored
 from lorarec.model.item_table import is_sharded, item_table
-from lorarec.model.ranking import catalogue_scores, held_out_rank, mask_seen, top_items
-from lorarec.model.rec_model import RecModel, call, encoder_of
+from lorarec.model.rec_model import AskedModel, RecModel, call, encoder_of
 
 
 class NamedMetric(NamedTuple):
@@ -25,25 +23,14 @@ class NamedMetric(NamedTuple):
     metric: Metric
 
 
-class Predictions(NamedTuple):
-    """What evaluation found, one entry an example, in the order of the examples."""
-
-    rows: np.ndarray
-    """[n] int64 example numbers."""
-    scores: np.ndarray
-    """[n] float64 scores (pointwise heads), or the rank of the held-out item (retrieval heads)."""
-    lists: np.ndarray
-    """[n, k] int64 the best items (retrieval heads); [n, 0] otherwise."""
-
-
 class Evaluation(NamedTuple):
     """How one part, which has examples, was judged under the weights of that moment."""
 
     metrics: dict[str, float]
     """Each metric's value by its name in the recipe; the same on every process."""
     predictions: Predictions
-    labels: np.ndarray | None
-    """[n] what was to be predicted; None beside ranks."""
+    scored: Scored | None
+    """Scores beside labels; None where answers are no scores."""
     vectors: Tensor | None
     """[m, d] vectors of some of the items; None where items have none."""
 
@@ -59,7 +46,7 @@ def plain_model(model: nn.Module, accelerator: Accelerator) -> nn.Module:
 @torch.no_grad()
 def table_for(model: nn.Module, examples: Examples, accelerator: Accelerator) -> Tensor | None:
     """The item vectors [N, D] that evaluation of these weights reads; None where no view is a single item."""
-    if examples.head.kind != "retrieval" and not examples.reads_items():
+    if not (examples.predictor.has_item_vectors or examples.reads_items()):
         return None
     model = plain_model(model, accelerator)
     training = model.training
@@ -86,7 +73,7 @@ def predict(
     batch_size: int,
     table: Tensor | None = None,
 ) -> Predictions:
-    """Scores, or ranks and lists, of every example, gathered on every process."""
+    """What the model says of every example, gathered on every process."""
     table = table_for(model, examples, accelerator) if table is None else table
     model = plain_model(model, accelerator)
     training = model.training
@@ -94,12 +81,8 @@ def predict(
     try:
         if table is not None:
             examples = examples.with_table()
-        if examples.head.kind == "retrieval":
-            assert table is not None
-            k = max((named.metric.k or 0 for named in metrics if named.metric.reads == "lists"), default=0)
-            blocks = _ranked(model, examples, accelerator, batch_size, table, k)
-        else:
-            blocks = _scored(model, examples, accelerator, batch_size, table)
+        mine, asked = _mine(examples, batch_size, accelerator), [named.metric for named in metrics]
+        blocks = list(examples.predictor.predict(AskedModel(model), examples, mine, asked, table))
     finally:
         model.train(training)
     return _gathered(blocks, accelerator)
@@ -114,41 +97,9 @@ def _mine(examples: Examples, batch_size: int, accelerator: Accelerator) -> list
     return blocks[accelerator.process_index :: accelerator.num_processes]
 
 
-def _scored(
-    model: nn.Module, examples: Examples, accelerator: Accelerator, batch_size: int, table: Tensor | None
-) -> list[Predictions]:
-    found = []
-    for rows in _mine(examples, batch_size, accelerator):
-        batch = examples.batch(rows).to(accelerator.device)
-        scores = call(model, RecModel.answer, batch, "score", table)
-        found.append(Predictions(rows, scores.double().cpu().numpy(), np.empty((len(rows), 0), np.int64)))
-    return found
-
-
-def _ranked(
-    model: nn.Module, examples: Examples, accelerator: Accelerator, batch_size: int, table: Tensor, k: int
-) -> list[Predictions]:
-    vectors = call(model, RecModel.answer_items, table, "item_vectors").float()
-    histories, events = examples.collation.histories, examples.events
-    found = []
-    for rows in _mine(examples, batch_size, accelerator):
-        batch = examples.batch(rows).to(accelerator.device)
-        users = call(model, RecModel.answer, batch, "user_vectors", table).float()
-        targets = torch.from_numpy(examples.items[rows]).to(users.device)
-        for part, scores in catalogue_scores(users, vectors):
-            mask_seen(scores, [histories.seen(int(event)) for event in events[rows[part]]])
-            ranks = held_out_rank(scores, targets[part]).double().cpu().numpy()
-            lists = top_items(scores, k)[0] if k else torch.empty(len(ranks), 0, dtype=torch.int64)
-            found.append(Predictions(rows[part], ranks, lists.cpu().numpy()))
-    return found
-
-
 def _gathered(blocks: list[Predictions], accelerator: Accelerator) -> Predictions:
     everyone: list[Predictions] = gather_object(blocks) if accelerator.num_processes > 1 else blocks
-    rows, scores, lists = (np.concatenate(parts) for parts in zip(*everyone, strict=True))
-    # Sharded evaluation computes each row on every process: keep one of each.
-    rows, first = np.unique(rows, return_index=True)
-    return Predictions(rows, scores[first], lists[first])
+    return Predictions.joined(everyone)  # one of each row, since sharded evaluation computes all on every process
 
 
 def shared_metrics(
@@ -166,12 +117,7 @@ def compute_metrics(predictions: Predictions, examples: Examples, metrics: Seque
     users = examples.users[predictions.rows]
     found = {}
     for label, metric in metrics:
-        if metric.reads == "scores":
-            given, references = predictions.scores, examples.labels()[predictions.rows]
-        elif metric.reads == "ranks":
-            given, references = predictions.scores.astype(np.int64), examples.items[predictions.rows]
-        else:
-            given, references = predictions.lists[:, : metric.k], examples.items[predictions.rows]
+        given, references = examples.predictor.judged(metric, predictions, examples)
         computed = metric.module().compute(predictions=given, references=references, users=users)
         found[label] = float(computed[metric.name])
     return found

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lorarec.contracts import Callback, TaskHead, TrainState
+from lorarec.contracts import Callback, TrainState
 from lorarec.engine.evaluate import Evaluation
 
 NO_LOSS = 1e-3
@@ -32,9 +32,10 @@ class Guards(Callback):
     name = "guards"
     summary = "warn of failures that raise no error"
 
-    def __init__(self, head: TaskHead) -> None:
+    def __init__(self, tells_apart: bool) -> None:
+        """`tells_apart`: whether the loss is that of telling right answers from wrong ones."""
         super().__init__(self.Config())
-        self._head = head
+        self._tells_apart = tells_apart
         self._latest: Evaluation | None = None
         self.warnings: dict[str, str] = {}
         """What was warned of, by kind."""
@@ -48,11 +49,11 @@ class Guards(Callback):
 
     def look_at(self, evaluation: Evaluation) -> None:
         """Warn of what one evaluation on validation shows."""
-        self._latest, scores = evaluation, evaluation.predictions.scores
-        if evaluation.labels is not None and constant(scores):
+        self._latest, scored = evaluation, evaluation.scored
+        if scored is not None and constant(scored.scores):
             self._warn(
                 "constant scores",
-                f"the model scores all {len(scores):,} rows of validation alike. Likely the learning rate "
+                f"the model scores all {len(scored.scores):,} rows of validation alike. Likely the learning rate "
                 "is so high that it has broken the weights (lower train.learning_rate), or so low that nothing was "
                 "learnt, or no row has a history or a text to tell it from others",
             )
@@ -64,12 +65,13 @@ class Guards(Callback):
             )
 
     def on_epoch_end(self, state: TrainState) -> None:
-        told_apart = self._head.kind == "retrieval" or self._head.label() == "click"
+        if not self._tells_apart:
+            return
         latest = self._latest
-        if told_apart and latest is not None and latest.labels is not None:
-            self._judge_area(area(latest.predictions.scores, latest.labels), state.epoch)
+        if latest is not None and latest.scored is not None:
+            self._judge_area(area(*latest.scored), state.epoch)
         first, last = self._first, self._loss
-        if told_apart and first is not None and last is not None and last <= NO_LOSS * first:
+        if first is not None and last is not None and last <= NO_LOSS * first:
             self._warn(
                 "vanished negatives",
                 f"the training loss is {last:.1e} after epoch {state.epoch}: there is nothing left to tell the "

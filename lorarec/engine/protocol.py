@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from collections.abc import Mapping
 
 from lorarec.config.recipe import DataSection, SplitSection
-from lorarec.contracts import Part, TaskHead
-from lorarec.engine.examples import Examples
+from lorarec.contracts import Examples, Part
 
 HISTORY = {
     "past": "events strictly before",
@@ -27,13 +24,10 @@ def protocol(
     SPLIT_FINGERPRINT alone, which knows of what they learnt from and of the items' texts besides.
     """
     held_out = examples[Part.TEST] if len(examples[Part.TEST]) else examples[Part.VALIDATION]
-    retrieval = held_out.head.kind == "retrieval"
     return {
         "split": _split(data.split),
         "history": "as each row brings it" if own_histories else HISTORY[data.history.scope],
-        "judged": _judged(held_out),
-        "seen items": "masked: what the user had before is out of the ranking" if retrieval else "not ranked",
-        "ties": _ties(held_out.head),
+        **held_out.predictor.rules(held_out),
         "rows": ", ".join(f"{part.name.lower()} {len(examples[part]):,}" for part in (Part.VALIDATION, Part.TEST)),
         SPLIT_FINGERPRINT: fingerprint,
         "test fingerprint": examples_fingerprint(examples[Part.TEST]),
@@ -56,23 +50,15 @@ def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str
 
 
 def examples_fingerprint(examples: Examples) -> str:
-    """SHA-256 of what is asked: every example's event, item, user and label, or what is masked for it, in order."""
+    """SHA-256 of what is asked: every example's event, item and user, in order, and what
+    the predictor makes of them."""
     digest = hashlib.sha256()
-    columns: Sequence[np.ndarray] = (examples.events, examples.items, examples.users) if len(examples) else ()
-    for column in columns:
-        digest.update(column.astype("<i8").tobytes())
-    if len(examples) and examples.head.kind == "pointwise":
-        digest.update(examples.labels().astype("<f8").tobytes())
-    elif len(examples):
-        for event in examples.events.tolist():
-            digest.update(examples.collation.histories.seen(event).astype("<i8").tobytes() + b"|")
+    if len(examples):
+        for column in (examples.events, examples.items, examples.users):
+            digest.update(column.astype("<i8").tobytes())
+        for more in examples.predictor.asked(examples):
+            digest.update(more)
     return digest.hexdigest()
-
-
-def _ties(head: TaskHead) -> str:
-    if head.kind == "retrieval":
-        return "count against the model"
-    return "count half in AUC" if head.label() == "click" else "no matter to the metrics of a regression"
 
 
 def _split(section: SplitSection) -> str:
@@ -84,14 +70,3 @@ def _split(section: SplitSection) -> str:
         "random": f"random rows ({shares})",
         "column": f"as the data's column '{section.column}' says",
     }[section.by]
-
-
-def _judged(examples: Examples) -> str:
-    head: TaskHead = examples.head
-    if head.kind == "retrieval":
-        return f"each held-out item among all {examples.collation.catalog_size:,} items of the catalogue"
-    label = head.label()
-    if label in head.needs():
-        return f"every held-out row by its {label}"
-    seed = examples.collation.negatives.seed
-    return f"every held-out row beside items that its user has not had, drawn once and for all by seed {seed}"

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lorarec.contracts import Statistics
-from lorarec.engine.evaluate import NamedMetric, Predictions, compute_metrics
-from lorarec.engine.examples import Examples
+from lorarec.contracts import Examples, Predictions, Statistics
+from lorarec.engine.evaluate import NamedMetric, compute_metrics
 
 FEW = 5
 """Training events up to which a user or an item counts as having few."""
@@ -40,8 +39,7 @@ def slice_metrics(
     for name, inside in _slices(predictions, examples, statistics):
         if not inside.any():
             continue
-        part = Predictions(predictions.rows[inside], predictions.scores[inside], predictions.lists[inside])
-        values = compute_metrics(part, examples, metrics)
+        values = compute_metrics(predictions.subset(inside), examples, metrics)
         numbers = {label: None if math.isnan(value) else value for label, value in values.items()}
         found[name] = {"rows": int(inside.sum()), "metrics": numbers}
     return found

@@ -1,1 +1,1 @@
-"""The trained model: backbone, adapter and head in one module; what trains; ranking."""
+"""The trained model: backbone, adapter and head in one module; what trains."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -14,9 +14,10 @@ from torch.profiler import record_function
 
 from lorarec.artifact import layout
 from lorarec.artifact.writer import RunWriter
-from lorarec.contracts import Callback, Part, RetrievalHead, TrainingPlan, TrainState
+from lorarec.contracts import Callback, Head, Part, Predictor, TrainingPlan, TrainState
 from lorarec.engine.callback_list import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
+from lorarec.engine.dead_weights import DeadWeights
 from lorarec.engine.early_stopping import EarlyStopping
 from lorarec.engine.evaluate import Evaluation, plain_model, predict, refresh_head, shared_metrics, table_for
 from lorarec.engine.fit import Fit
@@ -78,21 +79,18 @@ class Session:
         return Evaluation(
             metrics=shared_metrics(predictions, examples, materials.metrics, accelerator),
             predictions=predictions,
-            labels=examples.labels()[predictions.rows] if examples.head.kind == "pointwise" else None,
+            scored=examples.predictor.scored(predictions, examples),
             vectors=None
             if table is None or is_sharded(accelerator)
-            else _some_vectors(plain_model(model, accelerator), table),
+            else _some_vectors(examples.predictor, cast(Head, plain_model(model, accelerator).head), table),
         )
 
 
 @torch.no_grad()
-def _some_vectors(model: torch.nn.Module, table: Tensor) -> Tensor:
+def _some_vectors(predictor: Predictor, weights: Head, table: Tensor) -> Tensor:
     """[m, d] the vectors that items are compared by, of a sample of them."""
     rows = torch.from_numpy(sample_of(len(table))).to(table.device)
-    head = model.head
-    if not isinstance(head, RetrievalHead):
-        return table[rows]
-    return head.likeness_vectors(head.item_vectors(table[rows], rows))
+    return predictor.likeness(weights, table[rows], rows)
 
 
 def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingPlan) -> Fit:
@@ -103,8 +101,9 @@ def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingP
     if table is not None:
         loader = replace(loader, examples=loader.examples.with_table())
     step = build_step(session.materials, accelerator, model, plan, table)
-    guards = Guards(session.materials.resolved.head)
-    callbacks = CallbackList(_callbacks(session, model, guards))
+    guards = Guards(loader.examples.predictor.tells_apart())
+    dead_weights = DeadWeights(model, step.optimizer, accelerator, guards.warnings)
+    callbacks = CallbackList([*_callbacks(session, model, guards), dead_weights])
     folder = session.writer.folder / layout.CHECKPOINTS
     kept = train.keep_checkpoints
     monitor = session.materials.metrics[0]

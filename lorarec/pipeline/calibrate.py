@@ -11,11 +11,11 @@ import numpy as np
 from lorarec.artifact import layout
 from lorarec.artifact.checksums import write_checksums
 from lorarec.artifact.reader import read_run
-from lorarec.contracts import Part
+from lorarec.contracts import Part, Scored
 from lorarec.engine.calibration import Calibration, Method, calibration_error, log_loss
 from lorarec.engine.evaluate import predict, table_for
-from lorarec.errors import DataError, IncompatibleError
-from lorarec.pipeline.evaluate import open_run
+from lorarec.errors import DataError
+from lorarec.pipeline.evaluate import open_run, refused_about
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,19 @@ def calibrate(run: str | Path, method: Method = "temperature") -> CalibrationRep
     """
     folder = read_run(Path(run))
     opened = open_run(folder)
-    head = opened.materials.resolved.head
-    if head.kind != "pointwise" or head.label() != "click":
-        raise IncompatibleError(
-            f"{folder.path}: head '{head.name}' predicts no probabilities of a click: there is nothing to calibrate."
-        )
+    predictor = opened.recommender.predictor
+    with refused_about(folder.path):
+        predictor.check_calibration()
     table = table_for(opened.model, opened.materials.examples[Part.TRAIN], opened.accelerator)
-    found: dict[Part, tuple[np.ndarray, np.ndarray]] = {}
+    found: dict[Part, Scored] = {}
     for part in (Part.VALIDATION, Part.TEST):
         examples = opened.materials.examples[part]
         if len(examples):
             size = opened.materials.resolved.recipe.evaluate.batch_size
             judged = predict(opened.model, examples, opened.materials.metrics, opened.accelerator, size, table)
-            found[part] = judged.scores, examples.labels()[judged.rows]
+            scored = predictor.scored(judged, examples)
+            assert scored is not None, "a predictor that can be calibrated gives scores"
+            found[part] = scored
     if Part.VALIDATION not in found or len(np.unique(found[Part.VALIDATION][1])) < 2:
         raise DataError(f"{folder.path}: its validation part lacks clicks or their absence, so nothing can be fitted.")
     fitted = Calibration.fit(method, *found[Part.VALIDATION])

@@ -20,12 +20,13 @@ from lorarec.engine.processes import check_processes
 from lorarec.engine.step import OptimizerStep
 from lorarec.errors import TrainingError
 from lorarec.model.item_table import item_table
-from lorarec.model.rec_model import RecModel, call, encoder_of
+from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.model.trainable import WeightCount, count_weights, trainable_names
 from lorarec.pipeline.assemble import Materials, build_model, gather_materials, make_accelerator, with_layer_cache
 from lorarec.pipeline.build_fit import build_step
 from lorarec.pipeline.open_recipe import open_recipe
 from lorarec.pipeline.train import peak_memory_mib
+from lorarec.pipeline.warm_start import warm_start
 from lorarec.registry.resolve import full_recipe
 
 MEASURED_STEPS = 4
@@ -124,7 +125,9 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
     )
     total = min(train.epochs * loader.steps_per_epoch, train.max_steps or 2**62)
     plan = TrainingPlan(total, train.epochs, resolved.recipe.seed)
-    model = build_model(materials, plan).to(accelerator.device)
+    model = build_model(materials, plan)
+    warm_start(model, resolved)
+    model = model.to(accelerator.device)
     names = trainable_names(model)
     weights, groups = count_weights(model), _groups(model)
     materials = with_layer_cache(materials, model, accelerator)
@@ -186,7 +189,7 @@ def _measured_steps(
     step.model.train()
     started = time.perf_counter()
     for number, window in enumerate(loader.windows(0)):
-        step.gradients(window, window.count, number)
+        step.gradients(window, window.weight, number)
         if number == 0:
             zero = _zero_gradients(model, names)
         step.update()
@@ -232,10 +235,9 @@ def _evaluation_seconds(
     model.eval()
     examples = examples if table is None else examples.with_table()
     rows = examples.blocks(recipe.evaluate.batch_size)[0]
-    device = next(model.parameters()).device
+    metrics = [named.metric for named in materials.metrics]
     started = time.perf_counter()
-    method = "user_vectors" if examples.head.kind == "retrieval" else "score"
-    call(model, RecModel.answer, examples.batch(rows).to(device), method, table)
+    list(examples.predictor.predict(AskedModel(model), examples, [rows], metrics, table))
     per_row = (time.perf_counter() - started) / len(rows)
     fresh = table_seconds if model.network_trains else 0.0
     return float(times * (validation * per_row + fresh) + test * per_row + fresh)

@@ -12,7 +12,7 @@ import numpy as np
 from lorarec.artifact import layout
 from lorarec.artifact.kept_scores import KeptScores, read_kept_scores
 from lorarec.artifact.reader import RunFolder, read_run
-from lorarec.contracts import Metric
+from lorarec.contracts import Judged, Metric, Predictor
 from lorarec.engine.bootstrap import METHOD, Resamples, Statistic, interval, is_slow, resampled, statistic
 from lorarec.engine.evaluate import NamedMetric
 from lorarec.engine.protocol import SPLIT_FINGERPRINT, differences
@@ -58,12 +58,16 @@ class _Run:
     folder: RunFolder
     metrics: list[NamedMetric]
     kept: KeptScores
+    predictor: Predictor
 
     def value(self, label: str) -> float:
         return float(self.folder.metrics["test"][label])
 
     def statistic(self, metric: Metric) -> Statistic:
-        return statistic(metric, self.kept.values, self.kept.labels, self.kept.users)
+        return statistic(metric, *self.judged(metric), self.kept.users)
+
+    def judged(self, metric: Metric) -> Judged:
+        return self.predictor.judged_kept(metric, self.kept.columns)
 
 
 def compare(runs: Sequence[str | Path]) -> Comparison:
@@ -99,8 +103,10 @@ def _open(path: Path) -> _Run:
         )
     if not (path / layout.TEST_SCORES).exists():
         raise ArtifactError(f"{path} has no test part ({layout.TEST_SCORES} is missing): there is nothing to compare.")
-    metrics = named_metrics(open_recipe(path / layout.RECIPE), len(folder.catalog))
-    return _Run(str(path), folder, metrics, read_kept_scores(path / layout.TEST_SCORES))
+    resolved = open_recipe(path / layout.RECIPE)
+    metrics = named_metrics(resolved, len(folder.catalog))
+    kept = read_kept_scores(path / layout.TEST_SCORES)
+    return _Run(str(path), folder, metrics, kept, resolved.head.predictor(resolved.head))
 
 
 def _refuse_other_rules(first: _Run, other: _Run) -> None:
@@ -131,8 +137,8 @@ def _shared_metrics(runs: Sequence[_Run]) -> tuple[list[NamedMetric], list[str]]
     for label, metric in runs[0].metrics:
         if label not in everywhere:
             left_out.append(f"{label} is left out: not every run has it.")
-        elif metric.reads == "lists" or not all(_follows(run, label, metric) for run in runs):
-            left_out.append(f"{label} is left out: it does not follow from the rows' own scores or ranks.")
+        elif not all(_follows(run, label, metric) for run in runs):
+            left_out.append(f"{label} is left out: it does not follow from what was kept of each row.")
         else:
             shared.append(NamedMetric(label, metric))
     if not shared:
@@ -146,7 +152,10 @@ def _shared_metrics(runs: Sequence[_Run]) -> tuple[list[NamedMetric], list[str]]
 
 def _follows(run: _Run, label: str, metric: Metric) -> bool:
     """Whether the kept rows give the value that the run was finished with: a metric of items' numbers would not."""
-    given = metric.module().compute(predictions=run.kept.values, references=run.kept.labels, users=run.kept.users)
+    if not run.predictor.has_interval(metric):
+        return False
+    predictions, references = run.judged(metric)
+    given = metric.module().compute(predictions=predictions, references=references, users=run.kept.users)
     return bool(np.isclose(given[metric.name], run.value(label), rtol=1e-9, atol=1e-12, equal_nan=True))
 
 

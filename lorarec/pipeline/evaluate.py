@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from lorarec.artifact.reader import RunFolder, read_run
 from lorarec.artifact.recommender import Recommender
 from lorarec.contracts import Part
 from lorarec.engine.evaluate import predict, table_for
-from lorarec.errors import ArtifactError
+from lorarec.errors import ArtifactError, IncompatibleError
 from lorarec.pipeline.assemble import Materials, gather_materials, make_accelerator
 from lorarec.pipeline.load import assemble_run
 from lorarec.pipeline.measure import HELD_OUT, frozen_item_vectors, measure
@@ -47,6 +49,15 @@ def open_run(folder: RunFolder) -> OpenRun:
     return OpenRun(materials, recommender, accelerator.prepare(recommender.model), accelerator)
 
 
+@contextmanager
+def refused_about(path: Path) -> Iterator[None]:
+    """Name the run in what a predictor, which does not know it, refuses."""
+    try:
+        yield
+    except IncompatibleError as error:
+        raise IncompatibleError(f"{path}: {error}") from error
+
+
 def evaluate(run: str | Path) -> dict[str, Any]:
     """Metrics of validation and test, their intervals and protocol, and the baselines', computed afresh from the
     run's weights and its data; of calibrated probabilities if `calibrate` was called on it.
@@ -64,7 +75,8 @@ def evaluate(run: str | Path) -> dict[str, Any]:
         if len(materials.examples[part])
     }
     if (calibration := opened.recommender.calibration) is not None:
-        predictions = {part: found._replace(scores=calibration(found.scores)) for part, found in predictions.items()}
+        calibrated = opened.recommender.predictor.calibrated
+        predictions = {part: calibrated(found, calibration) for part, found in predictions.items()}
     found = measure(materials, predictions, frozen_item_vectors(materials, accelerator, folder.backbone))
     if calibration is not None:
         told = f"calibrated on validation by {calibration.method}: figures of validation are those of the rows it fits"

@@ -16,10 +16,10 @@ from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.writer import RunWriter
 from lorarec.contracts import Part
 from lorarec.model.item_table import item_table
-from lorarec.model.rec_model import RecModel, call, encoder_of
+from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.model.trainable import WeightCount
 from lorarec.pipeline.assemble import Materials
-from lorarec.pipeline.resume import run_identity
+from lorarec.pipeline.resume import read_facts, run_identity
 
 
 def finish_run(
@@ -50,7 +50,6 @@ def finish_run(
         path=writer.output,
         metrics=dict(metrics),
         catalog=materials.data.catalog,
-        user_ids=materials.data.interactions.user_ids,
         statistics=materials.data.statistics,
         head=materials.resolved.head,
         model=model,
@@ -76,12 +75,11 @@ def _write(
     if vectors is not None:
         writer.write_item_vectors(vectors)
     writer.write_catalog(data.catalog, data.statistics)
-    if resolved.head.uses_users:
-        writer.write_users(data.interactions.user_ids, data.statistics)
     writer.write_json(layout.METRICS, metrics)
     writer.write_json(layout.DATA_REPORT, data.report.to_dict())
     identity = run_identity(materials, accelerator) | {"backbone_fingerprint": model.backbone.fingerprint()}
-    writer.write_json(layout.ENVIRONMENT, identity)
+    start = read_facts(writer.folder / layout.ENVIRONMENT).get("warm_start")
+    writer.write_json(layout.ENVIRONMENT, identity | ({} if start is None else {"warm_start": start}))
     parts = {kind: getattr(resolved, kind).name for kind in ("backbone", "adapter", "head")}
     card = model_card(resolved.recipe.name, parts, data.report.lines(), weights, metrics)
     writer.write_text(layout.MODEL_CARD, card)
@@ -91,11 +89,13 @@ def _write(
 def _item_vectors(
     materials: Materials, model: RecModel, table: Tensor | None, accelerator: Accelerator
 ) -> Tensor | None:
-    if materials.resolved.head.kind != "retrieval":
+    predictor = materials.examples[Part.TRAIN].predictor
+    if not predictor.has_item_vectors:
         return None
     if table is None:
         table = item_table(encoder_of(model), materials.examples[Part.TRAIN].collation, accelerator)
-    return call(model, RecModel.answer_items, table, "item_vectors").float().cpu()
+    vectors = predictor.item_vectors(AskedModel(model), table)
+    return None if vectors is None else vectors.cpu()
 
 
 def _sample(materials: Materials) -> list[tuple[str, float]]:

@@ -10,24 +10,21 @@ from lorarec.artifact.reader import read_run
 from lorarec.artifact.recommender import Recommender
 from lorarec.contracts import Part
 from lorarec.errors import DataError, IncompatibleError
-from lorarec.model.diversity import list_measures
 from lorarec.pipeline.assemble import Materials
-from lorarec.pipeline.evaluate import open_run
+from lorarec.pipeline.evaluate import open_run, refused_about
+from lorarec.prediction.diversity import list_measures
 
 
 def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[str, float, float]]:
     """Measure, its value for lists by score alone, and for those that `diversify` weighs.
 
-    Raises IncompatibleError for heads that do not rank the catalogue, DataError where there is no test part.
+    Raises IncompatibleError for heads that are not judged by lists, DataError where there is no test part.
     """
     folder = read_run(Path(run))
     opened = open_run(folder)
     materials, recommender = opened.materials, opened.recommender
-    if materials.resolved.head.kind != "retrieval":
-        raise IncompatibleError(
-            f"{folder.path}: head '{materials.resolved.head.name}' is not judged by lists. Leave --diversify out here; "
-            "`lorarec recommend --diversify` diversifies its lists, too."
-        )
+    with refused_about(folder.path):
+        recommender.predictor.check_lists()
     if not len(materials.examples[Part.TEST]):
         raise DataError(f"{folder.path} has no test part to make lists for.")
     if _masks_more_than_histories(materials):
@@ -49,12 +46,10 @@ def _masks_more_than_histories(materials: Materials) -> bool:
 def _measures(recommender: Recommender, materials: Materials, weight: float, k: int) -> dict[str, float]:
     examples, ids = materials.examples[Part.TEST], materials.data.catalog.ids
     histories = [materials.data.histories.before(int(event)) for event in examples.events]
-    users = materials.data.interactions.user_ids
     answers = recommender.recommend(
         [[ids[item] for item in history.items] for history in histories],
         k,
         [history.feedback.tolist() for history in histories],
-        [users[user] for user in examples.users] if recommender.head.uses_users else None,
         diversify=weight,
     )
     lists = np.full((len(answers), k), -1)

@@ -55,7 +55,6 @@ def assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
         path=folder.path,
         metrics=folder.metrics,
         catalog=folder.catalog,
-        user_ids=folder.user_ids,
         statistics=folder.statistics,
         head=resolved.head,
         model=model,

@@ -10,12 +10,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from lorarec.contracts import Part, Views
+from lorarec.contracts import Part, Predictions, Views
 from lorarec.data.columns import HISTORY
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.baselines import baseline_metrics
 from lorarec.engine.bootstrap import LEVEL, METHOD, metric_intervals
-from lorarec.engine.evaluate import Predictions, compute_metrics
+from lorarec.engine.evaluate import compute_metrics
 from lorarec.engine.protocol import protocol
 from lorarec.engine.slices import slice_metrics
 from lorarec.model.item_table import item_table
@@ -51,9 +51,10 @@ def measure(materials: Materials, predictions: Mapping[Part, Predictions], froze
 @torch.no_grad()
 def frozen_item_vectors(materials: Materials, accelerator: Accelerator, copy: Path | None = None) -> Tensor | None:
     """[N, D] the catalogue as the backbone reads it before any training, for the baseline "nearest text"; None where
-    nothing is ranked, or the backbone reads no text. `copy`: the run's copy of the backbone, where it has one."""
+    no baseline of the head's family asks for it, or the backbone reads no text. `copy`: the run's copy of the backbone,
+    where it has one."""
     resolved = materials.resolved
-    if resolved.head.kind != "retrieval" or not resolved.backbone.reads_text:
+    if not (resolved.head.predictor.compares_texts and resolved.backbone.reads_text):
         return None
     bare = type(resolved.backbone)(resolved.backbone.config)
     if copy is not None:

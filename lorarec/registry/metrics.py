@@ -11,8 +11,6 @@ from lorarec.errors import RecipeError
 from lorarec.registry.discover import Provider
 from lorarec.registry.registry import Registry
 
-_READS = {"pointwise": ("scores",), "retrieval": ("ranks", "lists")}
-
 
 @dataclass(frozen=True)
 class ResolvedMetric:
@@ -28,7 +26,7 @@ def resolve_metric(label: str, head: TaskHead | None, registry: Registry) -> tup
     """The metric of a label, and who offers it; `head` is None where the recipe's head is itself in doubt.
 
     Raises PluginError for an unknown name, RecipeError for a missing or extra @k and for a metric that reads
-    what this kind of head does not give.
+    what this head does not give.
     """
     name, at, cutoff = label.partition("@")
     cls = _metric(registry, name)
@@ -53,9 +51,8 @@ def _metric(registry: Registry, name: str) -> type[Metric]:
 
 
 def _fits(cls: type[Metric], head: TaskHead) -> bool:
-    return cls.reads in _READS[head.kind] and cls.label in (None, head.label())
+    return cls.reads in head.predictor.reads and cls.label in (None, head.label())
 
 
 def _needs(cls: type[Metric]) -> str:
-    needs = {"scores": "scores of rows", "ranks": "ranks of held-out items", "lists": "recommended lists"}[cls.reads]
-    return f"{needs} labelled by '{cls.label}'" if cls.label else needs
+    return f"{cls.reads} labelled by '{cls.label}'" if cls.label else cls.reads

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Collation, Head, Interactions, NegativeSampler, Part, PointwiseHead, TaskHead, View
+from lorarec.artifact.recommender import Recommender
+from lorarec.contracts import (
+    OWN_ADAPTER,
+    Adapter,
+    Backbone,
+    Batch,
+    Collation,
+    Examples,
+    Head,
+    Interactions,
+    NegativeSampler,
+    Part,
+    Predictions,
+    Requests,
+    Statistics,
+    TaskHead,
+    TrainingPlan,
+    View,
+)
 from lorarec.data.history import Histories, feedback_column
-from lorarec.data.requests import interactions_from_requests
 from lorarec.data.statistics import statistics_of
+from lorarec.model.item_table import encoded_catalogue
+from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.testing.plugin_laws import check_plugin
 from lorarec.testing.tiny_backbone import HIDDEN, tiny_backbone
 from lorarec.testing.tiny_data import ITEMS, tiny_catalog
@@ -22,13 +44,14 @@ USERS = 6
 EVENTS_EACH = 6
 
 
-def check_task_head(head_class: type[TaskHead], **options: Any) -> None:
+def check_task_head(head_class: type[TaskHead], micro_batches: bool = True, **options: Any) -> None:
     """Raise AssertionError, in a sentence, for the first law that the head breaks.
 
-    It is picklable; its examples name the event they are about; a batch's loss is a finite scalar that
-    reaches every weight of the head; `refresh` is repeatable and leaves the weights alone; predictions are one
-    finite number an example and are made without labels, for requests as for the rows of a part. `options` are
-    settings as in a recipe.
+    It is picklable; its examples name the event they are about; a batch's losses are one finite number a target, whose
+    sum reaches every weight of the head; those of micro-batches are those of the batch (`micro_batches=False` for heads
+    that let the targets of a batch take part in each other's losses); `refresh` is repeatable and leaves the weights
+    alone; its predictor finds one finite answer an example, without labels, for requests as for the rows of a part.
+    `options` are settings as in a recipe.
     """
     check_plugin(head_class)
     head = head_class(head_class.Config.model_validate(options))
@@ -48,13 +71,17 @@ def check_task_head(head_class: type[TaskHead], **options: Any) -> None:
     torch.manual_seed(0)
     module = head.build(HIDDEN, statistics)
     assert all(p.dtype == torch.float32 for p in module.parameters()), "a head's weights must be float32"
-    _check_loss(module, head.collate(rows, _collation(interactions, histories, training=True)))
+    collation = _collation(interactions, histories, training=True)
+    _check_losses(module, head.collate(rows, collation))
+    if micro_batches:
+        halves = [{name: column[part] for name, column in rows.items()} for part in (slice(0, 7), slice(7, None))]
+        _check_micro_batches(module, head.collate(rows, collation), [head.collate(h, collation) for h in halves])
     _check_refresh(module)
-    if isinstance(module, PointwiseHead):
-        _check_scores(module, head.collate(rows, _collation(interactions, histories, training=False)), len(events))
-        judged = head.examples(interactions, histories, Part.TEST).column_names
-        assert "label" in judged, "examples must have the column 'label', by which metrics judge the scores"
-        _check_answers(head, module)
+    backbone = tiny_backbone().load(tiny_catalog(), seed=0)
+    model = RecModel(backbone, _Unadapted(_Unadapted.Config()), backbone.module, module).eval()
+    held_out = head.examples(interactions, histories, Part.TEST)
+    _check_predictions(model, Examples(held_out, head, _collation(interactions, histories, training=False)))
+    _check_answers(head, model, statistics)
 
 
 def tiny_interactions() -> Interactions:
@@ -84,13 +111,19 @@ class _Encoder:
         self._backbone = tiny_backbone().load(tiny_catalog(), seed=0)
         self._batch = batch
 
-    def __call__(self, views: str) -> Tensor:
+    def vectors(self, views: str) -> Tensor:
         wanted = self._batch.views[views]
         encoded = [self._backbone.encode(self._backbone.module, chunk) for chunk in wanted.chunks]
         return torch.cat([one.pooled for one in encoded]).detach()[wanted.order]
 
-    def steps(self, views: str) -> Tensor | None:
+    def states(self, views: str) -> Tensor | None:
         return None
+
+    def logits(self, views: str, tokens: Sequence[str]) -> Tensor:
+        return self.vectors(views)[:, : len(tokens)]
+
+    def reference(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def _collation(interactions: Interactions, histories: Histories, training: bool) -> Collation:
@@ -105,14 +138,41 @@ def _collation(interactions: Interactions, histories: Histories, training: bool)
     )
 
 
-def _check_loss(module: nn.Module, batch: Batch) -> None:
-    assert batch.count > 0, "a batch must count its supervised facts"
-    loss = module(_Encoder(batch), batch).loss
-    assert loss.shape == (), f"the loss must be one number, not of shape {tuple(loss.shape)}"
-    assert loss.isfinite(), "the loss is not finite"
-    loss.backward()
+def _check_losses(module: Head, batch: Batch) -> None:
+    assert batch.count > 0, "a batch must count its supervised targets"
+    losses = module.losses(_Encoder(batch), batch)
+    shape = tuple(losses.shape)
+    assert shape == (batch.count,), f"losses must give one number a target, [{batch.count}], not {shape}"
+    assert losses.dtype == torch.float32, f"losses must be float32, not {losses.dtype}"
+    assert losses.isfinite().all(), "losses are not finite"
+    if batch.events is not None:
+        events = tuple(batch.events.shape)
+        assert events == shape, f"Batch.events must name one row a target, {shape}, not {events}"
+    torch.autograd.backward(_total(module, batch, losses))
     dead = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
     assert not dead, f"weights of the head get no gradient: {dead}"
+
+
+def _total(module: Head, batch: Batch, losses: Tensor) -> Tensor:
+    regularizer = module.regularizer(batch)
+    if regularizer is None:
+        return losses.sum()
+    assert regularizer.shape == (), f"the regularizer must be one number, not of shape {tuple(regularizer.shape)}"
+    return losses.sum() + regularizer
+
+
+def _check_micro_batches(module: Head, whole: Batch, parts: list[Batch]) -> None:
+    counts = [part.count for part in parts]
+    assert sum(counts) == whole.count, f"micro-batches count {counts} targets, their batch {whole.count}"
+    training = module.training
+    module.eval()  # dropout would draw otherwise
+    with torch.no_grad():
+        sums = [_total(module, part, module.losses(_Encoder(part), part)) for part in (whole, *parts)]
+    module.train(training)
+    apart = abs(float(sum(sums[1:])) - float(sums[0]))
+    assert apart <= 1e-4 * max(1.0, abs(float(sums[0]))), (
+        f"the losses of micro-batches add up to {float(sum(sums[1:])):g}, those of their batch to {float(sums[0]):g}"
+    )
 
 
 def _check_refresh(module: Head) -> None:
@@ -130,26 +190,66 @@ def _check_refresh(module: Head) -> None:
     assert not unlike, f"refresh must find the same whenever it is called with the same, but not so for {unlike}"
 
 
-def _check_answers(head: TaskHead, module: PointwiseHead) -> None:
-    """A finished run is asked: rows of a history and an item, and nothing else."""
-    items = list(range(ITEMS))
-    asked = interactions_from_requests([[0, 1]] * ITEMS, None, items, None, [])
-    histories = Histories.of(asked, "past", None, 3.0, "time")
+@torch.no_grad()
+def _check_predictions(model: RecModel, examples: Examples) -> None:
+    """Held-out examples are asked about: one finite answer each, and what is kept of it."""
+    predictor, table = examples.predictor, None
+    if predictor.has_item_vectors or examples.reads_items():
+        table = encoded_catalogue(encoder_of(model), examples.collation, torch.device("cpu"))
+    found = Predictions.joined(list(predictor.predict(AskedModel(model), examples, examples.blocks(4), (), table)))
+    assert found.rows.tolist() == list(range(len(examples))), "predict must answer about each example once"
+    assert set(found.answers) <= set(predictor.reads), (
+        f"predict gives {set(found.answers)}, of which `reads` lacks some"
+    )
+    for name, answers in found.answers.items():
+        _check_finite(answers, f"predictions '{name}'")
     try:
-        examples = head.examples(asked, histories, Part.TEST)
+        kept = predictor.kept(found, examples)
+    except KeyError as error:
+        raise AssertionError(f"examples must have the column {error}, by which predictions are judged") from error
+    for name, column in kept.items():
+        assert column.shape == (len(examples),), f"'{name}' must be one number an example, not {column.shape}"
+
+
+def _check_answers(head: TaskHead, model: RecModel, statistics: Statistics) -> None:
+    """A finished run is asked: a history and an item each, and nothing else."""
+    asked = Requests.of([[0, 1]] * ITEMS, None, list(range(ITEMS)), 3.0)
+    try:
+        rows = head.requests(asked)
     except KeyError as error:
         raise AssertionError(
-            f"examples must be made of requests, which have no rating, click or time: {error}"
+            f"requests must be answered as they are: they have no rating, click or time, but one is read: {error}"
         ) from error
-    events = np.asarray(examples["event"])
-    assert events.tolist() == items, "examples of requests must be one a row, in order"
-    rows = {name: np.asarray(examples[name]) for name in examples.column_names} | {"row": np.arange(ITEMS)}
-    _check_scores(module, head.collate(rows, _collation(asked, histories, training=False)), ITEMS)
-
-
-def _check_scores(module: PointwiseHead, batch: Batch, count: int) -> None:
+    events = np.asarray(rows["event"])
+    assert events.tolist() == list(range(ITEMS)), "the rows of requests must be one a request, in order"
+    catalog, featurizer = tiny_catalog(), tiny_backbone().featurizer(tiny_catalog(), 30)
+    run = Recommender(Path(), {}, catalog, statistics, head, model, featurizer, seed=0)
     with torch.no_grad():
-        scores = module.eval().score(_Encoder(batch), batch)
-    shape = tuple(scores.shape)
-    assert shape == (count,), f"score must give one number an example, [{count}], not {shape}"
-    assert scores.isfinite().all(), "scores are not finite"
+        run.item_vectors = run.predictor.item_vectors(AskedModel(model), run.table())
+    answers = run.predict(catalog.ids, [catalog.ids[:2]] * ITEMS)
+    assert answers.shape == (ITEMS,), f"there must be one answer a request, [{ITEMS}], not {answers.shape}"
+    _check_finite(answers, "answers to requests")
+
+
+def _check_finite(values: np.ndarray, what: str) -> None:
+    if np.issubdtype(values.dtype, np.number):
+        assert np.isfinite(values).all(), f"{what} are not finite"
+
+
+class _Unadapted(Adapter):
+    """Leaves the backbone as it is."""
+
+    name = "unadapted"
+    summary = "the bare backbone"
+
+    def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
+        return backbone.module
+
+    def save(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
+        """Nothing is kept."""
+
+    def restore(self, backbone: Backbone, folder: Path, name: str = OWN_ADAPTER) -> nn.Module:
+        return backbone.module
+
+    def merge(self, module: nn.Module, name: str = OWN_ADAPTER) -> nn.Module:
+        return module

@@ -14,6 +14,7 @@ from lorarec.contracts import (
     DataError,
     Histories,
     Interactions,
+    PairPredictor,
     Part,
     Statistics,
     TaskHead,
@@ -35,7 +36,7 @@ class Ctr(TaskHead):
     name = "ctr"
     summary = "probability of a click or a like, from text and history"
     paper = "Attention over the history after Deep Interest Network, Zhou et al., KDD 2018"
-    kind = "pointwise"
+    predictor = PairPredictor
     default_metrics = ("auc", "log_loss")
 
     class Config(CtrSettings):
@@ -99,7 +100,7 @@ class Ctr(TaskHead):
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
         """Distinct items, or pairs, as views; tensors of F facts (B, or with `loss: ranking` those of B contests):
         places of candidates, histories and their items, likes, clicks."""
-        config = self.config
+        config, targets = self.config, rows["event"]  # a contest is about what was liked
         if collation.training and config.loss == "ranking":
             rows = facts_of_contests(rows, config.rivals)
         events = rows["event"]
@@ -124,9 +125,9 @@ class Ctr(TaskHead):
         if config.encoding == "separate":
             views = {"items": collation.item_views(distinct.items)}
         else:
-            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, collation))
+            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, events, collation))
             views = {"pairs": collation.views(pairs)}
-        return Batch(torch.from_numpy(rows["row"]), len(rows["row"]), views, tensors)
+        return Batch(torch.from_numpy(rows["row"]), len(targets), views, tensors, events=targets)
 
     def items(self, rows: dict[str, np.ndarray], collation: Collation) -> np.ndarray:
         """The event's item, that of the column `item`, or one drawn."""

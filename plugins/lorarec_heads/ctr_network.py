@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Encoder, HeadOutput, PointwiseHead, Statistics
+from lorarec.contracts import Batch, Encoder, PairHead, Statistics
 from lorarec_heads.ctr_settings import CtrSettings
 from lorarec_heads.history_signals import HistorySignals
 from lorarec_heads.own_vectors import OwnVectors
@@ -19,7 +19,7 @@ RARE = 0.02
 """Shares of clicks nearer to 0 or 1 than this are taken for it, to start from."""
 
 
-class CtrNetwork(PointwiseHead):
+class CtrNetwork(PairHead):
     """Logit of a click: base rate + what the history says + item bias, or the joint text's score."""
 
     seen: Tensor
@@ -60,22 +60,24 @@ class CtrNetwork(PointwiseHead):
         else:
             self.register_buffer("base", torch.tensor(start))
 
-    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        """The loss of the logits and the penalty, summed over the facts, or over the contests."""
-        logits, tensors = self._logits(encode, batch), batch.tensors
-        loss = self._loss(logits, tensors["labels"], len(batch.rows))
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[T] the loss of each fact's logit, or of each contest's logits."""
+        logits, labels = self._logits(encode, batch), batch.tensors["labels"]
+        if self._config.loss == "ranking":
+            return -logits.view(batch.count, -1).log_softmax(dim=1)[:, 0]
+        labels = labels.lerp(torch.full_like(labels, 0.5), self._config.label_smoothing)
+        return nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+
+    def regularizer(self, batch: Batch) -> Tensor | None:
+        """[] the prior of the ridge's items, of which one epoch counts the whole once; or L2 on the facts' biases."""
+        tensors = batch.tensors
         candidates = tensors["items"][tensors["candidate"]]
         if self.ridge is not None:
-            loss = loss + self.ridge.penalty(candidates, tensors["own_share"], tensors["share"])
+            return self.ridge.penalty(candidates, tensors["own_share"], tensors["share"])
         if self.bias is not None:
-            loss = loss + self._config.bias_penalty * self.bias[candidates].square().sum()
-        return HeadOutput(loss, logits.view(len(batch.rows), -1)[:, 0].sigmoid())
-
-    def _loss(self, logits: Tensor, labels: Tensor, contests: int) -> Tensor:
-        if self._config.loss == "ranking":
-            return -logits.view(contests, -1).log_softmax(dim=1)[:, 0].sum()
-        labels = labels.lerp(torch.full_like(labels, 0.5), self._config.label_smoothing)
-        return nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+            squares = self.bias[candidates].square().view(batch.count, -1).sum(dim=1)
+            return self._config.bias_penalty * batch.total(squares)
+        return None
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] probabilities of a click."""
@@ -83,7 +85,7 @@ class CtrNetwork(PointwiseHead):
 
     def _logits(self, encode: Encoder, batch: Batch) -> Tensor:
         tensors = batch.tensors
-        texts = encode("items" if self.pair is None else "pairs").float()
+        texts = encode.vectors("items" if self.pair is None else "pairs").float()
         # Under mixed precision the signals would lose digits that the gradients need.
         with torch.autocast(texts.device.type, enabled=False):
             candidate, items = tensors["candidate"], tensors["items"]

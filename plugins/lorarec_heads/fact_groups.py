@@ -16,15 +16,11 @@ DEALING = 0
 def fact_examples(interactions: Interactions, part: Part, label: str, group: int) -> Dataset:
     """One row an event of the part; with `group` above 1, one row for up to so many events of one user.
 
-    Columns: `event`; `label` where the table has it and rows are single; `events` (lists, padded with -1) in
-    groups.
+    Columns: `event`; `label` where rows are single; `events` (lists, padded with -1) in groups.
     """
     events = interactions.rows(part)
     if group == 1:
-        columns = {"event": events}
-        if interactions.has(label):
-            columns["label"] = interactions.column(label)[events]
-        return Dataset.from_dict(columns)
+        return Dataset.from_dict({"event": events, "label": interactions.column(label)[events]})
     groups = _grouped(events, interactions.user[events], interactions.time, group)
     return Dataset.from_dict({"event": groups[:, 0], "events": list(groups)})
 

@@ -19,6 +19,7 @@ from lorarec.contracts import (
     Statistics,
     StepSample,
     TaskHead,
+    VectorPredictor,
     View,
     Views,
     hookimpl,
@@ -35,7 +36,7 @@ class NextItem(TaskHead):
     name = "next_item"
     summary = "the next item out of the whole catalogue, from item texts in sequence"
     paper = "Kang and McAuley, SASRec, ICDM 2018, with text as in UniSRec, Hou et al., KDD 2022"
-    kind = "retrieval"
+    predictor = VectorPredictor
     default_metrics = ("ndcg@10", "hr@10")
 
     class Config(NextItemSettings):
@@ -61,14 +62,17 @@ class NextItem(TaskHead):
         targets = self._targets(rows, history, collation) if collation.training else None
         views = self._item_views(history, targets, tensors, collation)
         if self.config.reads_views:
-            found = zip(history.items, history.feedback, history.mask, strict=True)
+            users = collation.user_words(rows["event"])
+            found = zip(history.items, history.feedback, history.mask, users, strict=True)
             read = [
-                View(tuple(items[mask].tolist()), collation.histories.liked(feedback[mask]))
-                for items, feedback, mask in found
+                View(tuple(items[mask].tolist()), collation.histories.liked(feedback[mask]), user=user)
+                for items, feedback, mask, user in found
             ]
             views["histories"] = collation.views(read)
-        count = len(rows["event"]) if targets is None else int((targets >= 0).sum())
-        return Batch(torch.from_numpy(rows["row"]), count, views, tensors)
+        events = rows["event"]
+        if targets is not None:
+            events = np.concatenate([history.events[:, 1:], events[:, None]], axis=1)[targets >= 0]
+        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
 
     def _targets(self, rows: dict[str, np.ndarray], history: PaddedHistory, collation: Collation) -> np.ndarray:
         """[B, L] catalogue row of the event after each place, -1 where it is not to be predicted."""

@@ -15,11 +15,11 @@ from lorarec.contracts import (
     Batch,
     Collation,
     Encoder,
-    HeadOutput,
     Histories,
     Interactions,
+    PairHead,
+    PairPredictor,
     Part,
-    PointwiseHead,
     Statistics,
     StrictConfig,
     TaskHead,
@@ -42,7 +42,7 @@ class Rating(TaskHead):
     name = "rating"
     summary = "stars, by regression; new users and items are scored from text and history"
     paper = "Ridge regression in each user: Rasmussen and Williams, Gaussian Processes for ML, 2006, ch. 2"
-    kind = "pointwise"
+    predictor = PairPredictor
     default_metrics = ("rmse", "mae")
 
     class Config(StrictConfig):
@@ -126,16 +126,16 @@ class Rating(TaskHead):
         if config.encoding == "separate":
             views = {"items": collation.item_views(distinct.items)}
         else:
-            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, collation))
+            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, events, collation))
             views = {"pairs": collation.views(pairs)}
-        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors)
+        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
 
     def build(self, hidden_size: int, statistics: Statistics) -> RatingNetwork:
         """A network that starts as the ridge regression of each user on the untrained texts."""
         return RatingNetwork(self.config, hidden_size, statistics)
 
 
-class RatingNetwork(PointwiseHead):
+class RatingNetwork(PairHead):
     """mean + item bias + what the user's other stars say, in stars."""
 
     def __init__(self, config: Rating.Config, hidden_size: int, statistics: Statistics) -> None:
@@ -153,11 +153,10 @@ class RatingNetwork(PointwiseHead):
         self.log_noise = nn.Parameter(torch.zeros(()))
         self.loss = star_loss(config.loss, config.huber_delta, statistics)
 
-    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        """The loss and the penalties, summed over the facts."""
-        found = self._found(encode, batch)
-        loss = self.loss(found, batch.tensors["labels"]) + self._penalty(batch)
-        return HeadOutput(loss, self.loss.stars(found))
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[T] of each rating."""
+        losses: Tensor = self.loss(self._found(encode, batch), batch.tensors["labels"])
+        return losses
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] stars, within the range of the training labels."""
@@ -165,7 +164,7 @@ class RatingNetwork(PointwiseHead):
 
     def _found(self, encode: Encoder, batch: Batch) -> Tensor:
         tensors = batch.tensors
-        texts = encode("items" if self.pair is None else "pairs").float()
+        texts = encode.vectors("items" if self.pair is None else "pairs").float()
         # Under mixed precision the ridge regression would be solved in half precision.
         with torch.autocast(texts.device.type, enabled=False):
             per_item = texts if self.pair is None else None
@@ -191,15 +190,15 @@ class RatingNetwork(PointwiseHead):
             bias = bias + TEXT_BIAS_STEP * self.text_bias(levelled).squeeze(1)
         return bias
 
-    def _penalty(self, batch: Batch) -> Tensor:
-        """[] L2 on the weights of the facts' candidates: a sum over facts, so that accumulation stays
-        exact."""
+    def regularizer(self, batch: Batch) -> Tensor | None:
+        """[] L2 on the weights of the ratings' items."""
         candidates = batch.tensors["items"][batch.tensors["candidate"]]
         penalty = torch.zeros((), device=candidates.device)
         if self.bias is not None:
-            penalty = penalty + self._config.bias_penalty * self.bias[candidates].square().sum()
+            penalty = penalty + self._config.bias_penalty * batch.total(self.bias[candidates].square())
         if self.kernel.factors is not None:
-            penalty = penalty + self._config.factor_penalty * self.kernel.factors(candidates).square().sum()
+            squares = self.kernel.factors(candidates).square().sum(dim=1)
+            penalty = penalty + self._config.factor_penalty * batch.total(squares)
         return penalty * self._unit**2
 
 

@@ -16,6 +16,7 @@ from lorarec.contracts import (
     DataError,
     Histories,
     Interactions,
+    PairPredictor,
     Part,
     Statistics,
     StrictConfig,
@@ -52,7 +53,7 @@ class RatingProcess(TaskHead):
     name = "rating_process"
     summary = "stars, by a Gaussian process over all users and items; the most accurate where they fit in memory"
     paper = "Basilico and Hofmann, Unifying Collaborative and Content-Based Filtering, ICML 2004"
-    kind = "pointwise"
+    predictor = PairPredictor
     default_metrics = ("rmse", "mae")
 
     class Config(StrictConfig):
@@ -136,7 +137,8 @@ class RatingProcess(TaskHead):
             "part": torch.from_numpy(np.repeat(np.arange(len(facts)), [len(events) for events in facts])),
         }
         views = {"items": collation.item_views(items)}
-        return Batch(torch.from_numpy(rows["row"]), len(tensors["facts"]), views, tensors)
+        events = np.concatenate(facts)
+        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
 
     def build(self, hidden_size: int, statistics: Statistics) -> ProcessNetwork:
         """A network whose variances start where other data had them."""

@@ -7,18 +7,10 @@ from datasets import Dataset
 
 from lorarec.contracts import Collation, DataError, Interactions, Part
 
-REQUEST = -1
-"""`draw` of a request, whose item the caller names and whose label nobody knows."""
-
 
 def sampled_examples(interactions: Interactions, part: Part, negatives: int) -> Dataset:
-    """Rows of (event, draw, label): draw 0 is the item chosen, 1 to `negatives` are items drawn beside it.
-
-    A table without training rows holds requests: one row each, without labels.
-    """
+    """Rows of (event, draw, label): draw 0 is the item chosen, 1 to `negatives` are items drawn beside it."""
     events = interactions.rows(part)
-    if not len(interactions.rows(Part.TRAIN)):
-        return Dataset.from_dict({"event": events, "draw": np.full(len(events), REQUEST)})
     draw = np.tile(np.arange(1 + negatives), len(events))
     return Dataset.from_dict(
         {"event": np.repeat(events, 1 + negatives), "draw": draw, "label": (draw == 0).astype(np.float64)}

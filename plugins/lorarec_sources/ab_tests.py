@@ -12,8 +12,7 @@ import pyarrow as pa
 from datasets import Dataset
 from pydantic import Field
 
-from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl
-from lorarec_sources.files import read_table
+from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl, read_table
 from lorarec_sources.found import existing_file, missing_field
 
 TRAINING = ("train", "training")

@@ -6,16 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from datasets import Dataset, Features, Value, concatenate_datasets
+from datasets import Dataset
 from pydantic import model_validator
 
-from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl
-from lorarec_sources.arrow_file import arrow_file
-from lorarec_sources.delimited import read_delimited
+from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl, joined_tables, read_table
 from lorarec_sources.found import contents, existing_file, existing_folder, one_of
-from lorarec_sources.json_rows import read_json
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 INTERACTIONS = ("interactions", "ratings")
@@ -57,7 +52,7 @@ class FilesSource(DataSource):
         wanted = self.config.interactions
         if isinstance(wanted, dict):
             paths = [existing_file(_within(folder, name)) for name in wanted.values()]
-            interactions = joined(dict(zip(wanted, paths, strict=True)))
+            interactions = _joined(dict(zip(wanted, paths, strict=True)))
             columns["split"] = "split"
         else:
             found = self._find(folder, wanted, INTERACTIONS, "interactions")
@@ -74,6 +69,7 @@ class FilesSource(DataSource):
             interactions=interactions,
             items=None if items is None else read_table(items),
             users=None if users is None else read_table(users),
+            users_asked=self.config.users is not None,
             columns=columns,
             origin=", ".join(str(path) for path in paths),
             items_origin="" if items is None else str(items),
@@ -85,67 +81,17 @@ class FilesSource(DataSource):
         return None if folder is None else one_of(folder, list(stems), SUFFIXES, option)
 
 
-def read_table(path: Path) -> Dataset:
-    """One file as a Dataset on disk, by its suffix. Raises DataError naming the file and the place in it."""
-    if path.suffix in (".csv", ".tsv"):
-        return read_delimited(path)
-    if path.suffix in (".json", ".jsonl"):
-        return read_json(path)
-    if path.suffix == ".parquet":
-        return read_parquet(path)
-    raise DataError(f"{path}: files of this kind are not read. Use one of: {', '.join(SUFFIXES)}.")
-
-
-def read_parquet(path: Path) -> Dataset:
-    """A parquet file as a Dataset on disk. Raises DataError where it is damaged."""
-    try:
-        file = pq.ParquetFile(path)
-        empty = file.schema_arrow.empty_table()
-        return arrow_file(
-            [path],
-            ["parquet"],
-            lambda: iter([empty, *(pa.Table.from_batches([batch]) for batch in file.iter_batches())]),
-        )
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a readable parquet file: {error}. It may be damaged; copy it anew.") from error
-
-
-def joined(paths: Mapping[SplitName, Path]) -> Dataset:
-    """The parts one after the other, with a column `split`.
-
-    Columns must be the same in all. Where the same column is whole numbers here and fractions or text there,
-    it becomes what suits both. Raises DataError naming file and column.
-    """
-    parts = {split: read_table(path) for split, path in paths.items()}
-    first = next(iter(paths))
-    for split, part in parts.items():
+def _joined(paths: Mapping[SplitName, Path]) -> Dataset:
+    """The parts one after the other, with a column `split`. Raises DataError naming file and column."""
+    parts = {str(path): read_table(path) for path in paths.values()}
+    for path, part in parts.items():
         if "split" in part.column_names:
             raise DataError(
-                f"{paths[split]}: has a column 'split' already, but the files are given as parts. "
+                f"{path}: has a column 'split' already, but the files are given as parts. "
                 "Rename the column, or give one file and `data.split: {by: column}`."
             )
-        if odd := set(part.column_names) ^ set(parts[first].column_names):
-            raise DataError(f"{paths[split]}: columns {sorted(odd)} are not in both this file and {paths[first]}.")
-    features = _common_features([part.features for part in parts.values()])
-    return concatenate_datasets(
-        [
-            part.select_columns(list(features)).cast(features).add_column("split", [split] * len(part))
-            for split, part in parts.items()
-        ]
-    )
-
-
-def _common_features(all_features: list[Features]) -> Features:
-    common = {}
-    for name, first in all_features[0].items():
-        kinds = {str(getattr(features[name], "dtype", features[name])) for features in all_features}
-        if len(kinds) == 1:
-            common[name] = first
-        elif all(kind.startswith(("int", "float", "null")) for kind in kinds):
-            common[name] = Value("float64" if any(kind.startswith("float") for kind in kinds) else "int64")
-        else:
-            common[name] = Value("string")
-    return Features(common)
+    of_row = [split for split, path in paths.items() for _ in range(len(parts[str(path)]))]
+    return joined_tables({str(path): parts[str(path)] for path in paths.values()}).add_column("split", of_row)
 
 
 def _within(folder: Path | None, name: str) -> Path:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import datasets
-from datasets import Dataset, DatasetDict, concatenate_datasets
-from huggingface_hub import HfApi, constants
+from datasets import Dataset
+from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl
+from lorarec.contracts import (
+    DataError,
+    DataSource,
+    RawTables,
+    StrictConfig,
+    did_you_mean,
+    hookimpl,
+    joined_tables,
+    read_table,
+)
 
 SplitName = Literal["train", "validation", "test"]
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+ABOUT = ("name", "version", "data_dir", "data_files", "description")
+"""Settings of a configuration that say what it is, not how its files are read."""
 PATIENCE = 10.0
 """Seconds to wait for the hub's first answer."""
 
@@ -36,8 +49,8 @@ class HubTable(StrictConfig):
 
 
 class HubSource(DataSource):
-    """Reads interactions, and perhaps items and users, by `datasets.load_dataset`; no code of the repository
-    runs."""
+    """Reads interactions, and perhaps items and users, from the files that `datasets.load_dataset` takes; no code
+    of the repository runs."""
 
     name = "hub"
     summary = "data sets of the Hugging Face hub (repository ids), or local folders of the same form"
@@ -70,7 +83,8 @@ class HubSource(DataSource):
         if isinstance(parts, str):
             interactions = _split(loaded, parts, config.path)
         else:
-            interactions = concatenate_datasets([_labelled(loaded, part, parts[part], config.path) for part in parts])
+            labelled = {f"{config.path}, {part}": _labelled(loaded, part, parts[part], config.path) for part in parts}
+            interactions = joined_tables(labelled)
             columns["split"] = "split"
         items, users = (
             None
@@ -82,11 +96,12 @@ class HubSource(DataSource):
             interactions=interactions,
             items=items,
             users=users,
+            users_asked=users is not None,
             columns=columns,
             origin=config.path + (f"@{config.revision}" if config.revision else ""),
         )
 
-    def _parts(self, loaded: DatasetDict) -> str | dict[SplitName, str]:
+    def _parts(self, loaded: Mapping[str, Dataset]) -> str | dict[SplitName, str]:
         """A single split's name, or our part -> the repository's split."""
         if self.config.split is not None:
             return self.config.split
@@ -102,19 +117,26 @@ class HubSource(DataSource):
         return {part: part for part in ours if part in loaded}
 
 
-def load_table(path: str, config: str | None, revision: str | None) -> DatasetDict:
+def load_table(path: str, config: str | None, revision: str | None) -> Mapping[str, Dataset]:
     """All splits of a repository or local folder. Raises DataError saying what is not there and what to do.
 
-    The hub is asked once, briefly, before `datasets` (which tries for minutes) gets to work.
+    Files of csv, tsv, json, jsonl and parquet are read as they are by every other source; `datasets` says which they
+    are, and reads what is left (archives, files parted otherwise). The hub is asked once, briefly, before `datasets`
+    (which tries for minutes) gets to work.
     """
     local = Path(path).expanduser().is_dir()
     if local and revision is not None:
         raise DataError(f"{path}: a local folder has no revisions. Leave `revision` out.")
     if not local:
         _knock(path, revision)
-    source = str(Path(path).expanduser()) if local else path
+    source = str(Path(path).expanduser()) if local else _cached_files(path, revision) or path
+    revision = None if source != path else revision
     try:
-        return datasets.load_dataset(source, config, revision=revision)
+        builder = datasets.load_dataset_builder(source, config, revision=revision)
+        files = _plain_files(builder)
+        if files is None:
+            return dict(datasets.load_dataset(source, config, revision=revision))
+        fetched = datasets.DownloadManager().download(files)
     except datasets.exceptions.DatasetsError as error:
         cause = f" ({error.__cause__})" if error.__cause__ else ""
         raise DataError(f"{path}: `datasets.load_dataset` cannot read it: {error}{cause}") from error
@@ -122,6 +144,37 @@ def load_table(path: str, config: str | None, revision: str | None) -> DatasetDi
         raise DataError(_unreachable(path, error)) from error
     except (ValueError, OSError, RuntimeError) as error:
         raise DataError(f"{path}: `datasets.load_dataset` refuses it: {error}") from error
+    return {split: joined_tables({name: _read(Path(name)) for name in names}) for split, names in fetched.items()}
+
+
+def _cached_files(path: str, revision: str | None) -> str | None:
+    """In offline mode, the folder of the files that were downloaded before, if there is one."""
+    if not constants.HF_HUB_OFFLINE:
+        return None
+    try:
+        return snapshot_download(path, repo_type="dataset", revision=revision, local_files_only=True)
+    except (OSError, ValueError):
+        return None
+
+
+def _plain_files(builder: datasets.DatasetBuilder) -> dict[str, list[str]] | None:
+    """The files of each split, where all are of a kind that lorarec reads and nothing says to read them otherwise."""
+    config = builder.config
+    usual = {**vars(type(config)()), "sep": getattr(config, "sep", None)}
+    given = {name for name, value in vars(config).items() if name not in ABOUT and value != usual.get(name)}
+    files = {str(split): list(names) for split, names in (config.data_files or {}).items()}
+    suffixes = {Path(name).suffix for names in files.values() for name in names}
+    separator = getattr(config, "sep", None) in (None, "\t" if suffixes == {".tsv"} else ",")
+    return files if files and suffixes <= set(SUFFIXES) and separator and not given else None
+
+
+def _read(path: Path) -> Dataset:
+    """A file; one called .json may hold an object a line, as many on the hub do."""
+    if path.suffix != ".json":
+        return read_table(path)
+    with path.open("rb") as file:
+        listed = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    return read_table(path, format="json" if listed else "jsonl")
 
 
 def _knock(path: str, revision: str | None) -> None:
@@ -155,14 +208,14 @@ def _unreachable(path: str, error: Exception) -> str:
     )
 
 
-def _split(loaded: DatasetDict, split: str, path: str) -> Dataset:
+def _split(loaded: Mapping[str, Dataset], split: str, path: str) -> Dataset:
     if split not in loaded:
         hint = did_you_mean(split, loaded)
         raise DataError(f"{path}: has no split {split!r}.{hint} Splits: {', '.join(loaded)}.")
     return loaded[split]
 
 
-def _labelled(loaded: DatasetDict, part: SplitName, split: str, path: str) -> Dataset:
+def _labelled(loaded: Mapping[str, Dataset], part: SplitName, split: str, path: str) -> Dataset:
     rows = _split(loaded, split, path)
     if "split" in rows.column_names:
         raise DataError(

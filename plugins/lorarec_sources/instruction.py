@@ -9,10 +9,8 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl
-from lorarec_sources.files import read_parquet
+from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl, read_table
 from lorarec_sources.found import contents, existing_file, existing_folder
-from lorarec_sources.json_rows import json_list
 from lorarec_sources.preference_text import EXPECTED, Preference, parse_preference
 from lorarec_sources.titled_items import titled_items
 
@@ -105,7 +103,7 @@ def _examples(folder: Path) -> list[Example]:
     return [
         _example(f"{path}, row {number}", split, row)
         for split, path in found.items()
-        for number, row in enumerate(json_list(path), start=1)
+        for number, row in enumerate(read_table(path).to_list(), start=1)
     ]
 
 
@@ -123,7 +121,7 @@ def _example(place: str, split: str, row: dict[str, Any]) -> Example:
 
 
 def _from_rows(path: Path, examples: list[Example], beside: str | None) -> RawTables:
-    table = read_parquet(path)
+    table = read_table(path)
     if missing := [name for name in ROW_COLUMNS if name not in table.column_names]:
         raise DataError(f"{path}: no column {missing[0]!r}. There are: {', '.join(table.column_names)}.")
     if len(table) != len(examples):

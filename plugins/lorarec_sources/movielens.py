@@ -9,8 +9,7 @@ import pyarrow as pa
 from datasets import Dataset
 from pydantic import field_validator
 
-from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl
-from lorarec_sources.files import read_parquet
+from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl, read_table
 from lorarec_sources.found import contents, existing_file, existing_folder
 from lorarec_sources.movie_titles import spoken
 from lorarec_sources.movielens_download import CHECKSUMS, downloaded
@@ -70,9 +69,9 @@ class MovieLensSource(DataSource):
         given = self.config.path
         folder = existing_folder(given) if given is not None else downloaded(self.config.variant)
         if (folder / "ratings.parquet").is_file():
-            ratings = read_parquet(folder / "ratings.parquet")
-            items = read_parquet(existing_file(folder / "items.parquet"))
-            users = read_parquet(folder / "users.parquet") if (folder / "users.parquet").is_file() else None
+            ratings = read_table(folder / "ratings.parquet")
+            items = read_table(existing_file(folder / "items.parquet"))
+            users = read_table(folder / "users.parquet") if (folder / "users.parquet").is_file() else None
         else:
             where = next((place for place in (folder, folder / "raw") if recognised(place)), None)
             if where is None:
@@ -108,7 +107,7 @@ def _with_names(items: Dataset, folder: Path) -> Dataset:
 
 def _with_wiki(items: Dataset, path: Path) -> Dataset:
     """Add wiki_summary, by title; null where there is none."""
-    wiki = read_parquet(path)
+    wiki = read_table(path)
     for column in ("title", "wiki_summary"):
         if column not in wiki.column_names:
             raise DataError(f"{path}: lacks the column {column!r}. There are: {', '.join(wiki.column_names)}.")

@@ -10,8 +10,7 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-from lorarec.contracts import DataError
-from lorarec_sources.arrow_file import cache_folder
+from lorarec.contracts import DataError, cache_folder
 
 ADDRESS = "https://files.grouplens.org/datasets/movielens/{variant}.zip"
 CHECKSUMS = {"ml-100k": "0e33842e24a9c977be4e0107933c0723", "ml-1m": "c4d9eecfca2ab87c1945afe126590906"}

@@ -12,9 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 from datasets import Dataset
 
-from lorarec.contracts import DataError
-from lorarec_sources.arrow_file import arrow_file
-from lorarec_sources.delimited import read_delimited
+from lorarec.contracts import DataError, cached_table, read_table
 from lorarec_sources.found import existing_file
 
 RATING_COLUMNS = {
@@ -61,7 +59,7 @@ def _read_100k(folder: Path) -> Tables:
     tests = {name: folder / f"{name}.test" for name in SPLITS if (folder / f"{name}.test").is_file()}
     names = ["item_id", "title", "release_date", "video_release_date", "imdb_url", *GENRES]
     rows = _rows(items, "|", names)
-    ratings = arrow_file([data, *tests.values()], ["100k"], lambda: _with_tests(data, tests))
+    ratings = cached_table([data, *tests.values()], ["100k"], lambda: _with_tests(data, tests))
     texts = {name: [row[place] or None for row in rows] for place, name in enumerate(names[:5]) if place}
     genres = [[genre for genre, flag in zip(GENRES, row[5:], strict=True) if flag == "1"] for row in rows]
     table = {"item_id": _whole(items, rows, 0), **texts, "genres": pa.array(genres, pa.list_(pa.string()))}
@@ -94,7 +92,7 @@ def _pairs(table: pa.Table) -> np.ndarray:
 
 def _read_dat(folder: Path) -> Tables:
     data, items = folder / "ratings.dat", existing_file(folder / "movies.dat")
-    ratings = arrow_file([data], ["dat"], lambda: _rating_tables(data, b"::"))
+    ratings = cached_table([data], ["dat"], lambda: _rating_tables(data, b"::"))
     columns = ["user_id", "gender", "age", "occupation", "zip_code"]
     return Tables(ratings, _movies(items, _rows(items, "::", ["item_id", "title", "genres"])), _users(
         folder / "users.dat", "::", columns
@@ -102,16 +100,16 @@ def _read_dat(folder: Path) -> Tables:
 
 
 def _read_csv(folder: Path) -> Tables:
-    ratings = read_delimited(folder / "ratings.csv")
+    ratings = read_table(folder / "ratings.csv")
     movies = existing_file(folder / "movies.csv")
     names = {"userId": "user_id", "movieId": "item_id", "rating": "rating", "timestamp": "timestamp"}
     for path, table, wanted in (
         (folder / "ratings.csv", ratings, list(names)),
-        (movies, read_delimited(movies), ["movieId", "title", "genres"]),
+        (movies, read_table(movies), ["movieId", "title", "genres"]),
     ):
         if missing := [name for name in wanted if name not in table.column_names]:
             raise DataError(f"{path}, line 1: no column {missing[0]!r}. MovieLens has {', '.join(wanted)}.")
-    listed = read_delimited(movies)
+    listed = read_table(movies)
     columns = (listed.data.column(name).to_pylist() for name in ("movieId", "title", "genres"))
     rows = [[str(movie), title, genres] for movie, title, genres in zip(*columns, strict=True)]
     return Tables(ratings.rename_columns(names), _movies(movies, rows), None)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset
 
-from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl
-from lorarec_sources.arrow_file import arrow_file
-from lorarec_sources.delimited import raise_not_utf8
+from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl, read_table
 from lorarec_sources.found import contents, existing_folder
 
 COLUMNS = {
@@ -31,7 +28,6 @@ TYPES = {
     "float": pa.float64(),
     "float_seq": pa.list_(pa.float64()),
 }
-ROWS = 50_000
 
 
 class RecBoleSource(DataSource):
@@ -77,15 +73,17 @@ class RecBoleSource(DataSource):
 
 
 def read_atomic(path: Path) -> Dataset:
-    """One atomic file as a Dataset on disk. Raises DataError naming the file, the line and the field."""
-    types = _header(path)
-    return arrow_file([path], ["atomic"], lambda: _tables(path, types))
+    """One atomic file. Raises DataError naming the file, the line and the field."""
+    words = read_table(path, format="tsv", text=True)
+    types = _header(path, words.column_names)
+    columns = [
+        _column(path, field, words.data.column(index)) for index, field in enumerate(pa.schema(list(types.items())))
+    ]
+    return Dataset(pa.table(dict(zip(types, columns, strict=True))))
 
 
-def _header(path: Path) -> dict[str, pa.DataType]:
+def _header(path: Path, fields: list[str]) -> dict[str, pa.DataType]:
     types: dict[str, pa.DataType] = {}
-    rows = _rows(path)
-    _, fields = next(rows, (1, [""]))
     for field in fields:
         name, _, kind = field.partition(":")
         if not name or kind not in TYPES:
@@ -100,58 +98,32 @@ def _header(path: Path) -> dict[str, pa.DataType]:
     return types
 
 
-def _tables(path: Path, types: dict[str, pa.DataType]) -> Iterator[pa.Table]:
-    schema = pa.schema(list(types.items()))
-    rows = _rows(path)
-    next(rows)
-    chunk: list[tuple[int, list[str]]] = []
-    yield schema.empty_table()
-    for number, fields in rows:
-        if len(fields) != len(types):
-            raise DataError(
-                f"{path}, line {number}: {len(fields)} fields, but line 1 names {len(types)} ({', '.join(types)})."
-            )
-        chunk.append((number, fields))
-        if len(chunk) == ROWS:
-            yield _table(path, schema, chunk)
-            chunk = []
-    if chunk:
-        yield _table(path, schema, chunk)
-
-
-def _table(path: Path, schema: pa.Schema, chunk: list[tuple[int, list[str]]]) -> pa.Table:
-    columns = []
-    for place, field in enumerate(schema):
-        words = ((number, fields[place]) for number, fields in chunk)
-        columns.append(pa.array(_values(path, field, words), field.type))
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _values(path: Path, field: pa.Field, words: Iterable[tuple[int, str]]) -> Iterator[object]:
-    for number, word in words:
+def _column(path: Path, field: pa.Field, words: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    if field.type == pa.string():
+        return words.combine_chunks()
+    if field.type == pa.list_(pa.string()):
+        return pa.array([word.split() for word in words.to_pylist()], field.type)
+    if field.type == pa.float64():
         try:
-            if field.type == pa.string():
-                yield word
-            elif field.type == pa.float64():
-                yield float(word) if word else None
-            elif field.type == pa.list_(pa.string()):
-                yield word.split()
-            else:
-                yield [float(part) for part in word.split()]
+            return pc.if_else(pc.equal(words, ""), pa.scalar(None, pa.string()), words).cast(pa.float64())
+        except pa.ArrowInvalid:
+            pass  # one of them is no number: it is looked for below
+    numbers = []
+    for row, word in enumerate(words.to_pylist()):
+        try:
+            parts = [float(part) for part in word.split()]
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: field {field.name!r} is {word!r}, not a number.") from error
+            raise _no_number(path, row, field.name, word) from error
+        if field.type == pa.float64() and len(parts) > 1:
+            raise _no_number(path, row, field.name, word)
+        numbers.append(parts if field.type != pa.float64() else parts[0] if parts else None)
+    return pa.array(numbers, field.type)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            for fields in reader:
-                if fields:
-                    yield reader.line_num, fields
-    except UnicodeDecodeError:
-        raise_not_utf8(path)
-        raise
+def _no_number(path: Path, row: int, name: str, word: str) -> DataError:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = [number for number, line in enumerate(file, start=1) if line.strip("\r\n")]
+    return DataError(f"{path}, line {lines[row + 1]}: field {name!r} is {word!r}, not a number.")
 
 
 def _only(folder: Path, suffix: str) -> Path | None:

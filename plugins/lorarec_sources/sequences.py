@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl
-from lorarec_sources.files import read_table
+from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl, read_table
 from lorarec_sources.found import existing_file, existing_folder
 
 JUDGED = "judged"

@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-from lorarec.contracts import DataError, did_you_mean
-from lorarec_sources.files import read_parquet
+from lorarec.contracts import DataError, did_you_mean, read_table
 from lorarec_sources.found import existing_file
 from lorarec_sources.movie_titles import spoken
 
@@ -34,7 +33,7 @@ def titled_items(id_column: str, ids: Sequence[Any], titles: Sequence[str], besi
 
 
 def _joined(table: pa.Table, path: Path) -> pa.Table:
-    other = read_parquet(path)
+    other = read_table(path)
     if "title" not in other.column_names:
         hint = did_you_mean("title", other.column_names)
         raise DataError(f"{path}: no column 'title'.{hint} There are: {', '.join(other.column_names)}.")

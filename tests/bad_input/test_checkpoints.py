@@ -91,7 +91,7 @@ def test_a_process_that_is_told_to_end_exits_with_130_and_can_be_resumed(
         if line.startswith("step 2/"):
             process.send_signal(signal.SIGTERM)
             break
-    _, rest = process.communicate(timeout=60)
+    _, rest = process.communicate()
     assert process.returncode == 130 and "Traceback" not in rest
     assert "The same command with --resume goes on from there." in rest
     changed = command("train", path, *steps, "train.epochs=1", "--resume")

@@ -23,8 +23,8 @@ AT_ROW_4 = {
     ("time", "noon"): "'noon' is no number",
     ("click", "yes"): "'yes' is no number",
     ("click", ""): "the value is missing",
-    ("click", "nan"): "nan is not a finite number",
-    ("click", "inf"): "inf is not a finite number",
+    ("click", "nan"): "'nan' is not a finite number",
+    ("click", "inf"): "'inf' is not a finite number",
 }
 
 

@@ -85,7 +85,7 @@ def test_a_limit_on_what_may_be_written_is_met_in_a_process_of_its_own(recipe: C
     argv = [sys.executable, "-c", LIMITED, "train", str(recipe()), "--output", "run"]
     # Coverage measures child processes too, and would meet the limit with a file of its own.
     unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, env=unmeasured)
+    done = subprocess.run(argv, capture_output=True, text=True, env=unmeasured)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert FULL[0] in done.stderr and list(Path().iterdir()) == []
 

@@ -42,7 +42,7 @@ DEAD_OPTIONS = {
     "data.split.column=part": "'column: part' does nothing with 'by: time'",
     "data.history.scope=training": "data.history.scope=training would show a model what its users did later",
     "evaluate.metrics=[auc,auc]": "metric 'auc' is asked for twice",
-    "evaluate.metrics=[ndcg@10]": "needs ranks of held-out items, which head 'ctr' does not give. Metrics for it:",
+    "evaluate.metrics=[ndcg@10]": "needs ranks, which head 'ctr' does not give. Metrics for it:",
     "train.trackers=[wandbb]": "train.trackers: accelerate knows no tracker 'wandbb'. It knows: ",
     "train.processes=2": "train.processes asks for 2 processes, but 1 is running together",
 }

@@ -14,18 +14,18 @@ import pytest
 
 WITH_HISTORY = "item,history\ni1,i2|i3\n"
 UNREADABLE: dict[str, tuple[str, bytes, str]] = {
-    "another kind": ("asked.txt", b"item\ni1\n", "'.txt' files are not known here. Use .csv, .tsv, .jsonl, .parquet."),
-    "empty": ("asked.csv", b"", "cannot be read"),
+    "another kind": ("asked.txt", b"item\ni1\n", "files of this kind are not read. Use one of: .csv, .tsv,"),
+    "empty": ("asked.csv", b"", "the file is empty. Line 1 must name the columns."),
     "no rows": ("asked.csv", b"item,history\n", "there are no rows"),
-    "short row": ("asked.csv", b"item,history\ni1,i2\ni3\n", "Row #3: Expected 2 columns, got 1"),
-    "not UTF-8": ("asked.csv", b"item\n\xff\n", "text must be UTF-8"),
-    "broken line": ("asked.jsonl", b'{"item": "i1"\n', "cannot be read"),
-    "broken parquet": ("asked.parquet", b"PAR1", "cannot be read"),
+    "short row": ("asked.csv", b"item,history\ni1,i2\ni3\n", "asked.csv, line 3: 1 fields, but line 1 names 2 columns"),
+    "not UTF-8": ("asked.csv", b"item\n\xff\n", "line 2: byte 0xff at place 1 is not UTF-8"),
+    "broken line": ("asked.jsonl", b'{"item": "i1"\n', "asked.jsonl, line 1, column 1: not JSON"),
+    "broken parquet": ("asked.parquet", b"PAR1", "not a readable parquet file"),
     "column twice": ("asked.csv", b"item,item\ni1,i2\n", "the column 'item' is there twice"),
-    "no item": ("asked.csv", b"itm,history\ni1,i2\n", "there is no column 'item'. Columns: itm, history."),
-    "empty id": ("asked.csv", b"item,history\ni1,i2\n,i3\n", "row 2, 'item': empty. Give an id."),
-    "empty id in a history": ("asked.csv", b"item,history\ni1,i2||i3\n", "row 1, 'history': an id is empty"),
-    "null in a history": ("asked.jsonl", b'{"item": "i1", "history": ["i2", null]}\n', "row 1, 'history': an id is"),
+    "no item": ("asked.csv", b"itm,history\ni1,i2\n", "no column 'item'. Did you mean 'itm'? Columns: itm, history."),
+    "empty id": ("asked.csv", b"item,history\ni1,i2\n,i3\n", "column 'item', row 2: the id is empty"),
+    "empty id in a history": ("asked.csv", b"item,history\ni1,i2||i3\n", "column 'history', row 1: the id is empty"),
+    "null in a history": ("asked.jsonl", b'{"item": "i1", "history": ["i2", null]}\n', "row 1: the id is missing"),
     "no list": ("asked.csv", b'item,history\ni1,"[i2"\n', "row 1, 'history': not a list in JSON"),
     "score already": ("asked.csv", b"item,score\ni1,3\n", "has a column 'score' already. Rename it"),
     "words for numbers": ("asked.csv", b"item,history,history_feedback\ni1,i2|i3,1|x\n", "row 1, 'history_feedback'"),
@@ -128,7 +128,7 @@ def test_a_file_without_histories_is_refused_when_recommending(
 ) -> None:
     Path("asked.csv").write_text("hist\ni2\n")
     ask = ("recommend", finished_run("ctr"), "--histories", "asked.csv", "--output", "best.csv")
-    refused(*ask, says=["asked.csv: there is no column 'history'. Columns: hist."])
+    refused(*ask, says=["asked.csv: no column 'history'. Did you mean 'hist'? Columns: hist."])
 
 
 def test_whole_numbers_that_became_floats_are_still_the_ids_they_were(

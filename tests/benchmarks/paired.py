@@ -13,13 +13,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+BENCHMARKS = HERE.relative_to(ROOT)
+"""Where a checkout keeps its benchmarks."""
 DATA = ROOT.parent / "shared" / "data"
 """Data sets beside the checkout; every program takes another place by --data."""
 LIMIT = 2 * 3600
@@ -30,19 +32,23 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Side:
-    """A program to run, as `python -m MODULE ARGUMENTS` in this folder."""
+    """A program to run, as `PYTHON -m MODULE ARGUMENTS` in the benchmarks of a checkout, this one by default."""
 
     name: str
     module: str
     arguments: Sequence[str] = ()
+    python: str = sys.executable
+    """The interpreter; another checkout needs the one that it is installed for."""
+    folder: Path = ROOT
+    """The checkout: its lorarec is what runs, measured by its own programs."""
 
     def run(self, threads: int) -> Figures:
         """The figures of one fresh process with cold caches of its own. Ends the program where the side fails."""
         with tempfile.TemporaryDirectory(prefix="lorarec-benchmark-") as cache:
-            command = [sys.executable, "-m", self.module, *self.arguments]
+            command = [self.python, "-m", self.module, *self.arguments]
             done = subprocess.run(
                 command,
-                cwd=HERE,
+                cwd=self.folder / BENCHMARKS,
                 env=_environment(threads, cache),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -66,6 +72,32 @@ def _environment(threads: int, cache: str) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "HF_DATASETS_CACHE": cache,
     }
+
+
+def other_state(side: Side, arguments: argparse.Namespace) -> Side:
+    """The same work done by the checkout `--against`, as the side "other".
+
+    Ends the program where its interpreter imports lorarec from anywhere else: the ratio would compare a state with
+    itself.
+    """
+    folder: Path = arguments.against.resolve()
+    # Not resolved: an environment's interpreter is a link, and knows by its own path which environment it is of.
+    python = (arguments.python or folder / ".venv" / "bin" / "python").absolute()
+    where = folder / BENCHMARKS
+    if not where.is_dir() or not python.is_file():
+        raise SystemExit(
+            f"{where if python.is_file() else python} does not exist: --against takes a checkout of "
+            "lorarec, --python the interpreter that it is installed for."
+        )
+    asked = [str(python), "-c", "import lorarec; print(lorarec.__file__)"]
+    done = subprocess.run(asked, cwd=where, capture_output=True, text=True)
+    if done.returncode or not Path(done.stdout.strip()).resolve().is_relative_to(folder):
+        found = done.stdout.strip() or done.stderr.strip()[-300:]
+        raise SystemExit(
+            f"{python} imports lorarec from {found}, not from {folder}. Give the interpreter by --python, or "
+            f"install the checkout for it (pip install -e {folder})."
+        )
+    return replace(side, name="other", python=str(python), folder=folder)
 
 
 @dataclass(frozen=True)
@@ -126,6 +158,31 @@ def add_options(parser: argparse.ArgumentParser, pairs: int = 5) -> None:
     """The options of every program that compares: how often, with how many threads, and where the record goes."""
     parser.add_argument("--pairs", type=int, default=pairs, help=f"how often each side runs (default {pairs})")
     add_run_options(parser)
+
+
+def add_state_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a program that can compare this state of lorarec with another one."""
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="CHECKOUT",
+        help="another checkout of lorarec, which takes the peer's place: the same training by either state",
+    )
+    parser.add_argument(
+        "--python",
+        type=Path,
+        metavar="PYTHON",
+        help="the interpreter that the other checkout is installed for (default: CHECKOUT/.venv/bin/python)",
+    )
+
+
+def refuse_idle_options(arguments: argparse.Namespace, peers: Sequence[str]) -> None:
+    """End the program where an option would do nothing; `peers` are those of the peer that default to None."""
+    if arguments.against is None and arguments.python is not None:
+        raise SystemExit("--python is the interpreter of the other checkout: name that by --against.")
+    for name in peers:
+        if arguments.against is not None and getattr(arguments, name) is not None:
+            raise SystemExit(f"--{name.replace('_', '-')} is the peer's, whose place --against takes: leave it out.")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-RECIPE = str(Path(__file__).with_name("tallrec_texts.yaml"))
-"""Our recipe for these rows: TALLRec's own files are all it reads."""
+RECIPE = "tallrec_texts.yaml"
+"""Our recipe for these rows, beside the program that a side runs: TALLRec's own files are all it reads."""
 PARTS = {"train": "train.json", "validation": "valid.json", "test": "test.json"}
 
 

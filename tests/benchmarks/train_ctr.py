@@ -5,6 +5,7 @@ each in a fresh process. Timed on both sides: whole epochs of training, the firs
 imports, loading, tokenising, evaluation. Peak memory is that of the whole process, evaluation included. The peer runs
 in bf16 with batches of like length; --peer-attention eager is faster on processors than transformers' own choice.
 With --layers the upper blocks alone are adapted, and the second and later epochs are compared with the same peer.
+With --against another checkout of lorarec takes the peer's place: both states do what ours does, each by its own code.
 """
 
 from __future__ import annotations
@@ -14,7 +15,20 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from paired import DATA, Figures, Side, add_options, in_turn, middle, print_figure, ratio, record
+from paired import (
+    DATA,
+    Figures,
+    Side,
+    add_options,
+    add_state_options,
+    in_turn,
+    middle,
+    other_state,
+    print_figure,
+    ratio,
+    record,
+    refuse_idle_options,
+)
 from tallrec_sample import RECIPE, copy_rows
 
 BATCH = 32
@@ -32,8 +46,11 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--peer-attention", choices=("eager", "sdpa"), help="the peer's (default: transformers' choice)"
     )
+    add_state_options(parser)
     add_options(parser)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    refuse_idle_options(arguments, ["peer_attention"])
+    return arguments
 
 
 def our_side(arguments: argparse.Namespace, folder: str, epochs: int) -> Side:
@@ -59,16 +76,18 @@ def peer_side(arguments: argparse.Namespace, folder: str, epochs: int) -> Side:
 def report(rounds: Sequence[Mapping[str, Figures]], cached: bool) -> None:
     """Print the ratio, and all that the issue of speed asks for beside it."""
     figure = "later_rows_per_second" if cached else "rows_per_second"
+    beside = next(side for side in rounds[0] if side not in ("ours", "machine"))
+    beside_figure = figure if beside == "other" else "rows_per_second"  # the peer keeps nothing: its epochs are alike
     print_figure(rounds, "rows_per_second", "training samples/s, all epochs")
     if cached:
         print_figure(rounds, "first_epoch_rows_per_second", "samples/s, first epoch, with filling the cache")
         print_figure(rounds, "cache_seconds", "seconds to fill the cache")
         print_figure(rounds, "later_rows_per_second", "samples/s, later epochs")
-    print(f"samples/s, ours over peer: {ratio(rounds, ('ours', figure), ('peer', 'rows_per_second'))}")
+    print(f"samples/s, ours over {beside}: {ratio(rounds, ('ours', figure), (beside, beside_figure))}")
     print_figure(rounds, "test_auc", "test AUC")
     print_figure(rounds, "peak_memory_mib", "peak memory of the process, MiB")
-    memory = ratio(rounds, ("ours", "peak_memory_mib"), ("peer", "peak_memory_mib"))
-    print(f"peak memory, ours over peer: {memory}")
+    memory = ratio(rounds, ("ours", "peak_memory_mib"), (beside, "peak_memory_mib"))
+    print(f"peak memory, ours over {beside}: {memory}")
     print_figure(rounds, "tokens_per_second", "tokens/s without padding (of texts encoded at all)")
     print_figure(rounds, "padding", "share of positions that are padding")
     print_figure(rounds, "outside_share", "share of the step outside forward, backward, optimizer")
@@ -90,17 +109,16 @@ def main() -> None:
         print(
             f"{counts['train']} training rows, {counts['test']} test rows, batch {BATCH}, {arguments.threads} threads"
         )
-        # The peer keeps nothing between epochs: one epoch tells the speed of all of them.
-        peer_epochs = 1 if cached and not arguments.epochs else epochs
-        sides = [
-            our_side(arguments, folder, epochs),
-            peer_side(arguments, folder, peer_epochs),
-            Side("machine", "machine"),
-        ]
-        rounds = in_turn(sides, arguments.pairs, arguments.threads)
-    ours, peer = rounds[0]["ours"]["rows_in_all"], rounds[0]["peer"]["rows"]
-    if ours != peer:
-        raise SystemExit(f"ours trained on {ours} rows, the peer on {peer}: the sides must read the same.")
+        ours = our_side(arguments, folder, epochs)
+        if arguments.against is not None:
+            beside, rows = other_state(ours, arguments), "rows_in_all"
+        else:
+            # The peer keeps nothing between epochs: one epoch tells the speed of all of them.
+            beside, rows = peer_side(arguments, folder, 1 if cached and not arguments.epochs else epochs), "rows"
+        rounds = in_turn([ours, beside, Side("machine", "machine")], arguments.pairs, arguments.threads)
+    mine, others = rounds[0]["ours"]["rows_in_all"], rounds[0][beside.name][rows]
+    if mine != others:
+        raise SystemExit(f"ours trained on {mine} rows, {beside.name} on {others}: the sides must read the same.")
     report(rounds, cached)
     record("train_ctr", arguments, rounds)
 

@@ -5,6 +5,7 @@ as many optimizer steps of as many windows, with the same threads, each in a fre
 item once a step and takes its softmax over the whole catalogue; the peer encodes each event's text wherever it occurs
 and takes its softmax over the targets of a micro-batch, which is less to do. Timed on both sides: all steps, the first
 one's warm-up included; not timed: imports, loading, tokenising, evaluation. A user is one window.
+With --against another checkout of lorarec takes the peer's place: both states do what ours does, each by its own code.
 """
 
 from __future__ import annotations
@@ -13,7 +14,23 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from paired import DATA, Figures, Side, add_options, in_turn, middle, print_figure, ratio, record
+from paired import (
+    DATA,
+    Figures,
+    Side,
+    add_options,
+    add_state_options,
+    in_turn,
+    middle,
+    other_state,
+    print_figure,
+    ratio,
+    record,
+    refuse_idle_options,
+)
+
+PEER = {"peer_precision": "autocast", "peer_attention": "eager", "peer_micro": 16}
+"""The plain loop at its best setting."""
 
 
 def options() -> argparse.Namespace:
@@ -23,11 +40,18 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=1024, help="windows of each side (the data has 2,412)")
     parser.add_argument("--batch", type=int, default=256, help="windows an optimizer step")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="more overrides of our recipe")
-    parser.add_argument("--peer-precision", choices=("weights", "autocast", "fp32"), default="autocast")
-    parser.add_argument("--peer-attention", choices=("eager", "sdpa"), default="eager")
-    parser.add_argument("--peer-micro", type=int, default=16, help="windows a forward pass of the peer")
+    parser.add_argument(
+        "--peer-precision", choices=("weights", "autocast", "fp32"), help=f"default: {PEER['peer_precision']}"
+    )
+    parser.add_argument("--peer-attention", choices=("eager", "sdpa"), help=f"default: {PEER['peer_attention']}")
+    parser.add_argument(
+        "--peer-micro", type=int, help=f"windows a forward pass of the peer (default: {PEER['peer_micro']})"
+    )
+    add_state_options(parser)
     add_options(parser)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    refuse_idle_options(arguments, list(PEER))
+    return arguments
 
 
 def our_side(arguments: argparse.Namespace, data: str) -> Side:
@@ -45,25 +69,26 @@ def our_side(arguments: argparse.Namespace, data: str) -> Side:
 
 
 def peer_side(arguments: argparse.Namespace, data: str) -> Side:
-    """The plain loop at its best setting."""
+    """The plain loop at its best setting, or as the command line has it."""
+    chosen = {name: getattr(arguments, name) or best for name, best in PEER.items()}
     wanted = {
         "--data": data,
         "--rows": arguments.rows,
         "--batch": arguments.batch,
-        "--micro": arguments.peer_micro,
-        "--precision": arguments.peer_precision,
-        "--attention": arguments.peer_attention,
+        "--micro": chosen["peer_micro"],
+        "--precision": chosen["peer_precision"],
+        "--attention": chosen["peer_attention"],
     }
     return Side("peer", "peers.naive_next_item", [str(word) for pair in wanted.items() for word in pair])
 
 
-def refuse_unequal(rounds: Sequence[Mapping[str, Figures]]) -> None:
+def refuse_unequal(rounds: Sequence[Mapping[str, Figures]], beside: str) -> None:
     """End the program where the sides did not train on as many rows, out of as many."""
     for figure in ("rows", "rows_in_all"):
-        ours, peer = rounds[0]["ours"][figure], rounds[0]["peer"][figure]
-        if ours != peer:
+        ours, others = rounds[0]["ours"][figure], rounds[0][beside][figure]
+        if ours != others:
             raise SystemExit(
-                f"{figure}: ours {ours}, peer {peer}. The sides must do the same work: choose another --rows."
+                f"{figure}: ours {ours}, {beside} {others}. The sides must do the same work: choose another --rows."
             )
 
 
@@ -76,12 +101,14 @@ def main() -> None:
         )
     print(f"{arguments.rows} windows, batch {arguments.batch}, threads: {arguments.threads}")
     data = str(arguments.data.resolve())
-    sides = [our_side(arguments, data), peer_side(arguments, data), Side("machine", "machine")]
-    rounds = in_turn(sides, arguments.pairs, arguments.threads)
-    refuse_unequal(rounds)
+    ours = our_side(arguments, data)
+    other = other_state(ours, arguments) if arguments.against is not None else peer_side(arguments, data)
+    rounds = in_turn([ours, other, Side("machine", "machine")], arguments.pairs, arguments.threads)
+    refuse_unequal(rounds, other.name)
     print_figure(rounds, "rows_per_second", "users (windows)/s")
     print_figure(rounds, "facts_per_second", "targets/s")
-    print(f"users/s, ours over peer: {ratio(rounds, ('ours', 'rows_per_second'), ('peer', 'rows_per_second'))}")
+    gain = ratio(rounds, ("ours", "rows_per_second"), (other.name, "rows_per_second"))
+    print(f"users/s, ours over {other.name}: {gain}")
     print_figure(rounds, "tokens_per_second", "tokens/s without padding (of texts encoded at all)")
     print_figure(rounds, "outside_share", "share of the step outside forward, backward, optimizer")
     fraction = ratio(rounds, ("ours", "model_gflops"), ("machine", "gemm_bf16_gflops")).median

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.prepare import PreparedData
-from lorarec.data.requests import interactions_from_requests
+from lorarec.data.requests import Requests
 from lorarec.errors import DataError
 
 Prepared = Callable[..., PreparedData]
@@ -181,23 +180,30 @@ def test_without_feedback_nothing_is_known_to_be_liked(prepared: Prepared) -> No
 
 
 def test_requests_carry_the_histories_that_callers_bring() -> None:
-    data = interactions_from_requests([[4, 5], []], [[1.0, 0.0], []], [7, 8], [0, -1], ["ann"])
-    histories = Histories.of(data, "past", None, 0.5, "column")
-    assert data.part.tolist() == [Part.TEST, Part.TEST]
-    assert (data.item.tolist(), data.user.tolist()) == ([7, 8], [0, -1])
-    assert histories.before(0).items.tolist() == [4, 5]
-    assert histories.liked(histories.before(0).feedback) == (1, 0)
-    assert histories.before(1).items.tolist() == []
+    asked = Requests.of([[4, 5], []], [[1.0, 0.0], []], [7, 8], 0.5)
+    assert asked.events.part.tolist() == [Part.UNUSED, Part.UNUSED], "they are no rows of a test part"
+    assert (asked.events.item.tolist(), asked.events.user.tolist()) == ([7, 8], [-1, -1])
+    assert asked.histories.before(0).items.tolist() == [4, 5]
+    assert asked.histories.liked(asked.histories.before(0).feedback) == (1, 0)
+    assert asked.histories.before(1).items.tolist() == []
 
 
 def test_requests_may_bring_histories_alone() -> None:
-    data = interactions_from_requests([[4]], None, None, None, [])
-    assert (data.item.tolist(), data.user.tolist()) == ([-1], [-1])
-    assert np.isnan(Histories.of(data, "past", None, 0.5, "column").before(0).feedback).all()
+    asked = Requests.of([[4]], None, None, 0.5)
+    assert asked.events.item.tolist() == [-1]
+    assert np.isnan(asked.histories.before(0).feedback).all()
+
+
+def test_a_request_may_be_asked_about_one_item_after_the_other() -> None:
+    asked = Requests.of([[4, 5], [6]], None, None, 0.5)
+    pairs = asked.about(np.array([0, 1, 0]), np.array([7, 8, 9]))
+    assert pairs.events.item.tolist() == [7, 8, 9]
+    assert [items.tolist() for items in pairs.history_items()] == [[4, 5], [6], [4, 5]]
+    assert [items.tolist() for items in pairs.between(1, 9).history_items()] == [[6], [4, 5]]
 
 
 def test_requests_whose_lengths_differ_are_refused() -> None:
     with pytest.raises(DataError, match="2 histories, but 1 items"):
-        interactions_from_requests([[1], [2]], None, [1], None, [])
+        Requests.of([[1], [2]], None, [1], 0.5)
     with pytest.raises(DataError, match="row 2, 'feedback': 0 numbers beside a history of 1"):
-        interactions_from_requests([[1], [2]], [[1.0], []], None, None, [])
+        Requests.of([[1], [2]], [[1.0], []], None, 0.5)

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from lorarec.contracts import PairPredictor, Predictions, VectorPredictor
 from lorarec.engine import bootstrap
 from lorarec.engine.bootstrap import Resamples, interval, metric_intervals
-from lorarec.engine.evaluate import NamedMetric, Predictions
+from lorarec.engine.evaluate import NamedMetric
 from lorarec_metrics.binary import Auc
 from lorarec_metrics.ranking import Coverage, HitRate
 from lorarec_metrics.regression import Rmse, UserRmse
@@ -20,12 +21,16 @@ class Slow(Rmse):
 
 
 def judged(scores, labels, users, *metrics):
-    """`metric_intervals` of scores beside labels, or of ranks."""
-    rows = np.arange(len(scores))
-    examples = SimpleNamespace(users=np.asarray(users), labels=lambda: np.asarray(labels, float), items=rows)
+    """`metric_intervals` of scores beside labels."""
+    answers = {"scores": np.asarray(scores, float)}
+    labels = np.asarray(labels, float)
+    examples = SimpleNamespace(users=np.asarray(users), labels=lambda: labels, predictor=PairPredictor(None))
+    return intervals(answers, examples, metrics)
+
+
+def intervals(answers, examples, metrics):
     named = [NamedMetric(metric.name, metric) for metric in metrics]
-    predictions = Predictions(rows, np.asarray(scores, float), np.zeros((len(rows), 1), int))
-    return metric_intervals(predictions, examples, named, 1)
+    return metric_intervals(Predictions(np.arange(len(examples.users)), answers), examples, named, 1)
 
 
 def noisy(seed, users, rows):
@@ -61,6 +66,14 @@ def test_the_same_seed_draws_the_same_and_another_something_else():
     one = np.concatenate(list(Resamples.of(users, seed=3).weights()))
     assert (one == np.concatenate(list(Resamples.of(users, seed=3).weights()))).all()
     assert (one != np.concatenate(list(Resamples.of(users, seed=4).weights()))).any()
+
+
+def test_resamples_differ_from_each_other_however_few_are_held_at_once(monkeypatch):
+    whole = np.concatenate(list(Resamples.of(np.arange(50)).weights()))
+    monkeypatch.setattr(bootstrap, "CELLS", 50 * 300)
+    blocks = list(Resamples.of(np.arange(50)).weights())
+    assert len(blocks) == 4 and (np.concatenate(blocks) == whole).all()
+    assert len(np.unique(whole, axis=0)) == len(whole)
 
 
 def test_many_rows_get_fewer_resamples_and_never_too_few():
@@ -102,6 +115,8 @@ def test_auc_of_labels_of_one_class_has_no_interval():
 
 def test_coverage_has_no_interval_and_hit_rate_has_one():
     metrics = HitRate(HitRate.Config(), 2), Coverage(Coverage.Config(), 1, 5)
-    found = judged([0, 1, 4, 9], [0] * 4, [0, 1, 2, 3], *metrics)
+    examples = SimpleNamespace(users=np.arange(4), items=np.arange(4), predictor=VectorPredictor(None))
+    answers = {"ranks": np.array([0, 1, 4, 9]), "lists": np.zeros((4, 1), int)}
+    found = intervals(answers, examples, metrics)
     assert set(found["metrics"]) == {"hr"}
     assert found["metrics"]["hr"] == {"low": 0.0, "high": 1.0, "resamples": 1000}

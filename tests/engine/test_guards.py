@@ -1,32 +1,34 @@
 """What fails without an error is warned of, once, with a likely cause; what works is let be."""
 
 import logging
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 import lorarec
-from lorarec.contracts import TrainState
-from lorarec.engine.evaluate import Evaluation, Predictions
+from lorarec.contracts import PairPredictor, Predictions, Scored, TrainState, VectorPredictor
+from lorarec.engine.evaluate import Evaluation
 from lorarec.engine.guards import Guards, area, collapsed, constant, sample_of
+from lorarec_heads.ctr import Ctr
+from lorarec_heads.next_item import NextItem
+from lorarec_heads.rating import Rating
 
-CTR = SimpleNamespace(kind="pointwise", label=lambda: "click")
-STARS = SimpleNamespace(kind="pointwise", label=lambda: "rating")
-NEXT = SimpleNamespace(kind="retrieval", label=lambda: None)
+CTR = PairPredictor(Ctr(Ctr.Config()))
+STARS = PairPredictor(Rating(Rating.Config()))
+NEXT = VectorPredictor(NextItem(NextItem.Config()))
 LABELS = np.tile([0.0, 1.0], 50)
 GOOD = LABELS + np.linspace(0, 0.9, 100)
 VECTORS = torch.eye(6)
 
 
 def evaluation(scores, labels, vectors=None):
-    rows = np.arange(len(scores))
-    return Evaluation({}, Predictions(rows, scores, np.empty((len(rows), 0), np.int64)), labels, vectors)
+    scored = None if labels is None else Scored(scores, labels)
+    return Evaluation({}, Predictions(np.arange(len(scores)), {}), scored, vectors)
 
 
-def warned(head, scores=GOOD, labels=LABELS, vectors=VECTORS, loss=0.5, first=0.7):
-    guards = Guards(head)
+def warned(predictor, scores=GOOD, labels=LABELS, vectors=VECTORS, loss=0.5, first=0.7):
+    guards = Guards(predictor.tells_apart())
     guards.on_optimizer_step(TrainState(logs={"loss": first}))
     state = TrainState(epoch=1, logs={"loss": loss})
     guards.on_optimizer_step(state)
@@ -36,10 +38,10 @@ def warned(head, scores=GOOD, labels=LABELS, vectors=VECTORS, loss=0.5, first=0.
     return guards.warnings
 
 
-@pytest.mark.parametrize("head", [CTR, STARS, NEXT])
-def test_a_healthy_run_is_let_be(head):
-    labels = None if head is NEXT else LABELS
-    assert warned(head, labels=labels) == {}
+@pytest.mark.parametrize("predictor", [CTR, STARS, NEXT])
+def test_a_healthy_run_is_let_be(predictor):
+    labels = None if predictor is NEXT else LABELS
+    assert warned(predictor, labels=labels) == {}
 
 
 def test_constant_scores(caplog):
@@ -62,12 +64,12 @@ def test_an_auc_near_one_half_after_the_first_epoch():
     assert warned(STARS, scores=coin) == {}, "stars have no AUC"
 
 
-@pytest.mark.parametrize("head", [CTR, NEXT])
-def test_a_loss_of_nothing_where_negatives_should_be(head):
-    labels = None if head is NEXT else LABELS
-    assert list(warned(head, labels=labels, loss=2e-5)) == ["vanished negatives"]
+@pytest.mark.parametrize("predictor", [CTR, NEXT])
+def test_a_loss_of_nothing_where_negatives_should_be(predictor):
+    labels = None if predictor is NEXT else LABELS
+    assert list(warned(predictor, labels=labels, loss=2e-5)) == ["vanished negatives"]
     assert warned(STARS, loss=2e-5) == {}
-    assert list(warned(head, labels=labels, loss=0.0, first=0.0)) == ["vanished negatives"]
+    assert list(warned(predictor, labels=labels, loss=0.0, first=0.0)) == ["vanished negatives"]
 
 
 def test_a_loss_that_is_small_by_its_scale_is_let_be():
@@ -76,9 +78,9 @@ def test_a_loss_that_is_small_by_its_scale_is_let_be():
 
 
 def test_after_a_resume_the_loss_is_still_measured_by_the_first_one():
-    before = Guards(CTR)
+    before = Guards(True)
     before.on_optimizer_step(TrainState(logs={"loss": 0.7}))
-    again = Guards(CTR)
+    again = Guards(True)
     again.load_state_dict(before.state_dict())
     again.on_optimizer_step(TrainState(logs={"loss": 2e-5}))
     again.on_epoch_end(TrainState(epoch=1))
@@ -86,15 +88,15 @@ def test_after_a_resume_the_loss_is_still_measured_by_the_first_one():
 
 
 def test_before_the_first_evaluation_there_is_nothing_to_warn_of():
-    guards = Guards(CTR)
+    guards = Guards(True)
     guards.on_epoch_end(TrainState(epoch=1))
     assert guards.warnings == {}
 
 
 def test_what_was_said_is_not_said_again_after_a_resume():
-    said = Guards(CTR)
+    said = Guards(True)
     said.warnings["constant scores"] = "..."
-    again = Guards(STARS)
+    again = Guards(False)
     again.load_state_dict(said.state_dict())
     again.look_at(evaluation(np.zeros(9), np.zeros(9)))
     assert again.warnings == {"constant scores": "..."}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lorarec.cli.output import print_slices
-from lorarec.contracts import Statistics
-from lorarec.engine.evaluate import NamedMetric, Predictions
+from lorarec.contracts import PairPredictor, Predictions, Statistics
+from lorarec.engine.evaluate import NamedMetric
 from lorarec.engine.slices import RULES, slice_metrics
 from lorarec_metrics.binary import Auc
 from lorarec_metrics.regression import Mae
@@ -20,8 +20,8 @@ LABELS = np.array([1.0, 1, 0, 1, 0, 1])
 def sliced(*metrics):
     # User 1 and item 4 are unknown; user 0 and item 3 are known a little. A fifth of 5 items is one: item 2.
     statistics = Statistics(np.array([6, 7, 30, 5, 0]), np.array([5, 0, 43]), 0.5, 0, 1, 0.5)
-    examples = SimpleNamespace(users=USERS, items=ITEMS, labels=lambda: LABELS)
-    predictions = Predictions(np.arange(6), np.array([0.9, 0.8, 0.5, 0.5, 0.5, 0.5]), np.empty((6, 0), int))
+    examples = SimpleNamespace(users=USERS, items=ITEMS, labels=lambda: LABELS, predictor=PairPredictor(None))
+    predictions = Predictions(np.arange(6), {"scores": np.array([0.9, 0.8, 0.5, 0.5, 0.5, 0.5])})
     return slice_metrics(predictions, examples, [NamedMetric(metric.name, metric) for metric in metrics], statistics)
 
 

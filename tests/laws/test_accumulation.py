@@ -74,6 +74,17 @@ def test_four_accumulated_micro_batches_train_as_one_batch(
     assert_close(tmp_path / "one", tmp_path / "four")
 
 
+def test_what_an_adapter_adds_to_the_loss_counts_once_a_step_whatever_its_micro_batches(
+    recipe: Make, tiny_checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    backbone = {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32}
+    adapter = {"name": "adalora", "init_r": 4, "target_r": 2, "orthogonal_weight": 50.0}
+    for name, size, accumulate in (("one", 32, 1), ("four", 8, 4)):
+        train = {"epochs": 1, "max_steps": 6, "learning_rate": 1e-3, "batch_size": size, "accumulate": accumulate}
+        lorarec.train(recipe(adapter, "rating", train=train, backbone=backbone), output=tmp_path / name)
+    assert_close(tmp_path / "one", tmp_path / "four")
+
+
 def test_the_law_can_fail(recipe: Make, tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
     backbone = {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32}
     for name, size in {"one": 32, "other": 16}.items():

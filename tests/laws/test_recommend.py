@@ -13,11 +13,12 @@ import pytest
 from torch import Tensor
 
 import lorarec
-from lorarec.artifact import recommender as answering
 from lorarec.artifact.recommender import Recommender
+from lorarec.contracts import pair_predictor
 from lorarec.errors import LorarecError
-from lorarec.model import item_table, ranking
+from lorarec.model import item_table
 from lorarec.pipeline.evaluate import evaluate
+from lorarec.prediction import ranking
 
 Make = Callable[..., dict[str, Any]]
 HEADS: dict[str, Any] = {
@@ -86,7 +87,7 @@ def test_answers_do_not_depend_on_how_much_is_held_at_once(
     run = finished(head, recipe)
     asked = histories(run)
     whole = run.recommend(asked, k=100, feedback=LIKED)
-    monkeypatch.setattr(answering, "PAIRS", 7)
+    monkeypatch.setattr(pair_predictor, "PAIRS", 7)
     monkeypatch.setattr(ranking, "SCORES", 90)
     parts = run.recommend(asked, k=100, feedback=LIKED)
     for answer, again in zip(whole, parts, strict=True):
@@ -102,14 +103,14 @@ def test_candidates_are_ranked_as_among_all_and_nothing_else_is_scored(
     run = finished(head, recipe)
     asked, some = histories(run), [run.catalog.ids[row] for row in (30, 3, 17, 3, 8)]
     pairs: list[int] = []
-    plain = answering.pair_interactions
+    plain = pair_predictor._scores
 
-    def counted(requests: Any, places: np.ndarray, items: np.ndarray) -> Any:
-        pairs.append(len(items))
-        return plain(requests, places, items)
+    def counted(run: Any, requests: Any, size: int) -> Any:
+        pairs.append(len(requests))
+        return plain(run, requests, size)
 
     everything = run.recommend(asked, k=100, feedback=LIKED)
-    monkeypatch.setattr(answering, "pair_interactions", counted)
+    monkeypatch.setattr(pair_predictor, "_scores", counted)
     narrowed = run.recommend(asked, k=100, feedback=LIKED, candidates=some)
     for answer, whole in zip(narrowed, everything, strict=True):
         assert [found.item for found in answer] == [found.item for found in whole if found.item in some]

@@ -55,7 +55,7 @@ def killed(recipe: dict[str, Any], output: Path, step: int) -> None:
 
     child = multiprocessing.get_context("fork").Process(target=work)
     child.start()
-    child.join(120)
+    child.join()
     assert child.exitcode == -9
 
 

@@ -14,10 +14,8 @@ from datasets import Dataset
 from torch import Tensor
 
 from lorarec.config.recipe import DataSection
-from lorarec.contracts import Batch, Collation, Head, NegativeSampler, Part, TaskHead, View
+from lorarec.contracts import Batch, Collation, Examples, Head, NegativeSampler, Part, Requests, TaskHead, View
 from lorarec.data.prepare import PreparedData, prepare
-from lorarec.data.requests import interactions_from_requests
-from lorarec.engine.examples import Examples
 
 HIDDEN = 12
 
@@ -44,7 +42,7 @@ class LookUp:
     def __init__(self, vectors: Tensor, batch: Batch, with_steps: bool = False) -> None:
         self._vectors, self._batch, self._with_steps = vectors, batch, with_steps
 
-    def __call__(self, views: str) -> Tensor:
+    def vectors(self, views: str) -> Tensor:
         wanted = self._batch.views[views]
         found = []
         for chunk in wanted.chunks:
@@ -52,7 +50,7 @@ class LookUp:
             found.append((self._vectors[rows.clamp(min=0)] * (rows >= 0)[..., None]).sum(dim=1))
         return torch.cat(found)[wanted.order]
 
-    def steps(self, views: str) -> Tensor | None:
+    def states(self, views: str) -> Tensor | None:
         if not self._with_steps:
             return None
         wanted = self._batch.views[views]
@@ -93,13 +91,11 @@ class World:
         )
 
     def requests(self, histories: list[list[int]], feedback: list[list[float]], items: list[int]) -> Examples:
-        interactions = interactions_from_requests(histories, feedback, items, None, [])
-        above = self.data.statistics.liked_above
-        found = type(self.data.histories).of(interactions, "past", None, above, "time")
+        asked = Requests.of(histories, feedback, items, self.data.statistics.liked_above)
         collation = replace(
-            self.examples(Part.TEST).collation, interactions=interactions, histories=found, training=False
+            self.examples(Part.TEST).collation, interactions=asked.events, histories=asked.histories, training=False
         )
-        return Examples(self.task.examples(interactions, found, Part.TEST), self.task, collation)
+        return Examples(self.task.requests(asked), self.task, collation)
 
     def build(self, seed: int = 0) -> Any:
         torch.manual_seed(seed)
@@ -109,7 +105,8 @@ class World:
         return LookUp(self.vectors if vectors is None else vectors, batch, self.with_steps)
 
     def loss(self, head: Head, batch: Batch) -> Tensor:
-        return head(self.encoder(batch), batch).loss
+        losses, regularizer = head.losses(self.encoder(batch), batch), head.regularizer(batch)
+        return batch.total(losses) if regularizer is None else batch.total(losses) + regularizer
 
     def train(self, head: Head, steps: int = 60, batch_size: int = 64, lr: float = 0.02) -> list[float]:
         """Mean loss of each step."""

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lorarec.contracts import Part, TaskHead
-from lorarec.data.requests import pair_interactions
-from lorarec.engine.examples import Examples
+from lorarec.contracts import Examples, Requests, TaskHead
 from lorarec_heads.crossed import Crossed, history_products
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.kernel_ridge import kernel_ridge
@@ -84,10 +82,9 @@ def test_a_catalogue_scored_for_few_users_has_the_scores_of_each_pair(name: str,
     head.eval()
     asked = toy.requests([[1, 2, 3, 4], [], [7]], [[5, 1, 4, 2], [], [float("nan")]], [0, 0, 0])
     place, items = np.repeat(np.arange(3), 24), np.tile(np.arange(24), 3)
-    interactions = pair_interactions(asked.collation.interactions, place, items)
-    histories = asked.collation.histories.of_rows(place)
-    collation = replace(asked.collation, interactions=interactions, histories=histories)
-    pairs = Examples(task.examples(interactions, histories, Part.TEST), task, collation)
+    crossed = Requests(asked.collation.interactions, asked.collation.histories).about(place, items)
+    collation = replace(asked.collation, interactions=crossed.events, histories=crossed.histories)
+    pairs = Examples(task.requests(crossed), task, collation)
 
     def scores(rows: np.ndarray) -> torch.Tensor:
         batch = pairs.batch(rows)

@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from lorarec.contracts import DataError, RawTables
-from lorarec_sources import arrow_file, delimited, json_rows, typed_columns
-from lorarec_sources.arrow_file import cache_folder
+from lorarec.contracts import DataError, RawTables, cache_folder
+from lorarec.data import cached_table, delimited, json_rows
 from lorarec_sources.files import FilesSource
 
 Write = Callable[[dict[str, str | bytes]], Path]
@@ -98,7 +97,7 @@ def test_a_changed_file_is_read_anew_and_an_unchanged_one_is_not(
     folder({"interactions.csv": CSV + "c,8,1\n"})
     assert len(load(path=str(path)).interactions) == 3
     assert len(list((cache_folder() / "tables").iterdir())) == 2
-    monkeypatch.setattr(typed_columns.ColumnTypes, "see", None)
+    monkeypatch.setattr(delimited.ColumnTypes, "see", None)
     assert len(load(path=str(path)).interactions) == 3
 
 
@@ -152,7 +151,8 @@ def test_an_empty_or_ambiguous_folder_is_refused_by_name(folder: Write, tmp_path
         ("a.jsonl", b'{"a": "\xe9"}\n', r"a\.jsonl, line 1: byte 0xe9"),
         ("a.jsonl", '{"a": 1}\n{"a": 2\n', r"a\.jsonl, line 2, column \d+: not JSON"),
         ("a.jsonl", '{"a": 1}\n[2]\n', r"a\.jsonl, line 2: a list, but an object"),
-        ("a.jsonl", '{"a": 1}\n\n{"a": "x"}\n', r"a\.jsonl, line 3: field 'a' is 'x' here, but int64 before"),
+        ("a.jsonl", '{"a": 1}\n\n{"a": "\\ud800"}\n', r"a\.jsonl, line 3: field 'a' holds half of a character"),
+        ("a.jsonl", '{"a": 1}\n{"a": ' + "[" * 100_000 + "\n", r"a\.jsonl, line 2: JSON that cannot be read"),
         ("a.jsonl", "", r"there are no rows"),
         ("a.json", '{"a": 1}', r"holds one object, but a list of objects is wanted"),
         ("a.json", "[{},\n 3]", r"a\.json, row 2: a number or null"),
@@ -194,7 +194,7 @@ def test_a_full_disk_is_named_and_nothing_half_written_is_left(
 
     path = folder({"a.csv": CSV})
     pq.write_table(pa.table({"user": [1]}), path / "a.parquet")
-    monkeypatch.setattr(arrow_file, "_write", full)
+    monkeypatch.setattr(cached_table, "_write", full)
     message = refusal(interactions=str(path / f"a.{suffix}"))
     assert "the disk is full" in message and "HF_DATASETS_CACHE" in message
     assert not list((cache_folder() / "tables").iterdir())

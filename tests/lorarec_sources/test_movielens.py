@@ -16,9 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from lorarec.contracts import DataError, RawTables
+from lorarec.contracts import DataError, RawTables, cache_folder
 from lorarec_sources import movielens_download
-from lorarec_sources.arrow_file import cache_folder
 from lorarec_sources.movie_titles import Spoken, spoken
 from lorarec_sources.movielens import MovieLensSource
 

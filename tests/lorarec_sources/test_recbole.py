@@ -55,7 +55,7 @@ def test_a_sequence_of_item_ids_is_the_history(folder: Write) -> None:
             "the field 'user_id:tokens' is not name:type. Did you mean 'token'?",
         ),
         ({"x.inter": "a:token\ta:float\n"}, "line 1: the field 'a' is there twice"),
-        ({"x.inter": ""}, "x.inter, line 1: the field ''"),
+        ({"x.inter": ""}, "x.inter: the file is empty"),
         ({"x.inter": INTER + "1\t2\n"}, "x.inter, line 4: 2 fields, but line 1 names 5"),
         (
             {"x.inter": INTER + "1\t2\tgood\t4\t1\n"},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
+import sys
 from functools import cache
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from sklearn.metrics import roc_auc_score
 from lorarec.contracts import RawTables
 from lorarec_sources.shop_words import STYLES, THEMES
 from lorarec_sources.synthetic import SyntheticSource
+
+EVENTS_A_USER = 30
 
 
 @cache
@@ -33,10 +36,27 @@ def test_a_seed_gives_these_very_tables_on_every_platform() -> None:
     assert digest(shop(1)) != digest(shop())
 
 
-def test_it_is_made_in_an_instant() -> None:
-    start = time.perf_counter()
-    SyntheticSource(SyntheticSource.Config()).load()
-    assert time.perf_counter() - start < 5  # well under a second on an idle machine
+def test_the_work_grows_with_the_events_and_no_faster() -> None:
+    calls = {users: _calls(users) for users in (20, 40)}
+    assert calls[20] < 60 * EVENTS_A_USER * 20, "a few numpy calls an event, none an item"
+    assert calls[40] < 2.5 * calls[20]
+
+
+def _calls(users: int) -> int:
+    """Calls of functions, Python's and C's, that it takes to make a shop of so many users."""
+    counted = 0
+
+    def count(_frame: FrameType, event: str, _arg: object) -> None:
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    source = SyntheticSource(SyntheticSource.Config(users=users, events=EVENTS_A_USER * users))
+    sys.setprofile(count)
+    try:
+        source.load()
+    finally:
+        sys.setprofile(None)
+    return counted
 
 
 def test_events_are_in_order_and_nobody_meets_an_item_twice() -> None:

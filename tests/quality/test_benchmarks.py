@@ -1,16 +1,16 @@
 """The benchmarks are run by hand: here only that they can be, and that their clocks tell the truth."""
 
 import importlib
+import itertools
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from lorarec.engine.fit import Fit
+from lorarec.engine.guards import Guards
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 PROGRAMS = sorted(
@@ -35,11 +35,13 @@ def benchmarks(monkeypatch):
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_says_what_it_measures_without_loading_anything(program):
-    started = time.perf_counter()
-    done = subprocess.run([sys.executable, FOLDER / program, "--help"], capture_output=True, text=True)
+    command = [sys.executable, "-X", "importtime", FOLDER / program, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "usage:" in done.stdout
-    assert time.perf_counter() - started < 5, "the help should need no torch"
+    loaded = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "argparse" in loaded, "or nothing was looked at"
+    assert not loaded & {"torch", "transformers", "datasets", "lorarec"}
 
 
 def test_the_readme_names_each_program_and_module():
@@ -85,15 +87,96 @@ def test_a_side_that_fails_ends_the_program_with_what_it_said(benchmarks):
         paired.Side("ours", "no_such_module").run(threads=1)
 
 
+def checkout(folder):
+    """A folder that looks like a checkout: its benchmark prints its interpreter, its folder and its arguments."""
+    (folder / "tests" / "benchmarks").mkdir(parents=True)
+    facts = "dict(python=sys.executable, folder=os.getcwd(), arguments=sys.argv[1:])"
+    (folder / "tests" / "benchmarks" / "facts.py").write_text(f"import json, os, sys; print(json.dumps({facts}))")
+    return folder
+
+
+def test_a_side_runs_by_its_own_interpreter_in_its_own_checkout(benchmarks, tmp_path):
+    paired = benchmarks("paired")
+    folder = checkout(tmp_path / "other")
+    found = paired.Side("other", "facts", ["a", "b"], folder=folder).run(threads=1)
+    assert (found["folder"], found["arguments"]) == (str(folder / "tests" / "benchmarks"), ["a", "b"])
+    assert found["python"] == sys.executable
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho \'{"words": "\'"$*"\'"}\'\n')
+    python.chmod(0o755)
+    found = paired.Side("other", "facts", ["a", "b"], str(python), folder).run(threads=1)
+    assert found["words"] == "-m facts a b"
+
+
+def test_the_other_state_does_the_same_work_by_its_own_code(benchmarks):
+    paired = benchmarks("paired")
+    ours = paired.Side("ours", "ours.train", ["recipe"])
+    arguments = SimpleNamespace(against=paired.ROOT, python=Path(sys.executable))
+    other = paired.other_state(ours, arguments)
+    assert (other.name, other.module, other.arguments) == ("other", "ours.train", ["recipe"])
+    assert (other.python, other.folder) == (sys.executable, paired.ROOT)
+
+
+def test_an_interpreter_that_imports_another_checkout_is_refused(benchmarks, tmp_path):
+    paired = benchmarks("paired")
+    arguments = SimpleNamespace(against=checkout(tmp_path / "other"), python=Path(sys.executable))
+    with pytest.raises(
+        SystemExit, match=r"imports lorarec from .*, not from .*other\. Give the interpreter by --python"
+    ):
+        paired.other_state(paired.Side("ours", "facts"), arguments)
+    arguments.python = None
+    with pytest.raises(SystemExit, match=r"other/\.venv/bin/python does not exist"):
+        paired.other_state(paired.Side("ours", "facts"), arguments)
+    with pytest.raises(SystemExit, match=r"nowhere/tests/benchmarks does not exist"):
+        arguments = SimpleNamespace(against=tmp_path / "nowhere", python=Path(sys.executable))
+        paired.other_state(paired.Side("ours", "facts"), arguments)
+
+
+@pytest.mark.parametrize("program", ["train_ctr", "train_next_item"])
+def test_two_states_are_compared_in_the_peers_place(program, benchmarks, monkeypatch, tmp_path, capsys):
+    paired, module = benchmarks("paired"), benchmarks(program)
+    ran = []
+
+    def run(side, threads):
+        ran.append((side.name, side.module, side.folder, tuple(side.arguments)))
+        rate = {"ours": 30.0, "other": 20.0}.get(side.name, 1.0)
+        numbers = ("rows", "rows_in_all", "facts_per_second", "test_auc", "peak_memory_mib", "tokens_per_second")
+        more = ("padding", "outside_share", "model_gflops", "gemm_bf16_gflops", "gemm_fp32_gflops")
+        return {"rows_per_second": rate, **dict.fromkeys((*numbers, *more), 1.0)}
+
+    monkeypatch.setattr(paired.Side, "run", run)
+    monkeypatch.setattr(module, "copy_rows", lambda *_: {"train": 1, "test": 1}, raising=False)
+    record = ["--record", str(tmp_path / "record.jsonl")]
+    command = [program, "--against", str(paired.ROOT), "--python", sys.executable, "--pairs", "2", *record]
+    monkeypatch.setattr(sys, "argv", command)
+    module.main()
+    assert [name for name, *_ in ran] == ["ours", "other", "machine"] * 2
+    assert ran[0][1:] == ran[1][1:], "both states are asked for the same"
+    assert "ours over other: 1.50x" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", [*command, "--peer-attention", "sdpa"])
+    with pytest.raises(SystemExit, match="--peer-attention is the peer's"):
+        module.main()
+    monkeypatch.setattr(sys, "argv", [program, "--python", sys.executable])
+    with pytest.raises(SystemExit, match="name that by --against"):
+        module.main()
+
+
 def test_the_watch_counts_each_row_once_an_epoch_and_no_evaluation(benchmarks, tiny_checkpoint, tmp_path, monkeypatch):
-    train = benchmarks("ours.train")
-    evaluate = Fit._evaluate
-    monkeypatch.setattr(Fit, "_evaluate", lambda fit: (time.sleep(1), evaluate(fit)))
+    train, watch = benchmarks("ours.train"), benchmarks("ours.watch")
+    now = itertools.count()
+    clock = [0]
+    monkeypatch.setattr(watch, "time", SimpleNamespace(perf_counter=lambda: clock[0] + next(now)))
+
+    def evaluate(guards, state):
+        clock[0] += 1_000_000
+
+    monkeypatch.setattr(Guards, "on_evaluation_end", evaluate)
     backbone = f"backbone={{name: text, checkpoint: {tiny_checkpoint('bert')}, max_length: 96}}"
     found = train.train("quickstart", [backbone, *SMALL], tmp_path / "run", cost=True)
     assert found["rows"] == 2 * found["rows_in_all"]
     assert len(found["epoch_seconds"]) == 2
-    assert max(found["epoch_seconds"]) < 1, "an evaluation takes longer"
+    assert clock[0] == 2_000_000
+    assert max(found["epoch_seconds"]) < 1_000_000, "each reading of the clock takes a second, an evaluation a million"
     assert sum(found["shares"].values()) == pytest.approx(1)
     assert 0 < found["outside_share"] < 1
     assert 0 < found["padding"] < 1

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from lorarec.contracts import Adapter, Backbone, DataSource, Metric, StrictConfig, TaskHead, hookimpl
+from lorarec.contracts import (
+    Adapter,
+    Backbone,
+    DataSource,
+    Metric,
+    PairPredictor,
+    StrictConfig,
+    TaskHead,
+    VectorPredictor,
+    hookimpl,
+)
 from lorarec.registry.registry import Registry
 
 
@@ -40,8 +50,8 @@ PARTS: dict[str, list[type]] = {
     "lorarec_backbones": [stub(Backbone, name="words")],
     "lorarec_data_sources": [stub(DataSource, name="table", Config=FilesConfig)],
     "lorarec_task_heads": [
-        stub(TaskHead, name="stars", kind="pointwise", default_metrics=("rmse",), label=lambda self: "rating"),
-        stub(TaskHead, name="next", kind="retrieval", default_metrics=("ndcg@10",)),
+        stub(TaskHead, name="stars", predictor=PairPredictor, default_metrics=("rmse",), label=lambda self: "rating"),
+        stub(TaskHead, name="next", predictor=VectorPredictor, default_metrics=("ndcg@10",)),
     ],
     "lorarec_metrics": [
         stub(Metric, name="rmse", reads="scores", higher_is_better=False),

@@ -80,9 +80,9 @@ def test_an_override_is_named_instead_of_a_line(problems):
 @pytest.mark.parametrize(
     ("metric", "said"),
     [
-        ("ndcg@10", "metric 'ndcg' needs ranks of held-out items, which head 'stars' does not give. "
+        ("ndcg@10", "metric 'ndcg' needs ranks, which head 'stars' does not give. "
          "Metrics for it: rmse."),
-        ("auc", "metric 'auc' needs scores of rows labelled by 'click', which head 'stars' does not give. "
+        ("auc", "metric 'auc' needs scores labelled by 'click', which head 'stars' does not give. "
          "Metrics for it: rmse."),
         ("rmse@10", "metric 'rmse' takes no @k; write 'rmse'."),
     ],

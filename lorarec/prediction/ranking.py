@@ -35,6 +35,30 @@ def catalogue_scores(users_BD: Tensor, items_ND: Tensor) -> Iterator[tuple[slice
         yield users, torch.mm(users_BD[users], items_ND.T, out=buffer[: users.stop - start])
 
 
+class Candidates:
+    """The catalogue rows [C], ascending, among which the best are chosen."""
+
+    def __init__(self, rows: np.ndarray, catalog_size: int) -> None:
+        self.rows = rows
+        self.whole = len(rows) == catalog_size
+        """Whether they are the whole catalogue."""
+        self._column = np.full(catalog_size, -1)
+        self._column[rows] = np.arange(len(rows))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def best(self, scores_BC: Tensor, k: int, seen: list[np.ndarray] | None) -> tuple[Tensor, Tensor]:
+        """The best k catalogue rows [B, k] and their scores [B, k]; row -1 where there are no more. The catalogue rows
+        in `seen`, one array a row of scores, are left out. May change the scores."""
+        if seen is not None:
+            columns = [self._column[items] for items in seen]
+            mask_seen(scores_BC, [found[found >= 0] for found in columns])
+        columns_BK, best = top_items(scores_BC, k)
+        rows = torch.from_numpy(self.rows).to(columns_BK.device)
+        return torch.where(columns_BK < 0, -1, rows[columns_BK]), best
+
+
 def mask_seen(scores_BN: Tensor, seen: list[np.ndarray]) -> Tensor:
     """Set the scores of items each user has already had to -inf, in place; `seen` holds catalogue rows a user."""
     rows = np.repeat(np.arange(len(seen)), [len(items) for items in seen])

@@ -1,4 +1,4 @@
-"""Turn a text file into an Arrow file once, and map it into memory from then on."""
+"""Turn a file into an Arrow file once, and map it into memory from then on."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import datasets
 import pyarrow as pa
-from datasets import Dataset
 
-from lorarec.contracts import DataError
+from lorarec.errors import DataError
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+FORMAT = 2
 """Raise it when a reader changes what it makes of the same bytes."""
 
 
 def cache_folder() -> Path:
     """Where converted and downloaded files are kept: `lorarec` in the cache of Hugging Face Datasets."""
+    import datasets  # slow, and `lorarec --help` does without
+
     return Path(datasets.config.HF_DATASETS_CACHE) / "lorarec"
 
 
-def arrow_file(sources: Sequence[Path], options: Sequence[object], read: Callable[[], Iterator[pa.Table]]) -> Dataset:
+def cached_table(sources: Sequence[Path], options: Sequence[object], read: Callable[[], Iterator[pa.Table]]) -> Dataset:
     """The tables that `read` yields, as one memory-mapped Dataset.
 
     They are written to the cache under a name made from the sources' paths, sizes and times of change and
@@ -51,6 +55,8 @@ def arrow_file(sources: Sequence[Path], options: Sequence[object], read: Callabl
             ) from error
         finally:
             part.unlink(missing_ok=True)
+    from datasets import Dataset
+
     return Dataset.from_file(str(target))
 
 

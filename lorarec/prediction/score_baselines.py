@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lorarec.contracts import Histories, Part, Statistics
-from lorarec.engine.examples import Examples
+from lorarec.data.history import Histories
+from lorarec.data.interactions import Part
+from lorarec.data.statistics import Statistics
+from lorarec.prediction.asked import Asked
 
 PRIOR = 5.0
 """Events' worth of the overall mean that an item's or a user's own mean is drawn towards."""
@@ -16,29 +18,32 @@ EDGE = 0.01
 """Probabilities stay so far from 0 and 1."""
 
 
-def score_baselines(examples: Examples, statistics: Statistics) -> dict[str, np.ndarray]:
+def score_baselines(
+    asked: Asked, label: str | None, labels: np.ndarray, statistics: Statistics
+) -> dict[str, np.ndarray]:
     """[n] scores by the baseline's name, in the unit of the label.
+
+    `label`: the column that holds the labels; None where they are made by drawing items beside events. `labels` [n]:
+    those of the questions, of which only the share of ones is looked at, and only if they are made.
 
     The user's mean is that of the history the model itself may see. Biases: mean + item + user, the user's part being
     taken of what the items' parts leave over.
     """
-    head = examples.head
-    label = head.label()
-    if label is None or label not in head.needs():
+    if label is None:
         # Labels made by drawing items beside events: only their share is known, which the head's settings fix.
-        share = float(examples.labels().mean())
+        share = float(labels.mean())
         return {
-            "mean": np.full(len(examples), share),
-            "popularity": _chosen(statistics.item_counts, share)[examples.items],
+            "mean": np.full(len(asked.events), share),
+            "popularity": _chosen(statistics.item_counts, share)[asked.items],
         }
     mean = statistics.label_mean
-    items = _item_biases(examples, label, statistics)
-    found = {"mean": np.full(len(examples), mean), "item mean": mean + items[examples.items]}
+    items = _item_biases(asked, label, statistics)
+    found = {"mean": np.full(len(asked.events), mean), "item mean": mean + items[asked.items]}
     nothing = np.zeros_like(items)
-    if (users := _user_biases(examples, label, mean, nothing)) is not None:
-        beside = _user_biases(examples, label, mean, items)
+    if (users := _user_biases(asked, label, mean, nothing)) is not None:
+        beside = _user_biases(asked, label, mean, items)
         assert beside is not None
-        found |= {"user mean": mean + users, "biases": mean + items[examples.items] + beside}
+        found |= {"user mean": mean + users, "biases": mean + items[asked.items] + beside}
     edge = EDGE if label == "click" else 0.0
     return {
         name: np.clip(scores, statistics.label_min + edge, statistics.label_max - edge)
@@ -54,21 +59,21 @@ def _chosen(counts: np.ndarray, share: float) -> np.ndarray:
     return np.asarray(odds / (1 + odds))
 
 
-def _item_biases(examples: Examples, label: str, statistics: Statistics) -> np.ndarray:
+def _item_biases(asked: Asked, label: str, statistics: Statistics) -> np.ndarray:
     """[N] how far above the mean the training labels of each item are."""
-    interactions = examples.collation.interactions
+    interactions = asked.interactions
     size, rows = len(statistics.item_counts), interactions.rows(Part.TRAIN)
     items, above = interactions.item[rows], interactions.column(label)[rows] - statistics.label_mean
     return np.asarray(np.bincount(items, above, minlength=size) / (np.bincount(items, minlength=size) + PRIOR))
 
 
-def _user_biases(examples: Examples, label: str, mean: float, items: np.ndarray) -> np.ndarray | None:
+def _user_biases(asked: Asked, label: str, mean: float, items: np.ndarray) -> np.ndarray | None:
     """[n] how far above the mean and the items' biases [N] the labels of each example's history are; None where no
     history says what its user thought."""
-    found, told = np.zeros(len(examples)), False
-    histories = examples.collation.histories
-    for rows in examples.blocks(BLOCK):
-        history, mask = histories.latest(examples.events[rows], LATEST)
+    found, told = np.zeros(len(asked.events)), False
+    histories = asked.histories
+    for rows in asked.blocks(BLOCK):
+        history, mask = histories.latest(asked.events[rows], LATEST)
         values = _as_label(history.feedback, label, histories)
         known = mask & ~np.isnan(history.feedback)
         above = np.where(known, values - mean - items[history.items], 0.0)

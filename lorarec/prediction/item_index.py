@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from lorarec.errors import LorarecError
-from lorarec.model.ranking import top_items
+from lorarec.prediction.ranking import top_items
 
 PROBED = 64
 """Lists looked through for a user; catalogues of up to 64 * 64 items are looked through whole."""

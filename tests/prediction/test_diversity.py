@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lorarec.model.diversity import diversified, list_measures
+from lorarec.prediction.diversity import diversified, list_measures
 
 # Items 0 to 2 are nearly the same, 3 and 4 are unlike everything.
 VECTORS = torch.tensor([[1.0, 0, 0], [1, 0.01, 0], [1, 0.02, 0], [0, 1, 0], [0, 0, 1]])

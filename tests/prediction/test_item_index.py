@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from lorarec.artifact import item_index
-from lorarec.artifact.item_index import ItemIndex
 from lorarec.errors import LorarecError
-from lorarec.model.ranking import mask_seen, top_items
+from lorarec.prediction import item_index
+from lorarec.prediction.item_index import ItemIndex
+from lorarec.prediction.ranking import mask_seen, top_items
 
 pytest.importorskip("faiss", reason="the extra 'index' is not installed")
 NOTHING = np.empty(0, np.int64)

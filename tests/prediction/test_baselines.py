@@ -1,16 +1,15 @@
 """Baselines know what they say they know, and nothing of what is held out."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 from datasets import Dataset
 
-from lorarec.contracts import Histories, Interactions, Part, Statistics
-from lorarec.engine.rank_baselines import rank_baselines
-from lorarec.engine.score_baselines import score_baselines
+from lorarec.contracts import Histories, Interactions, Part, Requests, Statistics
+from lorarec.prediction.asked import Asked
+from lorarec.prediction.rank_baselines import rank_baselines
+from lorarec.prediction.score_baselines import score_baselines
 
 COLUMNS = {
     #        training                  test
@@ -21,31 +20,17 @@ COLUMNS = {
 }
 PARTS = [Part.TRAIN] * 8 + [Part.TEST] * 2
 ITEMS = 5
+STARS = np.array([1.0, 5.0])
 
 
-def examples(kind, label=None, needs=(), labels=None, **columns):
-    """The two test rows of the table, as examples."""
+def asked():
+    """The two test rows of the table."""
     made = {name: pa.array([float(v) for v in values]) for name, values in COLUMNS.items()}
     made |= {name: pa.array(COLUMNS[name]) for name in ("user", "item")}
     interactions = Interactions(Dataset(pa.table(made)), ["a", "b", "c"], np.array(PARTS, np.int8))
-    histories = Histories.of(interactions, "past", "rating", 3.5, "time")
     events = np.array([8, 9])
-    collation = SimpleNamespace(interactions=interactions, histories=histories, catalog_size=ITEMS)
-    head = SimpleNamespace(kind=kind, label=lambda: label, needs=lambda: frozenset(needs))
-    return Few(events, interactions, collation, head, labels)
-
-
-class Few:
-    def __init__(self, events, interactions, collation, head, labels):
-        self.events, self.collation, self.head = events, collation, head
-        self.items, self.users = interactions.item[events], interactions.user[events]
-        self.labels = lambda: np.asarray(labels, float)
-
-    def __len__(self):
-        return len(self.events)
-
-    def blocks(self, size):
-        return [np.arange(len(self))]
+    histories = Histories.of(interactions, "past", "rating", 3.5, "time")
+    return Asked(events, interactions.item[events], interactions, histories)
 
 
 def statistics(mean=3.0, low=1.0, high=5.0):
@@ -54,7 +39,7 @@ def statistics(mean=3.0, low=1.0, high=5.0):
 
 
 def test_biases_lean_to_what_the_users_own_history_says():
-    found = score_baselines(examples("pointwise", "rating", {"rating"}), statistics())
+    found = score_baselines(asked(), "rating", STARS, statistics())
     assert list(found) == ["mean", "item mean", "user mean", "biases"]
     assert found["mean"].tolist() == [3, 3]
     generous, strict = found["user mean"]
@@ -68,12 +53,12 @@ def test_biases_lean_to_what_the_users_own_history_says():
 
 
 def test_scores_stay_within_the_range_of_the_labels():
-    found = score_baselines(examples("pointwise", "rating", {"rating"}), statistics(mean=4.9))
+    found = score_baselines(asked(), "rating", STARS, statistics(mean=4.9))
     assert all(scores.max() <= 5 for scores in found.values())
 
 
 def test_for_sampled_clicks_popular_items_are_likelier_and_the_mean_probability_is_the_share():
-    found = score_baselines(examples("pointwise", "click", labels=[1, 0]), statistics())
+    found = score_baselines(asked(), None, np.array([1.0, 0.0]), statistics())
     assert set(found) == {"mean", "popularity"}
     rare, unseen = found["popularity"]
     assert rare > unseen
@@ -83,19 +68,18 @@ def test_for_sampled_clicks_popular_items_are_likelier_and_the_mean_probability_
 def test_rank_baselines_mask_what_was_seen_and_rank_by_count_by_recency_and_by_text():
     frozen = torch.eye(ITEMS)
     frozen[3] = frozen[0] + frozen[1]  # reads like what user 0 had
-    found = rank_baselines(examples("retrieval"), statistics(), 2, frozen)
+    found = rank_baselines(asked(), statistics().item_counts, 2, frozen)
     assert list(found) == ["popularity", "most recent", "nearest text"]
     # User 0 had 0, 1, 2: item 3 (taken once) comes before 4; user 1 had 0, 1, 3: item 2 before 4.
-    assert found["popularity"].scores.tolist() == [0, 1]
+    assert found["popularity"].ranks.tolist() == [0, 1]
     assert found["popularity"].lists.tolist() == [[3, 4], [2, 4]]
-    assert found["most recent"].scores.tolist() == [0, 1]
-    assert found["nearest text"].scores[0] == 0
+    assert found["most recent"].ranks.tolist() == [0, 1]
+    assert found["nearest text"].ranks[0] == 0
 
 
 def test_the_latest_item_leads_most_recent_although_it_is_rare():
-    asked = examples("retrieval")
-    asked.collation.histories = SimpleNamespace(seen=lambda event: np.empty(0, int))
-    found = rank_baselines(asked, statistics(), 1, None)
+    nothing_seen = Requests.of([[]] * len(PARTS), None, None, 3.5).histories
+    found = rank_baselines(asked()._replace(histories=nothing_seen), statistics().item_counts, 1, None)
     assert list(found) == ["popularity", "most recent"]
     assert found["most recent"].lists.ravel().tolist() == [3, 3]
     assert found["popularity"].lists.ravel().tolist() == [0, 0]

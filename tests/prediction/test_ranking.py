@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lorarec.errors import DataError
-from lorarec.model import ranking
-from lorarec.model.ranking import catalogue_scores, held_out_rank, mask_seen, top_items
+from lorarec.prediction import ranking
+from lorarec.prediction.ranking import catalogue_scores, held_out_rank, mask_seen, top_items
 
 USERS = 5
 

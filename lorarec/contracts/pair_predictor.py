@@ -1,0 +1,138 @@
+"""PairPredictor: answers that are numbers, one for each pair of a history and an item: stars, the probability of a
+click."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lorarec.contracts.batch import Batch
+from lorarec.contracts.examples import Examples
+from lorarec.contracts.metric import Metric
+from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor, Scored
+from lorarec.contracts.task_head import Encoder, Head
+from lorarec.data.requests import Requests
+from lorarec.data.statistics import Statistics
+from lorarec.prediction.asked import Asked
+from lorarec.prediction.ranking import Candidates, users_at_once
+from lorarec.prediction.score_baselines import score_baselines
+
+BLOCK = 256
+"""Requests answered at once."""
+PAIRS = 2**14
+"""Pairs of a request and an item scored at once: the histories of the few requests among them are read once."""
+
+
+class PairHead(Head):
+    """The weights of a task that is answered pair by pair."""
+
+    @abstractmethod
+    def score(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B] predictions in the unit of the label (stars; probability). Reads no label."""
+
+
+class PairPredictor(Predictor):
+    """Scores each pair anew. Its heads are `PairHead`s, its examples have the column `label`."""
+
+    reads = ("scores",)
+
+    def predict(
+        self,
+        model: Model,
+        examples: Examples,
+        blocks: Sequence[np.ndarray],
+        metrics: Sequence[Metric],
+        table: Tensor | None,
+    ) -> Iterator[Predictions]:
+        """scores: [n] float64."""
+        for rows in blocks:
+            scores = model.answer(examples.batch(rows), "score", table)
+            yield Predictions(rows, {"scores": scores.double().cpu().numpy()})
+
+    def judged(self, metric: Metric, predictions: Predictions, examples: Examples) -> Judged:
+        """Scores beside labels."""
+        return Judged(*self.scored(predictions, examples))
+
+    def scored(self, predictions: Predictions, examples: Examples) -> Scored:
+        """Scores beside labels."""
+        return Scored(predictions.answers["scores"], examples.labels()[predictions.rows])
+
+    def rules(self, examples: Examples) -> dict[str, str]:
+        """Every row by its label."""
+        label, seed = self.head.label(), examples.collation.negatives.seed
+        drawn = f"every held-out row beside items that its user has not had, drawn once and for all by seed {seed}"
+        return {
+            "judged": f"every held-out row by its {label}" if label in self.head.needs() else drawn,
+            "seen items": "not ranked",
+            "ties": "count half in AUC" if label == "click" else "no matter to the metrics of a regression",
+        }
+
+    def asked(self, examples: Examples) -> Iterator[bytes]:
+        """The labels."""
+        yield examples.labels().astype("<f8").tobytes()
+
+    def kept(self, predictions: Predictions, examples: Examples) -> dict[str, np.ndarray]:
+        """Columns `score` and `label`."""
+        scores, labels = self.scored(predictions, examples)
+        return {"score": scores, "label": labels}
+
+    def judged_kept(self, metric: Metric, kept: Mapping[str, np.ndarray]) -> Judged:
+        """Scores beside labels."""
+        return Judged(kept["score"], kept["label"])
+
+    def baselines(
+        self, examples: Examples, metrics: Sequence[Metric], statistics: Statistics, frozen: Tensor | None
+    ) -> dict[str, Predictions]:
+        """The mean; the item's, the user's and both, where labels are the data's own; popularity where they are made
+        by drawing items."""
+        label, collation = self.head.label(), examples.collation
+        column = label if label in self.head.needs() else None
+        asked = Asked(examples.events, examples.items, collation.interactions, collation.histories)
+        found = score_baselines(asked, column, examples.labels(), statistics)
+        return {name: Predictions(np.arange(len(examples)), {"scores": scores}) for name, scores in found.items()}
+
+    def tells_apart(self) -> bool:
+        """Clicks are."""
+        return self.head.label() == "click"
+
+    def answer(self, run: FinishedRun, requests: Requests) -> np.ndarray:
+        """[n] float64 scores, as the head gives them."""
+        return _scores(run, requests, BLOCK).double().numpy()
+
+    def recommend(
+        self, run: FinishedRun, requests: Requests, candidates: Candidates, k: int, exclude_seen: bool
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every candidate is scored for every request."""
+        size = min(BLOCK, users_at_once(len(candidates)))
+        for start in range(0, len(requests), size):
+            block = requests.between(start, start + size)
+            seen = block.history_items() if exclude_seen else None
+            yield candidates.best(_pair_scores(run, block, candidates.rows), k, seen)
+
+    def calibrated(self, predictions: Predictions, calibrate: Callable[[np.ndarray], np.ndarray]) -> Predictions:
+        """The same rows, their scores calibrated."""
+        return Predictions(predictions.rows, {"scores": calibrate(predictions.answers["scores"])})
+
+    def check_calibration(self) -> None:
+        """Raise IncompatibleError unless clicks are predicted."""
+        if self.head.label() != "click":
+            super().check_calibration()
+
+
+def _pair_scores(run: FinishedRun, requests: Requests, items: np.ndarray) -> Tensor:
+    """[n, C] scores of these catalogue rows for each request."""
+    scores = torch.empty(len(requests) * len(items))
+    for start in range(0, len(scores), PAIRS):
+        pairs = np.arange(start, min(start + PAIRS, len(scores)))
+        asked = requests.about(pairs // len(items), items[pairs % len(items)])
+        scores[start : start + len(pairs)] = _scores(run, asked, PAIRS)
+    return scores.view(len(requests), len(items))
+
+
+def _scores(run: FinishedRun, requests: Requests, size: int) -> Tensor:
+    """[n] on the CPU, `size` requests at a time."""
+    return run.answers(requests, "score", size).cpu()

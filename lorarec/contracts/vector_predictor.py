@@ -1,0 +1,180 @@
+"""VectorPredictor: answers by vectors of users and items, whose dot products rank the whole catalogue."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lorarec.contracts.batch import Batch
+from lorarec.contracts.examples import Examples
+from lorarec.contracts.metric import Metric
+from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor
+from lorarec.contracts.task_head import Encoder, Head, TaskHead
+from lorarec.data.requests import Requests
+from lorarec.data.statistics import Statistics
+from lorarec.prediction.asked import Asked
+from lorarec.prediction.item_index import ItemIndex
+from lorarec.prediction.rank_baselines import rank_baselines
+from lorarec.prediction.ranking import Candidates, catalogue_scores, held_out_rank, mask_seen, top_items
+
+BLOCK = 256
+"""Requests answered at once."""
+
+
+class VectorHead(Head):
+    """The weights of a task that is answered by vectors: the score of item n for user b is their dot product."""
+
+    @abstractmethod
+    def user_vectors(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B, d] vectors of the batch's users at the moment of their example. Reads no label."""
+
+    @abstractmethod
+    def item_vectors(self, pooled: Tensor, items: Tensor) -> Tensor:
+        """[M, d] from the backbone's vectors [M, D] of catalogue rows [M]. A bias is one more dimension."""
+
+    def likeness_vectors(self, vectors: Tensor) -> Tensor:
+        """[M, e] of item vectors [M, d] what tells how alike items are: override it to leave a bias out."""
+        return vectors
+
+
+class VectorPredictor(Predictor):
+    """Ranks the catalogue by dot products. Its heads are `VectorHead`s."""
+
+    reads = ("ranks", "lists")
+    has_item_vectors = True
+    compares_texts = True
+
+    def __init__(self, head: TaskHead) -> None:
+        super().__init__(head)
+        self._index: ItemIndex | None = None
+
+    def predict(
+        self,
+        model: Model,
+        examples: Examples,
+        blocks: Sequence[np.ndarray],
+        metrics: Sequence[Metric],
+        table: Tensor | None,
+    ) -> Iterator[Predictions]:
+        """ranks: [n] int64 zero-based rank of the held-out item; lists: [n, k] int64 the best items, where a metric
+        reads them."""
+        assert table is not None
+        vectors, k = self.item_vectors(model, table), _longest(metrics)
+        histories, events = examples.collation.histories, examples.events
+        for rows in blocks:
+            users = model.answer(examples.batch(rows), "user_vectors", table).float()
+            targets = torch.from_numpy(examples.items[rows]).to(users.device)
+            for part, scores in catalogue_scores(users, vectors):
+                mask_seen(scores, [histories.seen(int(event)) for event in events[rows[part]]])
+                ranks = held_out_rank(scores, targets[part])
+                lists = top_items(scores, k)[0] if k else torch.empty(len(ranks), 0, dtype=torch.int64)
+                yield Predictions(rows[part], {"ranks": ranks.cpu().numpy(), "lists": lists.cpu().numpy()})
+
+    def judged(self, metric: Metric, predictions: Predictions, examples: Examples) -> Judged:
+        """Ranks, or the first k of the lists, beside the held-out items."""
+        answers, items = predictions.answers[metric.reads], examples.items[predictions.rows]
+        return Judged(answers if metric.reads == "ranks" else answers[:, : metric.k], items)
+
+    def has_interval(self, metric: Metric) -> bool:
+        """Not those of lists (coverage): a sample with repeats always covers less than the whole."""
+        return metric.reads == "ranks"
+
+    def rules(self, examples: Examples) -> dict[str, str]:
+        """Every held-out item among all of the catalogue."""
+        return {
+            "judged": f"each held-out item among all {examples.collation.catalog_size:,} items of the catalogue",
+            "seen items": "masked: what the user had before is out of the ranking",
+            "ties": "count against the model",
+        }
+
+    def asked(self, examples: Examples) -> Iterator[bytes]:
+        """What is masked for each example."""
+        for event in examples.events.tolist():
+            yield examples.collation.histories.seen(event).astype("<i8").tobytes() + b"|"
+
+    def kept(self, predictions: Predictions, examples: Examples) -> dict[str, np.ndarray]:
+        """The column `rank`. No items: who had what is nobody else's business."""
+        return {"rank": predictions.answers["ranks"]}
+
+    def judged_kept(self, metric: Metric, kept: Mapping[str, np.ndarray]) -> Judged:
+        """Ranks; which item was held out is not known."""
+        return Judged(kept["rank"], np.full(len(kept["rank"]), -1))
+
+    def baselines(
+        self, examples: Examples, metrics: Sequence[Metric], statistics: Statistics, frozen: Tensor | None
+    ) -> dict[str, Predictions]:
+        """Popularity, most recent (where there are times), nearest text (where `frozen` is given)."""
+        collation = examples.collation
+        asked = Asked(examples.events, examples.items, collation.interactions, collation.histories)
+        found = rank_baselines(asked, statistics.item_counts, _longest(metrics), frozen)
+        return {name: Predictions(np.arange(len(examples)), ranked._asdict()) for name, ranked in found.items()}
+
+    def tells_apart(self) -> bool:
+        """The right item from all others."""
+        return True
+
+    def item_vectors(self, model: Model, table: Tensor) -> Tensor:
+        """[N, d] float32, as the head makes them."""
+        return model.answer_items(table, "item_vectors").float()
+
+    def likeness(self, weights: Head, table: Tensor, rows: Tensor) -> Tensor:
+        """What the head compares of its item vectors."""
+        head = cast(VectorHead, weights)
+        return head.likeness_vectors(head.item_vectors(table, rows))
+
+    def run_likeness(self, run: FinishedRun) -> Tensor:
+        """The same, of the item vectors that the run keeps."""
+        return cast(VectorHead, run.weights).likeness_vectors(_vectors(run))
+
+    def answer(self, run: FinishedRun, requests: Requests) -> np.ndarray:
+        """[n] float64 dot products."""
+        vectors = _vectors(run)[torch.from_numpy(requests.events.item)]
+        return (_user_vectors(run, requests) * vectors).sum(dim=1).double().cpu().numpy()
+
+    def recommend(
+        self, run: FinishedRun, requests: Requests, candidates: Candidates, k: int, exclude_seen: bool
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """By the dot products with all candidates."""
+        vectors = _vectors(run)
+        if not candidates.whole:
+            vectors = vectors[torch.from_numpy(candidates.rows)]
+        for start in range(0, len(requests), BLOCK):
+            block = requests.between(start, start + BLOCK)
+            histories = block.history_items()
+            for part, scores in catalogue_scores(_user_vectors(run, block), vectors):
+                yield candidates.best(scores, k, histories[part] if exclude_seen else None)
+
+    def approximate(
+        self, run: FinishedRun, requests: Requests, k: int, exclude_seen: bool
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """By an index of the item vectors, built at the first call and kept."""
+        self._index = self._index or ItemIndex(_vectors(run))
+        for start in range(0, len(requests), BLOCK):
+            block = requests.between(start, start + BLOCK)
+            nothing = [np.empty(0, np.int64)] * len(block)
+            seen = [np.unique(items) for items in block.history_items()] if exclude_seen else nothing
+            yield self._index.best(_user_vectors(run, block), k, seen)
+
+    def check_lists(self) -> None:
+        """Nothing is refused."""
+
+
+def _longest(metrics: Sequence[Metric]) -> int:
+    """The most items that a metric reads of a list; 0 where none reads lists."""
+    return max((metric.k or 0 for metric in metrics if metric.reads == "lists"), default=0)
+
+
+def _vectors(run: FinishedRun) -> Tensor:
+    """[N, d]"""
+    assert run.item_vectors is not None, "a run of this family keeps item vectors"
+    return run.item_vectors
+
+
+def _user_vectors(run: FinishedRun, requests: Requests) -> Tensor:
+    """[n, d]"""
+    return run.answers(requests, "user_vectors", BLOCK).float()

@@ -1,0 +1,118 @@
+"""Tables: the one reader of csv, tsv, json, jsonl and parquet files, for all sources and all requests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lorarec.data.cached_table import cached_table
+from lorarec.data.delimited import delimited_tables
+from lorarec.data.json_rows import json_tables
+from lorarec.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+
+
+def read_table(path: Path, *, format: Format | None = None, text: bool = False) -> Dataset:
+    """One file as a Dataset on disk: it is converted once, into the cache, and mapped into memory.
+
+    The format is the suffix's, or the one given. Values are what is written: words such as NA and None stay words,
+    and a column of csv or tsv is one of numbers only if each of its values is spelled like one (007, +5, 12E4 and
+    0x1F are not); with `text` all its columns stay text. A field of json or jsonl that has values of several kinds is
+    text, words as they are and everything else as JSON.
+
+    Raises DataError naming the file, and the line or row and field, of what cannot be read.
+    """
+    kind = _format(path, format)
+    return cached_table([path], [kind, text], lambda: tables(path, format=kind, text=text))
+
+
+def read_into_memory(path: Path, *, format: Format | None = None, text: bool = False) -> pa.Table:
+    """As `read_table`, but nothing is written to the cache: for requests, which are nobody's to keep."""
+    return pa.concat_tables(tables(path, format=format, text=text)).combine_chunks()
+
+
+def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
+    """Tables of the same columns, one after the other; each under the name of its file, for messages.
+
+    Where the same column is whole numbers here and fractions or text there, it becomes what suits both. Raises
+    DataError naming file and column where one lacks a column of the others.
+    """
+    from datasets import concatenate_datasets
+
+    first, *others = parts
+    for name in others:
+        if odd := set(parts[name].column_names) ^ set(parts[first].column_names):
+            raise DataError(f"{name}: columns {sorted(odd)} are not in both this file and {first}.")
+    features = _common_features([part.features for part in parts.values()])
+    return concatenate_datasets([part.select_columns(list(features)).cast(features) for part in parts.values()])
+
+
+def _common_features(all_features: list[Features]) -> Features:
+    from datasets import Features, Value
+
+    common = {}
+    for name, first in all_features[0].items():
+        kinds = {str(getattr(features[name], "dtype", features[name])) for features in all_features}
+        if len(kinds) == 1:
+            common[name] = first
+        elif all(kind.startswith(("int", "float", "null")) for kind in kinds):
+            common[name] = Value("float64" if any(kind.startswith("float") for kind in kinds) else "int64")
+        else:
+            common[name] = Value("string")
+    return Features(common)
+
+
+def tables(path: Path, *, format: Format | None = None, text: bool = False) -> Iterator[pa.Table]:
+    """The file as Arrow tables of one schema, block by block."""
+    kind = _format(path, format)
+    if text and kind not in ("csv", "tsv"):
+        raise DataError(f"{path}: only csv and tsv files can be read as text; {kind} files say what is a number.")
+    if kind in ("csv", "tsv"):
+        return delimited_tables(path, kind == "tsv", text)
+    if kind in ("json", "jsonl"):
+        return json_tables(path, kind == "jsonl")
+    return _parquet_tables(path)
+
+
+def _format(path: Path, given: Format | None) -> Format:
+    if not path.is_file():
+        raise DataError(f"There is no file {path}.")
+    if given is not None:
+        return given
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path}: files of this kind are not read. Use one of: {', '.join(SUFFIXES)}.")
+    return path.suffix.removeprefix(".")  # type: ignore[return-value]  # one of SUFFIXES
+
+
+def _parquet_tables(path: Path) -> Iterator[pa.Table]:
+    try:
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        for name in names:
+            if names.count(name) > 1:
+                raise DataError(f"{path}: the column '{name}' is there twice. Rename one of them.")
+        yield _plain(file.schema_arrow.empty_table())
+        for batch in file.iter_batches():
+            yield _plain(pa.Table.from_batches([batch]))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise DataError(f"{path}: not a readable parquet file: {error}. It may be damaged; copy it again.") from error
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Columns of maps, which Datasets does not know, as JSON text."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_map(field.type):
+            values = (None if row is None else dict(row) for row in table.column(index).to_pylist())
+            texts = [None if row is None else json.dumps(row, ensure_ascii=False, default=str) for row in values]
+            table = table.set_column(index, field.name, pa.array(texts, pa.string()))
+    return table

@@ -1,0 +1,59 @@
+"""The core asks a head's predictor, and never what kind of a head or predictor it is."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lorarec
+from lorarec.contracts import TaskHead
+
+CORE = Path(lorarec.__file__).parent
+FAMILIES = {"contracts/pair_predictor.py", "contracts/vector_predictor.py"}
+DOOR = "contracts/__init__.py"
+NAMES = {"PairPredictor", "VectorPredictor", "PairHead", "VectorHead"}
+READS = {*FAMILIES, "registry/metrics.py", "testing/metric_laws.py", "testing/head_laws.py"}
+"""What may look at `reads`: the families, what matches a metric with a head, and the laws of both."""
+
+
+def faults(source: str, path: str) -> Iterator[str]:
+    """What a module of the core knows of families that it should not."""
+    for node in ast.walk(ast.parse(source)):
+        words = {getattr(node, "id", None), getattr(node, "attr", None)}
+        if isinstance(node, ast.alias):
+            words = {node.name}
+        if path not in {*FAMILIES, DOOR} and words & NAMES:
+            yield f"{path}: names {words & NAMES}"
+        if path not in READS and isinstance(node, ast.Attribute) and node.attr == "reads":
+            yield f"{path}:{node.lineno}: looks at `reads`"
+        if isinstance(node, ast.Attribute) and node.attr == "kind" and "head" in ast.unparse(node.value):
+            yield f"{path}:{node.lineno}: asks for a head's kind"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("type", "isinstance", "issubclass"):
+            asked = " ".join(ast.unparse(argument) for argument in node.args)
+            if "predictor" in asked:
+                yield f"{path}:{node.lineno}: asks for a predictor's class"
+
+
+def test_no_module_of_the_core_knows_a_family() -> None:
+    modules = {str(path.relative_to(CORE)): path.read_text(encoding="utf-8") for path in CORE.rglob("*.py")}
+    assert modules.keys() >= {*READS, DOOR}
+    assert [fault for path, source in modules.items() for fault in faults(source, path)] == []
+    assert not hasattr(TaskHead, "kind")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "if examples.head.kind == 'retrieval': pass",
+        "assert isinstance(model.head, VectorHead)",
+        "from lorarec.contracts import PairPredictor",
+        "if metric.reads == 'lists': pass",
+        "if isinstance(run.predictor, Ranking): pass",
+        "name = type(self.predictor).__name__",
+    ],
+)
+def test_whoever_asks_is_found_out(line: str) -> None:
+    assert list(faults(line, "engine/evaluate.py"))

@@ -1,0 +1,155 @@
+"""One reader for all formats: values, and ids above all, are what is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lorarec.contracts import DataError, joined_tables, read_table
+from lorarec.data.ids import encode_ids, id_texts
+from lorarec.data.tables import read_into_memory
+
+Write = Callable[[str, list[Any]], Path]
+FORMATS = ("csv", "tsv", "json", "jsonl", "parquet")
+SPELLED = [["12E4", "120E3", "1E5"], ["0x1F", "31"], ["+5", "5"], ["-0", "0"], ["007", "7"], ["1e3", "1000"]]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def column(tmp_path: Path) -> Write:
+    """A file of one format with one column `id` of these values."""
+
+    def write(suffix: str, values: list[Any]) -> Path:
+        path = tmp_path / f"a.{suffix}"
+        if suffix == "parquet":
+            pq.write_table(pa.table({"id": values}), path)
+        elif suffix == "json":
+            path.write_text(json.dumps([{"id": value} for value in values]))
+        elif suffix == "jsonl":
+            path.write_text("".join(json.dumps({"id": value}) + "\n" for value in values))
+        else:
+            path.write_text("id\n" + "".join(f"{value}\n" for value in values))
+        return path
+
+    return write
+
+
+def ids(path: Path) -> list[str]:
+    return id_texts(read_table(path).data.column("id"), f"{path}, column 'id'")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("values", SPELLED, ids="".join)
+def test_ids_that_spell_the_same_number_stay_apart_in_every_format(
+    suffix: str, values: list[str], column: Write
+) -> None:
+    assert ids(column(suffix, values)) == values
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_whole_numbers_are_read_as_numbers_and_as_ids_in_their_digits(suffix: str, column: Write) -> None:
+    path = column(suffix, [7, 10, -3])
+    assert read_table(path).data.column("id").type == pa.int64()
+    assert ids(path) == ["7", "10", "-3"]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_whole_numbers_that_became_floats_are_the_ids_they_were(suffix: str, column: Write) -> None:
+    assert ids(column(suffix, [5.0, 12.0])) == ["5", "12"]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_float_that_is_no_whole_number_is_refused_by_row(suffix: str, column: Write) -> None:
+    with pytest.raises(DataError, match=r"column 'id', row 2: 5\.5 is no id"):
+        ids(column(suffix, [5.0, 5.5]))
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_floats_whose_digits_are_lost_are_refused_with_what_to_do(suffix: str, column: Write) -> None:
+    with pytest.raises(DataError, match=r"row 1: digits of the id are lost in .*7\.65612.*Export the column as text"):
+        ids(column(suffix, [7.65612e16, 7.65612e16]))
+    with pytest.raises(DataError, match=r"row 2: digits of the id are lost"):
+        ids(column(suffix, ["a", "1.01463E+20"]))
+
+
+@pytest.mark.parametrize("value", [float("inf"), 2.0**53 + 2])
+def test_infinite_and_too_large_floats_are_refused_not_cast(value: float) -> None:
+    with pytest.raises(DataError, match="digits of the id are lost"):
+        encode_ids(pa.chunked_array([pa.array([1.0, value])]), "a.parquet, column 'id'")
+
+
+def test_a_number_written_with_all_its_digits_is_an_id(column: Write) -> None:
+    assert ids(column("csv", ["7.6561197960265728e+16"])) == ["7.6561197960265728e+16"]
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_whole_numbers_beyond_int64_or_beside_fractions_lose_no_digit(suffix: str, column: Write) -> None:
+    assert ids(column(suffix, [2**70, 5])) == [str(2**70), "5"]
+    assert read_table(column(suffix, [2**53 + 1, 0.5]))["id"][:] == [str(2**53 + 1), "0.5"]
+
+
+def test_a_json_field_of_several_kinds_is_text_as_it_is_written(column: Write) -> None:
+    mixed = [None, 12.99, "from 14.99", {"Brand": ["Yes", "No"]}, [1, {"a": 2}]]
+    read = read_table(column("jsonl", mixed))["id"][:]
+    assert read == [None, "12.99", "from 14.99", '{"Brand": ["Yes", "No"]}', '[1, {"a": 2}]']
+    assert ids(column("json", [7, "a"])) == ["7", "a"]
+
+
+def test_a_json_list_of_numbers_and_words_is_a_list_of_words(column: Write) -> None:
+    assert read_table(column("jsonl", [[7, "a"], [], None, [8]]))["id"][:] == [["7", "a"], [], None, ["8"]]
+
+
+def test_numbers_of_any_plain_spelling_are_numbers(column: Write) -> None:
+    assert read_table(column("csv", ["3", "4.50", "-0.5", "2.5e-05"]))["id"][:] == [3.0, 4.5, -0.5, 2.5e-05]
+
+
+def test_words_for_nothing_are_words_in_every_format(column: Write) -> None:
+    words = ["None", "NA", "null", "nan", "0000"]
+    for suffix in FORMATS:
+        assert ids(column(suffix, words)) == words
+
+
+def test_all_columns_can_be_asked_for_as_text(column: Write) -> None:
+    assert read_table(column("tsv", ["7", "8.0"]), text=True)["id"][:] == ["7", "8.0"]
+    with pytest.raises(DataError, match="only csv and tsv files can be read as text"):
+        read_table(column("jsonl", [7]), text=True)
+
+
+def test_a_format_can_be_named_where_the_suffix_tells_another(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"id": 1}\n{"id": 2}\n')
+    assert read_table(tmp_path / "a.json", format="jsonl")["id"][:] == [1, 2]
+
+
+def test_a_parquet_column_of_maps_is_text_and_one_there_twice_is_refused(tmp_path: Path) -> None:
+    maps = pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64()))
+    pq.write_table(pa.table({"id": ["x", "y"], "tags": maps}), tmp_path / "a.parquet")
+    assert read_table(tmp_path / "a.parquet")["tags"][:] == ['{"a": 1}', None]
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["id", "id"])
+    pq.write_table(twice, tmp_path / "b.parquet")
+    with pytest.raises(DataError, match=r"b\.parquet: the column 'id' is there twice"):
+        read_table(tmp_path / "b.parquet")
+
+
+def test_requests_are_read_by_the_same_reader_and_leave_nothing_in_the_cache(column: Write) -> None:
+    path = column("csv", ["007", "12E4"])
+    assert read_into_memory(path).equals(read_table(path).data.table.combine_chunks())
+    before = len(list(Path(datasets.config.HF_DATASETS_CACHE).rglob("*.arrow")))
+    read_into_memory(column("tsv", ["x"]))
+    assert len(list(Path(datasets.config.HF_DATASETS_CACHE).rglob("*.arrow"))) == before == 1
+
+
+def test_files_of_other_columns_cannot_be_joined(column: Write, tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text("key\n1\n")
+    with pytest.raises(DataError, match=r"b: columns \['id', 'key'\] are not in both"):
+        joined_tables({"a": read_table(column("csv", [1])), "b": read_table(tmp_path / "b.csv")})

@@ -1,0 +1,150 @@
+"""What a run's optimizer steps are made of, as torch's own hooks see them, and which of its checkpoints a run keeps."""
+
+import json
+
+import pytest
+import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+import lorarec
+
+RATE = 0.01
+
+
+class Steps:
+    """A run, and of each of its optimizer steps the gradients, the groups' rates and the seed that it drew by."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.gradients, self.rates, self.seeds = [], [], []
+        self.metrics = {}
+
+    def __call__(self, optimizer, *_):
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        self.gradients.append(torch.cat([weight.grad.detach().flatten().clone() for weight in weights]))
+        self.rates.append({group["lr"] for group in optimizer.param_groups})
+        self.seeds.append(torch.initial_seed())
+
+    @property
+    def norms(self):
+        return [float(gradient.norm()) for gradient in self.gradients]
+
+    def validation(self, metric):
+        """{step: value} of each evaluation on validation."""
+        lines = [json.loads(line) for line in (self.folder / "history.jsonl").read_text().splitlines()]
+        return {line["step"]: line[f"validation_{metric}"] for line in lines if f"validation_{metric}" in line}
+
+
+@pytest.fixture(scope="module")
+def steps(tiny_checkpoint, tmp_path_factory):
+    """steps(train, evaluate, seed) trains a tiny run; one that was asked for before is not trained again."""
+    runs = {}
+
+    def run(train=None, evaluate=None, seed=5):
+        key = json.dumps([train, evaluate, seed])
+        if key in runs:
+            return runs[key]
+        recipe = {
+            "name": "fit",
+            "seed": seed,
+            "data": {"source": {"name": "synthetic", "users": 20, "items": 40, "events": 200}},
+            "backbone": {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32},
+            "adapter": "lora",
+            "head": "ctr",
+            "train": {"epochs": 2, "batch_size": 16, "learning_rate": RATE, "save_every": "never", **(train or {})},
+            "evaluate": evaluate or {},
+        }
+        seen = Steps(tmp_path_factory.mktemp("fit") / "run")
+        hook = register_optimizer_step_pre_hook(seen)
+        try:
+            seen.metrics = lorarec.train(recipe, output=seen.folder).metrics
+        finally:
+            hook.remove()
+        assert len(seen.norms) == seen.metrics["steps"]
+        runs[key] = seen
+        return seen
+
+    return run
+
+
+def test_gradients_longer_than_max_grad_norm_are_cut_to_it_in_their_own_direction(steps):
+    free, cut = steps({"max_grad_norm": None}), steps({"max_grad_norm": 0.05})
+    assert min(free.norms) > 0.05
+    assert cut.norms == pytest.approx([0.05] * len(cut.norms), rel=1e-3)
+    torch.testing.assert_close(cut.gradients[0], free.gradients[0] * (0.05 / free.norms[0]), rtol=1e-3, atol=1e-7)
+
+
+def test_shorter_gradients_are_left_as_they_are(steps):
+    free, wide = steps({"max_grad_norm": None}), steps({"max_grad_norm": 1e3})
+    assert wide.norms == free.norms
+
+
+def test_without_a_max_grad_norm_no_gradient_is_cut(steps):
+    norms = steps({"max_grad_norm": None}).norms
+    assert max(norms) > 1.05, "or the default of 1 would cut nothing either"
+    assert max(steps().norms) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_the_gradient_of_a_step_is_cut_once_after_its_last_micro_batch(steps):
+    accumulated = steps({"max_grad_norm": 0.05, "accumulate": 4, "batch_size": 4})
+    whole = steps({"max_grad_norm": 0.05})
+    assert accumulated.norms == pytest.approx(whole.norms, rel=1e-3)
+    torch.testing.assert_close(accumulated.gradients[0], whole.gradients[0], rtol=1e-3, atol=1e-5)
+
+
+def test_nothing_of_a_steps_gradient_is_left_for_the_next_one(steps):
+    """All rows in each step, and a first step that moves nothing: the second one's gradient is the first one's."""
+    found = steps({"max_grad_norm": None, "batch_size": 200, "epochs": 4, "warmup": 0.25})
+    assert found.rates[0] == {0.0} and len(found.rates) == 4
+    torch.testing.assert_close(found.gradients[1], found.gradients[0], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_the_schedule_goes_on_once_an_optimizer_step(accumulate, steps):
+    found = steps({"accumulate": accumulate, "warmup": 0.25})
+    total = found.metrics["steps"]
+    rises = round(0.25 * total)
+    shares = [step / rises if step < rises else (total - step) / (total - rises) for step in range(total)]
+    assert rises > 1
+    for step, (rates, share) in enumerate(zip(found.rates, shares, strict=True)):
+        assert [*rates] == pytest.approx([RATE * share]), step
+
+
+def test_a_run_cut_by_max_steps_decays_to_nothing_within_them(steps):
+    found = steps({"max_steps": 4, "warmup": 0.0})
+    assert [rate for rates in found.rates for rate in rates] == pytest.approx(
+        [RATE * share / 4 for share in (4, 3, 2, 1)]
+    )
+
+
+def test_each_step_draws_by_a_seed_of_its_own_that_the_runs_seed_and_the_step_decide(steps):
+    first, other = steps(), steps(seed=6)
+    assert len(set(first.seeds)) == len(first.seeds)
+    assert first.seeds == steps({"max_grad_norm": None}).seeds
+    assert not set(first.seeds) & set(other.seeds)
+
+
+@pytest.mark.parametrize(("metric", "best"), [("log_loss", min), ("auc", max)])
+def test_the_best_step_is_the_first_with_the_best_value_of_the_first_metric(metric, best, steps):
+    run = steps({"learning_rate": 0.3}, {"every": 1, "metrics": [metric]})
+    values = run.validation(metric)
+    wanted = best(values.values())
+    assert run.metrics["best_step"] == next(step for step, value in values.items() if value == wanted)
+    assert run.metrics["best_step"] not in (min(values), max(values)), "or the first or the last one would do"
+    assert run.metrics["validation"][metric] == pytest.approx(wanted), "the best step's weights are put back"
+
+
+@pytest.mark.parametrize("patience", [1, 5])
+def test_training_stops_after_as_many_evaluations_in_a_row_without_a_better_one_as_patience_says(patience, steps):
+    whole = steps({"learning_rate": 0.3}, {"every": 1, "metrics": ["log_loss"]}).validation("log_loss")
+    best, since, misses, stops = float("inf"), 0, 0, max(whole)
+    for step, value in whole.items():
+        best, since = (value, 0) if value < best else (best, since + 1)
+        misses += since > 0
+        if since == patience:
+            stops = step
+            break
+    assert misses > patience or patience == 1, "or nothing would show that a better value starts the count again"
+    run = steps({"learning_rate": 0.3}, {"every": 1, "metrics": ["log_loss"], "patience": patience})
+    assert run.metrics["steps"] == stops < max(whole)
+    assert f"in {patience} evaluations" in run.metrics["stopped_early"]

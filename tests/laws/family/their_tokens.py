@@ -1,0 +1,161 @@
+"""A third party's family of answers: one of a few named tokens, "yes" or "no", as a language model would say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import evaluate
+import numpy as np
+import torch
+from datasets import Dataset, Features, Value
+from torch import Tensor, nn
+
+from lorarec.contracts import (
+    Batch,
+    Collation,
+    Encoder,
+    Examples,
+    FinishedRun,
+    Head,
+    Histories,
+    Interactions,
+    Judged,
+    Metric,
+    Model,
+    Part,
+    Predictions,
+    Predictor,
+    Requests,
+    Statistics,
+    TaskHead,
+    View,
+    hookimpl,
+)
+
+TOKENS = ("no", "yes")
+
+
+class TokenPredictor(Predictor):
+    """Answers with the likeliest token. Its heads' weights have `choices`: [B, 2] logits of TOKENS."""
+
+    reads = ("tokens", "scores")
+    column = "answer"
+
+    def predict(
+        self,
+        model: Model,
+        examples: Examples,
+        blocks: Sequence[np.ndarray],
+        metrics: Sequence[Metric],
+        table: Tensor | None,
+    ) -> Iterator[Predictions]:
+        """tokens: [n] which of TOKENS; scores: [n] the probability of "yes"."""
+        for rows in blocks:
+            chances = model.answer(examples.batch(rows), "choices", table).double().softmax(dim=1).cpu().numpy()
+            yield Predictions(rows, {"tokens": chances.argmax(axis=1), "scores": chances[:, 1]})
+
+    def judged(self, metric: Metric, predictions: Predictions, examples: Examples) -> Judged:
+        return Judged(predictions.answers[metric.reads], examples.labels()[predictions.rows])
+
+    def rules(self, examples: Examples) -> dict[str, str]:
+        return {"judged": "every held-out row by the token that is said", "seen items": "not ranked", "ties": "say no"}
+
+    def asked(self, examples: Examples) -> Iterator[bytes]:
+        yield examples.labels().astype("<f8").tobytes()
+
+    def kept(self, predictions: Predictions, examples: Examples) -> dict[str, np.ndarray]:
+        return dict(predictions.answers) | {"label": examples.labels()[predictions.rows]}
+
+    def judged_kept(self, metric: Metric, kept: Mapping[str, np.ndarray]) -> Judged:
+        return Judged(kept[metric.reads], kept["label"])
+
+    def answer(self, run: FinishedRun, requests: Requests) -> np.ndarray:
+        said = run.answers(requests, "choices", 64).argmax(dim=1).cpu().numpy()
+        return np.array(TOKENS, object)[said]
+
+    def nothing(self, count: int) -> np.ndarray:
+        return np.full(count, None, object)
+
+
+class YesNoWeights(Head):
+    """A vector a token."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.tokens = nn.Linear(hidden_size, len(TOKENS))
+
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        return nn.functional.cross_entropy(self.choices(encode, batch), batch.tensors["said"], reduction="none")
+
+    def choices(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B, 2] logits."""
+        logits: Tensor = self.tokens(encode.vectors("pairs"))
+        return logits
+
+
+class YesNo(TaskHead):
+    """Whether a user will like an item, in a word."""
+
+    name = "yes_no"
+    summary = "says yes or no to an item"
+    predictor = TokenPredictor
+    default_metrics = ("token_accuracy", "auc")
+
+    def needs(self) -> frozenset[str]:
+        return frozenset({"click"})
+
+    def label(self) -> str:
+        return "click"
+
+    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
+        events = interactions.rows(part)
+        return Dataset.from_dict({"event": events, "label": interactions.column("click")[events]})
+
+    def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
+        histories = [collation.histories.before(int(event), 5) for event in rows["event"]]
+        views = [
+            View(tuple(history.items.tolist()), collation.histories.liked(history.feedback), int(item))
+            for history, item in zip(histories, collation.interactions.item[rows["event"]], strict=True)
+        ]
+        tensors = {"said": torch.from_numpy(rows["label"].astype(np.int64))} if collation.training else {}
+        return Batch(
+            torch.from_numpy(rows["row"]), len(views), {"pairs": collation.views(views)}, tensors, rows["event"]
+        )
+
+    def build(self, hidden_size: int, statistics: Statistics) -> YesNoWeights:
+        return YesNoWeights(hidden_size)
+
+
+class TokenAccuracy(Metric):
+    """Share of rows for which the right token is said."""
+
+    name = "token_accuracy"
+    summary = "share of rows for which the right token is said"
+    reads = "tokens"
+    higher_is_better = True
+
+    def module(self) -> evaluate.Metric:
+        return _Accuracy()
+
+
+class _Accuracy(evaluate.Metric):
+    def __init__(self) -> None:
+        super().__init__(keep_in_memory=True, seed=0)
+
+    def _info(self) -> evaluate.MetricInfo:
+        columns = {"predictions": Value("int64"), "references": Value("float64"), "users": Value("int64")}
+        return evaluate.MetricInfo(description="", citation="", inputs_description="", features=Features(columns))
+
+    def _compute(self, predictions: Any, references: Any, users: Any) -> dict[str, float]:
+        return {"token_accuracy": float(np.mean(np.asarray(predictions) == np.asarray(references)))}
+
+
+@hookimpl
+def lorarec_task_heads() -> Iterable[type[TaskHead]]:
+    return [YesNo]
+
+
+@hookimpl
+def lorarec_metrics() -> Iterable[type[Metric]]:
+    return [TokenAccuracy]
