@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lorarec.config.strict import StrictConfig
 
@@ -82,14 +82,51 @@ class HistorySection(StrictConfig):
     """Events with a shorter history are left out, and counted."""
 
 
+def _kind(value: Any) -> Any:
+    """Kinds may be numbers in the data; they are compared as text."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+EventKind = Annotated[str, BeforeValidator(_kind)]
+
+
+class EventsSection(StrictConfig):
+    """What each kind of event means, by the values of the column `event`. Every kind of the data is named once."""
+
+    positive: Annotated[tuple[EventKind, ...], Field(min_length=1)]
+    """Kinds that say a user wanted the item, such as view, click, purchase: targets, liked in histories, popularity."""
+    negative: tuple[EventKind, ...] = ()
+    """Kinds that say a user did not want it, such as dislike, return: never a target to rank first, never popularity.
+    They stand in histories, as disliked, where the task tells likes from dislikes; 0 where it predicts clicks."""
+    shown: tuple[EventKind, ...] = ()
+    """Kinds that say the user saw the item and no more, such as impression: never in a history, never popularity; 0
+    where the task predicts clicks, unless an event of the same user and item answers it."""
+    ignore: tuple[EventKind, ...] = ()
+    """Kinds whose rows are not used."""
+
+    @model_validator(mode="after")
+    def _each_kind_once(self) -> EventsSection:
+        named = [kind for name in type(self).model_fields for kind in getattr(self, name)]
+        again = sorted({kind for kind in named if named.count(kind) > 1})
+        if again:
+            raise ValueError(f"a kind has one meaning, but {', '.join(map(repr, again))} is named more than once")
+        return self
+
+
 class DataSection(StrictConfig):
     """Where events come from and how they are read."""
 
     source: PluginChoice
     columns: dict[str, str] = Field(default_factory=dict)
-    """lorarec's column name (user, item, time, rating, click, history, history_feedback, split) -> the data's."""
+    """lorarec's column name (user, item, time, rating, click, event, weight, history, history_feedback, split) ->
+    the data's. `weight` says how much each row counts in the training loss; metrics are not weighted."""
+    events: EventsSection | None = None
+    """What the kinds of the column `event` mean; needed where there is such a column."""
     item_text: str | None = None
     """Template of an item's text over the item table, such as "{title} ({genres})"; the source's by default."""
+    unlisted_items: Literal["some", "all"] = "some"
+    """How many of the interactions' items may be missing in the item table, to be read as their ids: some, or also all,
+    which is refused by default, as the two then spell their ids differently."""
     liked_above: float | None = None
     """Feedback above this number counts as liked; the middle of the training labels' range by default."""
     split: SplitSection = SplitSection()
@@ -133,6 +170,9 @@ class TrainSection(StrictConfig):
     """Optimizer steps between lines of history.jsonl."""
     trackers: tuple[str, ...] = ()
     """Accelerate's experiment trackers, by name: tensorboard, wandb, mlflow."""
+    warm_start: str | None = None
+    """Folder of a finished run whose adapter training starts from, instead of an untrained one: the same adapter with
+    the same settings, on the same backbone. The head starts untrained."""
     profile: bool = False
     """Trace a few of the run's first steps into its folder, with a table of where a step goes."""
     processes: Count | None = None

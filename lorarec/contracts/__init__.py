@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorarec.config.strict import StrictConfig
 from lorarec.config.suggest import did_you_mean
-from lorarec.contracts.adapter import Adapter, TrainingPlan
+from lorarec.contracts.adapter import OWN_ADAPTER, Adapter, TrainingPlan
 from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featurizer, Remarks
 from lorarec.contracts.batch import Batch, Collation, Views
 from lorarec.contracts.callback import Callback, TrainState
@@ -26,7 +26,7 @@ from lorarec.contracts.targets import (
     expand_pattern,
     find_targets,
 )
-from lorarec.contracts.task_head import Encoder, Head, HeadOutput, TaskHead
+from lorarec.contracts.task_head import Encoder, Head, TaskHead
 from lorarec.contracts.vector_predictor import VectorHead, VectorPredictor
 from lorarec.data.cached_table import cache_folder, cached_table
 from lorarec.data.catalog import Catalog
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lorarec.contracts.peft_adapter import PeftAdapter
 
 __all__ = [
+    "OWN_ADAPTER",
     "Adapter",
     "Architecture",
     "Backbone",
@@ -60,7 +61,6 @@ __all__ = [
     "Featurizer",
     "FinishedRun",
     "Head",
-    "HeadOutput",
     "Histories",
     "History",
     "IncompatibleError",

@@ -1,4 +1,4 @@
-"""Batch: what a head's `collate` makes and its `forward` reads; and how views get into it."""
+"""Batch: what a head's `collate` makes and its `losses` read; and how views get into it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions
 from lorarec.data.negatives import NegativeSampler
+from lorarec.data.users import Users
 from lorarec.data.view import View
 
 POSITIONS = 4096
@@ -49,11 +50,25 @@ class Batch:
     rows: Tensor
     """[B] int64: which examples these are; evaluation drops repeats by it."""
     count: int
-    """How many supervised facts the summed loss covers; known before the forward so that accumulated micro-batches
-    and several processes are weighted by their real counts."""
+    """T, how many supervised targets the head's losses are of; known before the forward so that accumulated
+    micro-batches and several processes are weighted by their real counts."""
     views: dict[str, Views] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
-    """Labels, index tensors and whatever else the head's forward needs."""
+    """Labels, index tensors and whatever else the head needs."""
+    events: np.ndarray | None = None
+    """[T] int64 the row in the interactions that each target is about, whose weight multiplies its loss. A head that
+    leaves it out cannot be trained on data with weights."""
+    weights: Tensor | None = None
+    """[T] float32 of the targets; None where the data have no weights. lorarec fills it in, after `collate`."""
+
+    @property
+    def weight(self) -> float:
+        """What the batch weighs in the mean of an optimizer step: the sum of its targets' weights, or their count."""
+        return float(self.count if self.weights is None else self.weights.sum(dtype=torch.float64))
+
+    def total(self, values: Tensor) -> Tensor:
+        """[] the sum of one value a target [T], each multiplied by the target's weight."""
+        return values.sum() if self.weights is None else (values * self.weights).sum()
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -62,6 +77,7 @@ class Batch:
             rows=self.rows.to(device, non_blocking=True),
             views={name: views.to(device) for name, views in self.views.items()},
             tensors={name: t.to(device, non_blocking=True) for name, t in self.tensors.items()},
+            weights=None if self.weights is None else self.weights.to(device, non_blocking=True),
         )
 
 
@@ -81,8 +97,16 @@ class Collation:
     """Optimizer step the micro-batch belongs to; negatives shared by a batch are drawn for (seed, epoch, step)."""
     table: bool = False
     """An item table stands ready: item views need no features."""
+    users: Users | None = None
+    """What the backbone reads of the users; None where it reads nothing of them."""
     catalog: Catalog | None = None
     """The items' texts, for heads that look at words themselves. lorarec always gives it."""
+
+    def user_words(self, events: np.ndarray) -> list[tuple[str, ...]]:
+        """[n] `View.user` for the users of these events [n]: empty where the backbone reads nothing of users."""
+        if self.users is None:
+            return [()] * len(events)
+        return self.users.words(self.interactions.user[events])
 
     def views(self, views: Sequence[View]) -> Views:
         """Features of distinct views, in chunks of like length."""

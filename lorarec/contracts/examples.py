@@ -7,8 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from lorarec.contracts.batch import Batch, Collation
+from lorarec.data.columns import WEIGHT
+from lorarec.errors import IncompatibleError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -60,9 +63,19 @@ class Examples:
         return self._columns["label"].astype(np.float64)
 
     def batch(self, rows: np.ndarray, epoch: int = 0, step: int = 0) -> Batch:
-        """The batch of these example numbers."""
+        """The batch of these example numbers, with the weights of its targets where it is trained on."""
         columns = {name: column[rows] for name, column in self._columns.items()}
-        return self.head.collate(columns | {"row": rows}, replace(self.collation, epoch=epoch, step=step))
+        batch = self.head.collate(columns | {"row": rows}, replace(self.collation, epoch=epoch, step=step))
+        if not (self.collation.training and self.collation.interactions.has(WEIGHT)):
+            return batch
+        if batch.events is None:
+            raise IncompatibleError(
+                f"The data has the column '{WEIGHT}', but head '{self.head.name}' does not say which row each of its "
+                "targets is about (Batch.events), so that no loss could be weighted. Leave data.columns.weight out, "
+                "or use another head."
+            )
+        weights = self.collation.interactions.column(WEIGHT)[batch.events]
+        return replace(batch, weights=torch.from_numpy(weights.astype(np.float32)))
 
     def with_table(self) -> Examples:
         """The same examples, collated for use beside an item table."""

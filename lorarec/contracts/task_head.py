@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -23,22 +25,30 @@ if TYPE_CHECKING:
 
 
 class Encoder(Protocol):
-    """Handed to a head's forward: encodes the batch's views through the adapted backbone."""
+    """Handed to a head's `losses` and answers: encodes the batch's views through the adapted backbone.
 
-    def __call__(self, views: str) -> Tensor:
-        """[V, D] float32 vectors of `batch.views[views]`, in the order they were given to `collate`."""
+    V views, in the order they were given to `collate`; `views` is their name in `Batch.views`.
+    """
 
-    def steps(self, views: str) -> Tensor | None:
-        """[V, L, D] the state after each event of the histories, right-aligned, where the backbone has it."""
+    def vectors(self, views: str) -> Tensor:
+        """[V, D] float32, one vector a view."""
 
+    def states(self, views: str) -> Tensor | None:
+        """[V, L, D] float32, the state after each event of the histories, right-aligned; None where the backbone reads
+        a history as one text."""
 
-class HeadOutput(NamedTuple):
-    """A NamedTuple, so that Accelerate casts it back to float32."""
+    def logits(self, views: str, tokens: Sequence[str]) -> Tensor:
+        """[V, K] float32 logits of K named tokens, each as the one that would follow the view's text.
 
-    loss: Tensor
-    """[] summed over the batch's `count` supervised facts."""
-    scores: Tensor
-    """[B] where there are such; empty otherwise."""
+        Raises IncompatibleError where the backbone is no language model, or a name is not one token of it.
+        """
+
+    def reference(self) -> AbstractContextManager[None]:
+        """Within, all of the above comes from the same backbone without its adapter and without dropout: for
+        preferences, forgetting, explanation. No gradient is kept.
+
+        Raises IncompatibleError where the adapter cannot be switched off.
+        """
 
 
 class Head(nn.Module, ABC):
@@ -46,8 +56,19 @@ class Head(nn.Module, ABC):
     PairHead for a PairPredictor, VectorHead for a VectorPredictor."""
 
     @abstractmethod
-    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        """Loss and scores of a training batch."""
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[T] float32 the loss of each of the batch's `count` targets, not reduced, in the order of `batch.events`.
+
+        Each is as if it were alone: the engine multiplies by the targets' weights, adds up, and divides by what the
+        whole optimizer step weighs.
+        """
+
+    def regularizer(self, batch: Batch) -> Tensor | None:
+        """[] what to add to the weighted sum of a batch's losses, such as an L2 penalty on the weights of its items.
+
+        Summed over the targets (`batch.total` does it), so that micro-batches add up to a batch.
+        """
+        return None
 
     def refresh(self, pooled: Tensor) -> None:
         """Called without gradient when the weights have changed and predictions are to be made: before each
@@ -69,6 +90,11 @@ class TaskHead(Plugin):
     def needs(self) -> frozenset[str]:
         """Columns of the interactions this task cannot do without: "rating", "click", "time"."""
         return frozenset()
+
+    def reads_feedback(self, views: bool) -> bool:
+        """Whether the head, with these settings, tells liked events of a history from disliked ones, so that these may
+        stand in histories at all; else they never do. `views`: whether the backbone writes `View.liked`."""
+        return False
 
     def item_columns(self) -> tuple[str, ...]:
         """Columns of the item table by which the head compares items, beside their text: numbers, words, lists of

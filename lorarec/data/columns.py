@@ -12,17 +12,20 @@ ITEM = "item"
 TIME = "time"
 RATING = "rating"
 CLICK = "click"
+EVENT = "event"
 HISTORY = "history"
 HISTORY_FEEDBACK = "history_feedback"
+WEIGHT = "weight"
 SPLIT = "split"
 
-KNOWN = (USER, ITEM, TIME, RATING, CLICK, HISTORY, HISTORY_FEEDBACK, SPLIT)
+KNOWN = (USER, ITEM, TIME, RATING, CLICK, EVENT, WEIGHT, HISTORY, HISTORY_FEEDBACK, SPLIT)
 
 
 def resolve_columns(available: Sequence[str], columns: Mapping[str, str], origin: str) -> dict[str, str]:
     """lorarec's name -> the source's, for every known column the source has.
 
-    A name that `columns` does not map stands for itself. Raises DataError for a name lorarec does not know,
+    A name that `columns` does not map stands for itself, but for WEIGHT: a column may be called so that says what a
+    parcel weighs. Raises DataError for a name lorarec does not know,
     for a mapped column that is not there, and where no item, or neither user nor history, can be found.
     """
     for name, source in columns.items():
@@ -33,7 +36,8 @@ def resolve_columns(available: Sequence[str], columns: Mapping[str, str], origin
             )
         if source not in available:
             raise missing_column(source, available, origin, f", which data.columns takes for '{name}'")
-    found = {name: columns.get(name, name) for name in KNOWN if columns.get(name, name) in available}
+    looked_for = {name: columns.get(name, name) for name in KNOWN if name in columns or name != WEIGHT}
+    found = {name: source for name, source in looked_for.items() if source in available}
     if ITEM not in found:
         raise missing_column(ITEM, available, origin, "; say which one it is: data.columns.item=NAME")
     if USER not in found and HISTORY not in found:

@@ -19,6 +19,22 @@ def numbers(column: pa.ChunkedArray, place: str) -> np.ndarray:
     return _finite(column, as_float(column, place), place)
 
 
+def weights(column: pa.ChunkedArray, place: str) -> np.ndarray:
+    """[n] float64 weights of rows, as scikit-learn's `sample_weight`: 0 or more, and not all 0.
+
+    Raises DataError naming the row and value of the first one that is negative or no number.
+    """
+    found = numbers(column, place)
+    if (found < 0).any():
+        row = int(np.argmax(found < 0))
+        raise DataError(
+            f"{place}, row {row + 1}: {found[row]:g} is below 0. Weights are 0 (the row is not learned from) or more."
+        )
+    if not found.any():
+        raise DataError(f"{place}: all {len(found)} weights are 0, so that nothing would be learned.")
+    return found
+
+
 def seconds(column: pa.ChunkedArray, place: str) -> np.ndarray:
     """[n] float64 seconds: numbers as they are; dates, and ISO 8601 dates written as text, since 1970."""
     if pa.types.is_date(column.type):

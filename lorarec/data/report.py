@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from lorarec.data.catalog import Catalog
-from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING, TIME
+from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING, TIME, WEIGHT
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.number import NumberedTables
+from lorarec.data.users import Users
 
 YEAR_1980 = 315_532_800
 YEAR_2100 = 4_102_444_800
@@ -37,13 +38,15 @@ class DataReport:
     """Seconds, as in the data; None without a time column."""
     cold_users: dict[str, float]
     cold_items: dict[str, float]
-    """Share of the rows of validation and test whose user or item has no training event; they stay in."""
+    """Share of the rows of validation and test whose user or item has no training row; they stay in."""
     users_only_in_training: int
     """Users with training rows and none held out (split by last: those with fewer than three events)."""
     items_without_text: int
     """Items that the item table lacks: they are read as their id."""
     empty_texts: int
     """Items whose text came out empty: they are read as their id."""
+    blank_fields: dict[str, int]
+    """For each column of the items' text, how many items have nothing there, but something in another one."""
     dropped: dict[str, int]
     """Why rows are in no part, and how many."""
     history_min: int
@@ -56,6 +59,12 @@ class DataReport:
     fingerprint: str
     """SHA-256 of every row's part, user, item, time, feedback and history, in table order, and of the items'
     texts."""
+    kinds: tuple[dict[str, Any], ...] = ()
+    """Where the data have kinds of events: of each its name, meaning, rows of each part and what they are used for."""
+    unread: tuple[str, ...] = ()
+    """Columns that are not read because kinds say what was liked and clicked."""
+    users_told: str = ""
+    """What is read of the users' table, or that nothing is; empty where there is none."""
     notes: tuple[str, ...] = ()
     """What the backbone has to say of the items: texts it must cut, for instance."""
 
@@ -71,6 +80,11 @@ class DataReport:
             f"(density {self.density:.2%})",
             f"split by {self.split_by}: {parts}",
         ]
+        told += [
+            f"kind '{kind['kind']}' ({kind['meaning']}): train {kind['train']:,}, validation {kind['validation']:,}, "
+            f"test {kind['test']:,}; {kind['use']}"
+            for kind in self.kinds
+        ]
         if self.first_time is not None and self.last_time is not None:
             told.append(f"time from {_moment(self.first_time)} to {_moment(self.last_time)}")
         told.append(
@@ -84,6 +98,7 @@ class DataReport:
             "users have no row outside training": self.users_only_in_training,
         }
         told += [f"{count:,} {what}" for what, count in counts.items() if count]
+        told += [self.users_told] if self.users_told else []
         told += self.warnings()
         told.append(f"fingerprint of the split: {self.fingerprint[:16]}")
         return told
@@ -95,7 +110,11 @@ class DataReport:
             "items have an empty text and are read as their ids": self.empty_texts,
         }
         told = [f"{count:,} {what}" for what, count in counts.items() if count]
+        told += [
+            f"{count:,} items have nothing for {{{name}}} in their text" for name, count in self.blank_fields.items()
+        ]
         told += [f"{count:,} rows are left out: {why}" for why, count in self.dropped.items()]
+        told += [f"column '{name}' is not read: data.events says what was liked and clicked" for name in self.unread]
         return [*told, *self.notes]
 
 
@@ -106,8 +125,9 @@ def report_of(
     seen_in_training: tuple[np.ndarray, np.ndarray],
     origin: str,
     split_by: str,
+    people: Users | None = None,
 ) -> DataReport:
-    """Count a prepared data set; `seen_in_training` holds the training events of each user [U] and item
+    """Count a prepared data set; `seen_in_training` holds the training rows of each user [U] and item
     [N]."""
     user, item, time, part = interactions.user, interactions.item, interactions.time, interactions.part
     user_counts, item_counts = seen_in_training
@@ -117,7 +137,7 @@ def report_of(
     return DataReport(
         origin=origin,
         split_by=split_by,
-        rows=len(interactions),
+        rows=len(interactions) if interactions.use is None else interactions.use.rows(),
         parts={p.name.lower(): int((part == p).sum()) for p in Part if p is not Part.UNUSED},
         users=users,
         items=items,
@@ -129,23 +149,26 @@ def report_of(
         users_only_in_training=users - _distinct(user[part >= Part.VALIDATION]),
         items_without_text=numbered.items_without_text,
         empty_texts=numbered.empty_texts,
+        blank_fields=dict(numbered.blanks),
         dropped=dict(interactions.dropped),
         history_min=int(lengths.min()),
         history_median=float(np.median(lengths)),
         history_max=int(lengths.max()),
         liked_above=histories.liked_above,
         without_history=int((lengths == 0).sum()),
-        fingerprint=split_fingerprint(interactions, numbered.catalog),
+        kinds=() if interactions.use is None else tuple(interactions.use.counts(interactions.has(HISTORY))),
+        unread=() if interactions.use is None else interactions.use.kinds.unread,
+        fingerprint=split_fingerprint(interactions, numbered.catalog, people),
     )
 
 
-def split_fingerprint(interactions: Interactions, catalog: Catalog) -> str:
+def split_fingerprint(interactions: Interactions, catalog: Catalog, users: Users | None = None) -> str:
     """SHA-256 of what a model is trained and judged on: the same in every run and process."""
     digest = hashlib.sha256()
     digest.update(interactions.part.astype("<i1").tobytes())
     digest.update(interactions.user.astype("<i8").tobytes())
     digest.update(interactions.item.astype("<i8").tobytes())
-    for name in (TIME, RATING, CLICK):
+    for name in (TIME, RATING, CLICK, WEIGHT):
         if interactions.has(name):
             digest.update(name.encode() + interactions.column(name).astype("<f8").tobytes())
     for name, kind in ((HISTORY, "<i8"), (HISTORY_FEEDBACK, "<f8")):
@@ -153,8 +176,13 @@ def split_fingerprint(interactions: Interactions, catalog: Catalog) -> str:
             lists = interactions.table.data.column(name).combine_chunks()
             digest.update(lists.value_lengths().to_numpy(zero_copy_only=False).astype("<i8").tobytes())
             digest.update(lists.flatten().to_numpy(zero_copy_only=False).astype(kind).tobytes())
+    if interactions.use is not None:
+        digest.update(interactions.use.kinds.meaning.tobytes())
     for texts in (catalog.ids, catalog.texts(), catalog.titles()):
         digest.update("\0".join(texts).encode())
+    if users is not None:
+        for words in users.words(np.arange(len(interactions.user_ids))):
+            digest.update("\0".join(words).encode() + b"\n")
     return digest.hexdigest()
 
 

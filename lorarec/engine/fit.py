@@ -77,10 +77,10 @@ class Fit:
         with StopSignal() as signal:
             while state.step < state.total_steps and not state.stop:
                 for window in self._windows():
-                    count, stop = self._agree(window.count, signal.asked)
+                    count, weight, stop = self._agree(window, signal.asked)
                     if stop:
                         self._interrupt()
-                    self._step(window, count)
+                    self._step(window, count, weight)
                     if state.step >= state.total_steps or state.stop:
                         break
         self.callbacks.call("on_fit_end", state)
@@ -95,10 +95,10 @@ class Fit:
                 return
             yield window
 
-    def _step(self, window: Window, count: int) -> None:
+    def _step(self, window: Window, count: int, weight: float) -> None:
         """One optimizer step over its micro-batches, then whatever is due after it."""
         state, step = self.state, self.optimizer_step
-        loss = step.gradients(window, count, state.step)
+        loss = step.gradients(window, weight, state.step)
         if state.step == 0:
             self._refuse_dead_weights()
         moved = step.update()
@@ -110,13 +110,13 @@ class Fit:
         step.clear()
         self._end_of_step()
 
-    def _agree(self, count: int, stop: bool) -> tuple[int, bool]:
-        """Facts of the step over all processes, and whether any of them was asked to stop."""
+    def _agree(self, window: Window, stop: bool) -> tuple[int, float, bool]:
+        """Targets of the step over all processes, what they weigh, and whether any process was asked to stop."""
         if self.accelerator.num_processes == 1:
-            return count, stop
-        told = torch.tensor([count, int(stop)], device=self.accelerator.device)
-        count, stop = self.accelerator.reduce(told, reduction="sum").tolist()
-        return count, bool(stop)
+            return window.count, window.weight, stop
+        mine = torch.tensor([window.count, window.weight, int(stop)], dtype=torch.float64)
+        count, weight, stops = self.accelerator.reduce(mine.to(self.accelerator.device), reduction="sum").tolist()
+        return int(count), weight, bool(stops)
 
     def _end_of_step(self) -> None:
         """Evaluation, the end of the epoch, and the checkpoint, in this order: a checkpoint has nothing left to do."""

@@ -23,8 +23,13 @@ class Window:
 
     @property
     def count(self) -> int:
-        """Supervised facts of this process's share of the step."""
+        """Supervised targets of this process's share of the step."""
         return 0 if self.idle else sum(batch.count for batch in self.batches)
+
+    @property
+    def weight(self) -> float:
+        """What they weigh in the mean of the step."""
+        return 0.0 if self.idle else sum(batch.weight for batch in self.batches)
 
 
 @dataclass(frozen=True)

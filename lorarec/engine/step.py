@@ -33,21 +33,27 @@ class OptimizerStep:
     part: Callable[[str], AbstractContextManager[Any]] = nullcontext
     """Marks a part of the step for a profile: `torch.profiler.record_function` where one is taken."""
 
-    def gradients(self, window: Window, count: int, step: int) -> Tensor:
-        """[] this process's share of the mean loss over the step's `count` facts, whose gradients are then there."""
+    def gradients(self, window: Window, weight: float, step: int) -> Tensor:
+        """[] this process's share of the step's loss, whose gradients are then there.
+
+        The loss is (the weighted sum of the targets' losses + the head's regularizer) / `weight`, which is what the
+        targets of all processes weigh together, + the adapter's penalty.
+        """
         accelerator, total = self.accelerator, torch.zeros((), device=self.accelerator.device)
         seed_step(self.seed, step, accelerator.process_index)
         for place, batch in enumerate(window.batches):
+            share = batch.weight  # before it lies on the device, which a number would have to be waited for from
             batch = batch.to(accelerator.device)
             last = place + 1 == len(window.batches)
             with nullcontext() if last else accelerator.no_sync(self.model):
                 with self.part("forward"):
                     output = call(self.model, RecModel.losses, batch, self.table)
-                share = 0.0 if window.idle else batch.count / count
-                # DDP averages over processes; the facts of all of them are counted in `count` already.
-                mean = output.loss / count if not window.idle else output.loss * 0.0
+                here = 0.0 if window.idle else 1.0  # a process without targets computes along, and weighs nothing
+                mean = (batch.total(output.losses) + output.regularizer) / (weight or 1.0) * here
+                penalty = output.penalty * (share / (weight or 1.0) * here)
                 with self.part("backward"):
-                    accelerator.backward((mean + output.penalty * share) * accelerator.num_processes)
+                    # DDP averages over processes; the targets of all of them are in `weight` already.
+                    accelerator.backward((mean + penalty) * accelerator.num_processes)
             total += mean.detach()
         return total
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from lorarec.artifact.recommender import Recommender
 from lorarec.contracts import (
+    OWN_ADAPTER,
     Adapter,
     Backbone,
     Batch,
@@ -41,13 +44,14 @@ USERS = 6
 EVENTS_EACH = 6
 
 
-def check_task_head(head_class: type[TaskHead], **options: Any) -> None:
+def check_task_head(head_class: type[TaskHead], micro_batches: bool = True, **options: Any) -> None:
     """Raise AssertionError, in a sentence, for the first law that the head breaks.
 
-    It is picklable; its examples name the event they are about; a batch's loss is a finite scalar that
-    reaches every weight of the head; `refresh` is repeatable and leaves the weights alone; its predictor finds one
-    finite answer an example, without labels, for requests as for the rows of a part. `options` are settings as in a
-    recipe.
+    It is picklable; its examples name the event they are about; a batch's losses are one finite number a target, whose
+    sum reaches every weight of the head; those of micro-batches are those of the batch (`micro_batches=False` for heads
+    that let the targets of a batch take part in each other's losses); `refresh` is repeatable and leaves the weights
+    alone; its predictor finds one finite answer an example, without labels, for requests as for the rows of a part.
+    `options` are settings as in a recipe.
     """
     check_plugin(head_class)
     head = head_class(head_class.Config.model_validate(options))
@@ -67,7 +71,11 @@ def check_task_head(head_class: type[TaskHead], **options: Any) -> None:
     torch.manual_seed(0)
     module = head.build(HIDDEN, statistics)
     assert all(p.dtype == torch.float32 for p in module.parameters()), "a head's weights must be float32"
-    _check_loss(module, head.collate(rows, _collation(interactions, histories, training=True)))
+    collation = _collation(interactions, histories, training=True)
+    _check_losses(module, head.collate(rows, collation))
+    if micro_batches:
+        halves = [{name: column[part] for name, column in rows.items()} for part in (slice(0, 7), slice(7, None))]
+        _check_micro_batches(module, head.collate(rows, collation), [head.collate(h, collation) for h in halves])
     _check_refresh(module)
     backbone = tiny_backbone().load(tiny_catalog(), seed=0)
     model = RecModel(backbone, _Unadapted(_Unadapted.Config()), backbone.module, module).eval()
@@ -103,13 +111,19 @@ class _Encoder:
         self._backbone = tiny_backbone().load(tiny_catalog(), seed=0)
         self._batch = batch
 
-    def __call__(self, views: str) -> Tensor:
+    def vectors(self, views: str) -> Tensor:
         wanted = self._batch.views[views]
         encoded = [self._backbone.encode(self._backbone.module, chunk) for chunk in wanted.chunks]
         return torch.cat([one.pooled for one in encoded]).detach()[wanted.order]
 
-    def steps(self, views: str) -> Tensor | None:
+    def states(self, views: str) -> Tensor | None:
         return None
+
+    def logits(self, views: str, tokens: Sequence[str]) -> Tensor:
+        return self.vectors(views)[:, : len(tokens)]
+
+    def reference(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def _collation(interactions: Interactions, histories: Histories, training: bool) -> Collation:
@@ -124,14 +138,41 @@ def _collation(interactions: Interactions, histories: Histories, training: bool)
     )
 
 
-def _check_loss(module: nn.Module, batch: Batch) -> None:
-    assert batch.count > 0, "a batch must count its supervised facts"
-    loss = module(_Encoder(batch), batch).loss
-    assert loss.shape == (), f"the loss must be one number, not of shape {tuple(loss.shape)}"
-    assert loss.isfinite(), "the loss is not finite"
-    loss.backward()
+def _check_losses(module: Head, batch: Batch) -> None:
+    assert batch.count > 0, "a batch must count its supervised targets"
+    losses = module.losses(_Encoder(batch), batch)
+    shape = tuple(losses.shape)
+    assert shape == (batch.count,), f"losses must give one number a target, [{batch.count}], not {shape}"
+    assert losses.dtype == torch.float32, f"losses must be float32, not {losses.dtype}"
+    assert losses.isfinite().all(), "losses are not finite"
+    if batch.events is not None:
+        events = tuple(batch.events.shape)
+        assert events == shape, f"Batch.events must name one row a target, {shape}, not {events}"
+    torch.autograd.backward(_total(module, batch, losses))
     dead = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
     assert not dead, f"weights of the head get no gradient: {dead}"
+
+
+def _total(module: Head, batch: Batch, losses: Tensor) -> Tensor:
+    regularizer = module.regularizer(batch)
+    if regularizer is None:
+        return losses.sum()
+    assert regularizer.shape == (), f"the regularizer must be one number, not of shape {tuple(regularizer.shape)}"
+    return losses.sum() + regularizer
+
+
+def _check_micro_batches(module: Head, whole: Batch, parts: list[Batch]) -> None:
+    counts = [part.count for part in parts]
+    assert sum(counts) == whole.count, f"micro-batches count {counts} targets, their batch {whole.count}"
+    training = module.training
+    module.eval()  # dropout would draw otherwise
+    with torch.no_grad():
+        sums = [_total(module, part, module.losses(_Encoder(part), part)) for part in (whole, *parts)]
+    module.train(training)
+    apart = abs(float(sum(sums[1:])) - float(sums[0]))
+    assert apart <= 1e-4 * max(1.0, abs(float(sums[0]))), (
+        f"the losses of micro-batches add up to {float(sum(sums[1:])):g}, those of their batch to {float(sums[0]):g}"
+    )
 
 
 def _check_refresh(module: Head) -> None:
@@ -201,14 +242,14 @@ class _Unadapted(Adapter):
     name = "unadapted"
     summary = "the bare backbone"
 
-    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+    def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
         return backbone.module
 
-    def save(self, module: nn.Module, folder: Path) -> None:
+    def save(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
         """Nothing is kept."""
 
-    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
+    def restore(self, backbone: Backbone, folder: Path, name: str = OWN_ADAPTER) -> nn.Module:
         return backbone.module
 
-    def merge(self, module: nn.Module) -> nn.Module:
+    def merge(self, module: nn.Module, name: str = OWN_ADAPTER) -> nn.Module:
         return module

@@ -34,6 +34,7 @@ class MiniLMBackbone(Backbone):
 
     name = "minilm"
     reads_text = True
+    reads_feedback = True
     summary = "the sentence encoder all-MiniLM-L6-v2, from an installed package"
     paper = "Wang et al., MiniLM, NeurIPS 2020; Reimers and Gurevych, Sentence-BERT, EMNLP 2019"
 
@@ -49,6 +50,10 @@ class MiniLMBackbone(Backbone):
     def architecture(self) -> Architecture:
         """Read from the package. Raises LorarecError if it is not installed, or an option does not fit."""
         return self._encoder.architecture()
+
+    def user_columns(self) -> tuple[str, ...]:
+        """Those that the templates name as {user.NAME}."""
+        return self.config.templates.user_columns()
 
     def load(self, catalog: Catalog, seed: int) -> MiniLMBackbone:
         """Load the pretrained weights. Raises LorarecError if they are not the published ones."""

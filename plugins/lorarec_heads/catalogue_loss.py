@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 
 def full_softmax(users: Tensor, items: Tensor, target: Tensor, smoothing: float) -> Tensor:
-    """[] cross entropy summed over F facts; users [F, d], items [N, d] of the whole catalogue, target [F]
+    """[F] cross entropy; users [F, d], items [N, d] of the whole catalogue, target [F]
     rows. `smoothing` is the share of the target's weight that is spread evenly over the catalogue."""
-    return nn.functional.cross_entropy(users @ items.T, target, reduction="sum", label_smoothing=smoothing)
+    return nn.functional.cross_entropy(users @ items.T, target, reduction="none", label_smoothing=smoothing)
 
 
 def sampled_softmax(own: Tensor, others: Tensor, hit: Tensor, expected: Tensor) -> Tensor:
-    """[] cross entropy of each fact's own item against drawn ones, summed over F facts.
+    """[F] cross entropy of each fact's own item against drawn ones.
 
     own [F] scores of the targets; others [F, K] scores of the drawn items; hit [F, K] where a drawn item is the
     target, which is left out; expected [K] how often each item was to be expected for each time it was drawn. Its
@@ -24,11 +24,11 @@ def sampled_softmax(own: Tensor, others: Tensor, hit: Tensor, expected: Tensor) 
     """
     negative = (others - expected.log()).masked_fill(hit, float("-inf"))
     logits = torch.cat([own[:, None], negative], dim=1)
-    return nn.functional.cross_entropy(logits, torch.zeros_like(own, dtype=torch.int64), reduction="sum")
+    return nn.functional.cross_entropy(logits, torch.zeros_like(own, dtype=torch.int64), reduction="none")
 
 
 def gbce(own: Tensor, others: Tensor, hit: Tensor, catalog_size: int, calibration: float) -> Tensor:
-    """[] generalised binary cross entropy summed over F facts (Petrov and Macdonald, gSASRec, RecSys 2023).
+    """[F] generalised binary cross entropy (Petrov and Macdonald, gSASRec, RecSys 2023).
 
     own [F], others [F, K] and hit [F, K] as for the sampled softmax, drawn uniformly. The target's probability is
     raised to the power beta = 1 + calibration * (K / (N - 1) - 1): at calibration 0 this is plain binary cross
@@ -38,4 +38,4 @@ def gbce(own: Tensor, others: Tensor, hit: Tensor, catalog_size: int, calibratio
     beta = 1 + calibration * (drawn / (catalog_size - 1) - 1)
     positive = beta * nn.functional.softplus(-own)
     negative = nn.functional.softplus(others).masked_fill(hit, 0.0).sum(dim=1)
-    return ((positive + negative) / (drawn + 1)).sum()
+    return (positive + negative) / (drawn + 1)

@@ -16,7 +16,6 @@ from lorarec.contracts import (
     Collation,
     DataError,
     Encoder,
-    HeadOutput,
     Histories,
     Interactions,
     PairHead,
@@ -108,7 +107,7 @@ class Comparison(TaskHead):
             leads = collation.interactions.column(self.label())[events]
             tensors["labels"] = torch.from_numpy(leads.astype(np.float32))
         views = {"items": collation.item_views(distinct.items)}
-        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors)
+        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
 
     def build(self, hidden_size: int, statistics: Statistics) -> ComparisonNetwork:
         """A network that starts with all items alike."""
@@ -129,12 +128,11 @@ class ComparisonNetwork(PairHead):
         nn.init.zeros_(self.direction.weight)
         self.words = HashedWords(config.words) if config.words else None
 
-    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        """Squared error of the lead, the mean of the opinions' own, summed over the comparisons."""
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[T] squared error of each lead, the mean of the opinions' own."""
         opinions = self._opinions(encode, batch)
         wanted = batch.tensors["labels"].clamp(-self._cap, self._cap)
-        loss = (torch.stack(opinions) - wanted).square().mean(dim=0).sum()
-        return HeadOutput(loss, _together(opinions))
+        return (torch.stack(opinions) - wanted).square().mean(dim=0)
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] how far each item is expected to be ahead of its history's."""
@@ -142,7 +140,7 @@ class ComparisonNetwork(PairHead):
 
     def _opinions(self, encode: Encoder, batch: Batch) -> list[Tensor]:
         """[F] leads, by the encoder, and by the words where there are any."""
-        texts, tensors = encode("items").float(), batch.tensors
+        texts, tensors = encode.vectors("items").float(), batch.tensors
         # Under mixed precision the leads would lose digits that the gradients need.
         with torch.autocast(texts.device.type, enabled=False):
             levelled = nn.functional.layer_norm(texts, texts.shape[-1:])

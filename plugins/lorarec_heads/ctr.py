@@ -48,6 +48,10 @@ class Ctr(TaskHead):
         """Clicks, unless items are drawn to tell them apart from."""
         return frozenset() if self.config.negatives else frozenset({"click"})
 
+    def reads_feedback(self, views: bool) -> bool:
+        """Unless items are drawn: histories are then what was chosen, and start to count as such."""
+        return not self.config.negatives and (views or self.config.encoding == "separate")
+
     def item_columns(self) -> tuple[str, ...]:
         """Those of the recipe."""
         return self.config.item_columns
@@ -100,7 +104,7 @@ class Ctr(TaskHead):
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
         """Distinct items, or pairs, as views; tensors of F facts (B, or with `loss: ranking` those of B contests):
         places of candidates, histories and their items, likes, clicks."""
-        config = self.config
+        config, targets = self.config, rows["event"]  # a contest is about what was liked
         if collation.training and config.loss == "ranking":
             rows = facts_of_contests(rows, config.rivals)
         events = rows["event"]
@@ -125,9 +129,9 @@ class Ctr(TaskHead):
         if config.encoding == "separate":
             views = {"items": collation.item_views(distinct.items)}
         else:
-            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, collation))
+            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, events, collation))
             views = {"pairs": collation.views(pairs)}
-        return Batch(torch.from_numpy(rows["row"]), len(rows["row"]), views, tensors)
+        return Batch(torch.from_numpy(rows["row"]), len(targets), views, tensors, events=targets)
 
     def items(self, rows: dict[str, np.ndarray], collation: Collation) -> np.ndarray:
         """The event's item, that of the column `item`, or one drawn."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Encoder, HeadOutput, PairHead, Statistics
+from lorarec.contracts import Batch, Encoder, PairHead, Statistics
 from lorarec_heads.ctr_settings import CtrSettings
 from lorarec_heads.history_signals import HistorySignals
 from lorarec_heads.own_vectors import OwnVectors
@@ -35,7 +35,7 @@ class CtrNetwork(PairHead):
         text_size = hidden_size if separate else 0
         share = 1 / (1 + config.negatives) if config.negatives else statistics.label_mean
         share = min(max(share, RARE), 1 - RARE)
-        counts = np.asarray(statistics.item_counts)
+        counts, rated = np.asarray(statistics.item_counts), statistics.items_with_rows()
         # Liked shares speak of the base rate already; drawn items have one by construction.
         start = -math.log(config.negatives) if config.negatives else 0.0
         self.ridge: TasteRidge | None = None
@@ -47,35 +47,37 @@ class CtrNetwork(PairHead):
             unlabelled = 1.0 if config.negatives else 0.0
             features = [statistics.item_features[name] for name in config.item_columns]
             # Counts know of rows alone: of histories' events, items never met keep the weight 0 they start from.
-            seen = (counts > 0) | config.history_targets if config.biases else counts[:0] > 0
+            seen = rated | config.history_targets if config.biases else rated[:0]
             factors = OwnVectors(counts, config.factors, START) if config.factors else None
             self.ridge = TasteRidge(share, seen, text_size, features, unlabelled, factors)
         else:
             self.signals = HistorySignals(text_size, explicit=not config.negatives)
             self.text_bias = _text_bias(hidden_size, shifts) if separate else None
             self.bias = nn.Parameter(torch.zeros(len(counts))) if config.biases else None
-            self.register_buffer("seen", torch.from_numpy(counts > 0).float())
+            self.register_buffer("seen", torch.from_numpy(rated).float())
         if shifts:
             self.base = nn.Parameter(torch.tensor(start))
         else:
             self.register_buffer("base", torch.tensor(start))
 
-    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        """The loss of the logits and the penalty, summed over the facts, or over the contests."""
-        logits, tensors = self._logits(encode, batch), batch.tensors
-        loss = self._loss(logits, tensors["labels"], len(batch.rows))
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[T] the loss of each fact's logit, or of each contest's logits."""
+        logits, labels = self._logits(encode, batch), batch.tensors["labels"]
+        if self._config.loss == "ranking":
+            return -logits.view(batch.count, -1).log_softmax(dim=1)[:, 0]
+        labels = labels.lerp(torch.full_like(labels, 0.5), self._config.label_smoothing)
+        return nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+
+    def regularizer(self, batch: Batch) -> Tensor | None:
+        """[] the prior of the ridge's items, of which one epoch counts the whole once; or L2 on the facts' biases."""
+        tensors = batch.tensors
         candidates = tensors["items"][tensors["candidate"]]
         if self.ridge is not None:
-            loss = loss + self.ridge.penalty(candidates, tensors["own_share"], tensors["share"])
+            return self.ridge.penalty(candidates, tensors["own_share"], tensors["share"])
         if self.bias is not None:
-            loss = loss + self._config.bias_penalty * self.bias[candidates].square().sum()
-        return HeadOutput(loss, logits.view(len(batch.rows), -1)[:, 0].sigmoid())
-
-    def _loss(self, logits: Tensor, labels: Tensor, contests: int) -> Tensor:
-        if self._config.loss == "ranking":
-            return -logits.view(contests, -1).log_softmax(dim=1)[:, 0].sum()
-        labels = labels.lerp(torch.full_like(labels, 0.5), self._config.label_smoothing)
-        return nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+            squares = self.bias[candidates].square().view(batch.count, -1).sum(dim=1)
+            return self._config.bias_penalty * batch.total(squares)
+        return None
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] probabilities of a click."""
@@ -83,7 +85,7 @@ class CtrNetwork(PairHead):
 
     def _logits(self, encode: Encoder, batch: Batch) -> Tensor:
         tensors = batch.tensors
-        texts = encode("items" if self.pair is None else "pairs").float()
+        texts = encode.vectors("items" if self.pair is None else "pairs").float()
         # Under mixed precision the signals would lose digits that the gradients need.
         with torch.autocast(texts.device.type, enabled=False):
             candidate, items = tensors["candidate"], tensors["items"]

@@ -44,6 +44,10 @@ class NextItem(TaskHead):
 
     config: Config
 
+    def reads_feedback(self, views: bool) -> bool:
+        """Where the recipe says so, or the backbone reads histories and writes what was liked."""
+        return self.config.feedback or (views and self.config.reads_views)
+
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         """A window of a training sequence a row; outside training, and without steps, one event a row."""
         if self.config.feedback and part == Part.TRAIN:
@@ -62,14 +66,17 @@ class NextItem(TaskHead):
         targets = self._targets(rows, history, collation) if collation.training else None
         views = self._item_views(history, targets, tensors, collation)
         if self.config.reads_views:
-            found = zip(history.items, history.feedback, history.mask, strict=True)
+            users = collation.user_words(rows["event"])
+            found = zip(history.items, history.feedback, history.mask, users, strict=True)
             read = [
-                View(tuple(items[mask].tolist()), collation.histories.liked(feedback[mask]))
-                for items, feedback, mask in found
+                View(tuple(items[mask].tolist()), collation.histories.liked(feedback[mask]), user=user)
+                for items, feedback, mask, user in found
             ]
             views["histories"] = collation.views(read)
-        count = len(rows["event"]) if targets is None else int((targets >= 0).sum())
-        return Batch(torch.from_numpy(rows["row"]), count, views, tensors)
+        events = rows["event"]
+        if targets is not None:
+            events = np.concatenate([history.events[:, 1:], events[:, None]], axis=1)[targets >= 0]
+        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
 
     def _targets(self, rows: dict[str, np.ndarray], history: PaddedHistory, collation: Collation) -> np.ndarray:
         """[B, L] catalogue row of the event after each place, -1 where it is not to be predicted."""
@@ -127,7 +134,7 @@ def _refuse_missing_feedback(interactions: Interactions) -> None:
     if not any(interactions.has(name) for name in given):
         raise DataError(
             f"head.feedback tells what was liked, but the data has no column {' or '.join(given)}. Set "
-            "head.feedback=false, or name the column under data.columns."
+            "head.feedback=false, or name the column under data.columns, or disliked kinds under data.events.negative."
         )
 
 

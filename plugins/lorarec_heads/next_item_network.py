@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Encoder, HeadOutput, IncompatibleError, Statistics, VectorHead
+from lorarec.contracts import Batch, Encoder, IncompatibleError, Statistics, VectorHead
 from lorarec_heads.catalogue_loss import full_softmax, gbce, sampled_softmax
 from lorarec_heads.item_tower import ItemTower
 from lorarec_heads.next_item_settings import NextItemSettings
@@ -48,10 +48,10 @@ class NextItemNetwork(VectorHead):
         else:
             self.register_buffer("log_scale", torch.tensor(-math.log(config.temperature)))
 
-    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        """Softmax cross entropy summed over the windows' targets; no scores."""
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[T] of each of the windows' targets, in order."""
         tensors = batch.tensors
-        texts = encode("items").float()
+        texts = encode.vectors("items").float()
         states = self._views_read(encode)
         with torch.autocast(texts.device.type, enabled=False):
             vectors, bias = self.tower(texts, tensors["items"])
@@ -59,11 +59,10 @@ class NextItemNetwork(VectorHead):
             states = self._states(vectors, tensors) if states is None else states
             users = self._users(self._before_targets(self._project(states), tensors["targets"]))
             items = torch.cat([vectors, bias[:, None]], dim=1)
-            loss = self._loss(users, items, tensors)
-        return HeadOutput(loss, torch.empty(0, device=texts.device))
+            return self._losses(users, items, tensors)
 
-    def _loss(self, users: Tensor, items: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """[] summed over the facts, from the vectors of users [F, d] and of the batch's items [V, d]."""
+    def _losses(self, users: Tensor, items: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """[F] from the vectors of users [F, d] and of the batch's items [V, d]."""
         config = self._config
         if config.loss == "softmax":
             target = tensors["targets"][tensors["targets"] >= 0]
@@ -79,7 +78,7 @@ class NextItemNetwork(VectorHead):
         """[B, width + 1] users after their latest event."""
         states = self._views_read(encode)
         if states is None:
-            vectors, _ = self.tower(encode("items"), batch.tensors["items"])
+            vectors, _ = self.tower(encode.vectors("items"), batch.tensors["items"])
             states = self._states(vectors, batch.tensors)
         return self._users(self._project(states[:, -1]))
 
@@ -95,16 +94,16 @@ class NextItemNetwork(VectorHead):
     def _views_read(self, encode: Encoder) -> Tensor | None:
         """[B, L or 1, D] what the backbone made of the histories, where it is the sequence encoder."""
         if self._config.encoder == "backbone":
-            return encode("histories").float()[:, None]
+            return encode.vectors("histories").float()[:, None]
         if self._config.encoder == "backbone_steps":
-            steps = encode.steps("histories")
-            if steps is None:
+            states = encode.states("histories")
+            if states is None:
                 raise IncompatibleError(
                     "head.encoder=backbone_steps needs a backbone with a state after each event, such as "
                     "'sasrec'. With "
                     "a text backbone use head.encoder=transformer, or backbone for the history as one text."
                 )
-            return steps.float() if steps.shape[1] else steps.new_zeros(len(steps), 1, steps.shape[2]).float()
+            return states.float() if states.shape[1] else states.new_zeros(len(states), 1, states.shape[2]).float()
         return None
 
     def _states(self, vectors: Tensor, tensors: dict[str, Tensor]) -> Tensor:

@@ -22,12 +22,14 @@ class PaddedHistory(NamedTuple):
     """[B, L] float32 stars or clicks; NaN where there is none, or no event."""
     mask: np.ndarray
     """[B, L] true where there is an event."""
+    events: np.ndarray
+    """[B, L] int64 rows in the interactions; -1 where there is none, or the history came with the row itself."""
 
     @classmethod
     def of(cls, histories: Histories, events: np.ndarray, limit: int) -> PaddedHistory:
         """The latest `limit` events before each of `events` [B]."""
-        (items, feedback, _), mask = histories.latest(events, limit)
-        return cls(items, feedback, mask)
+        (items, feedback, rows), mask = histories.latest(events, limit)
+        return cls(items, feedback, mask, rows)
 
     @classmethod
     def shared(cls, histories: Histories, events: np.ndarray, limit: int) -> tuple[PaddedHistory, np.ndarray]:
@@ -38,7 +40,8 @@ class PaddedHistory(NamedTuple):
 
     def only(self, mask: np.ndarray) -> PaddedHistory:
         """The same histories without the events where `mask` [B, L] is false."""
-        return PaddedHistory(np.where(mask, self.items, 0), np.where(mask, self.feedback, np.nan), mask)
+        events = np.where(mask, self.events, -1)
+        return PaddedHistory(np.where(mask, self.items, 0), np.where(mask, self.feedback, np.nan), mask, events)
 
     def liked(self, above: float) -> np.ndarray:
         """[B, L] float32: 1 liked, -1 not, 0 where nobody knows."""
@@ -65,14 +68,16 @@ class Distinct(NamedTuple):
         return cls(items, [torch.from_numpy(part) for part in shaped])
 
 
-def pair_views(history: PaddedHistory, owner: np.ndarray, candidates: np.ndarray, collation: Collation) -> list[View]:
-    """One view of (history, candidate) a row, for encoders that read both together."""
+def pair_views(
+    history: PaddedHistory, owner: np.ndarray, candidates: np.ndarray, events: np.ndarray, collation: Collation
+) -> list[View]:
+    """One view of (user, history, candidate) for each of `events` [B], for encoders that read all of it together."""
     read = [
         (tuple(items[mask].tolist()), collation.histories.liked(feedback[mask]))
-        for items, feedback, mask in zip(*history, strict=True)
+        for items, feedback, mask in zip(history.items, history.feedback, history.mask, strict=True)
     ]
-    pairs = zip(owner.tolist(), candidates.tolist(), strict=True)
-    return [View(read[row][0], read[row][1], item) for row, item in pairs]
+    pairs = zip(owner.tolist(), candidates.tolist(), collation.user_words(events), strict=True)
+    return [View(read[row][0], read[row][1], item, user) for row, item, user in pairs]
 
 
 def distinct_views(views: Sequence[View]) -> tuple[list[View], Tensor]:

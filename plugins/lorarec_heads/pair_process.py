@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from lorarec_heads.pair_set import PairSet
 
@@ -103,11 +104,6 @@ class PairProcess:
     spreads: Spreads
     noise: Tensor
 
-    def detached(self) -> PairProcess:
-        """The same process, cut off from what it was computed from."""
-        features, spreads = (x.detach() for x in self.features), (x.detach() for x in self.spreads)
-        return PairProcess(Features(*features), Spreads(*spreads), self.noise.detach())
-
     @torch.no_grad()
     def weights(self, pairs: PairSet, values: Tensor) -> Weights:
         """The weights that come of values [n], one a pair of the kernel's row."""
@@ -182,25 +178,43 @@ def _tell_unsolved(share: float, tolerance: float) -> None:
     )
 
 
-def foretold(
-    process: PairProcess, seen: PairSet, target: Tensor, hidden: PairSet, judged: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor]:
-    """[] what `judged` says of the values [m] expected of the hidden pairs, given the target [n] on the seen ones; and
-    those values.
+def expected(process: PairProcess, seen: PairSet, target: Tensor, hidden: PairSet) -> Tensor:
+    """[m] the values expected of the hidden pairs, given the target [n] on the seen ones.
 
     The gradient reaches the process's features, variances and noise as if it went through the solution: by a second
     solution, for the adjoint (Rasmussen and Williams 2006, section 5.4.2, for the error on what is left out).
     """
-    held = process.detached()
-    known = held.solve(seen, target, ROUGH)
-    expected = held.at(hidden, held.weights(seen, known))
-    with torch.enable_grad():
-        leaf = expected.clone().requires_grad_()
-        loss = judged(leaf)
-        (slope,) = torch.autograd.grad(loss, leaf, retain_graph=True)
-    adjoint = held.solve(seen, held.at(seen, held.weights(hidden, slope)), ROUGH)
-    surrogate = _bilinear(process, (seen, -adjoint), (hidden, slope), (seen, known)) - process.noise * (adjoint @ known)
-    return loss + surrogate - surrogate.detach(), expected
+    apply: Callable[..., Tensor] = _Expected.apply
+    return apply(seen, target, hidden, *process.features, *process.spreads, process.noise)
+
+
+class _Expected(torch.autograd.Function):
+    """`expected` of the tensors that make a process."""
+
+    @staticmethod
+    def forward(ctx: Any, seen: PairSet, target: Tensor, hidden: PairSet, *parts: Tensor) -> Tensor:
+        process = _process_of(parts)
+        known = process.solve(seen, target, ROUGH)
+        ctx.pairs = seen, hidden
+        ctx.save_for_backward(known, *parts)
+        return process.at(hidden, process.weights(seen, known))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        (seen, hidden), (known, *parts) = ctx.pairs, ctx.saved_tensors
+        held = _process_of(parts)
+        adjoint = held.solve(seen, held.at(seen, held.weights(hidden, slope)), ROUGH)
+        with torch.enable_grad():
+            leaves = [part.detach().requires_grad_() for part in parts]
+            process = _process_of(leaves)
+            through_kernel = _bilinear(process, (seen, -adjoint), (hidden, slope), (seen, known))
+            surrogate = through_kernel - process.noise * (adjoint @ known)
+        return None, None, None, *torch.autograd.grad(surrogate, leaves)
+
+
+def _process_of(parts: Sequence[Tensor]) -> PairProcess:
+    return PairProcess(Features(*parts[:2]), Spreads(*parts[2:6]), parts[6])
 
 
 def _bilinear(process: PairProcess, *given: tuple[PairSet, Tensor]) -> Tensor:

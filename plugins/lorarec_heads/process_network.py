@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lorarec.contracts import Batch, Encoder, HeadOutput, PairHead, Statistics
-from lorarec_heads.pair_process import EXACT, Features, PairKernel, PairProcess, Weights, foretold
+from lorarec.contracts import Batch, Encoder, PairHead, Statistics
+from lorarec_heads.pair_process import EXACT, Features, PairKernel, PairProcess, Weights, expected
 from lorarec_heads.pair_set import PairSet
 from lorarec_heads.rater_spectrum import RaterSpectrum
 from lorarec_heads.star_losses import StarLoss
@@ -81,9 +81,9 @@ class ProcessNetwork(PairHead):
             self.register_buffer(f"event_{name}", torch.tensor(column), persistent=False)
         self.register_buffer("event_target", target.float(), persistent=False)
 
-    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        """The loss summed over the facts: the stars of each part of the training rows, foretold from all others."""
-        texts = encode("items").float()
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[T] of each rating of each part of the training rows, expected from those of all others."""
+        texts = encode.vectors("items").float()
         assert self.event_rows is not None, "a loaded run has no training rows"
         with torch.autocast(texts.device.type, enabled=False):
             directions = TextDirections.of(texts.detach(), self.text_basis.shape[1])
@@ -91,12 +91,10 @@ class ProcessNetwork(PairHead):
             items = items.index_copy(0, batch.tensors["items"], directions.features(texts))
             process = self._process(items)
             places = torch.searchsorted(self.event_rows, batch.tensors["facts"])
-            loss, scores = texts.new_zeros(()), texts.new_zeros(len(places))
-            for part in range(len(batch.rows)):
-                mine = batch.tensors["part"] == part
-                error, scores[mine] = self._foretold(process, places[mine])
-                loss = loss + error
-            return HeadOutput(loss, scores)
+            part, parts = batch.tensors["part"], range(len(batch.rows))
+            losses = torch.cat([self._part_losses(process, places[part == each]) for each in parts])
+            order = torch.cat([torch.nonzero(part == each).squeeze(1) for each in parts])
+            return torch.empty_like(losses).index_copy(0, order, losses)
 
     @torch.no_grad()
     def refresh(self, pooled: Tensor) -> None:
@@ -114,7 +112,7 @@ class ProcessNetwork(PairHead):
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] stars, within the range of the training labels."""
-        texts = encode("items").float()
+        texts = encode.vectors("items").float()
         # Under mixed precision the users' regressions would be solved in half precision.
         with torch.autocast(texts.device.type, enabled=False):
             return self.loss.stars(self._in_stars(self._answers(texts, batch))).clamp(*self._range)
@@ -126,25 +124,22 @@ class ProcessNetwork(PairHead):
         features = self._item_features(text, items)
         users = _with_one(self._spectrum.of_histories(items[history], tensors["mask"]))
         answers = Weights(users, self.item_weights[items], self.shared_weights).of_items(features)
-        expected = (users @ answers.T).gather(1, history)
-        residual = ((tensors["stars"] - self._mean) / self._unit - expected) * known
+        shared = (users @ answers.T).gather(1, history)
+        residual = ((tensors["stars"] - self._mean) / self._unit - shared) * known
         own = user_weights(features * spreads.item.sqrt(), history, residual, known, self.kernel.log_noise.exp())
         candidate, owner = tensors["candidate"], tensors["owner"]
         liked = (own[owner] * (features * spreads.item.sqrt())[candidate]).sum(dim=1)
         return liked + (users[owner] * answers[candidate]).sum(dim=1)
 
-    def _foretold(self, process: PairProcess, places: Tensor) -> tuple[Tensor, Tensor]:
-        """[] the loss on the training rows at these places [m], given the others, and [m] the stars expected."""
+    def _part_losses(self, process: PairProcess, places: Tensor) -> Tensor:
+        """[m] of the training rows at these places [m], whose stars are expected from the others."""
         others = torch.ones_like(self.event_target, dtype=torch.bool)
         others[places] = False
         seen, order = self._pairs(self.event_user[others], self.event_item[others])
         hidden, inside = self._pairs(self.event_user[places], self.event_item[places])
-        given = self._in_stars(self.event_target[places][inside])
-        loss, found = foretold(
-            process, seen, self.event_target[others][order], hidden, lambda x: self.loss(self._in_stars(x), given)
-        )
-        stars = self.loss.stars(self._in_stars(found)).detach()
-        return loss, torch.empty_like(stars).index_copy(0, inside, stars)
+        found = expected(process, seen, self.event_target[others][order], hidden)
+        losses: Tensor = self.loss(self._in_stars(found), self._in_stars(self.event_target[places][inside]))
+        return torch.empty_like(losses).index_copy(0, inside, losses)
 
     def _in_stars(self, values: Tensor) -> Tensor:
         return self._mean + self._unit * values

@@ -15,7 +15,6 @@ from lorarec.contracts import (
     Batch,
     Collation,
     Encoder,
-    HeadOutput,
     Histories,
     Interactions,
     PairHead,
@@ -127,9 +126,9 @@ class Rating(TaskHead):
         if config.encoding == "separate":
             views = {"items": collation.item_views(distinct.items)}
         else:
-            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, collation))
+            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, events, collation))
             views = {"pairs": collation.views(pairs)}
-        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors)
+        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
 
     def build(self, hidden_size: int, statistics: Statistics) -> RatingNetwork:
         """A network that starts as the ridge regression of each user on the untrained texts."""
@@ -154,11 +153,10 @@ class RatingNetwork(PairHead):
         self.log_noise = nn.Parameter(torch.zeros(()))
         self.loss = star_loss(config.loss, config.huber_delta, statistics)
 
-    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        """The loss and the penalties, summed over the facts."""
-        found = self._found(encode, batch)
-        loss = self.loss(found, batch.tensors["labels"]) + self._penalty(batch)
-        return HeadOutput(loss, self.loss.stars(found))
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[T] of each rating."""
+        losses: Tensor = self.loss(self._found(encode, batch), batch.tensors["labels"])
+        return losses
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] stars, within the range of the training labels."""
@@ -166,7 +164,7 @@ class RatingNetwork(PairHead):
 
     def _found(self, encode: Encoder, batch: Batch) -> Tensor:
         tensors = batch.tensors
-        texts = encode("items" if self.pair is None else "pairs").float()
+        texts = encode.vectors("items" if self.pair is None else "pairs").float()
         # Under mixed precision the ridge regression would be solved in half precision.
         with torch.autocast(texts.device.type, enabled=False):
             per_item = texts if self.pair is None else None
@@ -192,15 +190,15 @@ class RatingNetwork(PairHead):
             bias = bias + TEXT_BIAS_STEP * self.text_bias(levelled).squeeze(1)
         return bias
 
-    def _penalty(self, batch: Batch) -> Tensor:
-        """[] L2 on the weights of the facts' candidates: a sum over facts, so that accumulation stays
-        exact."""
+    def regularizer(self, batch: Batch) -> Tensor | None:
+        """[] L2 on the weights of the ratings' items."""
         candidates = batch.tensors["items"][batch.tensors["candidate"]]
         penalty = torch.zeros((), device=candidates.device)
         if self.bias is not None:
-            penalty = penalty + self._config.bias_penalty * self.bias[candidates].square().sum()
+            penalty = penalty + self._config.bias_penalty * batch.total(self.bias[candidates].square())
         if self.kernel.factors is not None:
-            penalty = penalty + self._config.factor_penalty * self.kernel.factors(candidates).square().sum()
+            squares = self.kernel.factors(candidates).square().sum(dim=1)
+            penalty = penalty + self._config.factor_penalty * batch.total(squares)
         return penalty * self._unit**2
 
 

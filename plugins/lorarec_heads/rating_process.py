@@ -137,7 +137,8 @@ class RatingProcess(TaskHead):
             "part": torch.from_numpy(np.repeat(np.arange(len(facts)), [len(events) for events in facts])),
         }
         views = {"items": collation.item_views(items)}
-        return Batch(torch.from_numpy(rows["row"]), len(tensors["facts"]), views, tensors)
+        events = np.concatenate(facts)
+        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
 
     def build(self, hidden_size: int, statistics: Statistics) -> ProcessNetwork:
         """A network whose variances start where other data had them."""

@@ -20,8 +20,8 @@ class SquaredError(nn.Module):
     """The square of the difference, which the mean of what may be given makes smallest."""
 
     def forward(self, found: Tensor, given: Tensor) -> Tensor:
-        """[] summed over the stars expected [F] and given [F]."""
-        return (found - given).square().sum()
+        """[F] of the stars expected [F] and given [F]."""
+        return (found - given).square()
 
     def stars(self, found: Tensor) -> Tensor:
         """[F] the stars to answer with, where the model found [F]."""
@@ -36,8 +36,8 @@ class Huber(nn.Module):
         self._delta = delta
 
     def forward(self, found: Tensor, given: Tensor) -> Tensor:
-        """[] summed over the stars expected [F] and given [F]; equal to the squared error where that is small."""
-        return 2 * nn.functional.huber_loss(found, given, reduction="sum", delta=self._delta)
+        """[F] of the stars expected [F] and given [F]; equal to the squared error where that is small."""
+        return 2 * nn.functional.huber_loss(found, given, reduction="none", delta=self._delta)
 
     def stars(self, found: Tensor) -> Tensor:
         """[F] the stars to answer with, where the model found [F]."""
@@ -64,13 +64,13 @@ class Ordinal(nn.Module):
         self.log_scale = nn.Parameter((0.5 * stars.diff().mean()).log())
 
     def forward(self, found: Tensor, given: Tensor) -> Tensor:
-        """[] summed over what was found [F] and the stars given [F], each one of `values`."""
+        """[F] of what was found [F] and the stars given [F], each one of `values`."""
         level = torch.searchsorted(self.values, given.contiguous() - 1e-4)
         above, below = self._log_tails(found)
         # P(level) = P(above the cut below it) - P(above the cut above it), without losing digits in the tails.
         upper, lower = above.gather(1, level[:, None]), below.gather(1, level[:, None] + 1)
         width = self._edges().diff()[level].clamp(min=SMALLEST_SCALE)[:, None]
-        return -(upper + lower + torch.log(-torch.expm1(-width))).sum()
+        return -(upper + lower + torch.log(-torch.expm1(-width))).squeeze(1)
 
     def stars(self, found: Tensor) -> Tensor:
         """[F] the mean of the stars, where the model found [F]."""

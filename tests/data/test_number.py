@@ -165,3 +165,16 @@ def test_an_item_table_without_the_id_is_refused() -> None:
 def test_a_column_the_split_wants_is_kept_as_it_is() -> None:
     assert numbered({**EVENTS, "fold": ["a", "b", "c"]}, keep=("fold",)).table["fold"][:] == ["a", "b", "c"]
     assert "no column 'folds'" in refused({**EVENTS, "fold": ["a", "b", "c"]}, keep=("folds",))
+
+
+def test_weights_are_read_from_the_column_that_is_named_and_no_other() -> None:
+    events = {**EVENTS, "weight": [2.5, 0.1, 4.0], "importance": ["1", "0", "2.5"]}
+    assert "weight" not in numbered(events).table.column_names, "a parcel may weigh 2.5 kg"
+    assert numbered(events, columns={"weight": "importance"}).table["weight"][:] == [1.0, 0.0, 2.5]
+
+
+def test_weights_below_zero_are_refused_by_row_and_weights_of_zero_alone_too() -> None:
+    said = refused({**EVENTS, "w": [1.0, 0.0, -0.5]}, columns={"weight": "w"})
+    assert said.startswith("events.csv, column 'w', row 3: -0.5 is below 0.")
+    assert "all 3 weights are 0" in refused({**EVENTS, "w": [0, 0, 0]}, columns={"weight": "w"})
+    assert "row 2" in refused({**EVENTS, "w": [1.0, None, 1.0]}, columns={"weight": "w"})

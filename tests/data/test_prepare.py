@@ -174,3 +174,17 @@ def test_the_fingerprint_of_a_split_is_the_same_in_every_process_and_differs_bet
 
     assert run(1) == run(1) != run(2)
     assert len(run(1)) == 64
+
+
+def test_training_rows_without_any_weight_are_refused(prepared: Callable[..., PreparedData]) -> None:
+    events = {"user": list("aabbcc"), "item": list("uvuvuv"), "time": [1, 2, 3, 4, 5, 6], "w": [0, 0, 0, 0, 0, 1]}
+    with pytest.raises(DataError, match="column 'w': all training rows have weight 0"):
+        prepared(events, columns={"weight": "w"}, split={"by": "time", "validation": 0.2, "test": 0.2})
+
+
+def test_other_weights_are_another_fingerprint(prepared: Callable[..., PreparedData]) -> None:
+    events = {"user": list("aabbcc"), "item": list("uvuvuv"), "time": [1, 2, 3, 4, 5, 6]}
+    found = {
+        prepared({**events, "w": [1, 1, 1, 1, 1, last]}, columns={"weight": "w"}).report.fingerprint for last in (1, 2)
+    }
+    assert len(found) == 2

@@ -42,7 +42,7 @@ class LookUp:
     def __init__(self, vectors: Tensor, batch: Batch, with_steps: bool = False) -> None:
         self._vectors, self._batch, self._with_steps = vectors, batch, with_steps
 
-    def __call__(self, views: str) -> Tensor:
+    def vectors(self, views: str) -> Tensor:
         wanted = self._batch.views[views]
         found = []
         for chunk in wanted.chunks:
@@ -50,7 +50,7 @@ class LookUp:
             found.append((self._vectors[rows.clamp(min=0)] * (rows >= 0)[..., None]).sum(dim=1))
         return torch.cat(found)[wanted.order]
 
-    def steps(self, views: str) -> Tensor | None:
+    def states(self, views: str) -> Tensor | None:
         if not self._with_steps:
             return None
         wanted = self._batch.views[views]
@@ -105,7 +105,8 @@ class World:
         return LookUp(self.vectors if vectors is None else vectors, batch, self.with_steps)
 
     def loss(self, head: Head, batch: Batch) -> Tensor:
-        return head(self.encoder(batch), batch).loss
+        losses, regularizer = head.losses(self.encoder(batch), batch), head.regularizer(batch)
+        return batch.total(losses) if regularizer is None else batch.total(losses) + regularizer
 
     def train(self, head: Head, steps: int = 60, batch_size: int = 64, lr: float = 0.02) -> list[float]:
         """Mean loss of each step."""
@@ -157,7 +158,10 @@ def world(events: dict[str, list[Any]]) -> Callable[..., World]:
         catalog = Dataset.from_dict({"item": list(range(24)), "title": [f"t{n}" for n in range(24)]})
         settings = DataSection(source="files", **section)
         label = task.label() if task.label() in task.needs() else None
-        data = prepare(table, catalog, {}, None, "events.csv", settings, 13, label, task.needs())
+        data = prepare(
+            table, catalog, {}, None, "events.csv", settings, 13, label, task.needs(),
+            reads_feedback=task.reads_feedback(True),
+        )  # fmt: skip
         generator = torch.Generator().manual_seed(1)
         vectors = torch.randn(24, HIDDEN, generator=generator)
         vectors[:, 0] += torch.tensor([3.0 if int(item) % 2 else -3.0 for item in data.catalog.ids])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_gradients_reach_the_item_vectors(case: World) -> None:
     case.train(head, steps=3)
     vectors = case.vectors.clone().requires_grad_()
     batch = case.examples().batch(np.arange(16))
-    head(case.encoder(batch, vectors), batch).loss.backward()
+    head.losses(case.encoder(batch, vectors), batch).sum().backward()
     assert vectors.grad is not None and vectors.grad.abs().sum() > 0
 
 
@@ -197,3 +198,49 @@ def test_a_table_in_place_of_features_gives_the_same_batch(case: World) -> None:
     for name, views in lean.views.items():
         if name == "items":
             assert views.items is not None and views.chunks == []
+
+
+def weighted(case: World, weights: np.ndarray) -> World:
+    """The same world, whose rows have weights."""
+    interactions = case.data.interactions
+    table = interactions.table.add_column("weight", weights)
+    return replace(case, data=replace(case.data, interactions=replace(interactions, table=table)))
+
+
+def test_weights_of_one_change_nothing_to_the_bit(case: World) -> None:
+    head, rows = case.build().eval(), np.arange(12)
+    plain = case.examples().batch(rows)
+    ones = weighted(case, np.ones(len(case.data.interactions))).examples().batch(rows)
+    assert plain.weights is None and ones.weight == plain.weight == plain.count
+    assert torch.equal(case.loss(head, ones), case.loss(head, plain))
+
+
+def test_a_weight_multiplies_the_losses_of_the_targets_that_are_about_its_row(case: World) -> None:
+    head, rows = case.build().eval(), np.arange(12)
+    plain = case.examples().batch(rows)
+    assert plain.events is not None and len(plain.events) == plain.count
+    row = plain.events[0]
+    assert case.data.interactions.part[row] == Part.TRAIN
+    weights = np.ones(len(case.data.interactions))
+    weights[row] = 3.0
+    batch = weighted(case, weights).examples().batch(rows)
+    losses = head.losses(case.encoder(plain), plain)
+    more = losses[torch.from_numpy(plain.events == row)].sum()
+    torch.testing.assert_close(batch.total(losses), losses.sum() + 2 * more)
+    assert batch.weight == plain.count + 2 * (plain.events == row).sum()
+
+
+def test_rows_of_weight_zero_have_no_gradient(case: World) -> None:
+    head, rows = case.build(), np.arange(12)
+    case.train(head, steps=2)
+    head.zero_grad()
+    examples = weighted(case, np.zeros(len(case.data.interactions))).examples()
+    batch = examples.batch(rows)
+    batch.total(head.losses(case.encoder(batch), batch)).backward()
+    assert batch.weight == 0
+    assert all(not weight.grad.any() for weight in head.parameters())
+
+
+def test_evaluation_is_not_weighted(case: World) -> None:
+    examples = weighted(case, np.full(len(case.data.interactions), 2.0)).examples(Part.TEST)
+    assert examples.batch(np.arange(5)).weights is None

@@ -143,10 +143,10 @@ def test_a_part_is_foretold_without_its_own_stars(world: Callable[..., World]) -
     toy = toy_rating(world)
     head = toy.build()
     batch = toy.examples().batch(np.arange(1))
-    before = head(toy.encoder(batch), batch).scores
+    errors = head.losses(toy.encoder(batch), batch).sqrt()
     hidden = torch.isin(head.event_rows, batch.tensors["facts"])
-    head.event_target[hidden] += 100.0
-    torch.testing.assert_close(head(toy.encoder(batch), batch).scores, before)
+    head.event_target[hidden] += 100.0 / head._unit
+    torch.testing.assert_close((head.losses(toy.encoder(batch), batch).sqrt() - 100).abs(), errors, rtol=0, atol=1e-3)
 
 
 def test_the_gradient_that_reaches_the_texts_is_that_of_the_loss(
@@ -157,11 +157,11 @@ def test_the_gradient_that_reaches_the_texts_is_that_of_the_loss(
     toy = toy_rating(world)
     head, batch = toy.build(), toy.examples().batch(np.arange(8))
     texts = toy.vectors.clone().requires_grad_()
-    head(toy.encoder(batch, texts), batch).loss.backward()
+    head.losses(toy.encoder(batch, texts), batch).sum().backward()
     assert texts.grad is not None
     along = torch.randn(texts.shape, generator=torch.Generator().manual_seed(2))
     along -= along[batch.tensors["items"]].mean(dim=0)  # their mean is taken as given
-    ends = [head(toy.encoder(batch, toy.vectors + sign * 0.02 * along), batch).loss for sign in (1, -1)]
+    ends = [head.losses(toy.encoder(batch, toy.vectors + sign * 0.02 * along), batch).sum() for sign in (1, -1)]
     assert (texts.grad * along).sum().item() == pytest.approx((ends[0] - ends[1]).item() / 0.04, rel=0.05)
 
 

@@ -23,7 +23,7 @@ STARS = (1.0, 2.0, 3.0, 4.0, 5.0)
 
 def gradient(loss: torch.nn.Module, found: Tensor, given: Tensor) -> Tensor:
     leaf = found.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(loss(leaf, given), leaf)
+    (slope,) = torch.autograd.grad(loss(leaf, given).sum(), leaf)
     return slope
 
 
@@ -71,7 +71,7 @@ def test_ordinal_learns_uneven_stars() -> None:
     optimizer = torch.optim.Adam(loss.parameters(), lr=0.05)
     for _ in range(200):
         optimizer.zero_grad()
-        loss(found, given).backward()
+        loss(found, given).sum().backward()
         optimizer.step()
     after = (loss.stars(found) - given).square().mean().item()
     assert after < 0.3 * before

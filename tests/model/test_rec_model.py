@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Encoded, Head, HeadOutput, Views
-from lorarec.model.rec_model import STRETCH, RecModel, call, encoder_of
+from lorarec.contracts import Batch, Encoded, Head, IncompatibleError, TrainingPlan, Views
+from lorarec.errors import PluginError
+from lorarec.model.rec_model import STRETCH, BatchEncoder, RecModel, call, encoder_of
+from lorarec.testing import tiny_backbone, tiny_catalog, tiny_views
+from lorarec_adapters.lora import Lora
 
 FEATURES = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
 VIEWS = Views([{"x": FEATURES[:1]}, {"x": FEATURES[1:]}], torch.tensor([2, 0, 1]))
@@ -24,11 +30,11 @@ class Third(Head):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(2.0))
 
-    def forward(self, encode: Any, batch: Batch) -> HeadOutput:
-        return HeadOutput((encode("texts") * self.scale).sum(), torch.empty(0))
+    def losses(self, encode: Any, batch: Batch) -> Tensor:
+        return (encode.vectors("texts") * self.scale).sum(dim=1)
 
     def token_probabilities(self, encode: Any, batch: Batch) -> Tensor:
-        return (encode("texts") * self.scale).softmax(dim=1)
+        return (encode.vectors("texts") * self.scale).softmax(dim=1)
 
     def prices(self, pooled: Tensor, items: Tensor) -> Tensor:
         return pooled.sum(dim=1) + items
@@ -54,18 +60,20 @@ def model() -> RecModel:
 
     def encode(module: nn.Module, chunk: dict[str, Tensor]) -> Encoded:
         pooled = module(chunk["x"])
-        return Encoded(pooled[:, None], torch.ones(len(pooled), 1), pooled)
+        return Encoded(pooled)
 
     backbone: Any = SimpleNamespace(module=network, encode=encode)
-    adapter: Any = SimpleNamespace(penalty=lambda module: module.weight.sum())
+    adapter: Any = SimpleNamespace(
+        penalty=lambda module: module.weight.sum(), active=lambda module, name: nullcontext()
+    )
     return RecModel(backbone, adapter, network, Third())
 
 
 def test_every_method_goes_through_what_wraps_the_model(model: RecModel) -> None:
     wrapped = Wrapper(model)
     in_order = FEATURES[[2, 0, 1]]
-    loss = call(wrapped, RecModel.losses, BATCH)
-    assert (loss.loss.item(), loss.penalty.item()) == (42.0, 2.0)
+    step = call(wrapped, RecModel.losses, BATCH)
+    assert (step.losses.tolist(), step.regularizer.item(), step.penalty.item()) == ([22.0, 6.0, 14.0], 0.0, 2.0)
     torch.testing.assert_close(encoder_of(wrapped)(VIEWS), in_order)
     answer = call(wrapped, RecModel.answer, BATCH, "token_probabilities")
     torch.testing.assert_close(answer, (2 * in_order).softmax(dim=1))
@@ -90,13 +98,18 @@ def test_the_penalty_is_for_training_alone(model: RecModel) -> None:
     assert call(model.eval(), RecModel.losses, BATCH).penalty.item() == 0.0
 
 
+def test_losses_that_are_reduced_are_refused(model: RecModel) -> None:
+    with pytest.raises(PluginError, match=r"Third.losses gives a tensor of shape \(3,\) for a batch of 4 targets"):
+        call(model, RecModel.losses, replace(BATCH, count=4))
+
+
 def test_distributed_data_parallel_averages_gradients_of_what_is_called(model: RecModel, tmp_path: Any) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
     try:
         wrapped = nn.parallel.DistributedDataParallel(model)
         averaged: list[int] = []
         wrapped.register_comm_hook(None, lambda _, bucket: averaged.append(1) or _done(bucket.buffer()))
-        call(wrapped, RecModel.losses, BATCH).loss.backward()
+        call(wrapped, RecModel.losses, BATCH).losses.sum().backward()
     finally:
         torch.distributed.destroy_process_group()
     assert averaged, "a method called past DDP's forward would leave each process with gradients of its own"
@@ -106,3 +119,60 @@ def _done(tensor: Tensor) -> Any:
     future: Any = torch.futures.Future()
     future.set_result(tensor)
     return future
+
+
+@pytest.fixture
+def adapted() -> tuple[RecModel, Batch]:
+    """A tiny BERT that dropout disturbs while it trains, with a LoRA whose weights are no longer at birth."""
+    torch.manual_seed(0)
+    backbone, adapter = tiny_backbone().load(tiny_catalog(), 0), Lora(Lora.Config(r=2))
+    network = adapter.attach(backbone, TrainingPlan(1, 1, 0))
+    disturb(network)
+    features = backbone.featurizer(tiny_catalog(), 30)(tiny_views())
+    views = Views([features], torch.arange(len(tiny_views())))
+    return RecModel(backbone, adapter, network, Third()), Batch(torch.arange(6), 6, {"texts": views})
+
+
+def disturb(network: nn.Module) -> None:
+    with torch.no_grad():
+        for weight in network.parameters():
+            if weight.requires_grad:
+                weight.normal_()
+
+
+def test_the_reference_is_the_bare_backbone_even_while_the_model_trains(adapted: tuple[RecModel, Batch]) -> None:
+    model, batch = adapted
+    bare = tiny_backbone().load(tiny_catalog(), 0)
+    expected = bare.encode(bare.module, batch.views["texts"].chunks[0]).pooled
+    encoder, other = (BatchEncoder(model.train(), batch.views) for _ in range(2))
+    with encoder.reference():
+        reference = encoder.vectors("texts")
+        assert torch.equal(reference, expected)
+        assert not reference.requires_grad
+        with torch.enable_grad():
+            assert other.vectors("texts").requires_grad, "another encoder must not be switched off with this one"
+    assert model.network.training
+    assert encoder.vectors("texts").requires_grad
+
+
+def test_adapters_of_other_runs_sit_beside_the_own_one(adapted: tuple[RecModel, Batch], tmp_path: Path) -> None:
+    model, batch = adapted
+    views, backbone = batch.views["texts"], tiny_backbone().load(tiny_catalog(), 0)
+    theirs = Lora(Lora.Config(r=4))
+    trained = theirs.attach(backbone, TrainingPlan(1, 1, 0))
+    disturb(trained)
+    theirs.save(trained, tmp_path)
+    with torch.no_grad():
+        own = model.eval().vectors(views)
+        expected = backbone.encode(trained.eval(), views.chunks[0]).pooled
+        model.add_adapter("a.lora", theirs, tmp_path)
+        assert torch.equal(model.vectors(views, "a.lora"), expected)
+        assert torch.equal(model.vectors(views), own)
+    with pytest.raises(IncompatibleError, match=r"There is an adapter 'a\.lora' already"):
+        model.add_adapter("a.lora", theirs, tmp_path)
+
+
+def test_a_backbone_that_is_no_language_model_says_so(adapted: tuple[RecModel, Batch]) -> None:
+    model, batch = adapted
+    with pytest.raises(IncompatibleError, match="Backbone 'tiny' gives no logits of tokens"):
+        BatchEncoder(model, batch.views).logits("texts", ["yes", "no"])

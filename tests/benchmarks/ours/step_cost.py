@@ -61,7 +61,7 @@ def _probe(fit: Fit, epoch: int, steps: int) -> tuple[float, int]:
     counter = FlopCounterMode(display=False)
     for window in islice(fit.loader.windows(epoch), steps):
         with counter:  # entering it starts from 0 again
-            fit.optimizer_step.gradients(window, window.count, 0)
+            fit.optimizer_step.gradients(window, window.weight, 0)
         counts = counter.get_flop_counts()["Global"]
         operations += sum(count for product, count in counts.items() if str(product).split(".")[-1] in PRODUCTS)
         fit.optimizer_step.clear()

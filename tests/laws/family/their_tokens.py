@@ -18,7 +18,6 @@ from lorarec.contracts import (
     Examples,
     FinishedRun,
     Head,
-    HeadOutput,
     Histories,
     Interactions,
     Judged,
@@ -86,13 +85,12 @@ class YesNoWeights(Head):
         super().__init__()
         self.tokens = nn.Linear(hidden_size, len(TOKENS))
 
-    def forward(self, encode: Encoder, batch: Batch) -> HeadOutput:
-        loss = nn.functional.cross_entropy(self.choices(encode, batch), batch.tensors["said"], reduction="sum")
-        return HeadOutput(loss, loss.new_empty(0))
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        return nn.functional.cross_entropy(self.choices(encode, batch), batch.tensors["said"], reduction="none")
 
     def choices(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B, 2] logits."""
-        logits: Tensor = self.tokens(encode("pairs"))
+        logits: Tensor = self.tokens(encode.vectors("pairs"))
         return logits
 
 
@@ -121,7 +119,9 @@ class YesNo(TaskHead):
             for history, item in zip(histories, collation.interactions.item[rows["event"]], strict=True)
         ]
         tensors = {"said": torch.from_numpy(rows["label"].astype(np.int64))} if collation.training else {}
-        return Batch(torch.from_numpy(rows["row"]), len(views), {"pairs": collation.views(views)}, tensors)
+        return Batch(
+            torch.from_numpy(rows["row"]), len(views), {"pairs": collation.views(views)}, tensors, rows["event"]
+        )
 
     def build(self, hidden_size: int, statistics: Statistics) -> YesNoWeights:
         return YesNoWeights(hidden_size)
