@@ -25,7 +25,7 @@ from lorarec.pipeline.assemble import Materials
 from lorarec.pipeline.resume import read_facts, run_identity
 
 SAME = 1e-4
-"""Largest difference between vectors read with what was trained and with what was saved, relative to the largest number."""
+"""Largest difference of vectors read with what was trained and with what was saved, relative to the largest number."""
 
 
 def finish_run(
@@ -110,8 +110,8 @@ def _check_saved(materials: Materials, model: RecModel, writer: RunWriter, accel
     difference = float((fresh.encode(restored, features).pooled.float() - trained).abs().max())
     if not difference <= SAME * float(trained.abs().max()):
         raise PluginError(
-            f"Adapter '{model.adapter.name}' does not restore what was trained: vectors read with what it wrote differ by "
-            f"up to {difference:.2g}. The run is not finished. Try the adapter's `save` and `restore` with "
+            f"Adapter '{model.adapter.name}' does not restore what was trained: vectors read with what it wrote differ "
+            f"by up to {difference:.2g}. The run is not finished. Try the adapter's `save` and `restore` with "
             "lorarec.testing.check_adapter."
         )
 

@@ -117,6 +117,6 @@ def test_an_adapter_that_does_not_save_what_it_trained_ends_in_an_error_and_no_r
 
     monkeypatch.setattr(Full, "save", lambda *given: None)
     monkeypatch.setattr(Full, "restore", untrained)
-    with pytest.raises(PluginError, match="Adapter 'full' does not restore what was trained: .* differ by up to"):
+    with pytest.raises(PluginError, match=r"Adapter 'full' does not restore what was trained: .* differ by up to"):
         lorarec.train(recipe("full", train={"max_steps": 3}), output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
