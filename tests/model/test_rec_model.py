@@ -170,6 +170,8 @@ def test_adapters_of_other_runs_sit_beside_the_own_one(adapted: tuple[RecModel, 
         assert torch.equal(model.vectors(views), own)
     with pytest.raises(IncompatibleError, match=r"There is an adapter 'a\.lora' already"):
         model.add_adapter("a.lora", theirs, tmp_path)
+    with pytest.raises(IncompatibleError, match=r"no adapter 'alora' on this model. There are: 'default', 'a\.lora'\."):
+        model.vectors(views, "alora")
 
 
 def test_a_backbone_that_is_no_language_model_says_so(adapted: tuple[RecModel, Batch]) -> None:
