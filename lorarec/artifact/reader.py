@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -55,7 +54,7 @@ def read_run(path: Path) -> RunFolder:
     vectors, calibration = path / layout.ITEM_VECTORS, path / layout.CALIBRATION
     return RunFolder(
         path=path,
-        catalog=Catalog(Dataset(table.select(["item", "title", "text"]))),
+        catalog=Catalog.of_arrow(table),
         statistics=Statistics(
             item_counts=table.column("training_events").to_numpy().copy(),  # a copy: torch wants it writable
             user_counts=np.empty(0, np.int64),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from lorarec.contracts import (
     Statistics,
     TaskHead,
 )
+from lorarec.data.users import Users, users_of_requests
 from lorarec.engine.calibration import Calibration
 from lorarec.errors import DataError
 from lorarec.model.item_table import encoded_catalogue
@@ -73,14 +74,15 @@ class Recommender:
         items: Sequence[str],
         histories: Sequence[Sequence[str]] | None = None,
         feedback: Sequence[Sequence[float]] | None = None,
-        users: Sequence[str] | None = None,
+        users: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> np.ndarray:
         """[n] answers about (history, item) pairs: stars, probabilities, a next-item head's dot products, or whatever
         the head's predictor gives.
 
-        `histories`: item ids of each user, oldest first; `feedback`: stars or clicks beside them; `users`: their ids,
-        which no head reads yet. Ids that are not known are named in an UnknownIdWarning: a history is read without
-        them, and an unknown item's score is NaN.
+        `histories`: item ids of each user, oldest first; `feedback`: stars or clicks beside them; `users`: what is
+        known of each, {"age": 24}, where the backbone's templates name it ({user.age}); a column that is not given, or
+        None for a user, reads as nothing. Ids that are not known are named in an UnknownIdWarning: a history is read
+        without them, and an unknown item's score is NaN.
         """
         rows = np.array([self.catalog.rows.get(str(item), -1) for item in items], np.int64)
         self._tell("items to score", [str(i) for i, row in zip(items, rows, strict=True) if row < 0], "get no score")
@@ -98,7 +100,7 @@ class Recommender:
         histories: Sequence[Sequence[str]],
         k: int = 10,
         feedback: Sequence[Sequence[float]] | None = None,
-        users: Sequence[str] | None = None,
+        users: Sequence[Mapping[str, Any] | None] | None = None,
         candidates: Sequence[str] | None = None,
         exclude_seen: bool = True,
         approximate: bool = False,
@@ -106,7 +108,8 @@ class Recommender:
     ) -> list[list[Recommendation]]:
         """The best k items for each history, best first; items of the history are left out unless asked for.
 
-        `candidates` narrows the catalogue. Fewer than k come back where there are not that many.
+        `feedback` and `users` are as in `predict`; `candidates` narrows the catalogue. Fewer than k come back where
+        there are not that many.
 
         `diversify` weighs how unlike each other a list's items are against their scores: 0.3 is a good first try; the
         order is then that in which they were chosen.
@@ -153,6 +156,11 @@ class Recommender:
         return self._items(self._examples(self._requests([[]], None, None, 1)))
 
     @property
+    def user_columns(self) -> tuple[str, ...]:
+        """What the backbone reads of a user, by the names of the users' table that it was trained with."""
+        return self.model.backbone.user_columns()
+
+    @property
     def weights(self) -> Head:
         """For the predictor: the head's weights."""
         return self.model.head
@@ -181,6 +189,7 @@ class Recommender:
             negatives=NegativeSampler(self.seed, len(self.catalog)),
             catalog_size=len(self.catalog),
             training=False,
+            users=requests.users,
             catalog=self.catalog,
         )
         return Examples(self.head.requests(requests), self.head, collation)
@@ -216,7 +225,7 @@ class Recommender:
         self,
         histories: Sequence[Sequence[str]] | None,
         feedback: Sequence[Sequence[float]] | None,
-        users: Sequence[str] | None,
+        users: Sequence[Mapping[str, Any] | None] | None,
         count: int,
     ) -> Requests:
         histories = histories if histories is not None else [()] * count
@@ -235,7 +244,22 @@ class Recommender:
             rows.append([row for row, _ in known if row >= 0])
             numbers.append([f for row, f in known if row >= 0])
         self._tell("items in histories", unknown, "are left out of them")
-        return Requests.of(rows, numbers, None, self.statistics.liked_above)
+        return Requests.of(rows, numbers, None, self.statistics.liked_above, self._users(users, count))
+
+    def _users(self, users: Sequence[Mapping[str, Any] | None] | None, count: int) -> Users | None:
+        """What is known of the users, where the backbone reads it; nothing of one who is not described."""
+        if not self.user_columns:
+            if users is not None:
+                raise DataError("users: this run reads nothing of its users but their histories. Leave it out.")
+            return None
+        for user in users or ():
+            if not (user is None or isinstance(user, Mapping)):
+                named = ", ".join(f"'{name}': ..." for name in self.user_columns)
+                raise DataError(
+                    f"users: {user!r} is not what is known of a user, and a run keeps nothing of the users it learned "
+                    f"from. Give each one's columns, {{{named}}}, or None."
+                )
+        return users_of_requests([None] * count if users is None else users, self.user_columns)
 
     def _tell(self, what: str, ids: list[str], consequence: str) -> None:
         names = list(dict.fromkeys(ids))

@@ -37,7 +37,7 @@ def read_requests(path: Path) -> pa.Table:
 def id_column(table: pa.Table, name: str, path: Path) -> list[str]:
     """A column of ids as strings. Raises DataError if it is missing or has gaps."""
     _refuse_missing(table, name, path)
-    return id_texts(_as_read(table.column(name)), f"{path}, column '{name}'")
+    return id_texts(as_read(table.column(name)), f"{path}, column '{name}'")
 
 
 def list_column(table: pa.Table, name: str, path: Path) -> list[list[str]]:
@@ -48,7 +48,7 @@ def list_column(table: pa.Table, name: str, path: Path) -> list[list[str]]:
     lists = [values for _, values in _lists(table, name, path)]
     rows = np.repeat(np.arange(len(lists)), [len(values) for values in lists])
     flat = _flat([value for values in lists for value in values], f"{path}, column '{name}'")
-    encoded = encode_ids(_as_read(flat), f"{path}, column '{name}'", rows)
+    encoded = encode_ids(as_read(flat), f"{path}, column '{name}'", rows)
     ids = iter(encoded.ids.take(pa.array(encoded.codes)).to_pylist())
     return [[next(ids) for _ in values] for values in lists]
 
@@ -135,7 +135,7 @@ def _flat(ids: list[Any], place: str) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(ids, pa.float64() if kinds == {float} else pa.string())])
 
 
-def _as_read(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def as_read(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Text as a csv file's column would be read, so that ids are the same ones wherever they are written."""
     return typed(column) if column.type == pa.string() and not column.null_count else column
 

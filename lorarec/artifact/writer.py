@@ -77,10 +77,11 @@ class RunWriter:
 
     def write_catalog(self, catalog: Catalog, statistics: Statistics) -> None:
         """Catalogue and what the training rows say, as a head needs them to be rebuilt."""
-        columns = {name: catalog.table.data.column(name).combine_chunks() for name in ("item", "title", "text")}
+        table = catalog.arrow()
         for name, features in statistics.item_features.items():
-            columns[layout.FEATURES + name] = pa.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])
-        table = pa.table({**columns, "training_events": pa.array(statistics.item_counts)})
+            vectors = pa.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])
+            table = table.append_column(layout.FEATURES + name, vectors)
+        table = table.append_column("training_events", pa.array(statistics.item_counts))
         pq.write_table(table, self.folder / layout.CATALOG)
         numbers = ("label_mean", "label_min", "label_max", "liked_above", "label_values")
         self.write_json(layout.STATISTICS, {name: getattr(statistics, name) for name in numbers})

@@ -91,6 +91,9 @@ class DataSection(StrictConfig):
     the data's. `weight` says how much each row counts in the training loss; metrics are not weighted."""
     item_text: str | None = None
     """Template of an item's text over the item table, such as "{title} ({genres})"; the source's by default."""
+    unlisted_items: Literal["some", "all"] = "some"
+    """How many of the interactions' items may be missing in the item table, to be read as their ids: some, or also all,
+    which is refused by default, as the two then spell their ids differently."""
     liked_above: float | None = None
     """Feedback above this number counts as liked; the middle of the training labels' range by default."""
     split: SplitSection = SplitSection()
@@ -136,6 +139,9 @@ class TrainSection(StrictConfig):
     """Optimizer steps between lines of history.jsonl."""
     trackers: tuple[str, ...] = ()
     """Accelerate's experiment trackers, by name: tensorboard, wandb, mlflow."""
+    warm_start: str | None = None
+    """Folder of a finished run whose adapter training starts from, instead of an untrained one: the same adapter with
+    the same settings, on the same backbone. The head starts untrained."""
     profile: bool = False
     """Trace a few of the run's first steps into its folder, with a table of where a step goes."""
     processes: Count | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorarec.config.strict import StrictConfig
 from lorarec.config.suggest import did_you_mean
-from lorarec.contracts.adapter import Adapter, TrainingPlan
+from lorarec.contracts.adapter import OWN_ADAPTER, Adapter, TrainingPlan
 from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featurizer, Remarks
 from lorarec.contracts.batch import Batch, Collation, Views
 from lorarec.contracts.callback import Callback, TrainState
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lorarec.contracts.peft_adapter import PeftAdapter
 
 __all__ = [
+    "OWN_ADAPTER",
     "SHAPES",
     "Adapter",
     "Architecture",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lorarec.contracts.plugin import Plugin
 from lorarec.data.catalog import Catalog
 from lorarec.data.view import View
-from lorarec.errors import PluginError
+from lorarec.errors import IncompatibleError, PluginError
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,9 @@ class Architecture:
 class Encoded(NamedTuple):
     """What a backbone returns for B views. A NamedTuple, so that Accelerate casts it."""
 
-    hidden: Tensor
-    """[B, L, D] hidden states."""
-    mask: Tensor
-    """[B, L] true where there is something to read."""
     pooled: Tensor
     """[B, D] one vector a view."""
-    steps: Tensor | None = None
+    states: Tensor | None = None
     """[B, L, D] the state after each event of the history, right-aligned, where the backbone has such a thing (id
     sequences); None where a history is one text."""
 
@@ -85,6 +81,11 @@ class Backbone(Plugin):
     def architecture(self) -> Architecture:
         """What adapters and heads may know before weights are loaded. Raises LorarecError if it cannot be found out."""
 
+    def user_columns(self) -> tuple[str, ...]:
+        """Columns of the users' table that the featurizer reads in `View.user`, in this order; none by default. A head
+        puts them into its views by `Collation.user_words`."""
+        return ()
+
     @abstractmethod
     def load(self, catalog: Catalog, seed: int) -> Self:
         """Load weights into `self.module` (random ones, where there are any, from `seed`), and return self."""
@@ -96,6 +97,16 @@ class Backbone(Plugin):
     @abstractmethod
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
         """Run `module` (the bare one or an adapter's) over features."""
+
+    def logits(self, module: nn.Module, features: dict[str, Tensor], tokens: Sequence[str]) -> Tensor:
+        """[B, K] logits of K named tokens, each as the one that would follow. Language models override it.
+
+        Raises IncompatibleError for a name that is not one token.
+        """
+        raise IncompatibleError(
+            f"Backbone '{self.name}' gives no logits of tokens: it is no language model, or was loaded without its "
+            "output embeddings. Use `backbone: text` with a decoder and language_model=true."
+        )
 
     def frozen_blocks(self, module: nn.Module) -> int:
         """How many of the lowest blocks give a view the same hidden states at every step: nothing in them trains.

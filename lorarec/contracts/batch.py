@@ -15,6 +15,7 @@ from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions
 from lorarec.data.negatives import NegativeSampler
+from lorarec.data.users import Users
 from lorarec.data.view import View
 
 POSITIONS = 4096
@@ -96,8 +97,16 @@ class Collation:
     """Optimizer step the micro-batch belongs to; negatives shared by a batch are drawn for (seed, epoch, step)."""
     table: bool = False
     """An item table stands ready: item views need no features."""
+    users: Users | None = None
+    """What the backbone reads of the users; None where it reads nothing of them."""
     catalog: Catalog | None = None
     """The items' texts, for heads that look at words themselves. lorarec always gives it."""
+
+    def user_words(self, events: np.ndarray) -> list[tuple[str, ...]]:
+        """[n] `View.user` for the users of these events [n]: empty where the backbone reads nothing of users."""
+        if self.users is None:
+            return [()] * len(events)
+        return self.users.words(self.interactions.user[events])
 
     def views(self, views: Sequence[View]) -> Views:
         """Features of distinct views, in chunks of like length."""

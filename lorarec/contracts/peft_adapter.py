@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from peft import PeftConfig, PeftModel, TaskType, get_peft_model, get_peft_model_state_dict
+from peft import (
+    PeftConfig,
+    PeftModel,
+    TaskType,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from lorarec.contracts.adapter import Adapter, TrainingPlan
+from lorarec.contracts.adapter import OWN_ADAPTER, Adapter, TrainingPlan
 from lorarec.contracts.backbone import Backbone
-from lorarec.contracts.peft_internals import multiply_in_half_precision
+from lorarec.contracts.peft_internals import peft_name, prepare, switched, user_name
 from lorarec.contracts.targets import find_targets
 from lorarec.errors import IncompatibleError
 
@@ -38,56 +48,112 @@ class PeftAdapter(Adapter):
         Raises IncompatibleError if a setting does not fit the backbone.
         """
 
-    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+    def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
         """A PeftModel around `backbone.module`, of which only the adapter trains.
 
         Raises IncompatibleError for targets that match nothing, and for what PEFT refuses.
         """
-        module = backbone.module.requires_grad_(False)
+        module = backbone.module
+        if any(isinstance(part, BaseTunerLayer) for part in module.modules()):
+            raise IncompatibleError(
+                f"Adapter '{self.name}': {_called(backbone)} carries an adapter already. Use `add` for one more."
+            )
+        module.requires_grad_(False)
         config = self.peft_config(backbone, plan)
         self._name_targets(config, backbone)
         # Without a task type PEFT hands arguments through as they are, which modules of other libraries need.
         config.task_type = TaskType.FEATURE_EXTRACTION if isinstance(module, PreTrainedModel) else None
         try:
-            wrapped: nn.Module = get_peft_model(module, config, autocast_adapter_dtype=True)
+            wrapped: nn.Module = get_peft_model(module, config, peft_name(name), autocast_adapter_dtype=True)
         except Exception as error:  # methods that do not fit a module fail in whatever way they do
             reason = f"{type(error).__name__}: {error}"
             raise IncompatibleError(f"Adapter '{self.name}' cannot attach to {_called(backbone)}: {reason}") from error
-        multiply_in_half_precision(wrapped)
+        prepare(wrapped)
         if not any(weight.requires_grad for weight in wrapped.parameters()):
             raise IncompatibleError(f"Adapter '{self.name}' has no weight that trains on {_called(backbone)}.")
         return wrapped
 
-    def save(self, module: nn.Module, folder: Path) -> None:
+    def warm_start(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
+        """Raises IncompatibleError, naming them, if weights are missing, unknown, or of another shape."""
+        self.known(module, name)
+        _check_weights(module, folder, name)
+        weights = load_file(folder / SAFETENSORS_WEIGHTS_NAME)
+        set_peft_model_state_dict(module, weights, adapter_name=peft_name(name))
+
+    def add(self, module: nn.Module, backbone: Backbone, folder: Path, name: str) -> None:
+        """Beside adapters of the same PEFT method. Raises IncompatibleError if it does not fit."""
+        peft_model: Any = module
+        if peft_name(name) in peft_model.peft_config:
+            raise IncompatibleError(f"There is an adapter '{name}' on {_called(backbone)} already. Use another name.")
+        training, before = module.training, dict(module.named_parameters())
+        with self.active(module, user_name(peft_model.active_adapter)):
+            try:
+                peft_model.load_adapter(str(folder), peft_name(name), torch_device=_device(module))
+                _check_weights(module, folder, name)
+            except (ValueError, RuntimeError, KeyError, IncompatibleError) as error:
+                if peft_name(name) in peft_model.peft_config:
+                    peft_model.delete_adapter(peft_name(name))
+                raise IncompatibleError(f"{folder}: cannot be added to {_called(backbone)}: {error}") from error
+            finally:
+                module.train(training)
+        prepare(module)
+        for parameter, weight in module.named_parameters():
+            if parameter not in before:
+                weight.requires_grad_(False)
+
+    def active(self, module: nn.Module, name: str = OWN_ADAPTER) -> AbstractContextManager[None]:
+        """Raises IncompatibleError for a name that no adapter on `module` has."""
+        return switched(module, self.known(module, name))
+
+    def disabled(self, module: nn.Module) -> AbstractContextManager[None]:
+        """With all adapters off, the base's own weights compute."""
+        return switched(module, None)
+
+    def known(self, module: Any, name: str) -> str:
+        """What PEFT calls the adapter `name`. Raises IncompatibleError if `module` carries none of that name."""
+        if peft_name(name) not in module.peft_config:
+            there = ", ".join(f"'{user_name(other)}'" for other in module.peft_config)
+            raise IncompatibleError(f"There is no adapter '{name}' on this backbone. There are: {there}.")
+        return peft_name(name)
+
+    def save(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
         """PEFT's own adapter_config.json and adapter_model.safetensors; `PeftModel.from_pretrained` loads them."""
         peft_model: Any = module
+        known = self.known(module, name)
         # Left at "auto", PEFT asks the hub for the base model's configuration each time.
-        peft_model.save_pretrained(str(folder), save_embedding_layers=False)
+        peft_model.save_pretrained(str(folder), selected_adapters=[known], save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)  # an empty form; the run folder has a model card
+        if (inner := folder / known).is_dir():  # where PEFT puts all adapters but the one of its default name
+            for file in inner.iterdir():
+                file.rename(folder / file.name)
+            inner.rmdir()
 
-    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
+    def restore(self, backbone: Backbone, folder: Path, name: str = OWN_ADAPTER) -> nn.Module:
         """A PeftModel for inference. Raises IncompatibleError if the files do not fit the backbone exactly."""
-        device = str(next(backbone.module.parameters()).device)
+        module = backbone.module
         try:
-            restored: nn.Module = PeftModel.from_pretrained(backbone.module, str(folder), torch_device=device)
-        except (ValueError, RuntimeError) as error:
+            restored: nn.Module = PeftModel.from_pretrained(
+                module, str(folder), peft_name(name), torch_device=_device(module)
+            )
+        except (ValueError, RuntimeError, KeyError) as error:
             raise IncompatibleError(f"{folder}: the adapter does not fit this backbone: {error}") from error
-        _check_weights(restored, folder / SAFETENSORS_WEIGHTS_NAME)
-        multiply_in_half_precision(restored)
+        _check_weights(restored, folder, name)
+        prepare(restored)
         return restored.requires_grad_(False).eval()  # PEFT leaves what it casts to float32 trainable
 
-    def merge(self, module: nn.Module) -> nn.Module:
+    def merge(self, module: nn.Module, name: str = OWN_ADAPTER) -> nn.Module:
         """The backbone's module in float32 with the adapter folded into its weights. Uses up `module`.
 
         In bfloat16 most of what an adapter adds would be rounded away, so a bfloat16 base comes back in float32.
         Raises IncompatibleError for methods that PEFT cannot merge.
         """
         peft_model: Any = module
-        if peft_model.active_peft_config.is_prompt_learning:
+        known = self.known(module, name)
+        if peft_model.peft_config[known].is_prompt_learning:
             raise self._unmergeable("what it adds is more input, not a change of weights")
         try:
             with torch.no_grad():
-                merged: nn.Module = peft_model.float().merge_and_unload(safe_merge=True)
+                merged: nn.Module = peft_model.float().merge_and_unload(safe_merge=True, adapter_names=[known])
         except (AttributeError, NotImplementedError, ValueError) as error:
             raise self._unmergeable(f"PEFT cannot do it ({error})") from error
         return merged.eval()
@@ -115,13 +181,28 @@ def _called(backbone: Backbone) -> str:
     return f"backbone '{backbone.name}' ({backbone.architecture().model_type})"
 
 
-def _check_weights(module: Any, file: Path) -> None:
-    """PEFT only warns of weights that are missing, and passes over those it does not know."""
-    expected = set(get_peft_model_state_dict(module, save_embedding_layers=False))
+def _device(module: nn.Module) -> str:
+    return str(next(module.parameters()).device)
+
+
+def _check_weights(module: Any, folder: Path, name: str) -> None:
+    """Raise IncompatibleError, naming them, for weights in `folder` that are missing, unknown or of another shape.
+
+    PEFT only warns of weights that are missing, and passes over those it does not know.
+    """
+    file = folder / SAFETENSORS_WEIGHTS_NAME
+    wanted = get_peft_model_state_dict(module, adapter_name=peft_name(name), save_embedding_layers=False)
     with safe_open(file, framework="pt") as weights:
-        saved = set(weights.keys())
-    if expected != saved:
+        saved = {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118 (no mapping)
+    missing, unknown = sorted(set(wanted) - set(saved)), sorted(set(saved) - set(wanted))
+    if missing or unknown:
         raise IncompatibleError(
-            f"{file}: holds other weights than the adapter on this backbone has (missing: "
-            f"{sorted(expected - saved)[:3]}, unknown: {sorted(saved - expected)[:3]})."
+            f"{file}: holds other weights than the adapter on this backbone has (missing: {missing[:3]}, unknown: "
+            f"{unknown[:3]})."
         )
+    for key, weight in wanted.items():
+        if saved[key] != tuple(weight.shape):
+            raise IncompatibleError(
+                f"{file}: weight '{key}' has shape {saved[key]}, the adapter's on this backbone has "
+                f"{tuple(weight.shape)}."
+            )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
@@ -23,13 +25,30 @@ if TYPE_CHECKING:
 
 
 class Encoder(Protocol):
-    """Handed to a head's `losses` and answers: encodes the batch's views through the adapted backbone."""
+    """Handed to a head's `losses` and answers: encodes the batch's views through the adapted backbone.
 
-    def __call__(self, views: str) -> Tensor:
-        """[V, D] float32 vectors of `batch.views[views]`, in the order they were given to `collate`."""
+    V views, in the order they were given to `collate`; `views` is their name in `Batch.views`.
+    """
 
-    def steps(self, views: str) -> Tensor | None:
-        """[V, L, D] the state after each event of the histories, right-aligned, where the backbone has it."""
+    def vectors(self, views: str) -> Tensor:
+        """[V, D] float32, one vector a view."""
+
+    def states(self, views: str) -> Tensor | None:
+        """[V, L, D] float32, the state after each event of the histories, right-aligned; None where the backbone reads
+        a history as one text."""
+
+    def logits(self, views: str, tokens: Sequence[str]) -> Tensor:
+        """[V, K] float32 logits of K named tokens, each as the one that would follow the view's text.
+
+        Raises IncompatibleError where the backbone is no language model, or a name is not one token of it.
+        """
+
+    def reference(self) -> AbstractContextManager[None]:
+        """Within, all of the above comes from the same backbone without its adapter and without dropout: for
+        preferences, forgetting, explanation. No gradient is kept.
+
+        Raises IncompatibleError where the adapter cannot be switched off.
+        """
 
 
 class Head(nn.Module, ABC):

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset
 
-from lorarec.data.columns import missing_column
+from lorarec.data.catalog import Catalog
 from lorarec.errors import DataError
 
 WORDS = 256
@@ -18,28 +17,16 @@ REACH = 4.0
 """Numbers further than so many standard deviations from the mean count as so far: an outlier would stretch the grid."""
 
 
-def item_features(items: Dataset | None, columns: Sequence[str], size: int, origin: str) -> dict[str, np.ndarray]:
-    """[N, F] float32 for each column: unit vectors, one an item of a catalogue of `size`; 0 where nothing is known.
+def item_features(catalog: Catalog, columns: Sequence[str], origin: str) -> dict[str, np.ndarray]:
+    """[N, F] float32 for each declared column: unit vectors, one an item; 0 where nothing is known.
 
     Numbers: the dot product falls from 1 like a Gaussian as wide as half the column's standard deviation. Words and
-    lists of words: the cosine of the sets. `items` has the first rows of the catalogue, in its order; the others
-    are known by name alone. Raises DataError naming a column that is missing or of another kind.
+    lists of words: the cosine of the sets. Raises DataError naming a column that is missing or of another kind.
     """
-    if not columns:
-        return {}
-    if items is None:
-        raise DataError(f"head.item_columns: {origin} comes without an item table. Leave it out, or give one.")
-    table: pa.Table = items.with_format("arrow")[:]
-    found = {}
-    for name in columns:
-        if name not in table.column_names:
-            raise missing_column(
-                name, table.column_names, f"item table of {origin}", ", by which the head compares items"
-            )
-        features = _features(table.column(name), f"item table of {origin}, column '{name}'")
-        found[name] = np.zeros((size, features.shape[1]), np.float32)
-        found[name][: len(features)] = features
-    return found
+    return {
+        name: _features(catalog.column(name), f"item table of {origin}, column '{name}'").astype(np.float32)
+        for name in columns
+    }
 
 
 def _features(column: pa.ChunkedArray, place: str) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from string import Formatter
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from lorarec.config.suggest import did_you_mean
@@ -46,19 +47,14 @@ def parse_template(template: str, available: Sequence[str], origin: str) -> list
 
 def default_template(table: pa.Table, id_column: str) -> list[Piece]:
     """The title where there is one, else the first column of text, else the id."""
-    if TITLE in table.column_names:
-        return [Piece("", TITLE)]
-    for field in table.schema:
-        is_text = pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-        if is_text and field.name != id_column:
-            return [Piece("", field.name)]
-    return [Piece("", id_column)]
+    names = [field.name for field in table.schema if _is_text(field.type) and field.name != id_column]
+    name = TITLE if TITLE in table.column_names else next(iter(names), id_column)
+    return [Piece("", name)]
 
 
 def render(table: pa.Table, pieces: Sequence[Piece]) -> list[str]:
     """[n] the text of each row; lists are joined by commas. Empty where all its columns are."""
-    used = {piece.column for piece in pieces if piece.column is not None}
-    values = {name: [_written(value) for value in table.column(name).to_pylist()] for name in used}
+    values = _values(table, pieces)
     texts = []
     for row in range(table.num_rows):
         if any(column[row] for column in values.values()):
@@ -69,9 +65,28 @@ def render(table: pa.Table, pieces: Sequence[Piece]) -> list[str]:
     return texts
 
 
-def _written(value: Any) -> str:
+def gaps(table: pa.Table, pieces: Sequence[Piece]) -> tuple[int, dict[str, int]]:
+    """How many rows have nothing in all columns, and for each column, how many have nothing there alone."""
+    values = _values(table, pieces)
+    blank = {name: np.array([not value for value in column], bool) for name, column in values.items()}
+    empty = np.logical_and.reduce(list(blank.values()))
+    return int(empty.sum()), {name: int((b & ~empty).sum()) for name, b in blank.items() if (b & ~empty).any()}
+
+
+def _values(table: pa.Table, pieces: Sequence[Piece]) -> dict[str, list[str]]:
+    """What stands in each column of a template, as words."""
+    names = dict.fromkeys(piece.column for piece in pieces if piece.column is not None)
+    return {name: [written(value) for value in table.column(name).to_pylist()] for name in names}
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def written(value: Any) -> str:
+    """A value of a table as words: lists joined by commas, nothing for nothing."""
     if value is None:
         return ""
     if isinstance(value, list):
-        return ", ".join(_written(element) for element in value if element is not None)
+        return ", ".join(written(element) for element in value if element is not None)
     return str(value).strip()

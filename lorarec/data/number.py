@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from lorarec.data.catalog import Catalog
+from lorarec.data.catalog import Catalog, Declared, declare, id_column_of, item_rows, listed_ids
 from lorarec.data.columns import (
     CLICK,
     HISTORY,
@@ -23,8 +24,8 @@ from lorarec.data.columns import (
     missing_column,
     resolve_columns,
 )
-from lorarec.data.ids import Encoded, encode_ids, merge_ids
-from lorarec.data.item_text import TITLE, Piece, default_template, parse_template, render
+from lorarec.data.ids import encode_ids, merge_ids
+from lorarec.data.item_text import gaps
 from lorarec.data.lists import feedback_lists, item_lists, read_lists
 from lorarec.data.numeric import numbers, seconds, weights
 from lorarec.errors import DataError
@@ -44,6 +45,9 @@ class NumberedTables:
     """Items that only occur in interactions or histories: their text and title are their id."""
     empty_texts: int
     """Items of the item table whose text came out empty: it is their id instead."""
+    blanks: Mapping[str, int]
+    """For each column of the text's template, items of the item table that have nothing there, but something in
+    another one: their text has a gap."""
 
 
 def number(
@@ -54,12 +58,16 @@ def number(
     origin: str,
     keep: Sequence[str] = (),
     items_origin: str = "",
+    item_columns: Sequence[str] = (),
+    unlisted: Literal["some", "all"] = "some",
 ) -> NumberedTables:
     """Check and number a source's tables.
 
     `columns` maps lorarec's names to the source's, `item_text` is the template of an item's text, `origin` names the
-    files for messages (`items_origin` the item table's, if it is another), `keep` names raw columns the splitter
-    wants. Users are numbered by first appearance; items in the order of the item table, then as they first appear.
+    files for messages (`items_origin` the item table's, if it is another), `keep` names raw columns the splitter wants,
+    `item_columns` those of the item table by which the head compares items; `unlisted` says whether the item table may
+    lack all items of the interactions. Users are numbered by first appearance; items in the order of the item table,
+    then as they first appear.
 
     Raises DataError naming file, row and column of what cannot be used.
     """
@@ -78,11 +86,15 @@ def number(
     if lists is not None:
         sources.append(item_lists(lists, place(HISTORY)))
     item_table = None if items is None else as_arrow(items)
-    id_column = "" if item_table is None else _id_column(item_table, columns, items_origin)
-    listed = _listed_ids(item_table, id_column, items_origin)
+    declared = None if item_table is None else _declared(item_table, columns, item_text, item_columns, items_origin)
+    listed = listed_ids(item_table, "" if declared is None else declared.id_column, items_origin)
     codes, ids = merge_ids([listed, *sources])
     if len(ids) < 2:
         raise DataError(f"{origin}: the catalogue has one item ({ids[0].as_py()!r}), so there is nothing to choose.")
+    if declared is None:
+        _refuse_columns_of_nothing(item_text, item_columns, origin)
+    elif unlisted == "some" and min(int(code.min()) for code in codes[1:] if len(code)) >= len(listed.ids):
+        raise _no_item_listed(ids[int(codes[1][0])].as_py(), listed.ids, sources[0].ids, origin, items_origin)
     made[ITEM] = pa.array(codes[1])
     for name, read in ((TIME, seconds), (RATING, numbers), (CLICK, numbers), (WEIGHT, weights)):
         if name in found:
@@ -92,9 +104,9 @@ def number(
         if HISTORY_FEEDBACK in found:
             made[HISTORY_FEEDBACK] = feedback_lists(raw.column(found[HISTORY_FEEDBACK]), lists, place(HISTORY_FEEDBACK))
     _keep(raw, found, keep, made, origin)
-    texts, titles, empty = _texts(item_table, id_column, item_text, ids, items_origin)
-    catalog = Catalog(Dataset(pa.table({ITEM: ids, TITLE: titles, "text": texts})))
-    return NumberedTables(Dataset(pa.table(made)), user_ids, catalog, len(ids) - len(listed.ids), empty)
+    catalog = Catalog(Dataset(item_rows(ids, item_table, declared, items_origin)), declared)
+    empty, blanks = (0, {}) if declared is None else gaps(item_table, declared.pieces)
+    return NumberedTables(Dataset(pa.table(made)), user_ids, catalog, len(ids) - len(listed.ids), empty, blanks)
 
 
 def as_arrow(dataset: Dataset) -> pa.Table:
@@ -125,54 +137,38 @@ def _number_users(raw: pa.Table, found: Mapping[str, str], place: str, made: dic
     return ids
 
 
-def _id_column(table: pa.Table, columns: Mapping[str, str], origin: str) -> str:
-    """The item table's id: under the name it has in the interactions, or under lorarec's own."""
-    for name in (columns.get(ITEM, ITEM), ITEM):
-        if name in table.column_names:
-            return name
-    name = columns.get(ITEM, ITEM)
-    raise missing_column(name, table.column_names, f"item table of {origin}", ", which should hold the item's id")
+def _declared(
+    table: pa.Table, columns: Mapping[str, str], template: str | None, item_columns: Sequence[str], origin: str
+) -> Declared:
+    """The columns that the items keep; the text is the title by default."""
+    id_column = id_column_of(table, columns.get(ITEM, ITEM), origin)
+    return declare(table, id_column, template, item_columns, origin)
 
 
-def _listed_ids(table: pa.Table | None, id_column: str, origin: str) -> Encoded:
-    """The item table's ids, each of which may occur once."""
-    if table is None:
-        return Encoded(np.empty(0, np.int64), pa.array([], pa.string()))
-    place = f"item table of {origin}, column '{id_column}'"
-    listed = encode_ids(table.column(id_column), place)
-    if len(listed.ids) < len(listed.codes):
-        first = np.unique(listed.codes, return_index=True)[1]
-        row = int(np.setdiff1d(np.arange(len(listed.codes)), first)[0])
-        item = listed.ids[int(listed.codes[row])].as_py()
+def _refuse_columns_of_nothing(template: str | None, item_columns: Sequence[str], origin: str) -> None:
+    if template is not None:
         raise DataError(
-            f"{place}, row {row + 1}: item '{item}' is listed again (first in row "
-            f"{first[listed.codes[row]] + 1}). Keep one row an item."
+            f"data.item_text '{template}': {origin} comes without an item table, so there is nothing "
+            "to fill it with. Give the source an item table, or leave item_text out: items are then "
+            "read as their ids."
         )
-    return listed
+    if item_columns:
+        raise DataError(f"head.item_columns: {origin} comes without an item table. Leave it out, or give one.")
 
 
-def _texts(
-    table: pa.Table | None, id_column: str, template: str | None, ids: pa.Array, origin: str
-) -> tuple[list[str], list[str], int]:
-    """Texts and titles of all items, the id standing in where there is none; and how many texts came out
-    empty."""
-    names: list[str] = ids.to_pylist()
-    if table is None:
-        if template is not None:
-            raise DataError(
-                f"data.item_text '{template}': {origin} comes without an item table, so there is nothing "
-                "to fill it with. Give the source an item table, or leave item_text out: items are then "
-                "read as their ids."
-            )
-        return names, names, 0
-    if template is None:
-        pieces = default_template(table, id_column)
-    else:
-        pieces = parse_template(template, table.column_names, origin)
-    texts = render(table, pieces)
-    titles = render(table, [Piece("", TITLE)]) if TITLE in table.column_names else texts
-    empty = sum(not text for text in texts)
-    rest = names[len(texts) :]
-    texts = [text or name for text, name in zip(texts, names, strict=False)] + rest
-    titles = [title or name for title, name in zip(titles, names, strict=False)] + rest
-    return texts, titles, empty
+def _no_item_listed(item: str, listed: pa.Array, interacted: pa.Array, origin: str, items_origin: str) -> DataError:
+    """The error for an item table that speaks of other items, with what may have made the ids differ."""
+    causes: dict[str, Callable[[str], str]] = {
+        "leading zeros are lost in one of them": lambda text: text.lstrip("0"),
+        "one of them ends ids with .0": lambda text: text.removesuffix(".0"),
+        "capital letters differ": str.casefold,
+        "there are blanks around the ids of one": str.strip,
+    }
+    some, others = interacted.to_pylist(), listed.to_pylist()
+    likely = next((cause for cause, plain in causes.items() if {*map(plain, some)} & {*map(plain, others)}), None)
+    example = f", such as '{listed[0].as_py()}'" if len(listed) else ""
+    return DataError(
+        f"No item of {origin} (such as '{item}') is in the item table of {items_origin}{example}"
+        f"{f': {likely}' if likely else ''}. Write the ids the same way in both, name the right columns under "
+        "data.columns, or read all items as their ids with data.unlisted_items=all."
+    )

@@ -10,7 +10,7 @@ import numpy as np
 
 from lorarec.config.recipe import DataSection, SplitSection
 from lorarec.data.catalog import Catalog
-from lorarec.data.columns import KNOWN, WEIGHT, missing_column
+from lorarec.data.columns import KNOWN, USER, WEIGHT, missing_column
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.item_features import item_features
@@ -18,6 +18,7 @@ from lorarec.data.number import number
 from lorarec.data.report import DataReport, report_of
 from lorarec.data.split import split
 from lorarec.data.statistics import Statistics, statistics_of
+from lorarec.data.users import Users, users_of_table
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class PreparedData:
     histories: Histories
     statistics: Statistics
     report: DataReport
+    users: Users | None = None
+    """What the backbone reads of the users; None where it reads nothing of them."""
 
 
 def prepare(
@@ -47,11 +50,16 @@ def prepare(
     needs: frozenset[str],
     items_origin: str = "",
     item_columns: tuple[str, ...] = (),
+    raw_users: Dataset | None = None,
+    user_columns: tuple[str, ...] = (),
+    users_asked: bool = False,
 ) -> PreparedData:
     """Number, split, look back, count.
 
     `columns` and `item_text` are the source's, the section's override them; `label` is the column the task
-    predicts and `needs` those it cannot do without; `item_columns` are those of the item table it compares items by.
+    predicts and `needs` those it cannot do without; `item_columns` are those of the item table it compares items by,
+    `user_columns` those of the users' table that the backbone reads; a table that it reads nothing of is mentioned, or
+    refused if an option names it (`users_asked`).
     Raises DataError naming file, row and column of what cannot be used.
     """
     merged = {**columns, **section.columns}
@@ -59,14 +67,16 @@ def prepare(
     keep += [section.split.users] if section.split.users is not None else []
     _refuse_lacking(raw_interactions.column_names, merged, needs, origin)
     text = item_text if section.item_text is None else section.item_text
-    numbered = number(raw_interactions, raw_items, merged, text, origin, keep, items_origin)
+    numbered = number(
+        raw_interactions, raw_items, merged, text, origin, keep, items_origin, item_columns, section.unlisted_items
+    )
     part = split(numbered.table, section.split, seed, origin)
     dropped = _in_no_part(part, section.split)
     interactions = Interactions(numbered.table, numbered.user_ids, part, dropped)
     if interactions.has(WEIGHT) and not interactions.column(WEIGHT)[interactions.rows(Part.TRAIN)].any():
         raise DataError(f"{origin}, column '{merged[WEIGHT]}': all training rows have weight 0: none is learned from.")
     statistics = statistics_of(interactions, label, len(numbered.catalog), section.liked_above)
-    features = item_features(raw_items, item_columns, len(numbered.catalog), items_origin or origin)
+    features = item_features(numbered.catalog, item_columns, items_origin or origin)
     statistics = replace(statistics, item_features=features)
     histories = Histories.of(
         interactions,
@@ -79,8 +89,46 @@ def prepare(
     interactions = _with_history(interactions, histories, section.history.at_least, origin)
     counts = (statistics.user_counts, statistics.item_counts)
     read = ", ".join(filter(None, (origin, items_origin)))
-    report = report_of(interactions, numbered, histories, counts, read, section.split.by)
-    return PreparedData(interactions, numbered.catalog, histories, statistics, report)
+    says_whose = merged.get(USER, USER) in raw_interactions.column_names
+    users, told = _users(raw_users, user_columns, users_asked, interactions, merged, says_whose, origin)
+    report = report_of(interactions, numbered, histories, counts, read, section.split.by, users)
+    report = replace(report, users_told=told)
+    return PreparedData(interactions, numbered.catalog, histories, statistics, report, users)
+
+
+def _users(
+    raw: Dataset | None,
+    names: tuple[str, ...],
+    asked: bool,
+    interactions: Interactions,
+    columns: Mapping[str, str],
+    says_whose: bool,
+    origin: str,
+) -> tuple[Users | None, str]:
+    """What the backbone reads of the users, and a sentence for the report."""
+    written = ", ".join(f"{{user.{name}}}" for name in names)
+    if not names:
+        if raw is None:
+            return None, ""
+        told = (
+            f"nothing reads the users' table ({', '.join(raw.column_names)}): templates of the backbone can, by "
+            "{user.NAME}"
+        )
+        if asked:
+            raise DataError(
+                f"{origin}: {told}. Name a column in backbone.templates.history or pair, or leave users out."
+            )
+        return None, told
+    if raw is None:
+        raise DataError(
+            f"backbone.templates name {written}, but {origin} comes without a users' table. Give the source one, or "
+            "leave it out of the template."
+        )
+    if not says_whose:
+        raise DataError(f"backbone.templates name {written}, but the rows of {origin} do not say whose they are.")
+    users, without = users_of_table(raw, interactions.user_ids, names, columns, origin)
+    count = len(interactions.user_ids)
+    return users, f"{written} of the users' table are read; {without:,} of {count:,} users have no row there"
 
 
 def _in_no_part(part: np.ndarray, section: SplitSection) -> dict[str, int]:

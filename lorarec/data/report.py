@@ -14,6 +14,7 @@ from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING, TIME,
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.number import NumberedTables
+from lorarec.data.users import Users
 
 YEAR_1980 = 315_532_800
 YEAR_2100 = 4_102_444_800
@@ -44,6 +45,8 @@ class DataReport:
     """Items that the item table lacks: they are read as their id."""
     empty_texts: int
     """Items whose text came out empty: they are read as their id."""
+    blank_fields: dict[str, int]
+    """For each column of the items' text, how many items have nothing there, but something in another one."""
     dropped: dict[str, int]
     """Why rows are in no part, and how many."""
     history_min: int
@@ -56,6 +59,8 @@ class DataReport:
     fingerprint: str
     """SHA-256 of every row's part, user, item, time, feedback and history, in table order, and of the items'
     texts."""
+    users_told: str = ""
+    """What is read of the users' table, or that nothing is; empty where there is none."""
     notes: tuple[str, ...] = ()
     """What the backbone has to say of the items: texts it must cut, for instance."""
 
@@ -84,6 +89,7 @@ class DataReport:
             "users have no row outside training": self.users_only_in_training,
         }
         told += [f"{count:,} {what}" for what, count in counts.items() if count]
+        told += [self.users_told] if self.users_told else []
         told += self.warnings()
         told.append(f"fingerprint of the split: {self.fingerprint[:16]}")
         return told
@@ -95,6 +101,9 @@ class DataReport:
             "items have an empty text and are read as their ids": self.empty_texts,
         }
         told = [f"{count:,} {what}" for what, count in counts.items() if count]
+        told += [
+            f"{count:,} items have nothing for {{{name}}} in their text" for name, count in self.blank_fields.items()
+        ]
         told += [f"{count:,} rows are left out: {why}" for why, count in self.dropped.items()]
         return [*told, *self.notes]
 
@@ -106,6 +115,7 @@ def report_of(
     seen_in_training: tuple[np.ndarray, np.ndarray],
     origin: str,
     split_by: str,
+    people: Users | None = None,
 ) -> DataReport:
     """Count a prepared data set; `seen_in_training` holds the training events of each user [U] and item
     [N]."""
@@ -129,17 +139,18 @@ def report_of(
         users_only_in_training=users - _distinct(user[part >= Part.VALIDATION]),
         items_without_text=numbered.items_without_text,
         empty_texts=numbered.empty_texts,
+        blank_fields=dict(numbered.blanks),
         dropped=dict(interactions.dropped),
         history_min=int(lengths.min()),
         history_median=float(np.median(lengths)),
         history_max=int(lengths.max()),
         liked_above=histories.liked_above,
         without_history=int((lengths == 0).sum()),
-        fingerprint=split_fingerprint(interactions, numbered.catalog),
+        fingerprint=split_fingerprint(interactions, numbered.catalog, people),
     )
 
 
-def split_fingerprint(interactions: Interactions, catalog: Catalog) -> str:
+def split_fingerprint(interactions: Interactions, catalog: Catalog, users: Users | None = None) -> str:
     """SHA-256 of what a model is trained and judged on: the same in every run and process."""
     digest = hashlib.sha256()
     digest.update(interactions.part.astype("<i1").tobytes())
@@ -155,6 +166,9 @@ def split_fingerprint(interactions: Interactions, catalog: Catalog) -> str:
             digest.update(lists.flatten().to_numpy(zero_copy_only=False).astype(kind).tobytes())
     for texts in (catalog.ids, catalog.texts(), catalog.titles()):
         digest.update("\0".join(texts).encode())
+    if users is not None:
+        for words in users.words(np.arange(len(interactions.user_ids))):
+            digest.update("\0".join(words).encode() + b"\n")
     return digest.hexdigest()
 
 

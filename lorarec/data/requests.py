@@ -13,10 +13,11 @@ from datasets import Dataset
 from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK, ITEM, USER
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
+from lorarec.data.users import Users
 from lorarec.errors import DataError
 
 NOBODY = -1
-"""User row of every request: nothing is known of a user but the history. Also the item row of one about no item."""
+"""User row of a request of whose user nothing is known but the history. Also the item row of one about no item."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Requests:
     is about no one item. There are no labels and no times."""
     histories: Histories
     """What each request looks back on, by its row in `events`."""
+    users: Users | None = None
+    """What callers say of their users, where the run reads it; `user` in `events` is then a row of it."""
 
     @classmethod
     def of(
@@ -36,9 +39,11 @@ class Requests:
         feedback: Sequence[Sequence[float]] | None,
         items: Sequence[int] | None,
         liked_above: float,
+        users: Users | None = None,
     ) -> Self:
         """`histories` are catalogue rows, oldest first; `feedback` lists numbers beside them (NaN: unknown), of which
-        those above `liked_above` count as liked; `items` are the candidates. Raises DataError naming the row where
+        those above `liked_above` count as liked; `items` are the candidates, `users` what is known
+        of each one. Raises DataError naming the row where
         lengths differ."""
         for name, values in (("feedback", feedback), ("items", items)):
             if values is not None and len(values) != len(histories):
@@ -48,15 +53,16 @@ class Requests:
             _refuse_other_lengths(histories, feedback)
             columns[HISTORY_FEEDBACK] = pa.array([list(n) for n in feedback], pa.large_list(pa.float64()))
         asked = np.full(len(histories), NOBODY) if items is None else np.asarray(items, np.int64)
-        events = _events(asked, columns)
-        return cls(events, Histories.of(events, "past", None, liked_above, "random"))
+        whose = np.full(len(histories), NOBODY) if users is None else np.arange(len(histories))
+        events = _events(asked, whose, columns)
+        return cls(events, Histories.of(events, "past", None, liked_above, "random"), users)
 
     def __len__(self) -> int:
         return len(self.events)
 
     def about(self, rows: np.ndarray, items: np.ndarray) -> Self:
         """The requests `rows` [n], which may repeat, each about its item of `items` [n]. Histories are not copied."""
-        return type(self)(_events(items, {}), self.histories.of_rows(rows))
+        return type(self)(_events(items, self.events.user[rows], {}), self.histories.of_rows(rows), self.users)
 
     def between(self, start: int, stop: int) -> Self:
         """The requests from row `start` on, before row `stop`."""
@@ -68,8 +74,8 @@ class Requests:
         return [self.histories.before(row).items for row in range(len(self))]
 
 
-def _events(items: np.ndarray, columns: dict[str, pa.Array]) -> Interactions:
-    made = {USER: pa.array(np.full(len(items), NOBODY)), ITEM: pa.array(items), **columns}
+def _events(items: np.ndarray, users: np.ndarray, columns: dict[str, pa.Array]) -> Interactions:
+    made = {USER: pa.array(users), ITEM: pa.array(items), **columns}
     # Working out a fingerprint takes longer than answering a request; nothing made of requests is cached by it.
     table = Dataset(pa.table(made), fingerprint="requests")
     return Interactions(table, [], np.full(len(items), Part.UNUSED, np.int8))

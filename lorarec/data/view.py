@@ -18,5 +18,11 @@ class View(NamedTuple):
     """Feedback beside each event of the history: 1 liked, 0 not, -1 unknown. Empty where there is none."""
     candidate: int | None = None
     """Catalogue row."""
-    user: int | None = None
-    """User row, for backbones that know users."""
+    user: tuple[str, ...] = ()
+    """What is known of the user, as words, in the order of `Backbone.user_columns`; empty where the backbone reads
+    none, and in views of single items."""
+
+    @property
+    def is_item(self) -> bool:
+        """Whether it is an item alone: no history, nothing of a user."""
+        return self.candidate is not None and not self.history and not self.user

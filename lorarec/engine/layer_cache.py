@@ -45,7 +45,7 @@ class LayerCache:
     def __call__(self, views: Sequence[View]) -> dict[str, Tensor]:
         """Features of B views, with LOWER_STATES [B, L, D] if every one of them is an item alone."""
         features = self.featurizer(views)
-        items = [view.candidate for view in views if view.candidate is not None and not view.history]
+        items = [view.candidate for view in views if view.is_item]
         if len(items) == len(views):
             features[LOWER_STATES] = self._padded(np.array(items, np.int64))
         return features

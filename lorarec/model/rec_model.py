@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Adapter, Backbone, Batch, Encoded, Head, Views
-from lorarec.errors import PluginError
+from lorarec.contracts import OWN_ADAPTER, Adapter, Backbone, Batch, Encoded, Head, Views
+from lorarec.errors import IncompatibleError, PluginError
 
 LOWER_STATES = "lower_states"
 """Name among a chunk's features of hidden states from which the network can start, see `RecModel.lower_blocks`."""
@@ -36,6 +38,8 @@ class RecModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.adapter = adapter
+        self.adapters = {OWN_ADAPTER: adapter}
+        """By name, the adapters that sit on the network: the run's own, and those added."""
         self.network = network
         """The backbone's module as the adapter returned it."""
         self.lower_blocks = 0
@@ -55,6 +59,16 @@ class RecModel(nn.Module):
         if mode and not self.network_trains:
             self.network.eval()
         return self
+
+    def add_adapter(self, name: str, adapter: Adapter, folder: Path) -> None:
+        """Let the adapter that another run of this backbone left in `folder` sit beside this one's own, as `name`.
+
+        Raises IncompatibleError if it does not fit. `vectors` takes the name.
+        """
+        if name in self.adapters:
+            raise IncompatibleError(f"There is an adapter '{name}' already. Use another name.")
+        adapter.add(self.network, self.backbone, folder, name)
+        self.adapters[name] = adapter
 
     def forward(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Run the method of that name, see `call`: DDP, FSDP and autocast act on `forward` alone."""
@@ -97,9 +111,9 @@ class RecModel(nn.Module):
         parts = (slice(start, start + STRETCH) for start in range(0, len(table), STRETCH))
         return torch.cat([getattr(self.head, method)(table[part], rows[part]) for part in parts])
 
-    def vectors(self, views: Views) -> Tensor:
-        """[V, D] float32 vectors of views."""
-        return BatchEncoder(self, {"views": views}, None)("views")
+    def vectors(self, views: Views, adapter: str = OWN_ADAPTER) -> Tensor:
+        """[V, D] float32 vectors of views, read with the adapter of that name."""
+        return BatchEncoder(self, {"views": views}, adapter=adapter).vectors("views")
 
     def refresh(self, table: Tensor) -> None:
         """Hand the head the vectors [N, D] of the whole catalog, see `Head.refresh`."""
@@ -141,37 +155,80 @@ def encoder_of(model: nn.Module) -> Callable[[Views], Tensor]:
 
 
 class BatchEncoder:
-    """The `Encoder` that a head is handed: runs views through the network chunk by chunk, or looks items up."""
+    """The `Encoder` that a head is handed: runs views through the network chunk by chunk, or looks items up.
 
-    def __init__(self, model: RecModel, views: dict[str, Views], table: Tensor | None) -> None:
+    `adapter`: under which name the adapter sits that each of its calls of the network uses.
+    """
+
+    def __init__(
+        self, model: RecModel, views: dict[str, Views], table: Tensor | None = None, adapter: str = OWN_ADAPTER
+    ) -> None:
         self._model = model
         self._views = views
         self._table = table
+        self._adapter: str | None = adapter
 
-    def __call__(self, views: str) -> Tensor:
-        """[V, D] float32 vectors, in the order in which the views were given to `collate`."""
+    def vectors(self, views: str) -> Tensor:
+        """[V, D] float32 vectors."""
         wanted = self._views[views]
-        if wanted.items is not None and self._table is not None:
+        if wanted.items is not None and self._table is not None and self._adapter == OWN_ADAPTER:
             return self._table[wanted.items]
-        pooled = torch.cat([encoded.pooled.float() for encoded in self._encoded(wanted)])
-        return pooled[wanted.order]
+        return torch.cat([encoded.pooled.float() for encoded in self._encoded(wanted)])[wanted.order]
 
-    def steps(self, views: str) -> Tensor | None:
-        """[V, L, D] states after each event, right-aligned; None where the backbone has none."""
+    def states(self, views: str) -> Tensor | None:
+        """[V, L, D] float32 states after each event, right-aligned; None where the backbone has none."""
         wanted = self._views[views]
-        steps = [encoded.steps for encoded in self._encoded(wanted)]
-        if any(step is None for step in steps):
+        states = [encoded.states for encoded in self._encoded(wanted)]
+        if any(state is None for state in states):
             return None
-        longest = max(step.shape[1] for step in steps if step is not None)
-        padded = [nn.functional.pad(s.float(), (0, 0, longest - s.shape[1], 0)) for s in steps if s is not None]
+        longest = max(state.shape[1] for state in states if state is not None)
+        padded = [nn.functional.pad(s.float(), (0, 0, longest - s.shape[1], 0)) for s in states if s is not None]
         return torch.cat(padded)[wanted.order]
 
+    def logits(self, views: str, tokens: Sequence[str]) -> Tensor:
+        """[V, K] float32 logits of named tokens."""
+        model, wanted = self._model, self._views[views]
+        with self._switched():
+            chunks = [_plain(chunk) for chunk in wanted.chunks]
+            logits = [model.backbone.logits(model.network, chunk, tokens).float() for chunk in chunks]
+        return torch.cat(logits)[wanted.order]
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """Within, this encoder's calls, and no others, use the network without any adapter."""
+        before, self._adapter = self._adapter, None
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self._adapter = before
+
+    @contextmanager
+    def _switched(self) -> Iterator[None]:
+        model = self._model
+        if self._adapter is not None:
+            with model.adapters[self._adapter].active(model.network, self._adapter):
+                yield
+            return
+        with model.adapter.disabled(model.network):
+            training = model.network.training
+            model.network.eval()
+            try:
+                yield
+            finally:
+                model.network.train(training)
+
     def _encoded(self, views: Views) -> list[Encoded]:
-        return [self._encode(chunk) for chunk in views.chunks]
+        with self._switched():
+            return [self._encode(chunk) for chunk in views.chunks]
 
     def _encode(self, chunk: dict[str, Tensor]) -> Encoded:
         model = self._model
-        if LOWER_STATES not in chunk:
-            return model.backbone.encode(model.network, chunk)
-        features = {name: tensor for name, tensor in chunk.items() if name != LOWER_STATES}
-        return model.backbone.encode_above(model.network, features, model.lower_blocks, chunk[LOWER_STATES])
+        if LOWER_STATES not in chunk or self._adapter not in (OWN_ADAPTER, None):  # others may change lower blocks
+            return model.backbone.encode(model.network, _plain(chunk))
+        return model.backbone.encode_above(model.network, _plain(chunk), model.lower_blocks, chunk[LOWER_STATES])
+
+
+def _plain(chunk: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Features as the featurizer made them."""
+    return {name: tensor for name, tensor in chunk.items() if name != LOWER_STATES}

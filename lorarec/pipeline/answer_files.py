@@ -14,6 +14,7 @@ import pyarrow as pa
 from lorarec.artifact.answers import Recommendation, UnknownIdWarning
 from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.request_files import (
+    as_read,
     check_output,
     feedback_column,
     id_column,
@@ -24,20 +25,22 @@ from lorarec.artifact.request_files import (
 from lorarec.errors import DataError
 from lorarec.prediction.diversity import list_measures
 
+PREFIX = "user."
+"""Begins the columns of a request file that hold what is known of its users, as in a template: user.age."""
+
 
 def predict_file(recommender: Recommender, source: Path, target: Path) -> list[str]:
     """Answer about the rows of a file; the same rows come out with one more column, `score` or what the head's
     predictor calls it. Returns what must be told.
 
-    Columns read: `item`; `history` and `history_feedback` where there are any (lists; in csv joined by "|"); `user`.
-    Raises DataError naming file, row and column.
+    Columns read: `item`; `history` and `history_feedback` where there are any (lists; in csv joined by "|");
+    `user.NAME` for each column that the run reads of users. Raises DataError naming file, row and column.
     """
     check_output(target)
     table, column = read_requests(source), recommender.predictor.column
     if column in table.column_names:
         raise DataError(f"{source}: has a column '{column}' already. Rename it: the answers go there.")
     histories = list_column(table, "history", source) if "history" in table.column_names else None
-    users = id_column(table, "user", source) if "user" in table.column_names else None
     with _told() as notices:
         if histories is None:
             notices.append(f"{source} has no column 'history': every row is scored as one of a new user.")
@@ -45,7 +48,7 @@ def predict_file(recommender: Recommender, source: Path, target: Path) -> list[s
         feedback = None
         if histories is not None:
             feedback = _feedback(recommender, table, source, histories, notices)
-        found = recommender.predict(items, histories, feedback, users)
+        found = recommender.predict(items, histories, feedback, _users(recommender, table, source, notices))
     answers: dict[str, Any] = {name: table.column(name) for name in table.column_names}
     write_answers(target, answers | {column: pa.array(found, from_pandas=True)})  # NaN is nothing
     return notices
@@ -57,7 +60,8 @@ def recommend_file(
     """Recommend for the histories in a file: one row an item, with `row` (from 1), `user` where the file has it,
     `rank`, `item`, `title` and `score`. Returns what must be told.
 
-    Columns read: `history`, and `history_feedback` and `user` where there are any. `approximate`: by an index, as
+    Columns read: `history`, `history_feedback` where there is any, and `user.NAME` for each column that the run reads
+    of users. `approximate`: by an index, as
     `Recommender.recommend` says, as is what `diversify` weighs. What is told begins with how the lists are in
     coverage, intra-list diversity and novelty, where they were diversified.
     """
@@ -67,7 +71,8 @@ def recommend_file(
     with _told() as notices:
         histories = list_column(table, "history", source)
         feedback = _feedback(recommender, table, source, histories, notices)
-        answers = recommender.recommend(histories, k, feedback, users, approximate=approximate, diversify=diversify)
+        known = _users(recommender, table, source, notices)
+        answers = recommender.recommend(histories, k, feedback, known, approximate=approximate, diversify=diversify)
     if diversify:
         notices.insert(0, _measured(recommender, answers))
     short = sum(len(answer) < k for answer in answers)
@@ -95,6 +100,22 @@ def _measured(recommender: Recommender, answers: list[list[Recommendation]]) -> 
         row[: len(answer)] = [recommender.catalog.rows[found.item] for found in answer]
     found = list_measures(lists, recommender.vectors().cpu(), recommender.statistics.item_counts)
     return "The lists: " + ", ".join(f"{name} {value:.4f}" for name, value in found.items()) + "."
+
+
+def _users(recommender: Recommender, table: pa.Table, source: Path, notices: list[str]) -> list[dict[str, Any]] | None:
+    """What the file says of its users, row by row; a notice of what the run reads and the file lacks, and of the
+    opposite."""
+    read = {f"{PREFIX}{name}": name for name in recommender.user_columns}
+    lacking = [column for column in read if column not in table.column_names]
+    idle = [column for column in table.column_names if column.startswith(PREFIX) and column not in read]
+    if lacking:
+        notices.append(f"{source} has no column '{lacking[0]}': users are read without what the run learned of them.")
+    if idle:
+        notices.append(f"{source}: the run reads nothing called {', '.join(idle)}.")
+    if not read:
+        return None
+    there = {column: as_read(table.column(column)).to_pylist() for column in read if column in table.column_names}
+    return [{read[column]: values[row] for column, values in there.items()} for row in range(table.num_rows)]
 
 
 def _feedback(

@@ -36,6 +36,7 @@ from lorarec.errors import DataError, IncompatibleError, RecipeError
 from lorarec.model.compatibility import check_compatible, usable_length
 from lorarec.model.item_table import is_sharded
 from lorarec.model.rec_model import RecModel
+from lorarec.pipeline.users_read import refuse_unread_users
 from lorarec.registry.resolve import ResolvedRecipe
 
 _log = logging.getLogger(__name__)
@@ -76,6 +77,9 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
         head.needs(),
         raw.items_origin,
         head.item_columns(),
+        raw.users,
+        backbone.user_columns(),
+        raw.users_asked,
     )
     with _about(raw.origin):
         _check_labels(resolved, data)
@@ -89,6 +93,7 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
             "No training examples are left: no event has what the task needs (a history, say). See the data report of "
             "`lorarec check`."
         )
+    refuse_unread_users(backbone, examples[Part.TRAIN])
     if recipe.evaluate.patience is not None and not len(examples[Part.VALIDATION]):
         raise RecipeError(
             f"evaluate.patience={recipe.evaluate.patience} waits for a better value on validation, but the "
@@ -195,6 +200,7 @@ def _examples(resolved: ResolvedRecipe, data: PreparedData, featurizer: Featuriz
         negatives=NegativeSampler(recipe.seed, len(data.catalog), data.statistics.item_counts),
         catalog_size=len(data.catalog),
         training=part == Part.TRAIN,
+        users=data.users,
         catalog=data.catalog,
     )
     return Examples(resolved.head.examples(data.interactions, data.histories, part), resolved.head, collation)

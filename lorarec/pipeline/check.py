@@ -26,6 +26,7 @@ from lorarec.pipeline.assemble import Materials, build_model, gather_materials, 
 from lorarec.pipeline.build_fit import build_step
 from lorarec.pipeline.open_recipe import open_recipe
 from lorarec.pipeline.train import peak_memory_mib
+from lorarec.pipeline.warm_start import warm_start
 from lorarec.registry.resolve import full_recipe
 
 MEASURED_STEPS = 4
@@ -124,7 +125,9 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
     )
     total = min(train.epochs * loader.steps_per_epoch, train.max_steps or 2**62)
     plan = TrainingPlan(total, train.epochs, resolved.recipe.seed)
-    model = build_model(materials, plan).to(accelerator.device)
+    model = build_model(materials, plan)
+    warm_start(model, resolved)
+    model = model.to(accelerator.device)
     names = trainable_names(model)
     weights, groups = count_weights(model), _groups(model)
     materials = with_layer_cache(materials, model, accelerator)

@@ -19,7 +19,7 @@ from lorarec.model.item_table import item_table
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.model.trainable import WeightCount
 from lorarec.pipeline.assemble import Materials
-from lorarec.pipeline.resume import run_identity
+from lorarec.pipeline.resume import read_facts, run_identity
 
 
 def finish_run(
@@ -78,7 +78,8 @@ def _write(
     writer.write_json(layout.METRICS, metrics)
     writer.write_json(layout.DATA_REPORT, data.report.to_dict())
     identity = run_identity(materials, accelerator) | {"backbone_fingerprint": model.backbone.fingerprint()}
-    writer.write_json(layout.ENVIRONMENT, identity)
+    start = read_facts(writer.folder / layout.ENVIRONMENT).get("warm_start")
+    writer.write_json(layout.ENVIRONMENT, identity | ({} if start is None else {"warm_start": start}))
     parts = {kind: getattr(resolved, kind).name for kind in ("backbone", "adapter", "head")}
     card = model_card(resolved.recipe.name, parts, data.report.lines(), weights, metrics)
     writer.write_text(layout.MODEL_CARD, card)

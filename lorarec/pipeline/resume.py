@@ -33,8 +33,8 @@ def run_identity(materials: Materials, accelerator: Accelerator) -> dict[str, An
 
 def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     """Raises CheckpointError listing what differs from the run that lies in `folder`."""
-    before, known = _read(folder / layout.RECIPE), _read(folder / layout.ENVIRONMENT)
-    changes = list(_changes(before, json.loads(json.dumps(settings)), ""))
+    before, known = read_facts(folder / layout.RECIPE), read_facts(folder / layout.ENVIRONMENT)
+    changes = list(differences(before, json.loads(json.dumps(settings)), ""))
     for fact in ("processes", "split_fingerprint", "attention"):
         if known.get(fact) != identity[fact]:
             changes.append(f"{fact}: was {known.get(fact)}, is {identity[fact]}")
@@ -48,7 +48,7 @@ def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping
 
 def check_same_recipe(folder: Path, settings: Mapping[str, Any]) -> None:
     """Raises CheckpointError listing what differs from the recipe of the finished run in `folder`."""
-    changes = list(_changes(_read(folder / layout.RECIPE), json.loads(json.dumps(settings)), ""))
+    changes = list(differences(read_facts(folder / layout.RECIPE), json.loads(json.dumps(settings)), ""))
     if changes:
         raise CheckpointError(
             f"{folder} was finished with another recipe, and counting it in would mix two experiments:\n  "
@@ -59,7 +59,7 @@ def check_same_recipe(folder: Path, settings: Mapping[str, Any]) -> None:
 
 def check_same_backbone(folder: Path, identity: Mapping[str, Any]) -> None:
     """Raises CheckpointError if the backbone has other weights than the run in `folder` was begun on."""
-    known = _read(folder / layout.ENVIRONMENT).get("backbone_fingerprint")
+    known = read_facts(folder / layout.ENVIRONMENT).get("backbone_fingerprint")
     if known is not None and known != identity["backbone_fingerprint"]:
         raise CheckpointError(
             f"{folder} was begun on other weights of the backbone: its checkpoint has changed meanwhile. Bring the "
@@ -67,7 +67,8 @@ def check_same_backbone(folder: Path, identity: Mapping[str, Any]) -> None:
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_facts(path: Path) -> dict[str, Any]:
+    """A recipe.yaml or environment.json that a run wrote. Raises CheckpointError if it cannot be read."""
     try:
         content, _ = read_yaml(path.read_text(encoding="utf-8"), str(path))  # JSON is YAML, too
     except (OSError, UnicodeDecodeError, RecipeError) as error:
@@ -84,7 +85,8 @@ def _broken(path: Path) -> CheckpointError:
     )
 
 
-def _changes(before: Any, now: Any, path: str) -> Iterator[str]:
+def differences(before: Any, now: Any, path: str) -> Iterator[str]:
+    """What differs between two settings, a line each; `path` is where in the recipe they stand."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in [*before, *(key for key in now if key not in before)]:
             inner = f"{path}.{key}" if path else str(key)
@@ -93,6 +95,6 @@ def _changes(before: Any, now: Any, path: str) -> Iterator[str]:
             if key not in before or key not in now:
                 yield f"{inner}: was {before.get(key, 'not set')}, is {now.get(key, 'not set')}"
             else:
-                yield from _changes(before[key], now[key], inner)
+                yield from differences(before[key], now[key], inner)
     elif before != now:
         yield f"{path}: was {before}, is {now}"

@@ -29,7 +29,8 @@ from lorarec.pipeline.build_fit import Session, build_fit
 from lorarec.pipeline.finish import finish_run
 from lorarec.pipeline.measure import HELD_OUT, frozen_item_vectors, measure
 from lorarec.pipeline.open_recipe import open_recipe
-from lorarec.pipeline.resume import check_same_backbone, check_unchanged, run_identity
+from lorarec.pipeline.resume import check_same_backbone, check_unchanged, read_facts, run_identity
+from lorarec.pipeline.warm_start import check_same_start, warm_start
 from lorarec.registry.resolve import full_recipe
 
 _log = logging.getLogger(__name__)
@@ -121,7 +122,12 @@ def _begin(session: Session, plan: TrainingPlan) -> RecModel:
     identity["backbone_fingerprint"] = model.backbone.fingerprint()
     if writer.resumes:
         check_same_backbone(writer.folder, identity)
-    elif writes:
+    if not any((writer.folder / layout.CHECKPOINTS).glob("step-*")):  # else the checkpoint's weights are what counts
+        start = warm_start(model, session.materials.resolved)
+        identity |= {} if start is None else {"warm_start": start}
+        if writer.resumes:
+            check_same_start(read_facts(writer.folder / layout.ENVIRONMENT).get("warm_start"), start)
+    if writes:
         writer.write_json(layout.ENVIRONMENT, identity)
     return model
 

@@ -4,29 +4,48 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lorarec.contracts import Adapter, Backbone, IncompatibleError, TrainingPlan, TrainState
+from lorarec.contracts import (
+    OWN_ADAPTER,
+    Adapter,
+    Backbone,
+    IncompatibleError,
+    LorarecError,
+    TrainingPlan,
+    TrainState,
+)
 from lorarec.testing.plugin_laws import check_plugin
 from lorarec.testing.tiny_data import tiny_catalog, tiny_views
 
 STEPS = 16
 LEARNING_RATE = 1e-2
+FALL = 0.0001
+"""Share by which that many steps must lower the loss."""
+NAMES = ("lora", "a.b", "base_model", "", "default.weight")
+"""Names of adapters that a careless look-up would take for something else."""
 PLAN = TrainingPlan(total_steps=STEPS, epochs=1, seed=0)
 
 
 def check_adapter(adapter_class: type[Adapter], backbone: Backbone, **options: Any) -> None:
     """Raise AssertionError, in a sentence, for the first law that the adapter breaks on `backbone`.
 
-    A few optimizer steps on a small regression must lower the loss, move every weight that is marked
-    trainable, and move nothing else; saved and restored, the outputs must be equal to the bit; merged, they
-    must agree to 1e-4, or `merge` must raise IncompatibleError; the state of the adapter's callbacks must
-    survive a round trip. `options` are settings as in a recipe. `backbone` is loaded afresh wherever fresh
-    weights are needed. IncompatibleError from `check` or `attach` is passed on: a refusal is no broken law.
+    A few optimizer steps on a small regression must lower the loss by 0.01%, move every weight that is marked
+    trainable, and move nothing else. Saved and restored, under any name, the outputs must be equal to the bit, call by
+    call; so must those of another training that starts from what was saved. A file that lacks a weight or has one too
+    many must be refused. Switched off, the module must be the bare backbone; beside another adapter, it must be itself.
+    Merged, outputs must agree to 1e-4. The state of the adapter's callbacks must survive a round trip.
+
+    `warm_start`, `disabled`, `add` and `merge` may raise IncompatibleError instead. `options` are settings as in a
+    recipe. `backbone` is loaded afresh wherever fresh weights are needed. IncompatibleError from `check` or `attach` is
+    passed on: a refusal is no broken law.
     """
     check_plugin(adapter_class)
     adapter = adapter_class(adapter_class.Config.model_validate(options))
@@ -37,7 +56,11 @@ def check_adapter(adapter_class: type[Adapter], backbone: Backbone, **options: A
     trial.check_callback_state()
     with tempfile.TemporaryDirectory() as folder:
         trial.check_restored(Path(folder))
-    trial.check_merged()
+        trial.check_warm_start(Path(folder))
+        trial.check_disabled()
+        trial.check_beside(Path(folder))
+        trial.check_merged()
+        trial.check_strict(Path(folder))
 
 
 class _Trial:
@@ -49,8 +72,7 @@ class _Trial:
         self.backbone = self.fresh()
         length = backbone.architecture().max_length - adapter.reserved_positions()
         self.features = self.backbone.featurizer(tiny_catalog(), length)(tiny_views())
-        torch.manual_seed(0)
-        self.module = adapter.attach(self.backbone, PLAN)
+        self.module = self.attached(seed=0, backbone=self.backbone)
         self.callbacks = list(adapter.callbacks(self.module))
         self.trainable = self._trainable(self.module)
         # Answers that the backbone does not give by itself, and that any change of its vectors can come
@@ -61,14 +83,18 @@ class _Trial:
     def fresh(self) -> Backbone:
         return copy.deepcopy(self._source).load(tiny_catalog(), seed=0)
 
+    def attached(self, seed: int, backbone: Backbone | None = None) -> nn.Module:
+        torch.manual_seed(seed)
+        return self.adapter.attach(backbone or self.fresh(), PLAN)
+
     @staticmethod
     def _trainable(module: nn.Module) -> list[str]:
         return [name for name, parameter in module.named_parameters() if parameter.requires_grad]
 
-    def pooled(self, module: nn.Module) -> Tensor:
+    def pooled(self, module: nn.Module, within: AbstractContextManager[None] | None = None) -> Tensor:
         training = module.training
         module.eval()
-        with torch.no_grad():
+        with torch.no_grad(), within or nullcontext():
             vectors = self.backbone.encode(module, self.features).pooled.float()
         module.train(training)
         return vectors
@@ -77,8 +103,7 @@ class _Trial:
         return float(nn.functional.mse_loss(self.pooled(self.module), self.labels))
 
     def check_same_names(self) -> None:
-        torch.manual_seed(1)
-        again = self._trainable(self.adapter.attach(self.fresh(), PLAN))
+        again = self._trainable(self.attached(seed=1))
         assert again == self.trainable, (
             "attach must mark the same parameters trainable, by name, each time it is called"
         )
@@ -99,7 +124,8 @@ class _Trial:
             # zero).
             moved |= {name for name, value in self.module.state_dict().items() if not torch.equal(start[name], value)}
         self._call("on_fit_end", state)
-        assert self.loss() < loss_before, f"{STEPS} steps did not lower the loss: the adapter trains nothing of use"
+        fall = 1 - self.loss() / loss_before
+        assert fall >= FALL, f"{STEPS} steps lowered the loss by {fall:.2%}: the adapter trains nothing of use"
         assert self._trainable(self.module) == self.trainable, "training changed which parameters are trainable"
         for name in start:
             if name in self.trainable:
@@ -125,8 +151,7 @@ class _Trial:
             getattr(callback, moment)(state)
 
     def check_callback_state(self) -> None:
-        torch.manual_seed(2)
-        others = list(self.adapter.callbacks(self.adapter.attach(self.fresh(), PLAN)))
+        others = list(self.adapter.callbacks(self.attached(seed=2)))
         assert len(others) == len(self.callbacks), "callbacks must return the same callbacks each time it is called"
         for one, other in zip(self.callbacks, others, strict=True):
             state = one.state_dict()
@@ -136,13 +161,84 @@ class _Trial:
     def check_restored(self, folder: Path) -> None:
         expected = self.pooled(self.module)
         self.adapter.save(self.module, folder)
-        pickles = [path.name for path in folder.rglob("*") if path.suffix in {".bin", ".pt", ".pth", ".pkl"}]
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert files or not self.trainable, "weights train, but save wrote no file"
+        pickles = [path.name for path in files if path.suffix in {".bin", ".pt", ".pth", ".pkl"}]
         assert not pickles, f"save must write no pickle, but wrote {pickles}"
-        restored = self.adapter.restore(self.fresh(), folder)
-        assert not restored.training, "restore must return the module in eval mode"
-        assert torch.equal(self.pooled(restored), expected), (
-            "the restored module gives other outputs than the saved one"
+        for name in (OWN_ADAPTER, *NAMES):
+            restored = self.adapter.restore(self.fresh(), folder, name)
+            assert not restored.training, "restore must return the module in eval mode"
+            for _ in range(2):
+                assert torch.equal(self.pooled(restored, self.adapter.active(restored, name)), expected), (
+                    f"the restored module gives other outputs than the saved one (under the name '{name}')"
+                )
+
+    def check_warm_start(self, folder: Path) -> None:
+        module = self.attached(seed=3)
+        try:
+            self.adapter.warm_start(module, folder)
+        except IncompatibleError:
+            return
+        assert torch.equal(self.pooled(module), self.pooled(self.module)), (
+            "after warm_start the module gives other outputs than the saved one"
         )
+        assert self._trainable(module) == self.trainable, "warm_start changed which parameters are trainable"
+
+    def check_disabled(self) -> None:
+        trained, bare = self.pooled(self.module), self.pooled(self.fresh().module)
+        try:
+            switched_off = self.adapter.disabled(self.module)
+        except IncompatibleError:
+            return
+        assert torch.equal(self.pooled(self.module, switched_off), bare), (
+            "switched off, the module gives other outputs than the bare backbone"
+        )
+        assert torch.equal(self.pooled(self.module), trained), "once it was off, the adapter is no longer itself"
+        assert self._trainable(self.module) == self.trainable, "switching off changed which parameters are trainable"
+
+    def check_beside(self, folder: Path) -> None:
+        """Two trained adapters on one module, in two threads at once."""
+        other = self.attached(seed=4)
+        with torch.no_grad():
+            for weight in other.parameters():
+                if weight.requires_grad:
+                    weight.add_(torch.randn_like(weight) / 8)
+        try:
+            beside = folder / "beside"
+            beside.mkdir()
+            self.adapter.save(other, beside)
+            self.adapter.add(self.module, self.backbone, beside, NAMES[0])
+        except IncompatibleError:
+            return
+        expected = {OWN_ADAPTER: self.pooled(self.module), NAMES[0]: self.pooled(other)}
+        assert self._trainable(self.module) == self.trainable, "add changed which parameters are trainable"
+        self.module.eval()
+
+        def ask(name: str) -> bool:
+            with torch.no_grad(), self.adapter.active(self.module, name):
+                vectors = self.backbone.encode(self.module, self.features).pooled.float()
+            return torch.equal(vectors, expected[name])
+
+        names = [OWN_ADAPTER, NAMES[0]] * 4
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(ask, names))
+        wrong = sorted({name for name, right in zip(names, answers, strict=True) if not right})
+        assert not wrong, f"beside another one, the adapter '{', '.join(wrong)}' gives other outputs than alone"
+
+    def check_strict(self, folder: Path) -> None:
+        files = sorted(path for path in folder.glob("*.safetensors"))
+        for file, change in (
+            (file, change) for file in files for change in ("lacks a weight", "has a weight too many")
+        ):
+            weights = load_file(file)
+            changed = dict(list(weights.items())[1:]) if change.startswith("lacks") else weights | {"x": torch.ones(1)}
+            save_file(changed, file)
+            try:
+                self.adapter.restore(self.fresh(), folder)
+            except LorarecError:
+                save_file(weights, file)
+                continue
+            raise AssertionError(f"restore must refuse a {file.name} that {change}, by an IncompatibleError")
 
     def check_merged(self) -> None:
         module = copy.deepcopy(self.module).float()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from lorarec.artifact.recommender import Recommender
 from lorarec.contracts import (
+    OWN_ADAPTER,
     Adapter,
     Backbone,
     Batch,
@@ -109,13 +112,19 @@ class _Encoder:
         self._backbone = tiny_backbone().load(tiny_catalog(), seed=0)
         self._batch = batch
 
-    def __call__(self, views: str) -> Tensor:
+    def vectors(self, views: str) -> Tensor:
         wanted = self._batch.views[views]
         encoded = [self._backbone.encode(self._backbone.module, chunk) for chunk in wanted.chunks]
         return torch.cat([one.pooled for one in encoded]).detach()[wanted.order]
 
-    def steps(self, views: str) -> Tensor | None:
+    def states(self, views: str) -> Tensor | None:
         return None
+
+    def logits(self, views: str, tokens: Sequence[str]) -> Tensor:
+        return self.vectors(views)[:, : len(tokens)]
+
+    def reference(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def _collation(interactions: Interactions, histories: Histories, training: bool) -> Collation:
@@ -234,14 +243,14 @@ class _Unadapted(Adapter):
     name = "unadapted"
     summary = "the bare backbone"
 
-    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+    def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
         return backbone.module
 
-    def save(self, module: nn.Module, folder: Path) -> None:
+    def save(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
         """Nothing is kept."""
 
-    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
+    def restore(self, backbone: Backbone, folder: Path, name: str = OWN_ADAPTER) -> nn.Module:
         return backbone.module
 
-    def merge(self, module: nn.Module) -> nn.Module:
+    def merge(self, module: nn.Module, name: str = OWN_ADAPTER) -> nn.Module:
         return module

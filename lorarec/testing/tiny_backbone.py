@@ -132,6 +132,11 @@ class TinyBackbone(Backbone):
             except TypeError:  # an architecture that has no pooler to leave out; nothing is drawn yet
                 module = AutoModel.from_config(config, **how)
         self.module: nn.Module = module.eval()
+        digest = hashlib.sha256()
+        for name, value in sorted(module.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.float().numpy().tobytes())
+        self._fingerprint = digest.hexdigest()
         return self
 
     def featurizer(self, catalog: Catalog, max_length: int) -> Featurizer:
@@ -139,21 +144,16 @@ class TinyBackbone(Backbone):
         return TinyFeaturizer(min(max_length, MAX_LENGTH))
 
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
-        """Hidden states and their mean."""
+        """The mean of the hidden states."""
         mask = features["attention_mask"]
         hidden = module(input_ids=features["input_ids"], attention_mask=mask).last_hidden_state
         hidden = hidden[:, -mask.shape[1] :]  # an adapter may put positions of its own in front
-        seen = mask.bool()
         weights = mask.unsqueeze(-1).to(torch.float32)
-        return Encoded(hidden, seen, (hidden.float() * weights).sum(1) / weights.sum(1))
+        return Encoded((hidden.float() * weights).sum(1) / weights.sum(1))
 
     def fingerprint(self) -> str:
-        """SHA-256 of the weights."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.module.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().float().numpy().tobytes())
-        return digest.hexdigest()
+        """SHA-256 of the weights as drawn: an adapter may have changed the module since."""
+        return self._fingerprint
 
     def save(self, module: nn.Module, folder: Path) -> None:
         """As transformers does."""

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from lorarec.contracts import (
+    OWN_ADAPTER,
     Adapter,
     Architecture,
     Backbone,
@@ -107,12 +108,12 @@ class AdaLora(PeftAdapter):
             orth_reg_weight=config.orthogonal_weight,
         )
 
-    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+    def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
         """A PeftModel; A, B and E train."""
-        module = super().attach(backbone, plan)
-        for name, parameter in module.named_parameters():
-            if ".ranknum." in name:  # a constant, which PEFT's cast to float32 marks as trainable
-                parameter.requires_grad_(False)
+        module = super().attach(backbone, plan, name)
+        for parameter, weight in module.named_parameters():
+            if ".ranknum." in parameter:  # a constant, which PEFT's cast to float32 marks as trainable
+                weight.requires_grad_(False)
         return module
 
     def penalty(self, module: nn.Module) -> Tensor | None:
@@ -124,7 +125,7 @@ class AdaLora(PeftAdapter):
             return None
         norms = []
         for name, parameter in module.named_parameters():
-            if ".lora_A." in name or ".lora_B." in name:
+            if parameter.requires_grad and (".lora_A." in name or ".lora_B." in name):
                 rows = parameter if ".lora_A." in name else parameter.T
                 with torch.autocast(parameter.device.type, enabled=False):
                     norms.append(torch.linalg.matrix_norm(rows @ rows.T - torch.eye(len(rows), device=rows.device)))
@@ -134,16 +135,16 @@ class AdaLora(PeftAdapter):
         """The allocation of ranks after each optimizer step; its averages go into checkpoints."""
         return [RankAllocation(module)]
 
-    def save(self, module: nn.Module, folder: Path) -> None:
+    def save(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
         """PEFT's own files, with the ranks that were taken away kept as zeros.
 
         PEFT would cut them out by the latest allocation, which need not be that of the weights at hand (the
         best checkpoint is an earlier one), and a product of other shapes may round differently.
         """
-        config: Any = module.peft_config["default"]  # type: ignore[index]
+        config: Any = module.peft_config[self.known(module, name)]  # type: ignore[index]
         pattern, config.rank_pattern = config.rank_pattern, None
         try:
-            super().save(module, folder)
+            super().save(module, folder, name)
         finally:
             config.rank_pattern = pattern
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lorarec.contracts import (
+    OWN_ADAPTER,
     Adapter,
     Backbone,
     IncompatibleError,
@@ -42,7 +43,7 @@ class Full(Adapter):
 
     config: Config
 
-    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+    def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
         """The backbone's own module in float32. Raises IncompatibleError for blocks that are not there."""
         module = backbone.module.float()
         chosen = self._chosen(backbone)
@@ -50,31 +51,37 @@ class Full(Adapter):
             parameter.requires_grad_(name in chosen)
         return module
 
-    def save(self, module: nn.Module, folder: Path) -> None:
+    def save(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
         """The trained weights alone, under the names they have in the backbone."""
         weights = {name: p.detach().contiguous() for name, p in module.named_parameters() if p.requires_grad}
         save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
-    def restore(self, backbone: Backbone, folder: Path) -> nn.Module:
+    def restore(self, backbone: Backbone, folder: Path, name: str = OWN_ADAPTER) -> nn.Module:
         """The module with the trained weights put in. Raises IncompatibleError if a name or shape differs."""
-        module = self.attach(backbone, TrainingPlan(total_steps=0, epochs=0, seed=0)).eval()
+        module = self.attach(backbone, TrainingPlan(total_steps=0, epochs=0, seed=0))
+        self.warm_start(module, folder)
+        return module.eval()
+
+    def warm_start(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
+        """Put the saved weights in. Raises IncompatibleError if a name or shape differs."""
         trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         weights = load_file(folder / WEIGHTS)
-        if different := sorted(set(weights) ^ set(trained)):
+        missing, unknown = sorted(set(trained) - set(weights)), sorted(set(weights) - set(trained))
+        if missing or unknown:
             raise IncompatibleError(
-                f"{folder / WEIGHTS}: holds other weights than adapter 'full' trains on this backbone: {different[:3]}."
+                f"{folder / WEIGHTS}: holds other weights than adapter 'full' trains on this backbone (missing: "
+                f"{missing[:3]}, unknown: {unknown[:3]})."
             )
         with torch.no_grad():
-            for name, parameter in trained.items():
-                if parameter.shape != weights[name].shape:
+            for parameter, weight in trained.items():
+                if weight.shape != weights[parameter].shape:
                     raise IncompatibleError(
-                        f"{folder / WEIGHTS}: weight '{name}' has shape {tuple(weights[name].shape)}, the "
-                        f"backbone's has {tuple(parameter.shape)}."
+                        f"{folder / WEIGHTS}: weight '{parameter}' has shape {tuple(weights[parameter].shape)}, the "
+                        f"backbone's has {tuple(weight.shape)}."
                     )
-                parameter.copy_(weights[name])
-        return module
+                weight.copy_(weights[parameter])
 
-    def merge(self, module: nn.Module) -> nn.Module:
+    def merge(self, module: nn.Module, name: str = OWN_ADAPTER) -> nn.Module:
         """The module itself: its weights are the trained ones."""
         return module.eval()
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import torch
 from peft import PeftConfig, PrefixTuningConfig
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import nn
 
 from lorarec.contracts import (
+    OWN_ADAPTER,
     Adapter,
     Architecture,
     Backbone,
@@ -87,35 +88,23 @@ class Prefix(PeftAdapter):
             encoder_hidden_size=config.projection_hidden,
         )
 
-    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+    def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
         """A PeftModel; the prefix (or the network that makes it) trains, in float32."""
-        wrapped: Any = super().attach(backbone, plan)
-        wrapped.prompt_encoder["default"] = SharedPrefix(wrapped.prompt_encoder["default"])
+        wrapped: Any = super().attach(backbone, plan, name)
+        if not self.config.projection:
+            (encoder,) = wrapped.prompt_encoder.values()
+            nn.init.normal_(encoder.embedding.weight, std=START)
         module: nn.Module = wrapped
         return module
 
-
-class SharedPrefix(nn.Module):
-    """Makes keys and values once a batch, in float32; PEFT's own encoder makes them once a row.
-
-    That is cheaper with a projection, and gives the very numbers that are saved: a matrix product over more
-    rows may round differently, and autocast would round it to bfloat16.
-    """
-
-    def __init__(self, encoder: Any) -> None:
-        super().__init__()
-        self.embedding: nn.Embedding = encoder.embedding
-        self.transform: nn.Module | None = encoder.transform if encoder.prefix_projection else None
-        if self.transform is None:
-            nn.init.normal_(self.embedding.weight, std=START)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """[B, T, 2 * layers * key width] from [B, T] token numbers, the same in every row."""
-        with torch.autocast(tokens.device.type, enabled=False):
-            prefix: Tensor = self.embedding(tokens[0])
-            if self.transform is not None:
-                prefix = self.transform(prefix)
-        return prefix.expand(len(tokens), -1, -1)
+    def warm_start(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
+        """Raises IncompatibleError with `projection`, whose network is not saved, and where weights differ."""
+        if self.config.projection:
+            raise IncompatibleError(
+                "Adapter 'prefix' cannot start from saved weights with projection=true: only the keys and values that "
+                "the projection made are saved. Set adapter.projection=false, or leave train.warm_start out."
+            )
+        super().warm_start(module, folder, name)
 
 
 @hookimpl

@@ -28,7 +28,7 @@ class RankAllocation(Callback):
     def __init__(self, module: Any) -> None:
         super().__init__(self.Config())
         self._network = module
-        self._peft_config: Any = self._network.peft_config["default"]
+        self._peft_config: Any = self._network.peft_config[self._network.base_model.trainable_adapter_name]
         self._allocator: Any = self._network.base_model.rankallocator
 
     @property

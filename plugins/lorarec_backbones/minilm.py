@@ -50,6 +50,10 @@ class MiniLMBackbone(Backbone):
         """Read from the package. Raises LorarecError if it is not installed, or an option does not fit."""
         return self._encoder.architecture()
 
+    def user_columns(self) -> tuple[str, ...]:
+        """Those that the templates name as {user.NAME}."""
+        return self.config.templates.user_columns()
+
     def load(self, catalog: Catalog, seed: int) -> MiniLMBackbone:
         """Load the pretrained weights. Raises LorarecError if they are not the published ones."""
         if file_fingerprint(packaged_folder() / WEIGHTS) != WEIGHTS_SHA256:

@@ -90,15 +90,10 @@ class SasrecBackbone(Backbone):
         return IdFeaturizer(min(max_length, self.config.max_length))
 
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
-        """States, pooled as the last one; `steps` where every view is a history."""
+        """The last state of each view; all `states` where every view is a history."""
         hidden_BLD: Tensor = module(items=features["items"], kind=features["kind"])
         only_histories = bool((features["kind"] == HISTORY).all())
-        return Encoded(
-            hidden=hidden_BLD,
-            mask=features["items"] != 0,
-            pooled=hidden_BLD[:, -1].float(),
-            steps=hidden_BLD if only_histories else None,
-        )
+        return Encoded(pooled=hidden_BLD[:, -1].float(), states=hidden_BLD if only_histories else None)
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights as drawn."""

@@ -15,12 +15,22 @@ def parse(template: str) -> list[tuple[str, str | None]]:
     return [(literal, field) for literal, field, _, _ in Formatter().parse(template)]
 
 
+USER = "user."
+"""Begins the fields that stand for a column of the users' table: {user.age}."""
+
+
+def is_user(field: str) -> bool:
+    """Whether the field is a column of the users' table."""
+    return field.startswith(USER) and len(field) > len(USER)
+
+
 class Fields:
     """Checks that a template uses only the fields it may, plainly, and those that it must."""
 
-    def __init__(self, *known: str, required: tuple[str, ...] = ()) -> None:
+    def __init__(self, *known: str, required: tuple[str, ...] = (), users: bool = False) -> None:
         self.known = known
         self.required = required
+        self.users = users
 
     def __call__(self, template: str) -> str:
         """The template itself, or ValueError saying which field is wrong."""
@@ -30,8 +40,8 @@ class Fields:
             raise ValueError(f"template {template!r} is not well formed: {error}") from None
         fields = [field for _, field, _, _ in parts if field is not None]
         for field in fields:
-            if field not in self.known:
-                listed = ", ".join(f"{{{name}}}" for name in self.known)
+            if field not in self.known and not (self.users and is_user(field)):
+                listed = ", ".join(f"{{{name}}}" for name in self.known) + (", {user.COLUMN}" if self.users else "")
                 hint = did_you_mean(field, self.known)
                 raise ValueError(f"template {template!r} has an unknown field {{{field}}}.{hint} Fields: {listed}")
         if any(spec or conversion for _, _, spec, conversion in parts):
@@ -47,9 +57,9 @@ class Fields:
 
 ItemTemplate = Annotated[str, AfterValidator(Fields("text", "title"))]
 PartTemplate = Annotated[str, AfterValidator(Fields("items", required=("items",)))]
-HistoryTemplate = Annotated[str, AfterValidator(Fields("history", required=("history",)))]
+HistoryTemplate = Annotated[str, AfterValidator(Fields("history", required=("history",), users=True))]
 PairTemplate = Annotated[
-    str, AfterValidator(Fields("candidate", "history", "separator", required=("candidate", "history")))
+    str, AfterValidator(Fields("candidate", "history", "separator", required=("candidate", "history"), users=True))
 ]
 
 
@@ -76,9 +86,15 @@ class Templates(StrictConfig):
     between_parts: str = "; "
     """Between two parts of a history."""
     history: HistoryTemplate = "{history}"
-    """A history on its own."""
+    """A history on its own; {user.NAME} is what the users' table says of its user, empty where that says nothing."""
     pair: PairTemplate = "{candidate}{separator}{history}"
     """A history with a candidate. {separator} is the tokenizer's own (such as [SEP]), or a new line where it
-    has none. The candidate is never shortened in favour of the history."""
+    has none; {user.NAME} as above. The candidate is never shortened in favor of the rest, and what is known of the
+    user takes at most half of the room beside it: it is cut at its end."""
     empty: Annotated[str, AfterValidator(str.strip)] = "nothing yet"
     """A history without events, or without room for one."""
+
+    def user_columns(self) -> tuple[str, ...]:
+        """The users' columns that are named, in order of appearance."""
+        fields = [field for template in (self.history, self.pair) for _, field in parse(template)]
+        return tuple(dict.fromkeys(field.removeprefix(USER) for field in fields if field and is_user(field)))

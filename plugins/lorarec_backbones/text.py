@@ -41,6 +41,10 @@ class TextBackbone(Backbone):
         """Read from the configuration. Raises LorarecError if there is none, or an option does not fit."""
         return self._encoder.architecture()
 
+    def user_columns(self) -> tuple[str, ...]:
+        """Those that the templates name as {user.NAME}."""
+        return self.config.templates.user_columns()
+
     def load(self, catalog: Catalog, seed: int) -> TextBackbone:
         """Load pretrained weights; nothing is random. Raises LorarecError if some are missing or damaged."""
         self.module, self._fingerprint = self._encoder.load()

@@ -143,16 +143,15 @@ class TextEncoder:
         )
 
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
-        """Hidden states of `features`, their mask, and one float32 vector a view."""
+        """One float32 vector a view."""
         mask_BL = features["attention_mask"]
         hidden_BLD = module(input_ids=features["input_ids"], attention_mask=mask_BL).last_hidden_state
         # An adapter may put positions of its own in front of the text's.
         hidden_BLD = hidden_BLD[:, -mask_BL.shape[1] :]
-        seen_BL = mask_BL.bool()
-        pooled_BD = pool(hidden_BLD, seen_BL, self.pooling)
+        pooled_BD = pool(hidden_BLD, mask_BL.bool(), self.pooling)
         if self.options.normalize:
             pooled_BD = nn.functional.normalize(pooled_BD, dim=-1)
-        return Encoded(hidden_BLD, seen_BL, pooled_BD)
+        return Encoded(pooled_BD)
 
     def frozen_blocks(self, module: nn.Module) -> int:
         """How many of the lowest blocks compute the same at every step, if the encoder can be started above them."""
@@ -181,7 +180,7 @@ class TextEncoder:
             with torch.no_grad():
                 states = self.lower_states(module, features, blocks)
                 above = self.encode_above(module, features, blocks, states)
-                return torch.equal(above.hidden, self.encode(module, features).hidden)
+                return torch.equal(above.pooled, self.encode(module, features).pooled)
         except IncompatibleError:
             return False
         finally:

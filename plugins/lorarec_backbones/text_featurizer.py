@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lorarec.contracts import View
 from lorarec_backbones.item_tokens import ItemTokens
-from lorarec_backbones.words import DISLIKED, LIKED, SEEN, Words
+from lorarec_backbones.words import DISLIKED, LIKED, SEEN, Piece, UserField, Words
 
 PARTS = (LIKED, DISLIKED, SEEN)
 """The order in which a history's parts are written."""
@@ -63,28 +63,41 @@ class TextFeaturizer:
 
     def _pieces(self, view: View) -> list[np.ndarray]:
         room = self.max_length - self.words.specials()
-        if view.candidate is None:
-            before, after = self.words.history
-            body = [before, *self._history(view, room - len(before) - len(after)), after]
-        elif not view.history:
+        if view.candidate is not None and view.is_item:
             body = [self.items[view.candidate][:room]]
         else:
-            body = self._pair(view, view.candidate, room)
+            body = self._filled(self.words.history if view.candidate is None else self.words.pair, view, room)
         return [self.words.start, *body, self.words.end]
 
-    def _pair(self, view: View, candidate: int, room: int) -> list[np.ndarray]:
-        room -= sum(len(piece) for piece in self.words.pair if not isinstance(piece, str))
-        item = self.items[candidate][: max(room, 1)]
-        history = self._history(view, room - len(item))
+    def _filled(self, template: tuple[Piece, ...], view: View, room: int) -> list[np.ndarray]:
+        """A template's pieces, first the candidate in full, then the user's words up to half of what is left, and the
+        history in the rest."""
+        room -= sum(len(piece) for piece in template if isinstance(piece, np.ndarray))
+        item = np.empty(0, np.int32) if view.candidate is None else self.items[view.candidate][: max(room, 1)]
+        room -= len(item)
+        user = self._user(template, view, max(room, 0) // 2)
+        history = self._history(view, room - sum(map(len, user)))
         body: list[np.ndarray] = []
-        for piece in self.words.pair:
-            if not isinstance(piece, str):
+        words = iter(user)
+        for piece in template:
+            if isinstance(piece, np.ndarray):
                 body.append(piece)
-            elif piece == "candidate":
-                body.append(item)
+            elif isinstance(piece, UserField):
+                body.append(next(words))
             else:
-                body.extend(history)
+                body.extend([item] if piece == "candidate" else history)
         return body
+
+    def _user(self, template: tuple[Piece, ...], view: View, room: int) -> list[np.ndarray]:
+        """Token ids for each of the template's user fields; nothing where nothing is known."""
+        found = []
+        for field in template:
+            if isinstance(field, UserField):
+                text = view.user[field.column] if view.user else ""
+                words = self.words.user(field.lead + text) if self.words.user and text else np.empty(0, np.int32)
+                found.append(words[:room])
+                room -= len(found[-1])
+        return found
 
     def _history(self, view: View, room: int) -> list[np.ndarray]:
         """The latest events that fit into `room` tokens, part by part."""

@@ -3,16 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lorarec.contracts import LorarecError
 from lorarec_backbones.item_tokens import tokenise
-from lorarec_backbones.templates import Templates, parse
+from lorarec_backbones.templates import USER, Templates, is_user, parse
 
+KEPT = 100_000
+"""Users' texts whose tokens are kept at a time."""
 LIKED, DISLIKED, SEEN = 1, 0, -1
 """View.liked's values."""
+
+
+class UserField(NamedTuple):
+    """Where a user's column stands in a template."""
+
+    column: int
+    """Its number among `Backbone.user_columns`."""
+    lead: str
+    """The blank before it, which byte-level tokenizers join to the next word."""
+
+
+Piece = np.ndarray | str | UserField
+
+
+class UserTokens:
+    """Token ids of users' words and texts, made when they are first asked for; a pickle holds the tokenizer alone."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[str, np.ndarray] = {}
+
+    def __reduce__(self) -> tuple[type[UserTokens], tuple[Any]]:
+        return UserTokens, (self._tokenizer,)
+
+    def __call__(self, text: str) -> np.ndarray:
+        """[n] int32"""
+        if text not in self._known:
+            if len(self._known) >= KEPT:
+                self._known.clear()
+            self._known[text] = np.array(tokenise(self._tokenizer, [text])[0] if text.strip() else [], np.int32)
+        return self._known[text]
 
 
 @dataclass(frozen=True)
@@ -27,11 +60,13 @@ class Words:
     """LIKED, DISLIKED or SEEN -> what stands before and after the items of that part."""
     between_items: np.ndarray
     between_parts: np.ndarray
-    history: tuple[np.ndarray, np.ndarray]
-    """What stands before and after a history on its own."""
-    pair: tuple[np.ndarray | str, ...]
+    history: tuple[Piece, ...]
+    """The pieces of a history on its own, in order; "history" stands where it goes."""
+    pair: tuple[Piece, ...]
     """A pair's pieces in order; "candidate" and "history" stand where those go."""
     empty: np.ndarray
+    user: UserTokens | None = None
+    """Token ids of what is known of a user; None where no template names it."""
 
     def specials(self) -> int:
         """How many special tokens frame a text."""
@@ -57,11 +92,20 @@ def make_words(templates: Templates, tokenizer: Any, causal: bool) -> Words:
     start, separator, end = _special_tokens(tokenizer)
     if causal or not len(separator):
         separator = ids("\n")
-    pair: list[np.ndarray | str] = []
-    for literal, field in parse(templates.pair):
-        pair.append(ids(literal))
-        if field is not None:
-            pair.append(separator if field == "separator" else field)
+    columns = templates.user_columns()
+
+    def pieces(template: str) -> tuple[Piece, ...]:
+        made: list[Piece] = []
+        for literal, field in parse(template):
+            if field is not None and is_user(field):
+                blank = " " if literal.endswith(" ") else ""
+                made += [ids(literal.removesuffix(" ")), UserField(columns.index(field.removeprefix(USER)), blank)]
+            else:
+                made.append(ids(literal))
+                if field is not None:
+                    made.append(separator if field == "separator" else field)
+        return tuple(made)
+
     return Words(
         start=start,
         end=end,
@@ -72,9 +116,10 @@ def make_words(templates: Templates, tokenizer: Any, causal: bool) -> Words:
         },
         between_items=ids(templates.between_items.removesuffix(lead)),
         between_parts=ids(templates.between_parts),
-        history=around(templates.history),
-        pair=tuple(pair),
+        history=pieces(templates.history),
+        pair=pieces(templates.pair),
         empty=ids(templates.empty),
+        user=UserTokens(tokenizer) if columns else None,
     )
 
 

@@ -140,7 +140,7 @@ class ComparisonNetwork(PairHead):
 
     def _opinions(self, encode: Encoder, batch: Batch) -> list[Tensor]:
         """[F] leads, by the encoder, and by the words where there are any."""
-        texts, tensors = encode("items").float(), batch.tensors
+        texts, tensors = encode.vectors("items").float(), batch.tensors
         # Under mixed precision the leads would lose digits that the gradients need.
         with torch.autocast(texts.device.type, enabled=False):
             levelled = nn.functional.layer_norm(texts, texts.shape[-1:])

@@ -125,7 +125,7 @@ class Ctr(TaskHead):
         if config.encoding == "separate":
             views = {"items": collation.item_views(distinct.items)}
         else:
-            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, collation))
+            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, events, collation))
             views = {"pairs": collation.views(pairs)}
         return Batch(torch.from_numpy(rows["row"]), len(targets), views, tensors, events=targets)
 

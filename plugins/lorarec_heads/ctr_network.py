@@ -85,7 +85,7 @@ class CtrNetwork(PairHead):
 
     def _logits(self, encode: Encoder, batch: Batch) -> Tensor:
         tensors = batch.tensors
-        texts = encode("items" if self.pair is None else "pairs").float()
+        texts = encode.vectors("items" if self.pair is None else "pairs").float()
         # Under mixed precision the signals would lose digits that the gradients need.
         with torch.autocast(texts.device.type, enabled=False):
             candidate, items = tensors["candidate"], tensors["items"]

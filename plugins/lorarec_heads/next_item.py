@@ -62,10 +62,11 @@ class NextItem(TaskHead):
         targets = self._targets(rows, history, collation) if collation.training else None
         views = self._item_views(history, targets, tensors, collation)
         if self.config.reads_views:
-            found = zip(history.items, history.feedback, history.mask, strict=True)
+            users = collation.user_words(rows["event"])
+            found = zip(history.items, history.feedback, history.mask, users, strict=True)
             read = [
-                View(tuple(items[mask].tolist()), collation.histories.liked(feedback[mask]))
-                for items, feedback, mask in found
+                View(tuple(items[mask].tolist()), collation.histories.liked(feedback[mask]), user=user)
+                for items, feedback, mask, user in found
             ]
             views["histories"] = collation.views(read)
         events = rows["event"]

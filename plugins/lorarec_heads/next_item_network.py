@@ -50,7 +50,7 @@ class NextItemNetwork(VectorHead):
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
         """[T] of each of the windows' targets, in order."""
         tensors = batch.tensors
-        texts = encode("items").float()
+        texts = encode.vectors("items").float()
         states = self._views_read(encode)
         with torch.autocast(texts.device.type, enabled=False):
             vectors, bias = self.tower(texts, tensors["items"])
@@ -76,7 +76,7 @@ class NextItemNetwork(VectorHead):
         """[B, width + 1] users after their latest event."""
         states = self._views_read(encode)
         if states is None:
-            vectors, _ = self.tower(encode("items"), batch.tensors["items"])
+            vectors, _ = self.tower(encode.vectors("items"), batch.tensors["items"])
             states = self._states(vectors, batch.tensors)
         return self._users(self._project(states[:, -1]))
 
@@ -92,16 +92,16 @@ class NextItemNetwork(VectorHead):
     def _views_read(self, encode: Encoder) -> Tensor | None:
         """[B, L or 1, D] what the backbone made of the histories, where it is the sequence encoder."""
         if self._config.encoder == "backbone":
-            return encode("histories").float()[:, None]
+            return encode.vectors("histories").float()[:, None]
         if self._config.encoder == "backbone_steps":
-            steps = encode.steps("histories")
-            if steps is None:
+            states = encode.states("histories")
+            if states is None:
                 raise IncompatibleError(
                     "head.encoder=backbone_steps needs a backbone with a state after each event, such as "
                     "'sasrec'. With "
                     "a text backbone use head.encoder=transformer, or backbone for the history as one text."
                 )
-            return steps.float() if steps.shape[1] else steps.new_zeros(len(steps), 1, steps.shape[2]).float()
+            return states.float() if states.shape[1] else states.new_zeros(len(states), 1, states.shape[2]).float()
         return None
 
     def _states(self, vectors: Tensor, tensors: dict[str, Tensor]) -> Tensor:

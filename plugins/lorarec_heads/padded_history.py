@@ -68,14 +68,16 @@ class Distinct(NamedTuple):
         return cls(items, [torch.from_numpy(part) for part in shaped])
 
 
-def pair_views(history: PaddedHistory, owner: np.ndarray, candidates: np.ndarray, collation: Collation) -> list[View]:
-    """One view of (history, candidate) a row, for encoders that read both together."""
+def pair_views(
+    history: PaddedHistory, owner: np.ndarray, candidates: np.ndarray, events: np.ndarray, collation: Collation
+) -> list[View]:
+    """One view of (user, history, candidate) for each of `events` [B], for encoders that read all of it together."""
     read = [
         (tuple(items[mask].tolist()), collation.histories.liked(feedback[mask]))
         for items, feedback, mask in zip(history.items, history.feedback, history.mask, strict=True)
     ]
-    pairs = zip(owner.tolist(), candidates.tolist(), strict=True)
-    return [View(read[row][0], read[row][1], item) for row, item in pairs]
+    pairs = zip(owner.tolist(), candidates.tolist(), collation.user_words(events), strict=True)
+    return [View(read[row][0], read[row][1], item, user) for row, item, user in pairs]
 
 
 def distinct_views(views: Sequence[View]) -> tuple[list[View], Tensor]:

@@ -82,7 +82,7 @@ class ProcessNetwork(PairHead):
 
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
         """[T] of each rating of each part of the training rows, expected from those of all others."""
-        texts = encode("items").float()
+        texts = encode.vectors("items").float()
         assert self.event_rows is not None, "a loaded run has no training rows"
         with torch.autocast(texts.device.type, enabled=False):
             directions = TextDirections.of(texts.detach(), self.text_basis.shape[1])
@@ -111,7 +111,7 @@ class ProcessNetwork(PairHead):
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] stars, within the range of the training labels."""
-        texts = encode("items").float()
+        texts = encode.vectors("items").float()
         # Under mixed precision the users' regressions would be solved in half precision.
         with torch.autocast(texts.device.type, enabled=False):
             return self.loss.answer(self._in_stars(self._answers(texts, batch))).clamp(*self._range)

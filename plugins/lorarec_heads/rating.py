@@ -136,7 +136,7 @@ class Rating(TaskHead):
         if config.encoding == "separate":
             views = {"items": collation.item_views(distinct.items)}
         else:
-            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, collation))
+            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, events, collation))
             views = {"pairs": collation.views(pairs)}
         return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
 
@@ -174,7 +174,7 @@ class RatingNetwork(PairHead):
 
     def _found(self, encode: Encoder, batch: Batch) -> Tensor:
         tensors = batch.tensors
-        texts = encode("items" if self.pair is None else "pairs").float()
+        texts = encode.vectors("items" if self.pair is None else "pairs").float()
         # Under mixed precision the ridge regression would be solved in half precision.
         with torch.autocast(texts.device.type, enabled=False):
             per_item = texts if self.pair is None else None

@@ -69,6 +69,7 @@ class FilesSource(DataSource):
             interactions=interactions,
             items=None if items is None else read_table(items),
             users=None if users is None else read_table(users),
+            users_asked=self.config.users is not None,
             columns=columns,
             origin=", ".join(str(path) for path in paths),
             items_origin="" if items is None else str(items),

@@ -96,6 +96,7 @@ class HubSource(DataSource):
             interactions=interactions,
             items=items,
             users=users,
+            users_asked=users is not None,
             columns=columns,
             origin=config.path + (f"@{config.revision}" if config.revision else ""),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset
 
 from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl, read_table
@@ -102,6 +103,11 @@ def _column(path: Path, field: pa.Field, words: pa.ChunkedArray) -> pa.ChunkedAr
         return words.combine_chunks()
     if field.type == pa.list_(pa.string()):
         return pa.array([word.split() for word in words.to_pylist()], field.type)
+    if field.type == pa.float64():
+        try:
+            return pc.if_else(pc.equal(words, ""), pa.scalar(None, pa.string()), words).cast(pa.float64())
+        except pa.ArrowInvalid:
+            pass  # one of them is no number: it is looked for below
     numbers = []
     for row, word in enumerate(words.to_pylist()):
         try:

@@ -119,10 +119,16 @@ def _column(table: Dataset, file: Path, name: str) -> list[Any]:
 
 
 def _numbers(values: list[Any], file: Path, name: str) -> np.ndarray:
+    numbers = []
     for row, value in enumerate(values, start=1):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-            raise DataError(f"{file}, row {row}, column '{name}': {value!r} is no number. Mend or remove the row.")
-    return np.array(values, np.float64)
+        try:
+            number = float("nan") if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            number = float("nan")
+        if not np.isfinite(number):
+            raise DataError(f"{file}, row {row}, column '{name}': {value!r} is no number. Correct or remove the row.")
+        numbers.append(number)
+    return np.array(numbers, np.float64)
 
 
 def _plain(table: Dataset, name: str) -> pa.ChunkedArray | pa.Array:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from datasets import Dataset
 
+from lorarec.data.catalog import Catalog
 from lorarec.data.item_features import item_features
+from lorarec.data.number import number
 from lorarec.errors import DataError
 
 ITEMS = {
@@ -19,8 +23,15 @@ ITEMS = {
 }
 
 
+def catalog(items: dict[str, list[Any]] | None, column: str) -> Catalog:
+    """The items of the table, and one that is not in it."""
+    events = Dataset.from_dict({"user": [1, 1], "item": ["a", "e"]})
+    table = None if items is None else Dataset.from_dict(items)
+    return number(events, table, {}, None, "events.csv", items_origin="items.csv", item_columns=[column]).catalog
+
+
 def likeness(column: str) -> np.ndarray:
-    features = item_features(Dataset.from_dict(ITEMS), [column], 5, "items.csv")[column]
+    features = item_features(catalog(ITEMS, column), [column], "items.csv")[column]
     assert features.shape[0] == 5 and features.dtype == np.float32
     return features @ features.T
 
@@ -57,11 +68,11 @@ def test_a_column_that_cannot_compare_items_is_refused_by_name(column: str, says
 
 
 def test_names_are_no_words() -> None:
-    items = Dataset.from_dict({"item": list(range(300)), "title": [f"title {n}" for n in range(300)]})
+    items = {"item": ["a", *map(str, range(299))], "title": [f"title {n}" for n in range(300)]}
     with pytest.raises(DataError, match=r"300 distinct words.*data\.item_text"):
-        item_features(items, ["title"], 300, "items.csv")
+        item_features(catalog(items, "title"), ["title"], "items.csv")
 
 
 def test_without_an_item_table_columns_are_refused() -> None:
     with pytest.raises(DataError, match="without an item table"):
-        item_features(None, ["year"], 3, "rows.csv")
+        catalog(None, "year")

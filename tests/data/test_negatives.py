@@ -103,3 +103,12 @@ def test_what_a_batch_holds_is_as_often_there_as_was_to_be_expected_beside_one_t
         weight[sample.items] += 1 / sample.expected
     # Item 0 stands for the target told apart: it is left out where its own negatives are weighed.
     assert np.abs(weight[1:] / batches - 1).max() < 0.05
+
+
+def test_a_target_is_expected_among_the_other_targets_and_the_uniform_draws() -> None:
+    """5 targets: a target has 4 others, of which so many are to be expected as its share of events says."""
+    counts, targets = np.array([6, 3, 1, 0]), np.array([0, 0, 1, 2, 0])
+    sample = NegativeSampler(1, 4, counts).beside_targets(0, 0, 4, targets)
+    assert sample.items.tolist() == [0, 1, 2, 3]
+    times = np.array([4, 2, 2, 1])  # as a target, and once by the draw of all four
+    assert sample.expected == pytest.approx((4 * counts / 10 + 1) / times)

@@ -68,6 +68,14 @@ def test_the_same_seed_draws_the_same_and_another_something_else():
     assert (one != np.concatenate(list(Resamples.of(users, seed=4).weights()))).any()
 
 
+def test_resamples_differ_from_each_other_however_few_are_held_at_once(monkeypatch):
+    whole = np.concatenate(list(Resamples.of(np.arange(50)).weights()))
+    monkeypatch.setattr(bootstrap, "CELLS", 50 * 300)
+    blocks = list(Resamples.of(np.arange(50)).weights())
+    assert len(blocks) == 4 and (np.concatenate(blocks) == whole).all()
+    assert len(np.unique(whole, axis=0)) == len(whole)
+
+
 def test_many_rows_get_fewer_resamples_and_never_too_few():
     assert Resamples.of(np.arange(250_000)).count == 400
     assert Resamples.of(np.arange(2_000_000)).count == 200

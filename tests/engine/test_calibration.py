@@ -50,6 +50,11 @@ def test_the_calibration_error_is_the_gap_weighted_by_rows():
     )
 
 
+def test_the_log_loss_is_the_mean_negative_log_of_what_the_true_class_was_given():
+    found = log_loss(np.array([0.8, 0.3, 0.6]), np.array([1.0, 0, 1]))
+    assert found == pytest.approx(-np.log([0.8, 0.7, 0.6]).mean())
+
+
 def test_a_temperature_at_the_end_of_what_is_looked_for_is_said_to_be():
     labels = np.array([0.0, 1, 0, 1])
     assert Calibration.fit("temperature", np.array([0.99, 0.01, 0.98, 0.02]), labels).at_its_limit

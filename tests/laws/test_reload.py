@@ -112,8 +112,8 @@ def test_a_merged_backbone_is_a_plain_transformers_folder_with_the_same_vectors(
     run = lorarec.load(tmp_path / "run")
     features = run.featurizer([View(candidate=row) for row in range(8)])
     with torch.no_grad():
-        ours = run.model.backbone.encode(run.model.network, features).hidden
-        theirs = merged(**features).last_hidden_state
+        ours = run.model.backbone.encode(run.model.network, features).pooled
+        theirs = run.model.backbone.encode(merged, features).pooled
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -125,7 +125,7 @@ def test_an_adapter_without_a_merged_form_is_refused_and_leaves_nothing(recipe: 
 
 
 @pytest.mark.parametrize("adapter", ["lora", "adalora", "prefix"])
-def test_plain_peft_loads_the_adapter_folder_and_gives_the_same_hidden_states(
+def test_plain_peft_loads_the_adapter_folder_and_gives_the_same_vectors(
     adapter: str, recipe: Make, tmp_path: Path
 ) -> None:
     settings = recipe(ADAPTERS[adapter])
@@ -135,8 +135,8 @@ def test_plain_peft_loads_the_adapter_folder_and_gives_the_same_hidden_states(
     plain = peft.PeftModel.from_pretrained(base, tmp_path / "run" / "adapter").eval()
     features = run.featurizer([View(candidate=row) for row in range(8)])
     with torch.no_grad():
-        ours = run.model.backbone.encode(run.model.network, features).hidden
-        theirs = plain(**features).last_hidden_state
+        ours = run.model.backbone.encode(run.model.network, features).pooled
+        theirs = run.model.backbone.encode(plain, features).pooled
     # A prefix is worked out once a batch here and once a row there.
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6 if adapter == "prefix" else 0)
 

@@ -49,12 +49,12 @@ def attach() -> Attach:
 
 @pytest.fixture
 def read() -> Read:
-    """Hidden states [B, L, D] of a module in eval mode."""
+    """Vectors [B, D] of a module in eval mode."""
 
     def hidden(backbone: TinyBackbone, module: nn.Module) -> Tensor:
         module.eval()
         with torch.no_grad():
-            return backbone.encode(module, backbone.featurizer(tiny_catalog(), 30)(tiny_views())).hidden
+            return backbone.encode(module, backbone.featurizer(tiny_catalog(), 30)(tiny_views())).pooled
 
     return hidden
 

@@ -47,7 +47,7 @@ def test_the_longest_text_that_is_left_room_for_fits(model_type: str, attach: An
     assert adapter.reserved_positions() == 10
     ids = torch.ones(2, 30, dtype=torch.int64)
     encoded = backbone.encode(module, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-    assert encoded.hidden.shape == (2, 30, 16)
+    assert encoded.pooled.isfinite().all()
 
 
 @pytest.mark.parametrize("model_type", TAKE_PAST)

@@ -45,8 +45,8 @@ def test_a_view_has_one_vector_whatever_stands_beside_it(
     together = encode(backbone, catalog, *views)
     alone = torch.cat([encode(backbone, catalog, view).pooled for view in views])
     torch.testing.assert_close(together.pooled, alone, atol=1e-6, rtol=0)
-    assert together.steps is None, "not every view is a history"
-    assert torch.isfinite(together.hidden).all()
+    assert together.states is None, "not every view is a history"
+    assert torch.isfinite(together.pooled).all()
 
 
 def test_a_candidate_is_read_as_the_latest_event(sasrec: Callable[..., SasrecBackbone], catalog: Catalog) -> None:
@@ -60,10 +60,10 @@ def test_steps_are_right_aligned_and_see_nothing_of_what_follows(
 ) -> None:
     backbone = sasrec()
     seen = encode(backbone, catalog, View(history=(1, 2, 3)), View(history=(1, 2, 5)), View(history=(4,)))
-    assert seen.steps is not None
-    assert torch.equal(seen.steps[:, -1], seen.pooled)
-    torch.testing.assert_close(seen.steps[0, :2], seen.steps[1, :2])
-    assert not torch.allclose(seen.steps[0, 2], seen.steps[1, 2])
+    assert seen.states is not None
+    assert torch.equal(seen.states[:, -1], seen.pooled)
+    torch.testing.assert_close(seen.states[0, :2], seen.states[1, :2])
+    assert not torch.allclose(seen.states[0, 2], seen.states[1, 2])
     assert seen.mask.tolist() == [[True] * 3, [True] * 3, [False, False, True]]
 
 

@@ -224,3 +224,46 @@ def test_a_wrong_template_is_refused(setting: str, value: str, message: str) -> 
     with pytest.raises(ValidationError) as refusal:
         Templates(**{setting: value})
     assert message in str(refusal.value)
+
+
+def test_what_is_known_of_a_user_stands_where_the_template_says(text: Build, catalog: Catalog, bert: Any) -> None:
+    templates = {
+        "history": "age {user.age}: {history}",
+        "pair": "{candidate}{separator}{user.job} {user.age}: {history}",
+    }
+    backbone = text(templates=templates)
+    assert backbone.user_columns() == ("age", "job")
+    featurizer = pickle.loads(pickle.dumps(backbone.featurizer(catalog, 128)))
+    seen = "seen: day"
+    assert ids(featurizer, View((5,), user=("24", "cook"))) == bert(f"age 24: {seen}")["input_ids"]
+    pair = View((5,), candidate=5, user=("24", "cook"))
+    assert ids(featurizer, pair) == bert("day, a small new story", f"cook 24: {seen}")["input_ids"]
+    assert ids(featurizer, pair._replace(user=("", ""))) == bert("day, a small new story", f": {seen}")["input_ids"]
+    alone = View(candidate=5, user=("24", ""))
+    assert ids(featurizer, alone) == bert("day, a small new story", "24: nothing yet")["input_ids"]
+    assert featurizer.length(pair) == len(ids(featurizer, pair))
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "llama"])
+def test_a_user_reads_as_in_the_whole_text_also_for_byte_level_tokenizers(
+    model_type: str, text: Build, catalog: Catalog, tiny_checkpoint: Callable[[str], Path]
+) -> None:
+    featurizer = text(model_type, templates={"history": "user {user.age} {history}"}).featurizer(catalog, 128)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_checkpoint(model_type))
+    found = [i for i in ids(featurizer, View((5,), user=("old",))) if i not in tokenizer.all_special_ids]
+    assert tokenizer.decode(found) == "user old seen: day"
+
+
+def test_a_long_portrait_leaves_half_of_the_room_to_the_history(text: Build, catalog: Catalog) -> None:
+    featurizer = text(templates={"history": "{user.portrait} {history}"}).featurizer(catalog, 24)
+    found = ids(featurizer, View((5,), user=("day " * 60,)))
+    assert len(found) <= 24
+    assert featurizer.length(View((5,), user=("day " * 60,))) - featurizer.length(View((5,))) == 11
+
+
+def test_a_field_that_is_no_column_of_users_is_refused_in_a_template() -> None:
+    for template in ("{age}: {history}", "{user.}: {history}", "{users.age}: {history}"):
+        with pytest.raises(ValidationError, match=r"unknown field.*\{user\.COLUMN\}"):
+            Templates(history=template)
+    with pytest.raises(ValidationError, match="unknown field"):
+        Templates(item="{text} {user.age}")

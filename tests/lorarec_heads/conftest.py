@@ -42,7 +42,7 @@ class LookUp:
     def __init__(self, vectors: Tensor, batch: Batch, with_steps: bool = False) -> None:
         self._vectors, self._batch, self._with_steps = vectors, batch, with_steps
 
-    def __call__(self, views: str) -> Tensor:
+    def vectors(self, views: str) -> Tensor:
         wanted = self._batch.views[views]
         found = []
         for chunk in wanted.chunks:
@@ -50,7 +50,7 @@ class LookUp:
             found.append((self._vectors[rows.clamp(min=0)] * (rows >= 0)[..., None]).sum(dim=1))
         return torch.cat(found)[wanted.order]
 
-    def steps(self, views: str) -> Tensor | None:
+    def states(self, views: str) -> Tensor | None:
         if not self._with_steps:
             return None
         wanted = self._batch.views[views]

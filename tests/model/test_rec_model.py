@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -27,10 +28,10 @@ class Third(Head):
         self.scale = nn.Parameter(torch.tensor(2.0))
 
     def losses(self, encode: Any, batch: Batch) -> Tensor:
-        return (encode("texts") * self.scale).sum(dim=1)
+        return (encode.vectors("texts") * self.scale).sum(dim=1)
 
     def token_probabilities(self, encode: Any, batch: Batch) -> Tensor:
-        return (encode("texts") * self.scale).softmax(dim=1)
+        return (encode.vectors("texts") * self.scale).softmax(dim=1)
 
     def prices(self, pooled: Tensor, items: Tensor) -> Tensor:
         return pooled.sum(dim=1) + items
@@ -56,10 +57,12 @@ def model() -> RecModel:
 
     def encode(module: nn.Module, chunk: dict[str, Tensor]) -> Encoded:
         pooled = module(chunk["x"])
-        return Encoded(pooled[:, None], torch.ones(len(pooled), 1), pooled)
+        return Encoded(pooled)
 
     backbone: Any = SimpleNamespace(module=network, encode=encode)
-    adapter: Any = SimpleNamespace(penalty=lambda module: module.weight.sum())
+    adapter: Any = SimpleNamespace(
+        penalty=lambda module: module.weight.sum(), active=lambda module, name: nullcontext()
+    )
     return RecModel(backbone, adapter, network, Third())
 
 

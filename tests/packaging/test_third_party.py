@@ -21,16 +21,16 @@ class Still(Adapter):
     name = "still"
     summary = "nothing trains"
 
-    def attach(self, backbone, plan):
+    def attach(self, backbone, plan, name="default"):
         return backbone.module
 
-    def save(self, module, folder):
+    def save(self, module, folder, name="default"):
         pass
 
-    def restore(self, backbone, folder):
+    def restore(self, backbone, folder, name="default"):
         return backbone.module
 
-    def merge(self, module):
+    def merge(self, module, name="default"):
         return module
 
 

@@ -11,16 +11,16 @@ class Whole(Adapter):
     name = "whole"
     summary = "made up"
 
-    def attach(self, backbone, plan):
+    def attach(self, backbone, plan, name="default"):
         return backbone.module
 
-    def save(self, module, folder):
+    def save(self, module, folder, name="default"):
         pass
 
-    def restore(self, backbone, folder):
+    def restore(self, backbone, folder, name="default"):
         return backbone.module
 
-    def merge(self, module):
+    def merge(self, module, name="default"):
         return module
 
 

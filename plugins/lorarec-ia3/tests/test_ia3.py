@@ -22,7 +22,7 @@ def attached(model_type: str, **options: list[str]) -> tuple[Ia3, nn.Module]:
 def read(model_type: str, module: nn.Module) -> Tensor:
     backbone = tiny_backbone(model_type)
     with torch.no_grad():
-        return backbone.encode(module, backbone.featurizer(tiny_catalog(), 30)(tiny_views())).hidden
+        return backbone.encode(module, backbone.featurizer(tiny_catalog(), 30)(tiny_views())).pooled
 
 
 @pytest.mark.parametrize("model_type", sorted(FAMILIES))

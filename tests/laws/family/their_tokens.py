@@ -90,7 +90,7 @@ class YesNoWeights(Head):
 
     def choices(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B, 2] logits."""
-        logits: Tensor = self.tokens(encode("pairs"))
+        logits: Tensor = self.tokens(encode.vectors("pairs"))
         return logits
 
 

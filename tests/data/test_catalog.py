@@ -1,0 +1,122 @@
+"""The catalog keeps the declared columns of items, and grows without moving what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset
+
+from lorarec.data.catalog import Catalog
+from lorarec.data.item_features import item_features
+from lorarec.data.number import NumberedTables, number
+from lorarec.data.prepare import PreparedData
+from lorarec.errors import DataError
+
+ITEMS: dict[str, list[Any]] = {
+    "item_id": ["a", "b", "c"],
+    "title": ["Alien", "Brazil", " "],
+    "genres": [["Horror"], ["Comedy", "Drama"], ["Drama"]],
+    "year": [1979, 1985, 1990],
+    "shelf": [1, 2, 3],
+}
+NEW = {"item_id": ["d", "e"], "title": ["Dune", ""], "genres": [[], ["War"]], "year": [2021, None], "extra": [0, 0]}
+
+
+def numbered(items: dict[str, list[Any]] | None = ITEMS, **more: Any) -> NumberedTables:
+    events = Dataset.from_dict({"user": [1, 1], "item_id": ["b", "x"]})
+    table = None if items is None else Dataset.from_dict(items)
+    told = {"item_text": "{title} ({genres})", "item_columns": ["year"]} | more
+    return number(events, table, {"item": "item_id"}, origin="events.csv", items_origin="items.csv", **told)
+
+
+def test_it_keeps_what_the_text_the_head_and_the_titles_name_and_nothing_else() -> None:
+    catalog = numbered().catalog
+    assert catalog.declared is not None
+    assert catalog.declared.kinds == {"title": "text", "genres": "words", "year": "number"}
+    assert catalog.column("year").to_pylist() == [1979, 1985, 1990, None], "x is in no item table"
+    with pytest.raises(DataError, match=r"keeps no column 'yaer'. Did you mean 'year'\? It keeps: title, genres, year"):
+        catalog.column("yaer")
+
+
+def test_new_items_come_after_the_old_ones_and_are_written_by_the_same_template() -> None:
+    old = numbered().catalog
+    new = old.extend(Dataset.from_dict(NEW))
+    assert new.ids == ["a", "b", "c", "x", "d", "e"] and len(old) == 4
+    assert new.texts()[:4] == old.texts() and new.titles()[:4] == old.titles()
+    assert new.texts()[4:] == ["Dune ()", "(War)"] and new.titles()[4:] == ["Dune", "e"]
+    assert new.column("year").to_pylist() == [1979, 1985, 1990, None, 2021, None]
+    assert new.extend(Dataset.from_dict({**NEW, "item_id": ["f", "g"]})).rows["g"] == 7
+
+
+def test_an_id_that_is_there_already_is_refused_by_name_or_kept_as_it_was() -> None:
+    catalog = numbered().catalog
+    again = Dataset.from_dict({**NEW, "item_id": ["d", "b"]})
+    with pytest.raises(DataError, match=r"shop\.csv, row 2: item 'b' is in the catalog already"):
+        catalog.extend(again, origin="shop.csv")
+    kept = catalog.extend(again, known="keep")
+    assert kept.ids == ["a", "b", "c", "x", "d"] and kept.texts([1]) == ["Brazil (Comedy, Drama)"]
+    with pytest.raises(DataError, match="row 2: item 'd' is listed again"):
+        catalog.extend(Dataset.from_dict({**NEW, "item_id": ["d", "d"]}))
+
+
+def test_a_column_that_is_missing_or_holds_something_else_is_refused_by_name() -> None:
+    catalog = numbered().catalog
+    lacking = {name: values for name, values in NEW.items() if name != "year"} | {"yaer": [1, 2]}
+    with pytest.raises(DataError, match=r"no column 'year', which the items .* have. Did you mean 'yaer'\?"):
+        catalog.extend(Dataset.from_dict(lacking))
+    with pytest.raises(DataError, match="column 'year': text here, but number in the catalog"):
+        catalog.extend(Dataset.from_dict({**NEW, "year": ["old", "new"]}))
+
+
+def test_a_catalog_without_columns_says_why_it_cannot_grow() -> None:
+    with pytest.raises(DataError, match="keeps no columns of its items"):
+        numbered(None, item_text=None, item_columns=[]).catalog.extend(Dataset.from_dict(NEW))
+
+
+def test_a_file_gives_the_same_catalog_back(tmp_path: Path) -> None:
+    old = numbered().catalog
+    pq.write_table(old.arrow(), tmp_path / "catalog.parquet")
+    read = Catalog.of_arrow(pq.read_table(tmp_path / "catalog.parquet"))
+    assert read.declared == old.declared
+    assert read.extend(Dataset.from_dict(NEW)).arrow().equals(old.extend(Dataset.from_dict(NEW)).arrow())
+    features = [item_features(catalog, ["year"], "items.csv")["year"] for catalog in (old, read)]
+    assert np.array_equal(*features)
+
+
+def test_a_catalog_of_an_earlier_run_is_read_without_columns() -> None:
+    table = numbered().catalog.arrow().select(["item", "title", "text"]).replace_schema_metadata(None)
+    assert Catalog.of_arrow(table).declared is None and len(Catalog.of_arrow(table)) == 4
+
+
+def test_gaps_in_items_texts_are_counted_column_by_column(prepared: Callable[..., PreparedData]) -> None:
+    events = {"user": [1] * 12, "item": ["a"] * 12, "time": list(range(12))}
+    items = {"item": ["a", "b", "c"], "title": ["", "B", ""], "genres": ["Drama", "", ""]}
+    report = prepared(events, items, item_text="{title} ({genres})").report
+    assert report.blank_fields == {"title": 1, "genres": 1} and report.empty_texts == 1
+    assert "1 items have nothing for {title} in their text" in report.warnings()
+
+
+@pytest.mark.parametrize(
+    ("asked", "listed", "cause"),
+    [
+        (["355", "77"], ["0355", "08"], "leading zeros are lost"),
+        (["5", "x"], ["5.0", "y.0"], "ends ids with .0"),
+        (["ab", "c"], ["AB", "D"], "capital letters differ"),
+        (["p", "q"], ["r", "s"], "'r'. Write"),
+    ],
+)
+def test_an_item_table_of_other_items_is_refused_with_the_likely_cause(
+    asked: list[str], listed: list[str], cause: str
+) -> None:
+    events, items = Dataset.from_dict({"user": [1, 1], "item": asked}), Dataset.from_dict({"item": listed})
+    with pytest.raises(DataError, match=r"No item of t\.csv") as caught:
+        number(events, items, {}, None, "t.csv", items_origin="i.csv")
+    message = str(caught.value)
+    assert cause in message and f"'{asked[0]}'" in message and f"'{listed[0]}'" in message
+    assert "data.unlisted_items=all" in message
+    assert number(events, items, {}, None, "t.csv", unlisted="all").items_without_text == 2
