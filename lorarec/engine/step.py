@@ -74,8 +74,9 @@ class _Context:
         self.weight = weight
         # A process without targets computes along, and weighs nothing; nor does a step whose targets weigh nothing.
         self._here = 0.0 if window.idle else 1.0
-        self._shares = [batch.weight for batch in window.batches]  # read before a device would have to be waited for
         self.batches: Sequence[Batch] = [batch.to(owner.accelerator.device) for batch in window.batches]
+        # Weighed before they lie on a device, which would have to be waited for.
+        self._weights = {id(batch): plain.weight for batch, plain in zip(self.batches, window.batches, strict=True)}
 
     @cached_property
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -92,11 +93,8 @@ class _Context:
             output = call(self._owner.model, RecModel.losses, batch, self._owner.table)
         divisor = self.weight or 1.0
         mean = (batch.total(output.losses) + output.regularizer) / divisor * self._here
-        return mean + output.penalty * (self._share(batch) / divisor * self._here)
-
-    def _share(self, batch: Batch) -> float:
-        known = (share for share, mine in zip(self._shares, self.batches, strict=True) if mine is batch)
-        return next(known, None) or batch.weight
+        weight = self._weights[id(batch)] if id(batch) in self._weights else batch.weight
+        return mean + output.penalty * (weight / divisor * self._here)
 
     def backward(self, loss: Tensor) -> None:
         accelerator = self._owner.accelerator
