@@ -48,6 +48,10 @@ class Ctr(TaskHead):
         """Clicks, unless items are drawn to tell them apart from."""
         return frozenset() if self.config.negatives else frozenset({"click"})
 
+    def reads_feedback(self, views: bool) -> bool:
+        """Unless items are drawn: histories are then what was chosen, and start to count as such."""
+        return not self.config.negatives and (views or self.config.encoding == "separate")
+
     def item_columns(self) -> tuple[str, ...]:
         """Those of the recipe."""
         return self.config.item_columns
