@@ -93,7 +93,9 @@ class _Context:
             output = call(self._owner.model, RecModel.losses, batch, self._owner.table)
         divisor = self.weight or 1.0
         mean = (batch.total(output.losses) + output.regularizer) / divisor * self._here
-        weight = self._weights[id(batch)] if id(batch) in self._weights else batch.weight
+        weight = self._weights.get(id(batch))
+        if weight is None:  # a batch of the training step's own making
+            weight = batch.weight
         return mean + output.penalty * (weight / divisor * self._here)
 
     def backward(self, loss: Tensor) -> None:
