@@ -59,7 +59,7 @@ class DataReport:
     fingerprint: str
     """SHA-256 of every row's part, user, item, time, feedback and history, in table order, and of the items'
     texts."""
-    users_told: str = ""
+    users_note: str = ""
     """What is read of the users' table, or that nothing is; empty where there is none."""
     notes: tuple[str, ...] = ()
     """What the backbone has to say of the items: texts it must cut, for instance."""
@@ -89,7 +89,7 @@ class DataReport:
             "users have no row outside training": self.users_only_in_training,
         }
         told += [f"{count:,} {what}" for what, count in counts.items() if count]
-        told += [self.users_told] if self.users_told else []
+        told += [self.users_note] if self.users_note else []
         told += self.warnings()
         told.append(f"fingerprint of the split: {self.fingerprint[:16]}")
         return told
