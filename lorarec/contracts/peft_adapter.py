@@ -166,8 +166,8 @@ class PeftAdapter(Adapter):
 
     def _name_targets(self, config: Any, backbone: Backbone) -> None:
         """Full names in place of endings in `config`, each of which must match."""
-        if not hasattr(config, "target_modules"):
-            return
+        if not hasattr(config, "target_modules") or config.is_adaption_prompt:
+            return  # whole attention modules, which PEFT finds by itself
         named = config.target_modules
         if isinstance(named, str) and named != "all-linear":
             raise IncompatibleError(

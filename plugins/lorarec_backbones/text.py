@@ -20,6 +20,7 @@ class TextBackbone(Backbone):
 
     name = "text"
     reads_text = True
+    reads_feedback = True
     summary = "any Hugging Face encoder or decoder, by hub id or local folder"
 
     class Config(TextOptions):

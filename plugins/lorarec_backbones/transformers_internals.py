@@ -39,7 +39,10 @@ def block_list(module: nn.Module, path: str) -> nn.ModuleList:
 
 def count_frozen(module: nn.Module, blocks: nn.ModuleList) -> int:
     """How many of the lowest blocks no trainable weight lies in or below; 0 where nothing trains."""
-    block_of = {id(weight): place for place, block in enumerate(blocks) for weight in block.parameters()}
+    block_of: dict[int, int] = {}
+    for index, block in enumerate(blocks):
+        for weight in block.parameters():
+            block_of.setdefault(id(weight), index)  # one that blocks share lies in the lowest of them
     # What lies in no block may come before them all: embeddings, the prompts of prefix tuning.
     return min((block_of.get(id(weight), 0) for weight in module.parameters() if weight.requires_grad), default=0)
 
