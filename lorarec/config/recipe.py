@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lorarec.config.strict import StrictConfig
 
@@ -82,13 +82,46 @@ class HistorySection(StrictConfig):
     """Events with a shorter history are left out, and counted."""
 
 
+def _kind(value: Any) -> Any:
+    """Kinds may be numbers in the data; they are compared as text."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+EventKind = Annotated[str, BeforeValidator(_kind)]
+
+
+class EventsSection(StrictConfig):
+    """What each kind of event means, by the values of the column `event`. Every kind of the data is named once."""
+
+    positive: Annotated[tuple[EventKind, ...], Field(min_length=1)]
+    """Kinds that say a user wanted the item, such as view, click, purchase: targets, liked in histories, popularity."""
+    negative: tuple[EventKind, ...] = ()
+    """Kinds that say a user did not want it, such as dislike, return: never a target to rank first, never popularity.
+    They stand in histories, as disliked, where the task tells likes from dislikes; 0 where it predicts clicks."""
+    shown: tuple[EventKind, ...] = ()
+    """Kinds that say the user saw the item and no more, such as impression: never in a history, never popularity; 0
+    where the task predicts clicks, unless an event of the same user and item answers it."""
+    ignore: tuple[EventKind, ...] = ()
+    """Kinds whose rows are not used."""
+
+    @model_validator(mode="after")
+    def _each_kind_once(self) -> EventsSection:
+        named = [kind for name in type(self).model_fields for kind in getattr(self, name)]
+        again = sorted({kind for kind in named if named.count(kind) > 1})
+        if again:
+            raise ValueError(f"a kind has one meaning, but {', '.join(map(repr, again))} is named more than once")
+        return self
+
+
 class DataSection(StrictConfig):
     """Where events come from and how they are read."""
 
     source: PluginChoice
     columns: dict[str, str] = Field(default_factory=dict)
-    """lorarec's column name (user, item, time, rating, click, weight, history, history_feedback, split) ->
+    """lorarec's column name (user, item, time, rating, click, event, weight, history, history_feedback, split) ->
     the data's. `weight` says how much each row counts in the training loss; metrics are not weighted."""
+    events: EventsSection | None = None
+    """What the kinds of the column `event` mean; needed where there is such a column."""
     item_text: str | None = None
     """Template of an item's text over the item table, such as "{title} ({genres})"; the source's by default."""
     unlisted_items: Literal["some", "all"] = "some"
@@ -123,6 +156,8 @@ class TrainSection(StrictConfig):
     """Share of the steps over which the learning rate rises from 0, so that the first of them moves no weight."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    step: PluginChoice = PluginChoice(name="accumulate")
+    """How the gradients of an optimizer step come about; a training step plugin."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Autocast of the whole model. A frozen backbone is better kept in bf16 by `backbone.dtype`, which needs none."""
     gradient_checkpointing: bool = False

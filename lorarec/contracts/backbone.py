@@ -74,6 +74,8 @@ class Backbone(Plugin):
 
     reads_text: ClassVar[bool] = False
     """Whether untrained vectors of items say something by themselves: their text, read with pretrained weights."""
+    reads_feedback: ClassVar[bool] = False
+    """Whether `View.liked` is read: what was liked of a history, and what was not."""
     module: nn.Module
     """The bare encoder, set by `load`; without a pooler that the forward would leave unused (DDP would stop)."""
 

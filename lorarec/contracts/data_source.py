@@ -18,10 +18,10 @@ class RawTables:
 
     `columns` maps the project's column names to the source's: {"user": "user_id", "item": "movie_id", "time":
     "timestamp", "rating": "stars"}; a recipe's `data.columns` overrides it. Names that lorarec knows: user, item,
-    time, rating, click, history (list of item ids, oldest first, where rows bring their own), history_feedback
-    (list of numbers beside it), split (train, validation or test). For items: item (the id), and whichever text
-    fields there are, under their own names, for `data.item_text` to use. For users: user (the id), and whichever
-    columns there are, for templates of the backbone to use as {user.NAME}.
+    time, rating, click, event (its kind, which `data.events` explains), history (list of item ids, oldest first, where
+    rows bring their own), history_feedback (list of numbers beside it), split (train, validation or test). For items:
+    item (the id), and whichever text fields there are, under their own names, for `data.item_text` to use. For users:
+    user (the id), and whichever columns there are, for templates of the backbone to use as {user.NAME}.
     """
 
     interactions: Dataset

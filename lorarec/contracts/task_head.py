@@ -91,6 +91,11 @@ class TaskHead(Plugin):
         """Columns of the interactions this task cannot do without: "rating", "click", "time"."""
         return frozenset()
 
+    def reads_feedback(self, views: bool) -> bool:
+        """Whether the head, with these settings, tells liked events of a history from disliked ones, so that these may
+        stand in histories at all; else they never do. `views`: whether the backbone writes `View.liked`."""
+        return False
+
     def item_columns(self) -> tuple[str, ...]:
         """Columns of the item table by which the head compares items, beside their text: numbers, words, lists of
         words. They come as `Statistics.item_features`."""

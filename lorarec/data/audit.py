@@ -71,6 +71,7 @@ def _checks(interactions: Interactions, histories: Histories, section: SplitSect
         "Remove them from one of the two.",
     )  # fmt: skip
     _, read = _training_histories(interactions)
+    read = np.append(read, interactions.item[_recalled_in_training(interactions)])
     for whose, ids, more in (("user", interactions.user, read[:0]), ("item", interactions.item, read)):
         if whose in section.disjoint:
             yield (
@@ -119,6 +120,14 @@ def _training_histories(interactions: Interactions) -> tuple[np.ndarray, np.ndar
     return np.repeat(interactions.user[rows], lengths), lists.flatten().to_numpy(zero_copy_only=False)
 
 
+def _recalled_in_training(interactions: Interactions) -> np.ndarray:
+    """[n] int64 the events of training's time that are no targets, but may stand in its histories: disliked ones."""
+    use = interactions.use
+    if use is None or interactions.has(HISTORY):
+        return np.empty(0, np.int64)
+    return np.flatnonzero(use.recalled & ~use.target & (use.part == Part.TRAIN))
+
+
 def _read_in_training(interactions: Interactions) -> np.ndarray:
     """[E] whether a training row of the same user brings the row's item within its history."""
     user, item = _training_histories(interactions)
@@ -138,12 +147,14 @@ def _repeated(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _alike(interactions: Interactions) -> np.ndarray:
-    """[E] int64, equal for rows of the same user, item and, where the data has them, time and history. Users that the
-    data does not name (each row is then one of its own) do not count."""
+    """[E] int64, equal for rows of the same user, item and, where the data has them, time, kind and history. Users that
+    the data does not name (each row is then one of its own) do not count."""
     nameless = interactions.has(HISTORY) and len(interactions.user_ids) == len(interactions)
     columns = [interactions.item] if nameless else [interactions.user, interactions.item]
     if interactions.time is not None:
         columns.append(interactions.time)
+    if interactions.use is not None:
+        columns.append(interactions.use.kinds.kind)
     if interactions.has(HISTORY):
         columns.append(_list_numbers(interactions))
     order = np.lexsort(columns)
@@ -167,13 +178,14 @@ def _list_numbers(interactions: Interactions) -> np.ndarray:
 
 
 def _tied(interactions: Interactions) -> np.ndarray:
-    """[E] whether another event of the row's user has the same time."""
-    tied = np.zeros(len(interactions), bool)
-    if interactions.time is None or interactions.has(HISTORY):
+    """[E] whether another event of the row's user has the same time, and only the order of the table says whether it
+    stands in the row's history."""
+    use, tied = interactions.use, np.zeros(len(interactions), bool)
+    if interactions.time is None or interactions.has(HISTORY) or (use is not None and use.at_once):
         return tied
     order = np.lexsort((interactions.time, interactions.user))
     user, time = interactions.user[order], interactions.time[order]
-    same = (user[1:] == user[:-1]) & (time[1:] == time[:-1])
-    tied[order[1:]] |= same
-    tied[order[:-1]] |= same
+    moment = np.cumsum(np.append(False, (user[1:] != user[:-1]) | (time[1:] != time[:-1])))
+    recalled = np.ones(len(order)) if use is None else use.recalled[order].astype(np.float64)
+    tied[order] = np.bincount(moment, recalled)[moment] > recalled
     return tied

@@ -12,12 +12,13 @@ ITEM = "item"
 TIME = "time"
 RATING = "rating"
 CLICK = "click"
+EVENT = "event"
 HISTORY = "history"
 HISTORY_FEEDBACK = "history_feedback"
 WEIGHT = "weight"
 SPLIT = "split"
 
-KNOWN = (USER, ITEM, TIME, RATING, CLICK, WEIGHT, HISTORY, HISTORY_FEEDBACK, SPLIT)
+KNOWN = (USER, ITEM, TIME, RATING, CLICK, EVENT, WEIGHT, HISTORY, HISTORY_FEEDBACK, SPLIT)
 
 
 def resolve_columns(available: Sequence[str], columns: Mapping[str, str], origin: str) -> dict[str, str]:

@@ -48,6 +48,8 @@ class Histories:
         self._starts, self._ends = bounds
         self._seen_starts, self._seen_ends = seen
         self._own = own
+        self._had: Histories | None = None
+        """Looks up what was seen, where that is not what histories hold."""
         self.liked_above = liked_above
 
     @classmethod
@@ -63,7 +65,8 @@ class Histories:
 
         scope past: the user's events strictly before; all of them where the split respects time (time, last),
         else the training ones only. scope training: all the user's other training events, whatever their
-        time. Rows that bring their own history keep it.
+        time. Rows that bring their own history keep it. Where the data have kinds of events, histories hold what
+        `Interactions.use` says, and what was seen is all that the user had, liked or not.
 
         Raises DataError if the scope does nothing (rows with their own history) or leaks (time, last).
         """
@@ -103,8 +106,29 @@ class Histories:
         liked_above: float,
         all_visible: bool,
     ) -> Self:
+        use = interactions.use
+        part = interactions.part if use is None or use.part is None else use.part
+        visible = np.ones(len(part), bool) if all_visible else part == Part.TRAIN
+        if use is None:
+            return cls._of_visible(interactions, visible, scope, feedback, liked_above, all_visible)
+        made = cls._of_visible(interactions, visible & use.recalled, scope, feedback, liked_above, all_visible)
+        if (use.had != use.recalled).any():
+            made._had = cls._of_visible(interactions, visible & use.had, scope, None, liked_above, all_visible)
+        return made
+
+    @classmethod
+    def _of_visible(
+        cls,
+        interactions: Interactions,
+        visible: np.ndarray,
+        scope: str,
+        feedback: str | None,
+        liked_above: float,
+        all_visible: bool,
+    ) -> Self:
+        """Histories that hold the events where `visible` [E] is true."""
         order = time_order(interactions.user, interactions.time)
-        visible = np.ones(len(order), bool) if all_visible else interactions.part[order] == Part.TRAIN
+        visible = visible[order]
         # Visible events before each place of the order, and before each user's first and past their last.
         before = np.concatenate(([0], np.cumsum(visible, dtype=np.int64)))
         user_bounds = np.concatenate(([0], np.cumsum(np.bincount(interactions.user))))
@@ -112,6 +136,8 @@ class Histories:
         last = before[user_bounds[interactions.user + 1]]
         here = np.empty(len(order), np.int64)
         here[order] = before[:-1]
+        if interactions.use is not None and interactions.use.at_once and interactions.time is not None:
+            here[order] = before[_first_of_moment(interactions.user[order], interactions.time[order])]
         events = order[visible]
         stars = np.full(len(events), np.nan, np.float32)
         if feedback is not None:
@@ -164,7 +190,9 @@ class Histories:
         """The histories of `events` [n], which may repeat, as those of the rows 0 to n - 1 of another table."""
         own = None if self._own is None else self._own[events]
         bounds, seen = (self._starts[events], self._ends[events]), (self._seen_starts[events], self._seen_ends[events])
-        return type(self)(self._flat, bounds, seen, own, self.liked_above)
+        made = type(self)(self._flat, bounds, seen, own, self.liked_above)
+        made._had = None if self._had is None else self._had.of_rows(events)
+        return made
 
     def seen(self, event: int) -> np.ndarray:
         """[L] int64 catalogue rows the event's user has had before, for masking; repeats stay in.
@@ -172,7 +200,8 @@ class Histories:
         Where the split does not respect time (random, column), these are all of the user's other training
         events. The event's own item is among them only if the user had it at another time as well.
         """
-        return self._cut(event, int(self._seen_starts[event]), int(self._seen_ends[event]), None).items
+        source = self if self._had is None else self._had
+        return source._cut(event, int(source._seen_starts[event]), int(source._seen_ends[event]), None).items
 
     def lengths(self, events: np.ndarray) -> np.ndarray:
         """[n] int64 how long the whole history of each event is."""
@@ -213,6 +242,13 @@ class Histories:
             start = max(start, end - limit - (own >= end - limit))
         a, b = slice(min(start, own), own), slice(max(start, own + 1), end)
         return History(*(np.concatenate((column[a], column[b])) for column in self._flat))
+
+
+def _first_of_moment(user: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """[E] the first of the sorted rows that have each row's user and time."""
+    fresh = np.ones(len(user), bool)
+    fresh[1:] = (user[1:] != user[:-1]) | (time[1:] != time[:-1])
+    return np.maximum.accumulate(np.where(fresh, np.arange(len(user)), 0))
 
 
 def _largest(flat: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:

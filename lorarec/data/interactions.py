@@ -14,13 +14,15 @@ from lorarec.data.columns import ITEM, TIME, USER
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from lorarec.data.events import EventUse
+
 
 class Part(IntEnum):
     """Which part of the split a row belongs to."""
 
     UNUSED = -1
-    """In no part, because its history is shorter than `data.history.at_least` or its user is not judged; still an
-    event others may look back on."""
+    """In no part, because its history is shorter than `data.history.at_least`, its user is not judged or its kind is
+    nothing to learn from or judge by; still an event others may look back on."""
     TRAIN = 0
     VALIDATION = 1
     TEST = 2
@@ -42,6 +44,8 @@ class Interactions:
     """[E] int8 of Part."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Why rows are in no part, and how many."""
+    use: EventUse | None = None
+    """What each row is used for, where the data have kinds of events. Rows that are no targets are `Part.UNUSED`."""
 
     def __len__(self) -> int:
         return len(self.table)

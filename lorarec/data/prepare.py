@@ -10,11 +10,12 @@ import numpy as np
 
 from lorarec.config.recipe import DataSection, SplitSection
 from lorarec.data.catalog import Catalog
-from lorarec.data.columns import KNOWN, USER, WEIGHT, missing_column
+from lorarec.data.columns import CLICK, KNOWN, USER, WEIGHT, missing_column
+from lorarec.data.events import EventUse, read_kinds
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.item_features import item_features
-from lorarec.data.number import number
+from lorarec.data.number import NumberedTables, number
 from lorarec.data.report import DataReport, report_of
 from lorarec.data.split import split
 from lorarec.data.statistics import Statistics, statistics_of
@@ -53,26 +54,33 @@ def prepare(
     raw_users: Dataset | None = None,
     user_columns: tuple[str, ...] = (),
     users_asked: bool = False,
+    reads_feedback: bool = False,
 ) -> PreparedData:
     """Number, split, look back, count.
 
     `columns` and `item_text` are the source's, the section's override them; `label` is the column the task
     predicts and `needs` those it cannot do without; `item_columns` are those of the item table it compares items by,
     `user_columns` those of the users' table that the backbone reads; a table that it reads nothing of is mentioned, or
-    refused if an option names it (`users_asked`).
+    refused if an option names it (`users_asked`). `reads_feedback`: whether the task tells liked events of a history
+    from disliked ones.
     Raises DataError naming file, row and column of what cannot be used.
     """
     merged = {**columns, **section.columns}
     keep = [section.split.column] if section.split.by == "column" else []
     keep += [section.split.users] if section.split.users is not None else []
-    _refuse_lacking(raw_interactions.column_names, merged, needs, origin)
+    kinds = read_kinds(raw_interactions, merged, section, needs, origin)
+    if kinds is not None:
+        raw_interactions = kinds.readable(raw_interactions)
+        merged = {name: column for name, column in merged.items() if column not in kinds.unread}
+    made = frozenset({CLICK}) if kinds is not None and kinds.tell_likes else frozenset()
+    _refuse_lacking(raw_interactions.column_names, merged, needs - made, origin)
     text = item_text if section.item_text is None else section.item_text
     numbered = number(
         raw_interactions, raw_items, merged, text, origin, keep, items_origin, item_columns, section.unlisted_items
     )
-    part = split(numbered.table, section.split, seed, origin)
-    dropped = _in_no_part(part, section.split)
-    interactions = Interactions(numbered.table, numbered.user_ids, part, dropped)
+    use = None if kinds is None else kinds.use(numbered.table, needs, reads_feedback)
+    part = split(numbered.table, section.split, seed, origin, None if use is None else use.target)
+    interactions = _interactions(numbered, part, _in_no_part(part, section.split), use)
     if interactions.has(WEIGHT) and not interactions.column(WEIGHT)[interactions.rows(Part.TRAIN)].any():
         raise DataError(f"{origin}, column '{merged[WEIGHT]}': all training rows have weight 0: none is learned from.")
     statistics = statistics_of(interactions, label, len(numbered.catalog), section.liked_above)
@@ -85,9 +93,9 @@ def prepare(
         statistics.liked_above,
         section.split.by,
     )
+    counts = _training_rows(interactions, len(numbered.catalog))
     # After histories and statistics: a row left out as an example is still an event that happened.
     interactions = _with_history(interactions, histories, section.history.at_least, origin)
-    counts = (statistics.user_counts, statistics.item_counts)
     read = ", ".join(filter(None, (origin, items_origin)))
     says_whose = merged.get(USER, USER) in raw_interactions.column_names
     users, told = _users(raw_users, user_columns, users_asked, interactions, merged, says_whose, origin)
@@ -131,6 +139,29 @@ def _users(
     return users, f"{written} of the users' table are read; {without:,} of {count:,} users have no row there"
 
 
+def _interactions(
+    numbered: NumberedTables, part: np.ndarray, dropped: dict[str, int], use: EventUse | None
+) -> Interactions:
+    """The numbered rows in their parts; of those that kinds of events make no targets, none is in any."""
+    if use is None:
+        return Interactions(numbered.table, numbered.user_ids, part, dropped)
+    if use.answered.any():
+        why = "shown, and the next event of the same user and item answers it"
+        dropped = {**dropped, why: int(use.answered.sum())}
+    targets = np.where(use.target, part, Part.UNUSED).astype(np.int8)
+    use = replace(use, part=np.where(use.answered, Part.UNUSED, part).astype(np.int8))
+    return Interactions(use.labeled(numbered.table), numbered.user_ids, targets, dropped, use)
+
+
+def _training_rows(interactions: Interactions, items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Training rows of each user [U] and item [N], whatever their kind."""
+    train, users = interactions.rows(Part.TRAIN), len(interactions.user_ids)
+    return (
+        np.bincount(interactions.user[train], minlength=users),
+        np.bincount(interactions.item[train], minlength=items),
+    )
+
+
 def _in_no_part(part: np.ndarray, section: SplitSection) -> dict[str, int]:
     """How many rows the split left out, by the setting that asked for it."""
     asked = {"users": section.users, "train_rows": section.train_rows}
@@ -144,6 +175,8 @@ def _refuse_lacking(available: list[str], columns: Mapping[str, str], needs: fro
         # A mapped column that is missing is `resolve_columns`' to report.
         if name not in columns and name not in available:
             hint = f"; the task needs it. Say which one it is: data.columns.{name}=NAME" if name in KNOWN else ""
+            if name == CLICK:
+                hint += " (or, where a column holds kinds of events, which ones were shown or disliked: data.events)"
             raise missing_column(name, available, origin, hint)
 
 

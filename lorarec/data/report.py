@@ -38,7 +38,7 @@ class DataReport:
     """Seconds, as in the data; None without a time column."""
     cold_users: dict[str, float]
     cold_items: dict[str, float]
-    """Share of the rows of validation and test whose user or item has no training event; they stay in."""
+    """Share of the rows of validation and test whose user or item has no training row; they stay in."""
     users_only_in_training: int
     """Users with training rows and none held out (split by last: those with fewer than three events)."""
     items_without_text: int
@@ -59,6 +59,10 @@ class DataReport:
     fingerprint: str
     """SHA-256 of every row's part, user, item, time, feedback and history, in table order, and of the items'
     texts."""
+    kinds: tuple[dict[str, Any], ...] = ()
+    """Where the data have kinds of events: of each its name, meaning, rows of each part and what they are used for."""
+    unread: tuple[str, ...] = ()
+    """Columns that are not read because kinds say what was liked and clicked."""
     users_told: str = ""
     """What is read of the users' table, or that nothing is; empty where there is none."""
     notes: tuple[str, ...] = ()
@@ -75,6 +79,11 @@ class DataReport:
             f"{self.origin}: {self.rows:,} rows of {self.users:,} users and {self.items:,} items "
             f"(density {self.density:.2%})",
             f"split by {self.split_by}: {parts}",
+        ]
+        told += [
+            f"kind '{kind['kind']}' ({kind['meaning']}): train {kind['train']:,}, validation {kind['validation']:,}, "
+            f"test {kind['test']:,}; {kind['use']}"
+            for kind in self.kinds
         ]
         if self.first_time is not None and self.last_time is not None:
             told.append(f"time from {_moment(self.first_time)} to {_moment(self.last_time)}")
@@ -105,6 +114,7 @@ class DataReport:
             f"{count:,} items have nothing for {{{name}}} in their text" for name, count in self.blank_fields.items()
         ]
         told += [f"{count:,} rows are left out: {why}" for why, count in self.dropped.items()]
+        told += [f"column '{name}' is not read: data.events says what was liked and clicked" for name in self.unread]
         return [*told, *self.notes]
 
 
@@ -117,7 +127,7 @@ def report_of(
     split_by: str,
     people: Users | None = None,
 ) -> DataReport:
-    """Count a prepared data set; `seen_in_training` holds the training events of each user [U] and item
+    """Count a prepared data set; `seen_in_training` holds the training rows of each user [U] and item
     [N]."""
     user, item, time, part = interactions.user, interactions.item, interactions.time, interactions.part
     user_counts, item_counts = seen_in_training
@@ -127,7 +137,7 @@ def report_of(
     return DataReport(
         origin=origin,
         split_by=split_by,
-        rows=len(interactions),
+        rows=len(interactions) if interactions.use is None else interactions.use.rows(),
         parts={p.name.lower(): int((part == p).sum()) for p in Part if p is not Part.UNUSED},
         users=users,
         items=items,
@@ -146,6 +156,8 @@ def report_of(
         history_max=int(lengths.max()),
         liked_above=histories.liked_above,
         without_history=int((lengths == 0).sum()),
+        kinds=() if interactions.use is None else tuple(interactions.use.counts(interactions.has(HISTORY))),
+        unread=() if interactions.use is None else interactions.use.kinds.unread,
         fingerprint=split_fingerprint(interactions, numbered.catalog, people),
     )
 
@@ -164,6 +176,8 @@ def split_fingerprint(interactions: Interactions, catalog: Catalog, users: Users
             lists = interactions.table.data.column(name).combine_chunks()
             digest.update(lists.value_lengths().to_numpy(zero_copy_only=False).astype("<i8").tobytes())
             digest.update(lists.flatten().to_numpy(zero_copy_only=False).astype(kind).tobytes())
+    if interactions.use is not None:
+        digest.update(interactions.use.kinds.meaning.tobytes())
     for texts in (catalog.ids, catalog.texts(), catalog.titles()):
         digest.update("\0".join(texts).encode())
     if users is not None:

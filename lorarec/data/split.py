@@ -28,8 +28,13 @@ NAMES = {
 }
 
 
-def split(table: Dataset, section: SplitSection, seed: int, origin: str) -> np.ndarray:
+def split(
+    table: Dataset, section: SplitSection, seed: int, origin: str, target: np.ndarray | None = None
+) -> np.ndarray:
     """[E] int8 of Part for each row of a numbered table.
+
+    `target` [E] says which rows can be learned from and judged; all by default. Shares, last events and draws count
+    these alone. The others go where their time, or their column, puts them, and else to training.
 
     Raises DataError if the table lacks what the split needs, or if a part that was asked for is empty.
     """
@@ -38,16 +43,17 @@ def split(table: Dataset, section: SplitSection, seed: int, origin: str) -> np.n
             f"data.split: validation={section.validation:g} and test={section.test:g} leave no rows to train "
             "on. Make them smaller: together they must stay below 1."
         )
+    target = np.ones(len(table), bool) if target is None else target
     if section.by == "time":
-        part = _by_time(table, section, origin)
+        part = _by_time(table, section, origin, target)
     elif section.by == "last":
-        part = _last_out(table, section, origin)
+        part = _last_out(table, section, origin, target)
     elif section.by == "random":
-        part = _random(len(table), section, seed)
+        part = _random(target, section, seed)
     else:
-        part = _by_column(table, section, seed, origin)
-    _refuse_empty(part, section, origin)
-    return part if section.train_rows is None else _few_shot(part, section.train_rows, seed, origin)
+        part = _by_column(table, section, seed, origin, target)
+    _refuse_empty(part[target], section, origin)
+    return part if section.train_rows is None else _few_shot(part, section.train_rows, seed, origin, target)
 
 
 def time_order(user: np.ndarray, time: np.ndarray | None) -> np.ndarray:
@@ -58,9 +64,9 @@ def time_order(user: np.ndarray, time: np.ndarray | None) -> np.ndarray:
     return np.lexsort((time, user))
 
 
-def _few_shot(part: np.ndarray, rows: int, seed: int, origin: str) -> np.ndarray:
+def _few_shot(part: np.ndarray, rows: int, seed: int, origin: str, target: np.ndarray) -> np.ndarray:
     """The same split with `rows` training rows, drawn by the seed; the others are in no part."""
-    train = np.flatnonzero(part == Part.TRAIN)
+    train = np.flatnonzero((part == Part.TRAIN) & target)
     if rows > len(train):
         raise DataError(
             f"{origin}: data.split.train_rows={rows}, but there are {len(train)} training rows to draw from."
@@ -75,7 +81,7 @@ def _column(table: Dataset, name: str) -> np.ndarray:
     return values
 
 
-def _by_time(table: Dataset, section: SplitSection, origin: str) -> np.ndarray:
+def _by_time(table: Dataset, section: SplitSection, origin: str, target: np.ndarray) -> np.ndarray:
     """Cut at the quantiles. Rows of equal time at a cut all stay in the earlier part, so that whatever is
     held out is later, not merely not earlier, than all that is learned from."""
     if TIME not in table.column_names:
@@ -84,11 +90,11 @@ def _by_time(table: Dataset, section: SplitSection, origin: str) -> np.ndarray:
             "(data.columns.time=NAME), or split otherwise (data.split.by=last, random or column)."
         )
     time = _column(table, TIME)
-    sorted_time = np.sort(time)
-    rows = len(time)
+    sorted_time = np.sort(time[target])
+    rows = len(sorted_time)
     test = round(rows * section.test)
     held_out = test + round(rows * section.validation)
-    part = np.full(rows, Part.TRAIN, np.int8)
+    part = np.full(len(time), Part.TRAIN, np.int8)
     if held_out >= rows:
         raise _empty(Part.TRAIN, section, origin)
     part[time > sorted_time[rows - held_out - 1]] = Part.VALIDATION
@@ -96,12 +102,13 @@ def _by_time(table: Dataset, section: SplitSection, origin: str) -> np.ndarray:
     return part
 
 
-def _last_out(table: Dataset, section: SplitSection, origin: str) -> np.ndarray:
+def _last_out(table: Dataset, section: SplitSection, origin: str, target: np.ndarray) -> np.ndarray:
     """Each user's last event is test and the one before it validation, if the user has three; ties by table
     order. Of users who are not judged, both are unused."""
     user = _column(table, USER)
     order = time_order(user, _column(table, TIME) if TIME in table.column_names else None)
-    counts = np.bincount(user)
+    order = order[target[order]]
+    counts = np.bincount(user[target])
     ends = np.cumsum(counts)[counts >= 3]
     part = np.full(len(user), Part.TRAIN, np.int8)
     part[order[ends - 1]] = Part.TEST
@@ -125,16 +132,17 @@ def _judged(table: Dataset, user: np.ndarray, name: str, origin: str) -> np.ndar
     return judged
 
 
-def _random(rows: int, section: SplitSection, seed: int) -> np.ndarray:
-    order = generator(seed, Purpose.SPLIT).permutation(rows)
-    test = round(rows * section.test)
-    part = np.full(rows, Part.TRAIN, np.int8)
+def _random(target: np.ndarray, section: SplitSection, seed: int) -> np.ndarray:
+    rows = np.flatnonzero(target)
+    order = rows[generator(seed, Purpose.SPLIT).permutation(len(rows))]
+    test = round(len(rows) * section.test)
+    part = np.full(len(target), Part.TRAIN, np.int8)
     part[order[:test]] = Part.TEST
-    part[order[test : test + round(rows * section.validation)]] = Part.VALIDATION
+    part[order[test : test + round(len(rows) * section.validation)]] = Part.VALIDATION
     return part
 
 
-def _by_column(table: Dataset, section: SplitSection, seed: int, origin: str) -> np.ndarray:
+def _by_column(table: Dataset, section: SplitSection, seed: int, origin: str, target: np.ndarray) -> np.ndarray:
     if section.column not in table.column_names:
         raise missing_column(section.column, table.column_names, origin, ", which data.split.column names")
     column = table.data.column(section.column)
@@ -146,8 +154,8 @@ def _by_column(table: Dataset, section: SplitSection, seed: int, origin: str) ->
         part = np.where(column.to_numpy(), Part.TEST, Part.TRAIN).astype(np.int8)
     else:
         part = _named_parts(column, place)
-    train = np.flatnonzero(part == Part.TRAIN)
-    if (part == Part.VALIDATION).any():
+    train = np.flatnonzero((part == Part.TRAIN) & target)
+    if (part == Part.VALIDATION)[target].any():
         if section.validation != type(section).model_fields["validation"].default:
             raise DataError(
                 f"{place} names validation rows itself, beside which data.split.validation={section.validation:g} does "

@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING
+from lorarec.data.events import Meaning
 from lorarec.data.history import feedback_column
 from lorarec.data.interactions import Interactions, Part
 from lorarec.errors import DataError
@@ -35,9 +36,10 @@ class Statistics:
     MOST_VALUES: ClassVar[int] = 100
     item_counts: np.ndarray
     """[N] int64 training events of each catalogue row; 0 for an item never seen in training. Where rows bring
-    their own histories these are the training rows' candidates, and nothing of the histories."""
+    their own histories these are the training rows' candidates, and nothing of the histories. Where the data have
+    kinds of events, positive ones alone."""
     user_counts: np.ndarray
-    """[U] int64 training events of each user."""
+    """[U] int64 training events of each user, the same ones."""
     label_mean: float
     label_min: float
     label_max: float
@@ -52,6 +54,14 @@ class Statistics:
     events: TrainingEvents | None = None
     """The training rows themselves, for heads that fit something to all of them at once (`Head.refresh`). Not kept in
     the run folder: None where a head is rebuilt from one."""
+
+    def items_with_rows(self) -> np.ndarray:
+        """[N] bool items that training rows are about: more than `item_counts` knows, where rows are shown or disliked.
+        Not so where a head is rebuilt, so what a head makes of it belongs among its persistent buffers."""
+        found: np.ndarray = np.asarray(self.item_counts) > 0
+        if self.events is not None:
+            found[self.events.item] = True
+        return found
 
 
 def statistics_of(
@@ -74,9 +84,10 @@ def statistics_of(
             f"their histories ({' or '.join(_told_by(interactions))}). Leave it out, or name it under data.columns."
         )
     values = np.unique(labels).tolist()
+    chosen = train if interactions.use is None else train[interactions.use.kinds.meaning[train] == Meaning.POSITIVE]
     return Statistics(
-        item_counts=np.bincount(interactions.item[train], minlength=catalog_size),
-        user_counts=np.bincount(interactions.user[train], minlength=len(interactions.user_ids)),
+        item_counts=np.bincount(interactions.item[chosen], minlength=catalog_size),
+        user_counts=np.bincount(interactions.user[chosen], minlength=len(interactions.user_ids)),
         label_mean=float(labels.mean()) if len(labels) else 0.0,
         label_min=float(labels.min()) if len(labels) else 0.0,
         label_max=float(labels.max()) if len(labels) else 1.0,

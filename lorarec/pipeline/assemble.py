@@ -80,6 +80,7 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
         raw.users,
         backbone.user_columns(),
         raw.users_asked,
+        head.reads_feedback(backbone.reads_feedback),
     )
     with _about(raw.origin):
         _check_labels(resolved, data)

@@ -34,6 +34,7 @@ class MiniLMBackbone(Backbone):
 
     name = "minilm"
     reads_text = True
+    reads_feedback = True
     summary = "the sentence encoder all-MiniLM-L6-v2, from an installed package"
     paper = "Wang et al., MiniLM, NeurIPS 2020; Reimers and Gurevych, Sentence-BERT, EMNLP 2019"
 

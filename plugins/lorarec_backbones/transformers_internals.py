@@ -83,7 +83,7 @@ def standing_in(blocks: Iterable[nn.Module], states: Tensor) -> Iterator[None]:
             del block.forward
 
 
-def probe_features(vocabulary: int, device: torch.device) -> dict[str, Tensor]:
+def probe_features(vocabulary: int, device: torch.device | str) -> dict[str, Tensor]:
     """Two short texts, one of them padded, to see on an encoder whether starting above its blocks changes nothing."""
     ids = torch.arange(1, 9, device=device).reshape(2, 4) % vocabulary
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]], device=device)

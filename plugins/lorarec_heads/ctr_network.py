@@ -28,14 +28,15 @@ class CtrNetwork(PairHead):
     def __init__(self, config: CtrSettings, hidden_size: int, statistics: Statistics) -> None:
         super().__init__()
         self._config = config
+        self.loss = config.loss.build(statistics)
         separate = config.encoding == "separate"
         # Losses that compare give what shifts all logits alike rounding errors for gradients: AdamW would amplify them.
-        shifts = config.loss == "bce"
+        shifts = not config.compares
         self.pair = None if separate else PairScore(hidden_size, shifts=shifts)
         text_size = hidden_size if separate else 0
         share = 1 / (1 + config.negatives) if config.negatives else statistics.label_mean
         share = min(max(share, RARE), 1 - RARE)
-        counts = np.asarray(statistics.item_counts)
+        counts, rated = np.asarray(statistics.item_counts), statistics.items_with_rows()
         # Liked shares speak of the base rate already; drawn items have one by construction.
         start = -math.log(config.negatives) if config.negatives else 0.0
         self.ridge: TasteRidge | None = None
@@ -47,14 +48,14 @@ class CtrNetwork(PairHead):
             unlabelled = 1.0 if config.negatives else 0.0
             features = [statistics.item_features[name] for name in config.item_columns]
             # Counts know of rows alone: of histories' events, items never met keep the weight 0 they start from.
-            seen = (counts > 0) | config.history_targets if config.biases else counts[:0] > 0
+            seen = rated | config.history_targets if config.biases else rated[:0]
             factors = OwnVectors(counts, config.factors, START) if config.factors else None
             self.ridge = TasteRidge(share, seen, text_size, features, unlabelled, factors)
         else:
             self.signals = HistorySignals(text_size, explicit=not config.negatives)
             self.text_bias = _text_bias(hidden_size, shifts) if separate else None
             self.bias = nn.Parameter(torch.zeros(len(counts))) if config.biases else None
-            self.register_buffer("seen", torch.from_numpy(counts > 0).float())
+            self.register_buffer("seen", torch.from_numpy(rated).float())
         if shifts:
             self.base = nn.Parameter(torch.tensor(start))
         else:
@@ -63,10 +64,9 @@ class CtrNetwork(PairHead):
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
         """[T] the loss of each fact's logit, or of each contest's logits."""
         logits, labels = self._logits(encode, batch), batch.tensors["labels"]
-        if self._config.loss == "ranking":
-            return -logits.view(batch.count, -1).log_softmax(dim=1)[:, 0]
-        labels = labels.lerp(torch.full_like(labels, 0.5), self._config.label_smoothing)
-        return nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        given = (logits.view(batch.count, -1),) if self._config.compares else (logits, labels)
+        losses: Tensor = self.loss(*given)
+        return losses
 
     def regularizer(self, batch: Batch) -> Tensor | None:
         """[] the prior of the ridge's items, of which one epoch counts the whole once; or L2 on the facts' biases."""

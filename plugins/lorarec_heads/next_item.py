@@ -44,6 +44,10 @@ class NextItem(TaskHead):
 
     config: Config
 
+    def reads_feedback(self, views: bool) -> bool:
+        """Where the recipe says so, or the backbone reads histories and writes what was liked."""
+        return self.config.feedback or (views and self.config.reads_views)
+
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         """A window of a training sequence a row; outside training, and without steps, one event a row."""
         if self.config.feedback and part == Part.TRAIN:
@@ -97,7 +101,7 @@ class NextItem(TaskHead):
             tensors |= {"items": torch.from_numpy(distinct.items), "history": distinct.places[0]}
             return {} if self.config.reads_views else {"items": collation.item_views(distinct.items)}
         tensors["targets"] = torch.from_numpy(targets)
-        if self.config.loss == "softmax":
+        if not self.config.draws:
             every = np.arange(collation.catalog_size)
             tensors |= {"items": torch.from_numpy(every), "history": torch.from_numpy(read)}
             return {"items": collation.item_views(every)}
@@ -130,7 +134,7 @@ def _refuse_missing_feedback(interactions: Interactions) -> None:
     if not any(interactions.has(name) for name in given):
         raise DataError(
             f"head.feedback tells what was liked, but the data has no column {' or '.join(given)}. Set "
-            "head.feedback=false, or name the column under data.columns."
+            "head.feedback=false, or name the column under data.columns, or disliked kinds under data.events.negative."
         )
 
 

@@ -40,17 +40,18 @@ def prepared() -> Callable[..., PreparedData]:
     """Prepares columns under a data section; everything else as a recipe would have it."""
 
     def build(
-        events: dict[str, list[Any]],
+        rows: dict[str, list[Any]],
         items: dict[str, list[Any]] | None = None,
         label: str | None = None,
         needs: frozenset[str] = frozenset(),
         columns: dict[str, str] | None = None,
         item_text: str | None = None,
         seed: int = 13,
+        reads_feedback: bool = False,
         **section: Any,
     ) -> PreparedData:
         return prepare(
-            Dataset.from_dict(events),
+            Dataset.from_dict(rows),
             None if items is None else Dataset.from_dict(items),
             columns or {},
             item_text,
@@ -59,6 +60,7 @@ def prepared() -> Callable[..., PreparedData]:
             seed,
             label,
             needs,
+            reads_feedback=reads_feedback,
         )
 
     return build

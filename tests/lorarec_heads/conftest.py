@@ -158,7 +158,10 @@ def world(events: dict[str, list[Any]]) -> Callable[..., World]:
         catalog = Dataset.from_dict({"item": list(range(24)), "title": [f"t{n}" for n in range(24)]})
         settings = DataSection(source="files", **section)
         label = task.label() if task.label() in task.needs() else None
-        data = prepare(table, catalog, {}, None, "events.csv", settings, 13, label, task.needs())
+        data = prepare(
+            table, catalog, {}, None, "events.csv", settings, 13, label, task.needs(),
+            reads_feedback=task.reads_feedback(True),
+        )  # fmt: skip
         generator = torch.Generator().manual_seed(1)
         vectors = torch.randn(24, HIDDEN, generator=generator)
         vectors[:, 0] += torch.tensor([3.0 if int(item) % 2 else -3.0 for item in data.catalog.ids])

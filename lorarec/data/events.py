@@ -1,0 +1,262 @@
+"""Kinds of events: what `data.events` says each one means, and what a task may use each row for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from lorarec.config.recipe import DataSection, EventsSection
+from lorarec.config.suggest import did_you_mean
+from lorarec.data.columns import CLICK, EVENT, HISTORY, ITEM, RATING, TIME, USER, missing_column
+from lorarec.data.interactions import Part
+from lorarec.data.number import as_arrow
+from lorarec.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+LISTED = 10
+"""Kinds that a message lists, the most frequent ones."""
+
+
+class Meaning(IntEnum):
+    """What a kind says of its user and item."""
+
+    IGNORED = -2
+    SHOWN = -1
+    """The user saw the item, and no more is known."""
+    NEGATIVE = 0
+    POSITIVE = 1
+
+
+@dataclass(frozen=True)
+class EventKinds:
+    """The kind of each of E rows, and what `data.events` says it means."""
+
+    names: tuple[str, ...]
+    """[K] kinds, by first appearance."""
+    meanings: tuple[Meaning, ...]
+    """[K]"""
+    kind: np.ndarray
+    """[E] int64 which of the K."""
+    unread: tuple[str, ...] = ()
+    """Columns named as rating or click that are not read, because the kinds say what was liked and clicked."""
+
+    @property
+    def meaning(self) -> np.ndarray:
+        """[E] int8 of Meaning."""
+        meaning: np.ndarray = np.array(self.meanings, np.int8)[self.kind]
+        return meaning
+
+    @property
+    def tell_likes(self) -> bool:
+        """Whether kinds say what was liked and clicked: some are negative or shown."""
+        return Meaning.NEGATIVE in self.meanings or Meaning.SHOWN in self.meanings
+
+    def readable(self, raw: Dataset) -> Dataset:
+        """The table without the columns that are not read. Rows of ignored kinds stand there as copies of one that is
+        used, so that messages number rows as the file does, and ignored rows need not even be readable."""
+        used = self.meaning > Meaning.IGNORED
+        raw = raw.remove_columns([name for name in self.unread if name in raw.column_names])
+        return raw if used.all() else raw.select(np.where(used, np.arange(len(used)), np.argmax(used)))
+
+    def use(self, table: Dataset, needs: frozenset[str], reads_feedback: bool) -> EventUse:
+        """What a task that `needs` these columns uses the rows of a numbered table for."""
+        meaning = self.meaning
+        clicks = self.tell_likes and CLICK in needs
+        target = meaning == Meaning.POSITIVE
+        answers = np.zeros(len(meaning), bool)
+        if clicks:
+            answers = answered(table, meaning)
+            target = (meaning > Meaning.IGNORED) & ~answers
+        disliked = reads_feedback and Meaning.NEGATIVE in self.meanings and HISTORY not in table.column_names
+        return EventUse(
+            kinds=self,
+            target=target,
+            recalled=(meaning == Meaning.POSITIVE) | ((meaning == Meaning.NEGATIVE) & disliked),
+            had=meaning >= Meaning.NEGATIVE,
+            answered=answers,
+            clicks=clicks,
+            disliked=disliked,
+            at_once=clicks and Meaning.SHOWN in self.meanings,
+        )
+
+
+@dataclass(frozen=True)
+class EventUse:
+    """What a task uses each of E rows for. A row that is no target is in no part: no head can take it for one."""
+
+    kinds: EventKinds
+    target: np.ndarray
+    """[E] bool what can be learned from or judged: positive events; where clicks are predicted, negative and shown ones
+    as well."""
+    recalled: np.ndarray
+    """[E] bool what may stand in histories: positive events, and negative ones if `disliked`."""
+    had: np.ndarray
+    """[E] bool what counts as seen and is masked in rankings: positive and negative events."""
+    answered: np.ndarray
+    """[E] bool shown rows that are no target because an event answers them."""
+    clicks: bool
+    """Whether the column click is made of the kinds and predicted."""
+    disliked: bool
+    """Whether histories hold negative events, with feedback 0 beside 1."""
+    at_once: bool
+    """Whether rows of one user and one moment came together, as one request: none then looks back on another."""
+    part: np.ndarray | None = None
+    """[E] int8 of Part: where the split puts each row, those that are no target among them."""
+
+    def rows(self) -> int:
+        """How many rows are not ignored."""
+        return int((self.kinds.meaning > Meaning.IGNORED).sum())
+
+    def counts(self, own_histories: bool) -> Iterator[dict[str, Any]]:
+        """Of each kind its name, meaning, rows of each part, and what they are used for; `own_histories`: rows bring
+        theirs."""
+        assert self.part is not None
+        for index, (name, meaning) in enumerate(zip(self.kinds.names, self.kinds.meanings, strict=True)):
+            of_part = np.bincount(self.part[self.kinds.kind == index] - Part.UNUSED, minlength=len(Part))
+            numbers = {p.name.lower(): int(of_part[p - Part.UNUSED]) for p in Part if p is not Part.UNUSED}
+            yield {"kind": name, "meaning": meaning.name.lower(), **numbers, "use": self._used(meaning, own_histories)}
+
+    def _used(self, meaning: Meaning, own_histories: bool) -> str:
+        """What rows of a meaning are used for, in words."""
+        if meaning == Meaning.IGNORED:
+            return "for nothing"
+        clicks = f"click {int(meaning == Meaning.POSITIVE)}" if self.clicks else ""
+        if meaning == Meaning.SHOWN:
+            return clicks or "not used by this task"
+        target = clicks or ("learned from and judged" if meaning == Meaning.POSITIVE else "never a target")
+        liked = " as liked" if self.disliked else ""
+        history = {
+            Meaning.POSITIVE: f"in histories{liked}, counted as popularity",
+            Meaning.NEGATIVE: "in histories as disliked" if self.disliked else "in no history, but seen",
+        }
+        return target if own_histories else f"{target}, {history[meaning]}"
+
+    def labeled(self, table: Dataset) -> Dataset:
+        """The numbered table with the column click, where kinds say it: 1 for positive, 0 for others."""
+        if not (self.clicks or self.disliked):
+            return table
+        return table.add_column(CLICK, (self.kinds.meaning == Meaning.POSITIVE).astype(np.float64))
+
+
+def read_kinds(
+    raw: Dataset, columns: Mapping[str, str], section: DataSection, needs: frozenset[str], origin: str
+) -> EventKinds | None:
+    """The kinds of a source's rows, or None where there is no column of kinds.
+
+    `columns` maps lorarec's names to the source's, `needs` names the columns of the task. Raises DataError for kinds
+    that are in the data or in `data.events` but not in both, and for settings that contradict them.
+    """
+    name, available = columns.get(EVENT, EVENT), raw.column_names
+    if name not in available:
+        if section.events is None and EVENT not in columns:
+            return None
+        raise missing_column(name, available, origin, "; name the one that holds kinds of events: data.columns.event")
+    kind, names = _encoded(as_arrow(raw).column(name), f"{origin}, column '{name}'")
+    meanings = _meanings(section.events, names, np.bincount(kind), f"{origin}, column '{name}'")
+    kinds = EventKinds(tuple(names), meanings, kind)
+    if not kinds.tell_likes:
+        return kinds
+    _refuse_contradictions(section, needs, HISTORY in columns or HISTORY in available, origin)
+    unread = tuple(columns.get(name, name) for name in (RATING, CLICK) if columns.get(name, name) in available)
+    return EventKinds(kinds.names, meanings, kind, unread)
+
+
+def answered(table: Dataset, meaning: np.ndarray) -> np.ndarray:
+    """[E] whether a row was shown, and the next row of the same user and item is an event: a log of impressions holds
+    what was clicked twice, as shown and as clicked, and the click is what happened.
+
+    In the order of time (at equal times, shown comes first), or of the table where there is no time.
+    """
+    columns = {name: table.data.column(name).to_numpy() for name in table.column_names if name in (USER, ITEM, TIME)}
+    rows = np.flatnonzero(meaning > Meaning.IGNORED)
+    user, item, event = columns[USER][rows], columns[ITEM][rows], meaning[rows] >= Meaning.NEGATIVE
+    keys = (item, user) if TIME not in columns else (event, columns[TIME][rows], item, user)
+    order = np.lexsort(keys)
+    same = (user[order][1:] == user[order][:-1]) & (item[order][1:] == item[order][:-1])
+    found = np.zeros(len(meaning), bool)
+    found[rows[order[:-1][same & ~event[order][:-1] & event[order][1:]]]] = True
+    return found
+
+
+def _encoded(column: pa.ChunkedArray, place: str) -> tuple[np.ndarray, list[str]]:
+    """[E] int64 indices of the distinct kinds, and these as text."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
+        raise DataError(f"{place}: kinds of events are text or whole numbers, not {kind}. Write them so.")
+    encoded = column.combine_chunks().dictionary_encode()
+    names = [None if value is None else str(value) for value in encoded.dictionary.to_pylist()]
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    empty = np.isnan(codes) if codes.dtype.kind == "f" else np.zeros(len(codes), bool)
+    if "" in names:
+        empty |= codes == names.index("")
+    if empty.any():
+        raise DataError(f"{place}, row {int(np.argmax(empty)) + 1}: the kind of event is missing. Fill it in.")
+    return codes.astype(np.int64), [str(name) for name in names]
+
+
+def _meanings(events: EventsSection | None, names: list[str], counts: np.ndarray, place: str) -> tuple[Meaning, ...]:
+    """What each of the data's kinds means; raises DataError unless each has a meaning, and each meaning a kind."""
+    if events is None:
+        raise DataError(
+            f"{place} holds kinds of events ({_counted(range(len(names)), names, counts)}), and a dislike must not "
+            "count as a like. Say what each means: data.events={positive: [...], negative: [...], shown: [...], "
+            "ignore: [...]}, of which only positive must be there."
+        )
+    named = {kind: (meaning, group) for meaning, group in _groups(events) for kind in getattr(events, group)}
+    for kind, (_, group) in named.items():
+        if kind not in names:
+            raise DataError(
+                f"{place}: no row is of the kind '{kind}', which data.events.{group} names.{did_you_mean(kind, names)} "
+                f"Kinds: {_counted(range(len(names)), names, counts)}."
+            )
+    unknown = [index for index, name in enumerate(names) if name not in named]
+    if unknown:
+        raise DataError(
+            f"{place}: data.events does not say what {_counted(unknown, names, counts)} means. Name each kind under "
+            "data.events.positive, negative, shown or ignore."
+        )
+    return tuple(named[name][0] for name in names)
+
+
+def _groups(events: EventsSection) -> Iterator[tuple[Meaning, str]]:
+    yield Meaning.POSITIVE, "positive"
+    yield Meaning.NEGATIVE, "negative"
+    yield Meaning.SHOWN, "shown"
+    yield Meaning.IGNORED, "ignore"
+
+
+def _counted(which: range | list[int], names: list[str], counts: np.ndarray) -> str:
+    """Kinds with their numbers of rows, the most frequent first."""
+    order = sorted(which, key=lambda index: -counts[index])
+    listed = [f"'{names[index]}' {counts[index]:,}" for index in order[:LISTED]]
+    return ", ".join(listed) + (f" and {len(order) - LISTED:,} more" if len(order) > LISTED else "")
+
+
+def _refuse_contradictions(section: DataSection, needs: frozenset[str], own_histories: bool, origin: str) -> None:
+    """Raise DataError where something else than negative and shown kinds would say what was liked or clicked."""
+    if RATING in needs:
+        raise DataError(
+            f"{origin}: the task learns from the column 'rating', which says itself what was liked, so data.events."
+            "negative and data.events.shown would contradict it. Name kinds that come with a rating under "
+            "data.events.positive, and the others under data.events.ignore."
+        )
+    for name in (RATING, CLICK):
+        if name in section.columns:
+            raise DataError(
+                f"data.columns.{name}={section.columns[name]} does nothing here: by data.events, kinds say what was "
+                "liked and clicked. Leave it out, or leave out data.events.negative and data.events.shown."
+            )
+    if section.liked_above is not None and not own_histories:
+        raise DataError(
+            f"data.liked_above={section.liked_above:g} does nothing here: by data.events, positive kinds are liked "
+            "and negative ones are not. Leave it out."
+        )

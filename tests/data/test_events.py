@@ -1,0 +1,296 @@
+"""Kinds of events: a dislike never reads as a like, what was only shown never as an event, and nothing is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from lorarec.config.recipe import DataSection, EventsSection, PluginChoice, SplitSection
+from lorarec.data.audit import audit
+from lorarec.data.interactions import Part
+from lorarec.data.prepare import PreparedData, prepare
+from lorarec.errors import DataError
+
+Prepared = Callable[..., PreparedData]
+
+KINDS = {"positive": ["click", "buy"], "negative": ["return"], "shown": ["view"], "ignore": ["bot"]}
+GOOD = ["click", "buy"]
+CLICKS = {"label": "click", "needs": frozenset({"click"})}
+SPLITS: list[dict[str, Any]] = [{"by": by} for by in ("time", "last", "random", "column")]
+TASKS = [{}, {"reads_feedback": True}, CLICKS, {**CLICKS, "reads_feedback": True}]
+
+
+def drawn(seed: int) -> dict[str, list[Any]]:
+    """300 events of 15 users and 12 items at 40 moments, of five kinds, and a part for each."""
+    draw = np.random.default_rng(seed)
+    return {
+        "user": [f"u{n}" for n in draw.integers(0, 15, 300)],
+        "item": [f"i{n}" for n in draw.integers(0, 12, 300)],
+        "time": draw.integers(0, 40, 300).tolist(),
+        "event": draw.choice(["click", "buy", "return", "view", "bot"], 300).tolist(),
+        "split": draw.choice(["train", "train", "train", "valid", "test"], 300).tolist(),
+    }
+
+
+def earlier(made: PreparedData, kind: np.ndarray, row: int, kinds: list[str]) -> list[int]:
+    """The user's events of these kinds before a row, oldest first, written as plainly as can be."""
+    data = made.interactions
+    assert data.time is not None
+    own = [e for e in np.flatnonzero(data.user == data.user[row]).tolist() if kind[e] in kinds]
+    return sorted((e for e in own if (data.time[e], e) < (data.time[row], row)), key=lambda e: (data.time[e], e))  # type: ignore[index]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=str)
+@pytest.mark.parametrize("split", SPLITS, ids=str)
+@pytest.mark.parametrize("seed", range(2))
+def test_no_dislike_is_ever_a_like_and_nothing_shown_an_event(
+    prepared: Prepared, seed: int, split: dict[str, Any], task: dict[str, Any]
+) -> None:
+    events = drawn(seed)
+    made, kind = prepared(events, split=split, events=KINDS, **task), np.array(events["event"])
+    data, histories = made.interactions, made.histories
+    clicks, feedback = task.get("needs") is not None, task.get("reads_feedback", False)
+    for part in (Part.TRAIN, Part.VALIDATION, Part.TEST):
+        assert set(kind[data.rows(part)]) <= set(GOOD if not clicks else [*GOOD, "return", "view"])
+    if clicks:
+        used = data.part != Part.UNUSED
+        assert data.column("click")[used].tolist() == np.isin(kind[used], GOOD).tolist()
+    train = data.rows(Part.TRAIN)
+    liked = train[np.isin(kind[train], GOOD)]
+    assert made.statistics.item_counts.tolist() == np.bincount(data.item[liked], minlength=12).tolist()
+    assert made.statistics.user_counts.tolist() == np.bincount(data.user[liked], minlength=15).tolist()
+    for row in range(len(data)):
+        history = histories.before(row)
+        assert set(kind[history.events]) <= {*GOOD, *(["return"] if feedback else [])}
+        told = dict(zip(histories.liked(history.feedback), kind[history.events], strict=False))
+        assert not feedback or {told.get(1, "buy"), told.get(0, "return")} <= {*GOOD, "return"}
+        if feedback:
+            assert histories.liked(history.feedback) == tuple(np.isin(kind[history.events], GOOD).astype(int).tolist())
+        elif clicks:
+            assert set(histories.liked(history.feedback)) <= {1}
+        else:
+            assert set(histories.liked(history.feedback)) <= {-1}, "nothing is said of likes"
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+@pytest.mark.parametrize("by", ["time", "last"])
+def test_histories_hold_all_likes_and_what_was_disliked_is_seen_all_the_same(
+    prepared: Prepared, by: str, feedback: bool
+) -> None:
+    events = drawn(3)
+    made, kind = prepared(events, split={"by": by}, events=KINDS, reads_feedback=feedback), np.array(events["event"])
+    had = [*GOOD, "return"]
+    for row in np.flatnonzero(kind != "bot").tolist():
+        assert made.histories.before(row).events.tolist() == earlier(made, kind, row, had if feedback else GOOD)
+        assert made.histories.seen(row).tolist() == made.interactions.item[earlier(made, kind, row, had)].tolist()
+
+
+def test_rows_of_one_moment_are_one_request_where_shown_rows_are_judged(prepared: Prepared) -> None:
+    events = {
+        "user": ["a"] * 6, "item": [1, 2, 3, 4, 5, 6], "time": [1, 2, 2, 2, 3, 4],
+        "event": ["click", "click", "view", "view", "click", "click"],
+    }  # fmt: skip
+    section = {"split": {"by": "last"}, "events": {"positive": ["click"], "shown": ["view"]}}
+    made = prepared(events, **section, **CLICKS)
+    assert [made.histories.before(row).items.tolist() for row in range(5)] == [[], [0], [0], [0], [0, 1]]
+    assert not audit(made.interactions, made.histories, SplitSection(by="last")), "nothing is left to the table's order"
+    ranked = prepared(events, **section)
+    assert ranked.histories.before(2).items.tolist() == [0, 1], "a sequence has an order"
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=str)
+@pytest.mark.parametrize("task", [{}, {"reads_feedback": True}])
+def test_one_positive_kind_is_as_good_as_no_kinds(
+    prepared: Prepared, split: dict[str, Any], task: dict[str, Any]
+) -> None:
+    events = drawn(1) | {"rating": [1.0, 5.0, 4.0] * 100}
+    events["event"] = ["click"] * 300
+    kinds = prepared(events, split=split, events={"positive": ["click"]}, **task)
+    del events["event"]
+    plain = prepared(events, split=split, **task)
+    assert plain.interactions.use is None
+    assert kinds.interactions.part.tolist() == plain.interactions.part.tolist()
+    assert kinds.statistics.item_counts.tolist() == plain.statistics.item_counts.tolist()
+    assert kinds.statistics.liked_above == plain.statistics.liked_above == 3.0
+    for row in range(300):
+        for one, other in zip(kinds.histories.before(row), plain.histories.before(row), strict=True):
+            assert np.array_equal(one, other, equal_nan=True)
+        assert kinds.histories.seen(row).tolist() == plain.histories.seen(row).tolist()
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=str)
+def test_ignored_rows_are_as_good_as_not_there(prepared: Prepared, split: dict[str, Any]) -> None:
+    events = drawn(2)
+    kept = [row for row, kind in enumerate(events["event"]) if kind != "bot"]
+    alone = {name: [values[row] for row in kept] for name, values in events.items()}
+    events["item"] = [
+        item if kind != "bot" else None for item, kind in zip(events["item"], events["event"], strict=True)
+    ]
+    made = prepared(events, split=split, events=KINDS, **CLICKS)
+    plain = prepared(alone, split=split, events={**KINDS, "ignore": []}, **CLICKS)
+    assert made.interactions.part[kept].tolist() == plain.interactions.part.tolist()
+    assert made.catalog.ids == plain.catalog.ids and made.interactions.user_ids == plain.interactions.user_ids
+    assert made.statistics.item_counts.tolist() == plain.statistics.item_counts.tolist()
+    assert made.report.rows == plain.report.rows == len(kept) and made.report.density == plain.report.density
+    for place, row in enumerate(kept):
+        assert made.histories.before(row).items.tolist() == plain.histories.before(place).items.tolist()
+    found, there = (audit(d.interactions, d.histories, SplitSection(**split)) for d in (made, plain))
+    assert [(f.kind, f.rows) for f in found] == [(f.kind, f.rows) for f in there]
+
+
+def test_rows_are_numbered_as_in_the_file_although_some_are_ignored(prepared: Prepared) -> None:
+    events = {"user": ["a", None, "a", None], "item": [1, 2, 3, 4], "event": ["click", "bot", "click", "click"]}
+    with pytest.raises(DataError, match=r"column 'user', row 4"):
+        prepared(events, events={"positive": ["click"], "ignore": ["bot"]}, split={"by": "last"})
+
+
+def test_a_showing_that_is_answered_is_no_negative_and_counted(prepared: Prepared) -> None:
+    rows = [
+        ("a", 1, 1, "view"), ("a", 1, 2, "view"), ("a", 1, 3, "click"), ("a", 1, 4, "view"),  # the second is answered
+        ("a", 2, 1, "view"), ("b", 2, 2, "click"),  # another user's click
+        ("b", 3, 5, "return"), ("b", 3, 5, "view"),  # at one moment: shown comes first
+        ("b", 4, 6, "view"), ("b", 5, 7, "click"), ("b", 1, 8, "bot"), ("b", 6, 9, "click"),
+    ]  # fmt: skip
+    events: dict[str, Any] = dict(
+        zip(("user", "item", "time", "event"), map(list, zip(*rows, strict=True)), strict=True)
+    )
+    made = prepared(events, split={"by": "last"}, events=KINDS | {"positive": ["click"]}, **CLICKS)
+    assert np.flatnonzero(made.interactions.part == Part.UNUSED).tolist() == [1, 7, 10]
+    assert made.report.dropped == {"shown, and the next event of the same user and item answers it": 2}
+    del events["time"]
+    untimed = prepared(events, split={"by": "last"}, events=KINDS | {"positive": ["click"]}, **CLICKS)
+    assert np.flatnonzero(untimed.interactions.part == Part.UNUSED).tolist() == [1, 10], "the table is the order"
+
+
+def test_shares_of_a_split_count_what_can_be_judged(prepared: Prepared) -> None:
+    events = {
+        "user": ["a"] * 40, "item": list(range(40)), "time": list(range(40)),
+        "event": ["click"] * 20 + ["view"] * 20,
+    }  # fmt: skip
+    kinds = {"positive": ["click"], "shown": ["view"]}
+    made = prepared(events, split={"by": "time", "validation": 0.1, "test": 0.1}, events=kinds)
+    assert made.report.parts == {"train": 16, "validation": 2, "test": 2}
+    assert made.report.kinds == (
+        {"kind": "click", "meaning": "positive", "train": 16, "validation": 2, "test": 2,
+         "use": "learned from and judged, in histories, counted as popularity"},
+        {"kind": "view", "meaning": "shown", "train": 0, "validation": 0, "test": 20, "use": "not used by this task"},
+    )  # fmt: skip
+    last = prepared(events, split={"by": "last"}, events=kinds).interactions.part
+    assert np.flatnonzero(last == Part.TEST).tolist() == [19], "the last event that can be judged"
+
+
+def test_the_report_says_what_each_kind_is_used_for(prepared: Prepared) -> None:
+    events = drawn(0) | {"rating": [None] * 300}
+    told = "\n".join(prepared(events, events=KINDS, reads_feedback=True, **CLICKS).report.lines())
+    assert "(positive): train" in told and "; click 1, in histories as liked, counted as popularity" in told
+    assert "kind 'return' (negative)" in told and "; click 0, in histories as disliked" in told
+    assert "kind 'view' (shown)" in told and "kind 'bot' (ignored)" in told
+    assert "column 'rating' is not read: data.events says what was liked and clicked" in told
+    ranked = "\n".join(prepared(events, events=KINDS).report.lines())
+    assert "; never a target, in no history, but seen" in ranked and "not used by this task" in ranked
+
+
+def test_rated_kinds_are_read_by_their_ratings(prepared: Prepared) -> None:
+    events = {
+        "user": ["a"] * 5, "item": [1, 2, 3, 4, 5], "time": [1, 2, 3, 4, 5],
+        "event": ["rate", "view", "rate", "rate", "rate"], "rating": [5, None, 1, 4, 2],
+    }  # fmt: skip
+    asked = {"label": "rating", "needs": frozenset({"rating"}), "split": {"by": "last"}}
+    made = prepared(events, events={"positive": ["rate"], "ignore": ["view"]}, **asked)
+    assert made.interactions.rows(Part.TRAIN).tolist() == [0, 2]
+    assert made.histories.before(3).feedback.tolist() == [5.0, 1.0]
+    with pytest.raises(DataError, match=r"rating.*says itself what was liked.*under data\.events\.ignore"):
+        prepared(events, events={"positive": ["rate"], "shown": ["view"]}, **asked)
+
+
+def test_repeats_are_of_one_kind(prepared: Prepared) -> None:
+    events = {
+        "user": ["a"] * 5, "item": [1, 1, 1, 2, 3], "time": [1, 1, 1, 2, 3],
+        "event": ["click", "return", "return", "click", "click"],
+    }  # fmt: skip
+    made = prepared(events, split={"by": "last"}, events={"positive": ["click"], "negative": ["return"]}, **CLICKS)
+    found = audit(made.interactions, made.histories, SplitSection(by="last"))
+    assert [(finding.kind, finding.rows) for finding in found] == [("duplicate", 1)]
+
+
+def test_items_that_training_dislikes_break_the_promise_of_new_ones(prepared: Prepared) -> None:
+    events = {
+        "user": ["a", "a", "b", "b"], "item": [1, 2, 3, 2], "time": [1, 2, 3, 9],
+        "event": ["click", "return", "click", "click"], "split": ["train", "train", "train", "test"],
+    }  # fmt: skip
+    section = SplitSection(by="column", disjoint=("item",), validation=0)
+    for feedback, broken in ((True, ["item overlap"]), (False, [])):
+        made = prepared(
+            events, split=section.model_dump(), events={"positive": ["click"], "negative": ["return"]},
+            reads_feedback=feedback,
+        )  # fmt: skip
+        assert [finding.kind for finding in audit(made.interactions, made.histories, section)] == broken
+
+
+REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({}, {}, r"column 'event' holds kinds of events \('click' 3, 'view' 2, 'return' 1\).*data\.events="),
+    ({}, {"events": {"positive": ["click"], "shown": ["view"]}}, r"does not say what 'return' 1 means"),
+    (
+        {},
+        {"events": {"positive": ["clik"], "shown": ["view"], "negative": ["return"]}},
+        r"no row is of the kind 'clik', which data\.events\.positive names\. Did you mean 'click'\?",
+    ),
+    ({"event": None}, {"events": {"positive": ["click"]}}, r"no column 'event'; name the one"),
+    (
+        {},
+        {"events": {"positive": ["click"], "shown": ["view"]}, "columns": {"event": "evnt"}},
+        r"no column 'evnt'.*Did you mean 'event'\?",
+    ),
+    ({"event": ["click", None, "view", "view", "click", "return"]}, {"events": KINDS}, r"row 2: .*missing"),
+    ({"event": ["click", "view", "", "view", "click", "return"]}, {"events": KINDS}, r"row 3: .*missing"),
+    ({"event": [1.5] * 6}, {"events": {"positive": ["1.5"]}}, r"text or whole numbers, not double"),
+    (
+        {},
+        {"events": {"positive": ["click"], "negative": ["return", "view"]}, "liked_above": 3},
+        r"data\.liked_above=3 does nothing here",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("columns", "section", "message"), REFUSED)
+def test_what_is_not_said_or_said_twice_is_refused(
+    prepared: Prepared, columns: dict[str, Any], section: dict[str, Any], message: str
+) -> None:
+    events = {
+        "user": ["a"] * 6, "item": [1, 2, 3, 4, 5, 6], "time": [1, 2, 3, 4, 5, 6],
+        "event": ["click", "click", "view", "view", "click", "return"],
+    }  # fmt: skip
+    given = {name: values for name, values in (events | columns).items() if values is not None}
+    with pytest.raises(DataError, match=message):
+        prepared(given, split={"by": "last"}, **section)
+
+
+@pytest.mark.parametrize("name", ["rating", "click"])
+def test_a_column_of_likes_named_beside_kinds_that_say_them_is_refused(name: str) -> None:
+    events = Dataset.from_dict({"user": ["a"] * 3, "item": [1, 2, 3], "event": ["click", "return", "click"]})
+    section = DataSection(
+        source=PluginChoice(name="files"),
+        columns={name: "stars"},
+        events=EventsSection(positive=("click",), negative=("return",)),
+        split=SplitSection(by="last"),
+    )
+    with pytest.raises(DataError, match=rf"data\.columns\.{name}=stars does nothing here"):
+        prepare(events, None, {}, None, "events.csv", section, 13, None, frozenset())
+
+
+def test_clicks_that_nothing_says_are_asked_for_with_both_ways_out(prepared: Prepared) -> None:
+    events = {"user": ["a"] * 4, "item": [1, 2, 3, 4], "event": ["buy"] * 4}
+    with pytest.raises(DataError, match=r"no column 'click'; the task needs it.*data\.events"):
+        prepared(events, split={"by": "last"}, events={"positive": ["buy"]}, **CLICKS)
+
+
+def test_kinds_may_be_numbers_and_have_one_meaning() -> None:
+    assert EventsSection(positive=[1, 2], shown=[0]).positive == ("1", "2")  # type: ignore[arg-type, list-item]
+    with pytest.raises(ValueError, match="a kind has one meaning, but 'view' is named more than once"):
+        EventsSection(positive=("view",), shown=("view",))
+    with pytest.raises(ValueError, match="at least 1"):
+        EventsSection(positive=())
