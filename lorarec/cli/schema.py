@@ -36,6 +36,7 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
         "backbone": whole["properties"],
         "adapter": whole["properties"],
         "head": whole["properties"],
+        "step": definitions["TrainSection"]["properties"],
     }
     for kind, properties in places.items():
         properties[kind] = _choice(kind, registry, definitions)
@@ -64,22 +65,31 @@ def _named(data_required: list[str]) -> dict[str, Any]:
     return {"data": {"required": data_required, "properties": {"source": named}}, **sections}
 
 
-def _choice(kind: KindName, registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+def _choice(
+    kind: KindName, registry: Registry, definitions: dict[str, Any], among: list[str] | None = None
+) -> dict[str, Any]:
     """A plugin by its name, or with options; or options alone, for the plugin of the extended recipe."""
-    names = registry.names(kind)
+    names = registry.names(kind) if among is None else among
     plugins = [(name, registry.find(kind, name)) for name in names]
     alone = [name for name, plugin in plugins if not _required(plugin)]
-    forms = [_with_options(kind, name, plugin, definitions) for name, plugin in plugins]
+    forms = [_with_options(kind, name, plugin, registry, definitions) for name, plugin in plugins]
     nameless = {"type": "object", "not": {"required": ["name"]}}
     return {"oneOf": [{"type": "string", "enum": alone}, *forms, nameless]} if names else {"not": {}}
 
 
-def _with_options(kind: KindName, name: str, plugin: type[Plugin], definitions: dict[str, Any]) -> dict[str, Any]:
+def _with_options(
+    kind: KindName, name: str, plugin: type[Plugin], registry: Registry, definitions: dict[str, Any]
+) -> dict[str, Any]:
+    from lorarec.registry.losses import loss_settings, names_that_fit
+
     # Two plugins may call a nested settings class alike: definitions are kept apart by kind and name.
     prefix = f"{kind}.{name}."
     options = plugin.Config.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
     definitions.update({f"{prefix}{inner}": value for inner, value in options.pop("$defs", {}).items()})
     options["properties"] = {"name": {"const": name}, **options.get("properties", {})}
+    for setting, (takes, _) in loss_settings(plugin).items():
+        losses = _choice("loss", registry, definitions, names_that_fit(takes, registry))
+        options["properties"][setting] |= losses
     options["required"] = ["name", *options.get("required", [])]
     return {**options, "title": f"{kind} {name}", "description": plugin.summary}
 

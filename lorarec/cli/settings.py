@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from lorarec.contracts.loss import Takes
+
 _WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", NoneType: "null"}
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
@@ -21,6 +23,9 @@ def setting_rows(model: type[BaseModel]) -> list[tuple[str, str, str, str]]:
 
 
 def _type_of(field: FieldInfo) -> str:
+    for takes in field.metadata:
+        if isinstance(takes, Takes):
+            return f"loss of {' or '.join(takes.shapes)}, by name"
     return f"{_words(field.annotation)}{_limits(field.metadata)}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lorarec.config.yaml_text import KeyPath
 
-PLUGIN_SECTIONS: tuple[KeyPath, ...] = (("data", "source"), ("backbone",), ("adapter",), ("head",))
+PLUGIN_SECTIONS: tuple[KeyPath, ...] = (("data", "source"), ("backbone",), ("adapter",), ("head",), ("train", "step"))
 """Sections that name a plugin: another name replaces the section, since its options belong to the plugin."""
 
 

@@ -165,6 +165,8 @@ class TrainSection(StrictConfig):
     """Share of the steps over which the learning rate rises from 0, so that the first of them moves no weight."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    step: PluginChoice = PluginChoice(name="accumulate")
+    """How the gradients of an optimizer step come about; a training step plugin."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Autocast of the whole model. A frozen backbone is better kept in bf16 by `backbone.dtype`, which needs none."""
     gradient_checkpointing: bool = False

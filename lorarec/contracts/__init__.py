@@ -14,6 +14,7 @@ from lorarec.contracts.callback import Callback, TrainState
 from lorarec.contracts.data_source import DataSource, RawTables
 from lorarec.contracts.examples import Examples
 from lorarec.contracts.hooks import hookimpl
+from lorarec.contracts.loss import SHAPES, Loss, LossFunction, Takes, moved, named
 from lorarec.contracts.metric import Metric
 from lorarec.contracts.pair_predictor import PairHead, PairPredictor
 from lorarec.contracts.plugin import Plugin
@@ -27,6 +28,7 @@ from lorarec.contracts.targets import (
     find_targets,
 )
 from lorarec.contracts.task_head import Encoder, Head, TaskHead
+from lorarec.contracts.training_step import StepContext, TrainingStep
 from lorarec.contracts.vector_predictor import VectorHead, VectorPredictor
 from lorarec.data.cached_table import cache_folder, cached_table
 from lorarec.data.catalog import Catalog
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OWN_ADAPTER",
+    "SHAPES",
     "Adapter",
     "Architecture",
     "Backbone",
@@ -67,6 +70,8 @@ __all__ = [
     "Interactions",
     "Judged",
     "LorarecError",
+    "Loss",
+    "LossFunction",
     "Metric",
     "Model",
     "NegativeSampler",
@@ -82,13 +87,16 @@ __all__ = [
     "Requests",
     "Scored",
     "Statistics",
+    "StepContext",
     "StepSample",
     "StrictConfig",
+    "Takes",
     "Targets",
     "TaskHead",
     "TrainState",
     "TrainingEvents",
     "TrainingPlan",
+    "TrainingStep",
     "VectorHead",
     "VectorPredictor",
     "View",
@@ -103,6 +111,8 @@ __all__ = [
     "find_targets",
     "hookimpl",
     "joined_tables",
+    "moved",
+    "named",
     "read_table",
 ]
 

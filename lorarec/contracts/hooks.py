@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from lorarec.contracts.backbone import Backbone
     from lorarec.contracts.callback import Callback
     from lorarec.contracts.data_source import DataSource
+    from lorarec.contracts.loss import Loss
     from lorarec.contracts.metric import Metric
     from lorarec.contracts.task_head import TaskHead
+    from lorarec.contracts.training_step import TrainingStep
 
 GROUP = "lorarec"
 hookspec = pluggy.HookspecMarker(GROUP)
@@ -48,6 +50,16 @@ def lorarec_data_sources() -> Iterable[type[DataSource]]:  # type: ignore[empty-
 @hookspec
 def lorarec_metrics() -> Iterable[type[Metric]]:  # type: ignore[empty-body]
     """Metrics."""
+
+
+@hookspec
+def lorarec_losses() -> Iterable[type[Loss]]:  # type: ignore[empty-body]
+    """Losses that heads name in their settings."""
+
+
+@hookspec
+def lorarec_steps() -> Iterable[type[TrainingStep]]:  # type: ignore[empty-body]
+    """Training steps: how the gradients of an optimizer step come about."""
 
 
 @hookspec

@@ -20,6 +20,7 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
 from lorarec.contracts.adapter import OWN_ADAPTER
+from lorarec.errors import IncompatibleError
 
 TESTED = "0.21"
 """The minor version of PEFT that this file was written against and tested with."""
@@ -57,13 +58,19 @@ def switched(module: Any, name: str | None) -> Iterator[None]:
     """Within, calls of a PeftModel use the adapter that PEFT calls `name`, or none where it is None.
 
     Other threads wait until this one is through, and find the module as it was. May be nested. Unlike PEFT's own
-    `set_adapter` and `disable_adapter`, it leaves alone which weights train.
+    `set_adapter` and `disable_adapter`, it leaves alone which weights train. Raises IncompatibleError where gradients
+    could not be had.
     """
     with _lock_of(module):
         before = None if module._adapters_disabled else module.active_adapter
         if before == name:
             yield
             return
+        if module.training and torch.is_grad_enabled() and getattr(module, "is_gradient_checkpointing", False):
+            raise IncompatibleError(
+                "With train.gradient_checkpointing, other adapters than the one that trains are read under "
+                "torch.no_grad() alone: the backward pass would compute their activations anew, without them."
+            )
         _switch(module, name)
         try:
             yield
@@ -80,6 +87,9 @@ def _switch(module: Any, name: str | None) -> None:
             module.forward = module.base_model.forward
         else:
             vars(module).pop("forward", None)
+        return
+    if module.active_peft_config.is_adaption_prompt:  # swaps whole attention modules; no second one sits beside it
+        module.base_model.disable_adapter_layers() if name is None else module.base_model.enable_adapter_layers()
         return
     if name is not None:
         module.base_model.active_adapter = name

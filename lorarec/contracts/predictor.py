@@ -85,7 +85,8 @@ class FinishedRun(Protocol):
 
 class Predictor(ABC):
     """A family of answers. A task head names its class (`TaskHead.predictor`); the core asks nothing else of what kind
-    a head is. One is made for a head wherever it is needed: it holds no weights and no results.
+    a head is. One is made for a head wherever it is needed: it holds no weights and no results, but may keep what it
+    has made of one run, such as an index.
 
     Judging needs `predict`, `judged`, `rules`, `asked` and `kept`; answering needs `answer`, and `recommend` where
     items can be ranked. The other methods say no unless overridden.

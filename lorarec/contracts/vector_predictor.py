@@ -133,7 +133,7 @@ class VectorPredictor(Predictor):
 
     def answer(self, run: FinishedRun, requests: Requests) -> np.ndarray:
         """[n] float64 dot products."""
-        vectors = _vectors(run)[torch.from_numpy(requests.events.item)]
+        vectors = _vectors(run)[torch.tensor(requests.events.item)]
         return (_user_vectors(run, requests) * vectors).sum(dim=1).double().cpu().numpy()
 
     def recommend(

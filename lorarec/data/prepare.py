@@ -99,9 +99,9 @@ def prepare(
     interactions = _with_history(interactions, histories, section.history.at_least, origin)
     read = ", ".join(filter(None, (origin, items_origin)))
     says_whose = merged.get(USER, USER) in raw_interactions.column_names
-    users, told = _users(raw_users, user_columns, users_asked, interactions, merged, says_whose, origin)
+    users, note = _users(raw_users, user_columns, users_asked, interactions, merged, says_whose, origin)
     report = report_of(interactions, numbered, histories, counts, read, section.split.by, users)
-    report = replace(report, users_told=told)
+    report = replace(report, users_note=note)
     return PreparedData(interactions, numbered.catalog, histories, statistics, report, users)
 
 
@@ -119,15 +119,15 @@ def _users(
     if not names:
         if raw is None:
             return None, ""
-        told = (
+        note = (
             f"nothing reads the users' table ({', '.join(raw.column_names)}): templates of the backbone can, by "
             "{user.NAME}"
         )
         if asked:
             raise DataError(
-                f"{origin}: {told}. Name a column in backbone.templates.history or pair, or leave users out."
+                f"{origin}: {note}. Name a column in backbone.templates.history or pair, or leave users out."
             )
-        return None, told
+        return None, note
     if raw is None:
         raise DataError(
             f"backbone.templates name {written}, but {origin} comes without a users' table. Give the source one, or "

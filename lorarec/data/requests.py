@@ -42,9 +42,8 @@ class Requests:
         users: Users | None = None,
     ) -> Self:
         """`histories` are catalogue rows, oldest first; `feedback` lists numbers beside them (NaN: unknown), of which
-        those above `liked_above` count as liked; `items` are the candidates, `users` what is known
-        of each one. Raises DataError naming the row where
-        lengths differ."""
+        those above `liked_above` count as liked; `items` are the candidates, `users` what is known of each user. Raises
+        DataError naming the row where lengths differ."""
         for name, values in (("feedback", feedback), ("items", items)):
             if values is not None and len(values) != len(histories):
                 raise DataError(f"requests: {len(histories)} histories, but {len(values)} {name}. Give one for each.")

@@ -24,6 +24,8 @@ class Purpose(Enum):
     HEAD_WEIGHTS = ((0, 2), 0)
     TRAINING_STEP = ((1,), 2)
     """Whatever an optimizer step draws, such as dropout: step, process."""
+    SHARED_STEP = ((2,), 1)
+    """What a training step draws for all processes alike: step."""
     SPLIT = ((3,), 0)
     """Rows held out at random."""
     EPOCH_ORDER = ((4,), 1)

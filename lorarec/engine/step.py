@@ -1,10 +1,11 @@
-"""One optimizer step: gradients from its micro-batches, then the update."""
+"""One optimizer step: gradients by the recipe's training step, then the update."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lorarec.contracts import Batch, TrainingStep
+from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.loader import Window
 from lorarec.engine.seeding import seed_step
 from lorarec.model.rec_model import RecModel, call
@@ -26,6 +29,8 @@ class OptimizerStep:
     model: nn.Module
     optimizer: Optimizer
     schedule: LRScheduler
+    plugin: TrainingStep
+    """How the gradients come about."""
     seed: int
     max_grad_norm: float | None
     table: Tensor | None = None
@@ -34,35 +39,15 @@ class OptimizerStep:
     """Marks a part of the step for a profile: `torch.profiler.record_function` where one is taken."""
 
     def gradients(self, window: Window, weight: float, step: int) -> Tensor:
-        """[] this process's share of the step's loss, whose gradients are then there.
-
-        The loss is (the weighted sum of the targets' losses + the head's regularizer) / `weight`, which is what the
-        targets of all processes weigh together, + the adapter's penalty.
-        """
-        accelerator, total = self.accelerator, torch.zeros((), device=self.accelerator.device)
-        seed_step(self.seed, step, accelerator.process_index)
-        for place, batch in enumerate(window.batches):
-            share = batch.weight  # before it lies on the device, which a number would have to be waited for from
-            batch = batch.to(accelerator.device)
-            last = place + 1 == len(window.batches)
-            with nullcontext() if last else accelerator.no_sync(self.model):
-                with self.part("forward"):
-                    output = call(self.model, RecModel.losses, batch, self.table)
-                here = 0.0 if window.idle else 1.0  # a process without targets computes along, and weighs nothing
-                mean = (batch.total(output.losses) + output.regularizer) / (weight or 1.0) * here
-                penalty = output.penalty * (share / (weight or 1.0) * here)
-                with self.part("backward"):
-                    # DDP averages over processes; the targets of all of them are in `weight` already.
-                    accelerator.backward((mean + penalty) * accelerator.num_processes)
-            total += mean.detach()
-        return total
+        """[] this process's share of the loss of a step whose targets weigh `weight` together, over all processes."""
+        seed_step(self.seed, step, self.accelerator.process_index)
+        return self.plugin.gradients(_Context(self, window, weight, step))
 
     def update(self) -> bool:
         """Clip the gradients and move the weights; whether they moved: fp16 skips gradients that are not finite."""
         with self.part("optimizer"):
             if self.max_grad_norm is not None:
-                trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-                self.accelerator.clip_grad_norm_(trainable, self.max_grad_norm)
+                self.accelerator.clip_grad_norm_(self.trainable, self.max_grad_norm)
             self.optimizer.step()
             moved = not getattr(self.optimizer, "step_was_skipped", False)
             if moved:
@@ -73,3 +58,57 @@ class OptimizerStep:
         """Forget the gradients."""
         with self.part("optimizer"):
             self.optimizer.zero_grad()
+
+    @property
+    def trainable(self) -> list[nn.Parameter]:
+        """What the optimizer moves."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+
+class _Context:
+    """The `StepContext` of one step."""
+
+    def __init__(self, owner: OptimizerStep, window: Window, weight: float, step: int) -> None:
+        self._owner = owner
+        self._step = step
+        self.weight = weight
+        # A process without targets computes along, and weighs nothing; nor does a step whose targets weigh nothing.
+        self._here = 0.0 if window.idle else 1.0
+        self.batches: Sequence[Batch] = [batch.to(owner.accelerator.device) for batch in window.batches]
+        # Weighed before they lie on a device, which would have to be waited for.
+        self._weights = {id(batch): plain.weight for batch, plain in zip(self.batches, window.batches, strict=True)}
+
+    @cached_property
+    def parameters(self) -> Sequence[nn.Parameter]:
+        return self._owner.trainable
+
+    @cached_property
+    def generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(derived_seed(self._owner.seed, Purpose.SHARED_STEP, self._step))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """[] ((the weighted sum of the targets' losses + the head's regularizer) + the adapter's penalty, by the
+        batch's share) / what the whole step weighs."""
+        with self._owner.part("forward"):
+            output = call(self._owner.model, RecModel.losses, batch, self._owner.table)
+        divisor = self.weight or 1.0
+        mean = (batch.total(output.losses) + output.regularizer) / divisor * self._here
+        weight = self._weights.get(id(batch))
+        if weight is None:  # a batch of the training step's own making
+            weight = batch.weight
+        return mean + output.penalty * (weight / divisor * self._here)
+
+    def backward(self, loss: Tensor) -> None:
+        accelerator = self._owner.accelerator
+        with self._owner.part("backward"):
+            # DDP averages over processes; the targets of all of them are in `weight` already.
+            accelerator.backward(loss * accelerator.num_processes)
+
+    @contextmanager
+    def synchronized(self, on: bool) -> Iterator[None]:
+        owner = self._owner
+        with nullcontext() if on else owner.accelerator.no_sync(owner.model):
+            yield
+
+    def clear(self) -> None:
+        self._owner.optimizer.zero_grad()

@@ -207,6 +207,9 @@ class BatchEncoder:
     def _switched(self) -> Iterator[None]:
         model = self._model
         if self._adapter is not None:
+            if self._adapter not in model.adapters:
+                there = ", ".join(f"'{name}'" for name in model.adapters)
+                raise IncompatibleError(f"There is no adapter '{self._adapter}' on this model. There are: {there}.")
             with model.adapters[self._adapter].active(model.network, self._adapter):
                 yield
             return

@@ -149,6 +149,7 @@ def build_step(
         model=prepared,
         optimizer=optimizer,
         schedule=schedule,
+        plugin=materials.resolved.step,
         seed=recipe.seed,
         max_grad_norm=recipe.train.max_grad_norm,
         table=table,

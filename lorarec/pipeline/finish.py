@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -14,12 +15,17 @@ from lorarec.artifact.kept_scores import KeptScores
 from lorarec.artifact.model_card import model_card
 from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.writer import RunWriter
-from lorarec.contracts import Part
-from lorarec.model.item_table import item_table
+from lorarec.contracts import Part, View
+from lorarec.data.streams import Purpose, derived_seed
+from lorarec.errors import PluginError
+from lorarec.model.item_table import is_sharded, item_table
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.model.trainable import WeightCount
 from lorarec.pipeline.assemble import Materials
 from lorarec.pipeline.resume import read_facts, run_identity
+
+SAME = 1e-4
+"""Largest difference of vectors read with what was trained and with what was saved, relative to the largest number."""
 
 
 def finish_run(
@@ -44,6 +50,8 @@ def finish_run(
         if kept is not None:
             writer.write_test_scores(kept)
         _write(materials, model, vectors, metrics, weights, writer, accelerator)
+        if model.network_trains and not is_sharded(accelerator):
+            _check_saved(materials, model, writer, accelerator)
         writer.finish()
     accelerator.wait_for_everyone()
     return Recommender(
@@ -83,6 +91,29 @@ def _write(
     parts = {kind: getattr(resolved, kind).name for kind in ("backbone", "adapter", "head")}
     card = model_card(resolved.recipe.name, parts, data.report.lines(), weights, metrics)
     writer.write_text(layout.MODEL_CARD, card)
+
+
+@torch.no_grad()
+def _check_saved(materials: Materials, model: RecModel, writer: RunWriter, accelerator: Accelerator) -> None:
+    """Read a few texts with what was written. Raises PluginError if it is not what was trained."""
+    catalog, recipe = materials.data.catalog, materials.resolved.recipe
+    fresh = type(model.backbone)(model.backbone.config)
+    if (copy := writer.folder / layout.BACKBONE).is_dir():
+        fresh.use_copy(copy)
+    with torch.random.fork_rng(devices=[]):
+        fresh.load(catalog, derived_seed(recipe.seed, Purpose.BACKBONE_WEIGHTS))
+        restored = model.adapter.restore(fresh, writer.folder / layout.ADAPTER).to(accelerator.device)
+    items = [int(row) for row in np.unique(np.linspace(0, len(catalog) - 1, 4).astype(int))]
+    features = materials.featurizer([View(history=tuple(items)), *(View(candidate=item) for item in items)])
+    features = {name: tensor.to(accelerator.device) for name, tensor in features.items()}
+    trained = model.backbone.encode(model.network, features).pooled.float()
+    difference = float((fresh.encode(restored, features).pooled.float() - trained).abs().max())
+    if not difference <= SAME * float(trained.abs().max()):
+        raise PluginError(
+            f"Adapter '{model.adapter.name}' does not restore what was trained: vectors read with what it wrote differ "
+            f"by up to {difference:.2g}. The run is not finished. Try the adapter's `save` and `restore` with "
+            "lorarec.testing.check_adapter."
+        )
 
 
 @torch.no_grad()

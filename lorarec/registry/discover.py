@@ -182,7 +182,11 @@ def _lacking(offered: type[Plugin], kind: Kind) -> str:
         own = any(key in vars(base) for base in offered.__mro__ if base is not kind.contract)
         if not isinstance(value, str) or not value or (key in inherited and not own):
             return f"has no '{key}'. Give it one line of text: {key} = \"...\"."
-    needed = {"head": ("predictor", "default_metrics"), "metric": ("reads", "higher_is_better")}.get(kind.name, ())
+    needed = {
+        "head": ("predictor", "default_metrics"),
+        "metric": ("reads", "higher_is_better"),
+        "loss": ("shape",),
+    }.get(kind.name, ())
     for key in needed:
         if not hasattr(offered, key):
             return f"has no '{key}', which a {kind.name} must set."

@@ -11,18 +11,21 @@ from pydantic import ValidationError
 
 from lorarec.config.document import dotted
 from lorarec.config.mistakes import Mistake, find_mistakes
-from lorarec.config.recipe import Recipe
+from lorarec.config.recipe import Recipe, TrainSection
 from lorarec.config.recipe_file import LoadedRecipe
 from lorarec.config.yaml_text import KeyPath
 from lorarec.contracts.adapter import Adapter
 from lorarec.contracts.backbone import Backbone
 from lorarec.contracts.callback import Callback
 from lorarec.contracts.data_source import DataSource
+from lorarec.contracts.loss import written
 from lorarec.contracts.plugin import Plugin
 from lorarec.contracts.task_head import TaskHead
+from lorarec.contracts.training_step import TrainingStep
 from lorarec.errors import LorarecError, PluginError, RecipeError
 from lorarec.registry.discover import Provider
 from lorarec.registry.kinds import KindName
+from lorarec.registry.losses import find_loss, loss_settings
 from lorarec.registry.metrics import ResolvedMetric, resolve_metric
 from lorarec.registry.registry import Registry
 
@@ -31,6 +34,7 @@ _SECTIONS: dict[KindName, KeyPath] = {
     "backbone": ("backbone",),
     "adapter": ("adapter",),
     "head": ("head",),
+    "step": ("train", "step"),
 }
 
 
@@ -43,6 +47,7 @@ class ResolvedRecipe:
     backbone: Backbone
     adapter: Adapter
     head: TaskHead
+    step: TrainingStep
     metrics: tuple[ResolvedMetric, ...]
     """The recipe's, or the head's own; the first chooses the best checkpoint."""
     callbacks: tuple[Callback, ...]
@@ -69,6 +74,7 @@ def resolve(loaded: LoadedRecipe, registry: Registry) -> ResolvedRecipe:
         backbone=cast(Backbone, built["backbone"]),
         adapter=cast(Adapter, built["adapter"]),
         head=cast(TaskHead, built["head"]),
+        step=cast(TrainingStep, built["step"]),
         metrics=tuple(metrics),
         callbacks=tuple(cast(Callback, callback) for callback in callbacks),
         providers=builder.providers,
@@ -78,17 +84,14 @@ def resolve(loaded: LoadedRecipe, registry: Registry) -> ResolvedRecipe:
 def full_recipe(resolved: ResolvedRecipe) -> dict[str, Any]:
     """The recipe with every default of every section and plugin written out; it resolves to the same."""
     values = resolved.recipe.model_dump(mode="json")
-    values["data"]["source"] = _written(resolved.source)
-    values["backbone"] = _written(resolved.backbone)
-    values["adapter"] = _written(resolved.adapter)
-    values["head"] = _written(resolved.head)
-    values["callbacks"] = [_written(callback) for callback in resolved.callbacks]
+    values["data"]["source"] = written(resolved.source)
+    values["backbone"] = written(resolved.backbone)
+    values["adapter"] = written(resolved.adapter)
+    values["head"] = written(resolved.head)
+    values["train"]["step"] = written(resolved.step)
+    values["callbacks"] = [written(callback) for callback in resolved.callbacks]
     values["evaluate"]["metrics"] = [metric.label for metric in resolved.metrics]
     return values
-
-
-def _written(plugin: Plugin) -> dict[str, Any]:
-    return {"name": plugin.name, **plugin.config.model_dump(mode="json")}
 
 
 class _Builder:
@@ -104,6 +107,8 @@ class _Builder:
     def build(self, kind: KindName, path: KeyPath) -> Plugin | None:
         """The plugin of one section, or None once its mistakes are noted."""
         choice = self.loaded.document.get(path)
+        if choice is None and kind == "step":
+            choice = TrainSection.model_fields["step"].default.name
         if isinstance(choice, str):
             choice = {"name": choice}
         if not isinstance(choice, Mapping) or not isinstance(choice.get("name"), str):
@@ -112,13 +117,34 @@ class _Builder:
         if (cls := self.find(kind, name, path)) is None:
             return None
         options = {key: value for key, value in choice.items() if key != "name"}
+        losses = self._losses(cls, options, path)
+        return None if losses is None else self._made(kind, cls, {**options, **losses}, path)
+
+    def _losses(self, cls: type[Plugin], options: Mapping[str, Any], path: KeyPath) -> dict[str, Plugin] | None:
+        """The losses that settings of a plugin name, by setting; None once what is wrong with them is noted."""
+        made: dict[str, Plugin | None] = {}
+        for setting, (takes, default) in loss_settings(cls).items():
+            inside = (*path, setting)
+            try:
+                loss, given = find_loss(options.get(setting, default), takes, self.registry)
+            except PluginError as error:
+                self.mistakes.append(Mistake(inside, f"{dotted(inside)}: {error}"))
+                made[setting] = None
+                continue
+            self.providers[f"loss {loss.name}"] = self.registry.provider("loss", loss.name)
+            made[setting] = self._made("loss", loss, given, inside)
+        found = {setting: loss for setting, loss in made.items() if loss is not None}
+        return found if len(found) == len(made) else None
+
+    def _made(self, kind: KindName, cls: type[Plugin], options: dict[str, Any], path: KeyPath) -> Plugin | None:
+        """The plugin with its options, or None once their mistakes are noted."""
         try:
             return cls(cls.Config.model_validate(options))
         except ValidationError as error:
-            titled = partial(_titled, section=path, title=f"{kind} '{name}'")
+            titled = partial(_titled, section=path, title=f"{kind} '{cls.name}'")
             self.mistakes += find_mistakes(error, cls.Config, options, path, titled)
         except LorarecError as error:
-            self.mistakes.append(Mistake(path, f"{kind} '{name}': {error}"))
+            self.mistakes.append(Mistake(path, f"{kind} '{cls.name}': {error}"))
         return None
 
     def find(self, kind: KindName, name: str, path: KeyPath) -> type[Plugin] | None:

@@ -36,6 +36,7 @@ from lorarec.data.history import Histories, feedback_column
 from lorarec.data.statistics import statistics_of
 from lorarec.model.item_table import encoded_catalogue
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
+from lorarec.testing.made import made
 from lorarec.testing.plugin_laws import check_plugin
 from lorarec.testing.tiny_backbone import HIDDEN, tiny_backbone
 from lorarec.testing.tiny_data import ITEMS, tiny_catalog
@@ -54,7 +55,7 @@ def check_task_head(head_class: type[TaskHead], micro_batches: bool = True, **op
     `options` are settings as in a recipe.
     """
     check_plugin(head_class)
-    head = head_class(head_class.Config.model_validate(options))
+    head = made(head_class, **options)
     assert type(pickle.loads(pickle.dumps(head))) is head_class, "a head must be picklable"
     interactions = tiny_interactions()
     missing = head.needs() - set(interactions.table.column_names)

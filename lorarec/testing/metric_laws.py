@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,22 @@ from lorarec.testing.plugin_laws import check_plugin
 K = 3
 CATALOG = 12
 
+Cases = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Perfect predictions, the worst ones, and the references [n] of both."""
 
-def check_metric(metric_class: type[Metric], **options: Any) -> None:
+
+def check_metric(metric_class: type[Metric], cases: Cases | None = None, **options: Any) -> None:
     """Raise AssertionError, in a sentence, for the first law that the metric breaks.
 
     The module's result holds a finite number under the metric's name; perfect predictions are no worse than
     the worst ones, in the direction the metric declares; the order of the rows does not matter; `weighted`, where there
-    is one, gives the same number for rows that stand there once.
+    is one, gives the same number for rows that stand there once. `cases` are needed where a metric reads what only
+    predictors of another package give; `options` are settings as in a recipe.
     """
     check_plugin(metric_class)
     config = metric_class.Config.model_validate(options)
     metric = metric_class(config, k=K if metric_class.takes_k else None, catalog_size=CATALOG)
-    good, bad, references = _cases(metric_class.reads)
+    good, bad, references = cases or _cases(metric_class.reads)
     users = np.arange(len(references)) // 4
     best, worst = (_value(metric, predictions, references, users) for predictions in (good, bad))
     assert math.isfinite(best) and math.isfinite(worst), f"'{metric.name}' is not a finite number"
@@ -47,13 +52,25 @@ def _value(metric: Metric, predictions: np.ndarray, references: np.ndarray, user
     return float(result[metric.name])
 
 
-def _cases(reads: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Perfect predictions, the worst ones, and the references, for what the metric reads."""
-    if reads == "scores":
-        truth = np.tile([0.0, 1.0, 1.0, 0.0], 3)
-        return np.clip(truth, 0.01, 0.99), np.clip(1 - truth, 0.01, 0.99), truth
+def _cases(reads: str) -> Cases:
+    """For what the metric reads."""
+    assert reads in CASES, f"give `cases`: what predictions '{reads}' look like, only their predictor knows"
+    return CASES[reads]()
+
+
+def _scores() -> Cases:
+    truth = np.tile([0.0, 1.0, 1.0, 0.0], 3)
+    return np.clip(truth, 0.01, 0.99), np.clip(1 - truth, 0.01, 0.99), truth
+
+
+def _ranks() -> Cases:
+    return np.zeros(CATALOG, np.int64), np.full(CATALOG, CATALOG - 1), np.arange(CATALOG)
+
+
+def _lists() -> Cases:
     items = np.arange(CATALOG)
-    if reads == "ranks":
-        return np.zeros(CATALOG, np.int64), np.full(CATALOG, CATALOG - 1), items
     lists = (items[:, None] + np.arange(K)) % CATALOG
     return lists, np.tile((items[0] + 1 + np.arange(K)) % CATALOG, (CATALOG, 1)), items
+
+
+CASES: dict[str, Callable[[], Cases]] = {"scores": _scores, "ranks": _ranks, "lists": _lists}

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from lorarec.contracts import LorarecError
 from lorarec_backbones.module_survey import Survey, survey
+from lorarec_backbones.next_tokens import OutputEmbeddings, makes_plain_logits
 
 logger = logging.getLogger(__name__)
 PATIENCE = 5.0
@@ -87,6 +88,42 @@ class Checkpoint:
                 output_loading_info=True,
                 **self._how(),
             )
+        self._check_whole(module, report)
+        if not isinstance(module, found.model_class):  # a text model inside a multimodal one
+            module = module.language_model
+        if getattr(module, "pooler", None) is not None:
+            module.pooler = None
+        module.config.use_cache = False
+        return module
+
+    def language_model(self, found: Survey, dtype: torch.dtype, attention: str | None) -> Any:
+        """The decoder as `module` gives it, with what turns its last state into logits, see OutputEmbeddings.
+
+        Raises LorarecError if a weight is missing, or its logits are made in another way.
+        """
+        with self._reading("the weights"), quietly():
+            whole, report = transformers.AutoModelForCausalLM.from_pretrained(
+                self._source(),
+                dtype=dtype,
+                attn_implementation=attention,
+                output_loading_info=True,
+                **self._how(),
+            )
+        self._check_whole(whole, report)
+        module = whole.base_model
+        module.config.use_cache = False
+        if not isinstance(module, found.model_class) or not makes_plain_logits(whole):
+            raise LorarecError(
+                f"backbone.language_model=true: {type(whole).__name__} in '{self.place}' does more than multiply its "
+                "last state with output embeddings, which is all that can be done here. Use another decoder, or "
+                "leave language_model out."
+            )
+        output = whole.get_output_embeddings()
+        if output.weight is not module.get_input_embeddings().weight:
+            module.output_embeddings = OutputEmbeddings(output)
+        return module
+
+    def _check_whole(self, module: Any, report: dict[str, Any]) -> None:
         missing = sorted(name for name in report["missing_keys"] if UNUSED not in name)
         if missing:
             raise LorarecError(
@@ -94,12 +131,6 @@ class Checkpoint:
                 f"({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}); they would be random. "
                 "Use a checkpoint of this architecture that was saved whole."
             )
-        if not isinstance(module, found.model_class):  # a text model inside a multimodal one
-            module = module.language_model
-        if getattr(module, "pooler", None) is not None:
-            module.pooler = None
-        module.config.use_cache = False
-        return module
 
     @cached_property
     def _reachable(self) -> bool:

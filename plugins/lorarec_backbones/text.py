@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -31,12 +31,15 @@ class TextBackbone(Backbone):
         revision: str | None = None
         """Commit, branch or tag on the hub. Give a commit: then a run folder needs no copy of the weights."""
 
+        language_model: bool = False
+        """Load a decoder's output embeddings too, for heads that ask for logits of its next tokens."""
+
     config: Config
 
     @cached_property
     def _encoder(self) -> TextEncoder:
         checkpoint = Checkpoint(self.config.checkpoint, self.config.revision)
-        return TextEncoder(self.name, checkpoint, self.config)
+        return TextEncoder(self.name, checkpoint, self.config, self.config.language_model)
 
     def architecture(self) -> Architecture:
         """Read from the configuration. Raises LorarecError if there is none, or an option does not fit."""
@@ -58,6 +61,10 @@ class TextBackbone(Backbone):
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
         """Hidden states and pooled vectors."""
         return self._encoder.encode(module, features)
+
+    def logits(self, module: nn.Module, features: dict[str, Tensor], tokens: Sequence[str]) -> Tensor:
+        """Logits of named tokens after each view's text; with `language_model` alone."""
+        return self._encoder.logits(module, features, tokens)
 
     def frozen_blocks(self, module: nn.Module) -> int:
         """How many of the lowest blocks compute the same at every step, if the encoder can be started above them."""
@@ -81,7 +88,7 @@ class TextBackbone(Backbone):
 
     def use_copy(self, folder: Path) -> None:
         """Read configuration, tokenizer and weights from what `save` wrote."""
-        self._encoder = TextEncoder(self.name, Checkpoint(str(folder)), self.config)
+        self._encoder = TextEncoder(self.name, Checkpoint(str(folder)), self.config, self.config.language_model)
 
     def refetchable(self) -> bool:
         """Only a hub id pinned to a commit gives the same weights everywhere."""

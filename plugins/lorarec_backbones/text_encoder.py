@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from lorarec_backbones.checkpoint import Checkpoint, quietly
 from lorarec_backbones.fingerprint import weights_fingerprint
 from lorarec_backbones.item_tokens import ItemTokens, item_tokens
 from lorarec_backbones.module_survey import Survey
+from lorarec_backbones.next_tokens import save_language_model, token_logits
 from lorarec_backbones.pooling import Pooling, pool
 from lorarec_backbones.templates import Templates
 from lorarec_backbones.text_featurizer import TextFeaturizer
@@ -58,10 +60,15 @@ class TextOptions(Backbone.Config):
 class TextEncoder:
     """A transformers encoder or decoder with its tokenizer, pooled to one vector a view."""
 
-    def __init__(self, backbone: str, checkpoint: Checkpoint, options: TextOptions) -> None:
+    def __init__(
+        self, backbone: str, checkpoint: Checkpoint, options: TextOptions, language_model: bool = False
+    ) -> None:
         self.backbone = backbone
         self.checkpoint = checkpoint
         self.options = options
+        self.language_model = language_model
+        """Whether it is asked for logits of next tokens as well."""
+        self._ids: dict[str, int] = {}
 
     @cached_property
     def survey(self) -> Survey:
@@ -102,6 +109,11 @@ class TextEncoder:
                 f"'{self.checkpoint.place}'; set at most {limit}."
             )
         _ = self.pooling
+        if self.language_model and not found.causal:
+            raise LorarecError(
+                f"backbone.language_model=true: '{self.checkpoint.place}' ({config.model_type}) is an encoder, which "
+                "has no next token. Use a decoder (such as Llama), or leave language_model out."
+            )
         return Architecture(
             backbone=self.backbone,
             model_type=config.model_type,
@@ -118,7 +130,8 @@ class TextEncoder:
     def load(self) -> tuple[nn.Module, str]:
         """The encoder without pooler, and the fingerprint of its weights."""
         self.architecture()
-        module: nn.Module = self.checkpoint.module(self.survey, getattr(torch, self.options.dtype), self.attention)
+        read = self.checkpoint.language_model if self.language_model else self.checkpoint.module
+        module: nn.Module = read(self.survey, getattr(torch, self.options.dtype), self.attention)
         if not self.options.dropout:
             without_dropout(module)
         return module, weights_fingerprint(module)
@@ -144,14 +157,41 @@ class TextEncoder:
 
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
         """One float32 vector a view."""
-        mask_BL = features["attention_mask"]
-        hidden_BLD = module(input_ids=features["input_ids"], attention_mask=mask_BL).last_hidden_state
-        # An adapter may put positions of its own in front of the text's.
-        hidden_BLD = hidden_BLD[:, -mask_BL.shape[1] :]
-        pooled_BD = pool(hidden_BLD, mask_BL.bool(), self.pooling)
+        pooled_BD = self._pooled(module, features, self.pooling)
         if self.options.normalize:
             pooled_BD = nn.functional.normalize(pooled_BD, dim=-1)
         return Encoded(pooled_BD)
+
+    def logits(self, module: nn.Module, features: dict[str, Tensor], tokens: Sequence[str]) -> Tensor:
+        """[B, K] float32 logits of K named tokens after each view's text; only their rows are computed.
+
+        Raises IncompatibleError without `language_model`, or for a name that is not one token.
+        """
+        if not self.language_model:
+            raise IncompatibleError(
+                f"Backbone '{self.backbone}' was loaded without what makes logits of tokens. Set "
+                "backbone.language_model=true, with a decoder as the checkpoint."
+            )
+        ids = [self._token(token) for token in tokens]
+        return token_logits(module, self._pooled(module, features, "last"), ids)
+
+    def _token(self, token: str) -> int:
+        if token not in self._ids:
+            pieces = self.tokenizer(token, add_special_tokens=False)["input_ids"]
+            if len(pieces) != 1:
+                written = ", ".join(repr(self.tokenizer.decode([piece])) for piece in pieces)
+                raise IncompatibleError(
+                    f"{token!r} is not one token of '{self.checkpoint.place}' but {len(pieces)}: {written}. Name a "
+                    "token of its vocabulary (many begin with a blank)."
+                )
+            self._ids[token] = int(pieces[0])
+        return self._ids[token]
+
+    def _pooled(self, module: nn.Module, features: dict[str, Tensor], how: Pooling) -> Tensor:
+        mask_BL = features["attention_mask"]
+        hidden_BLD = module(input_ids=features["input_ids"], attention_mask=mask_BL).last_hidden_state
+        # An adapter may put positions of its own in front of the text's.
+        return pool(hidden_BLD[:, -mask_BL.shape[1] :], mask_BL.bool(), how)
 
     def frozen_blocks(self, module: nn.Module) -> int:
         """How many of the lowest blocks compute the same at every step, if the encoder can be started above them."""
@@ -189,7 +229,10 @@ class TextEncoder:
     def save(self, module: nn.Module, folder: Path) -> None:
         """Write encoder and tokenizer as transformers' `from_pretrained` reads them."""
         with quietly():
-            module.save_pretrained(folder)  # type: ignore[operator]  # transformers' models only
+            if hasattr(module, "output_embeddings"):
+                save_language_model(module, folder)
+            else:
+                module.save_pretrained(folder)  # type: ignore[operator]  # transformers' models only
         self.tokenizer.save_pretrained(folder)
 
     def _check_tokens(self, catalog: Catalog, items: ItemTokens, listed: ItemTokens) -> None:

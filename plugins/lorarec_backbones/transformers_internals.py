@@ -39,7 +39,10 @@ def block_list(module: nn.Module, path: str) -> nn.ModuleList:
 
 def count_frozen(module: nn.Module, blocks: nn.ModuleList) -> int:
     """How many of the lowest blocks no trainable weight lies in or below; 0 where nothing trains."""
-    block_of = {id(weight): place for place, block in enumerate(blocks) for weight in block.parameters()}
+    block_of: dict[int, int] = {}
+    for index, block in enumerate(blocks):
+        for weight in block.parameters():
+            block_of.setdefault(id(weight), index)  # one that blocks share lies in the lowest of them
     # What lies in no block may come before them all: embeddings, the prompts of prefix tuning.
     return min((block_of.get(id(weight), 0) for weight in module.parameters() if weight.requires_grad), default=0)
 
@@ -80,7 +83,7 @@ def standing_in(blocks: Iterable[nn.Module], states: Tensor) -> Iterator[None]:
             del block.forward
 
 
-def probe_features(vocabulary: int, device: torch.device) -> dict[str, Tensor]:
+def probe_features(vocabulary: int, device: torch.device | str) -> dict[str, Tensor]:
     """Two short texts, one of them padded, to see on an encoder whether starting above its blocks changes nothing."""
     ids = torch.arange(1, 9, device=device).reshape(2, 4) % vocabulary
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]], device=device)

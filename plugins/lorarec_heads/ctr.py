@@ -78,11 +78,11 @@ class Ctr(TaskHead):
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         """One fact a row: an event, with `negatives` also each item drawn beside it (column `draw`), in training with
-        `history_targets` also events of the histories (column `ago`); with `loss: ranking` one contest a row."""
+        `history_targets` also events of the histories (column `ago`); with losses of ranking one contest a row."""
         found = self._facts(interactions, histories, part)
         if part != Part.TRAIN or not len(found):
             return found
-        if self.config.loss == "ranking":
+        if self.config.compares:
             events = np.asarray(found.with_format("numpy")["event"])
             found = contests(found, events if self.config.negatives else interactions.user[events], self.config.rivals)
         return with_shares(found, interactions) if self.config.history_model == "ridge" else found
@@ -102,10 +102,10 @@ class Ctr(TaskHead):
         return sampled_examples(interactions, part, self.config.negatives)
 
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
-        """Distinct items, or pairs, as views; tensors of F facts (B, or with `loss: ranking` those of B contests):
+        """Distinct items, or pairs, as views; tensors of F facts (B, or with losses of ranking those of B contests):
         places of candidates, histories and their items, likes, clicks."""
         config, targets = self.config, rows["event"]  # a contest is about what was liked
-        if collation.training and config.loss == "ranking":
+        if collation.training and config.compares:
             rows = facts_of_contests(rows, config.rivals)
         events = rows["event"]
         if "ago" in rows:

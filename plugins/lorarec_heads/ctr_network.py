@@ -28,9 +28,10 @@ class CtrNetwork(PairHead):
     def __init__(self, config: CtrSettings, hidden_size: int, statistics: Statistics) -> None:
         super().__init__()
         self._config = config
+        self.loss = config.loss.build(statistics)
         separate = config.encoding == "separate"
         # Losses that compare give what shifts all logits alike rounding errors for gradients: AdamW would amplify them.
-        shifts = config.loss == "bce"
+        shifts = not config.compares
         self.pair = None if separate else PairScore(hidden_size, shifts=shifts)
         text_size = hidden_size if separate else 0
         share = 1 / (1 + config.negatives) if config.negatives else statistics.label_mean
@@ -63,10 +64,9 @@ class CtrNetwork(PairHead):
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
         """[T] the loss of each fact's logit, or of each contest's logits."""
         logits, labels = self._logits(encode, batch), batch.tensors["labels"]
-        if self._config.loss == "ranking":
-            return -logits.view(batch.count, -1).log_softmax(dim=1)[:, 0]
-        labels = labels.lerp(torch.full_like(labels, 0.5), self._config.label_smoothing)
-        return nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        given = (logits.view(batch.count, -1),) if self._config.compares else (logits, labels)
+        losses: Tensor = self.loss(*given)
+        return losses
 
     def regularizer(self, batch: Batch) -> Tensor | None:
         """[] the prior of the ridge's items, of which one epoch counts the whole once; or L2 on the facts' biases."""

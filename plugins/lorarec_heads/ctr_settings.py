@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from lorarec.contracts import StrictConfig
+from lorarec.contracts import Loss, StrictConfig, Takes, moved, named
 
 
 class CtrSettings(StrictConfig):
@@ -36,13 +36,21 @@ class CtrSettings(StrictConfig):
     text."""
     history_targets: bool = False
     """Where rows bring labelled histories along, learn from those events too, each with what came before it."""
-    loss: Literal["bce", "ranking"] = "bce"
-    """bce: cross entropy of each click. ranking: of which of a user's facts is the liked one, a softmax over it and
-    `rivals` that were not; probabilities are then right up to a shift (one rival: BPR, Rendle et al. 2009)."""
+    loss: Annotated[Loss, Takes("binary", "ranking")] = named("bce")
+    """bce, or another binary loss: of each click. ranking, or another loss of that shape: of which of a user's facts is
+    the liked one, beside `rivals` that were not; probabilities are then right up to a shift."""
     rivals: Annotated[int, Field(ge=1)] = 1
-    """How many facts that were not liked stand beside each one that was, with `loss: ranking`; 1 compares pairs."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of each training label that is replaced by one half, with `loss: bce`."""
+    """How many facts that were not liked stand beside each one that was, with losses of ranking; 1 compares pairs."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, values: Any) -> Any:
+        return moved(values, {"label_smoothing": (0.0, "loss: {name: bce, label_smoothing: ...}")})
+
+    @property
+    def compares(self) -> bool:
+        """Whether the loss compares facts with one another."""
+        return self.loss.shape == "ranking"
 
     @model_validator(mode="after")
     def _no_dead_option(self) -> CtrSettings:
@@ -57,10 +65,8 @@ class CtrSettings(StrictConfig):
                 raise ValueError(f"{name} would do nothing without history_model=ridge")
         if self.history_targets and self.negatives:
             raise ValueError("history_targets reads labels of histories, and negatives is for data without any")
-        if self.loss == "bce" and self.rivals != 1:
-            raise ValueError("rivals would do nothing with loss=bce")
+        if not self.compares and self.rivals != 1:
+            raise ValueError(f"rivals would do nothing with loss={self.loss.name}")
         if self.negatives and self.rivals > self.negatives:
             raise ValueError(f"rivals={self.rivals} would repeat the {self.negatives} that `negatives` draws: lower it")
-        if self.loss == "ranking" and self.label_smoothing:
-            raise ValueError("label_smoothing would do nothing with loss=ranking")
         return self

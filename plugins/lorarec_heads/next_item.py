@@ -101,7 +101,7 @@ class NextItem(TaskHead):
             tensors |= {"items": torch.from_numpy(distinct.items), "history": distinct.places[0]}
             return {} if self.config.reads_views else {"items": collation.item_views(distinct.items)}
         tensors["targets"] = torch.from_numpy(targets)
-        if self.config.loss == "softmax":
+        if not self.config.draws:
             every = np.arange(collation.catalog_size)
             tensors |= {"items": torch.from_numpy(every), "history": torch.from_numpy(read)}
             return {"items": collation.item_views(every)}

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from lorarec.contracts import Batch, Encoder, IncompatibleError, Statistics, VectorHead
-from lorarec_heads.catalogue_loss import full_softmax, gbce, sampled_softmax
 from lorarec_heads.item_tower import ItemTower
 from lorarec_heads.next_item_settings import NextItemSettings
 from lorarec_heads.sequence_encoder import CausalTransformer, RunningMean, like_lengths
@@ -26,8 +25,8 @@ class NextItemNetwork(VectorHead):
     def __init__(self, config: NextItemSettings, hidden_size: int, statistics: Statistics) -> None:
         super().__init__()
         self._config = config
-        self._catalog_size = len(statistics.item_counts)
-        # Biases start at the logarithm of popularity; less this, they are log-odds, which gbce's sigmoids read.
+        self.loss = config.loss.build(statistics)
+        # Biases start at the logarithm of popularity; less this, they are log-odds, which sigmoids of losses read.
         self._level = math.log(float((statistics.item_counts + 1).sum()))
         width = config.width
         self.tower = ItemTower(hidden_size, width, statistics.item_counts, config.ids, config.id_dropout)
@@ -63,16 +62,15 @@ class NextItemNetwork(VectorHead):
 
     def _losses(self, users: Tensor, items: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """[F] from the vectors of users [F, d] and of the batch's items [V, d]."""
-        config = self._config
-        if config.loss == "softmax":
+        if not self._config.draws:
             target = tensors["targets"][tensors["targets"] >= 0]
-            return full_softmax(users, items, target, config.label_smoothing)
-        own, drawn = tensors["own"], tensors["drawn"]
-        scores, others = (users * items[own]).sum(dim=1), users @ items[drawn].T
-        hit = drawn == own[:, None]
-        if config.loss == "sampled_softmax":
-            return sampled_softmax(scores, others, hit, tensors["expected"])
-        return gbce(scores - self._level, others - self._level, hit, self._catalog_size, config.calibration)
+            given: tuple[Tensor, ...] = (users @ items.T, target)
+        else:
+            own, drawn = tensors["own"], tensors["drawn"]
+            scores, others = (users * items[own]).sum(dim=1), users @ items[drawn].T
+            given = (scores - self._level, others - self._level, drawn == own[:, None], tensors["expected"])
+        losses: Tensor = self.loss(*given)
+        return losses
 
     def user_vectors(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B, width + 1] users after their latest event."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from lorarec.contracts import StrictConfig
+from lorarec.contracts import Loss, StrictConfig, Takes, moved, named
 
 
 class NextItemSettings(StrictConfig):
@@ -42,19 +42,29 @@ class NextItemSettings(StrictConfig):
     """Tell the encoder which events were liked."""
     temperature: Annotated[float, Field(gt=0)] | None = None
     """Scores before the items' biases are divided by it; learned by default, starting at 1."""
-    loss: Literal["softmax", "sampled_softmax", "gbce"] = "softmax"
-    """softmax: over the whole catalogue, which is encoded at each step. sampled_softmax: over the target and
-    `negatives` drawn items, with logQ correction. gbce: generalised binary cross entropy (gSASRec) over the same."""
+    loss: Annotated[Loss, Takes("softmax", "contrast")] = named("softmax")
+    """softmax: over the whole catalog, which is encoded at each step. sampled_softmax, gbce, or another loss of
+    contrast: over the target and `negatives` drawn items."""
     negatives: Annotated[int, Field(ge=1)] = 512
     """Items drawn for a whole step, with the losses that draw."""
     sampling: Literal["uniform", "popularity", "mixed", "mixed_in_batch"] = "uniform"
-    """How they are drawn, with loss=sampled_softmax. popularity: by training events to the power 0.75. mixed: a third
+    """How they are drawn; gbce wants them uniform. popularity: by training events to the power 0.75. mixed: a third
     of them uniformly, the others by popularity. mixed_in_batch: uniformly, and the targets of the batch are each
     other's negatives besides; k micro-batches (`train.accumulate`, processes) then have fewer than one large batch."""
-    calibration: Annotated[float, Field(ge=0, le=1)] = 0.75
-    """gbce's: 0 is plain binary cross entropy, 1 makes up for all of the sampling."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the target's weight that is spread evenly over the catalogue, with loss=softmax."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, values: Any) -> Any:
+        now = {
+            "calibration": (0.75, "loss: {name: gbce, calibration: ...}"),
+            "label_smoothing": (0.0, "loss: {name: softmax, label_smoothing: ...}"),
+        }
+        return moved(values, now)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the loss tells the target from drawn items, not from the whole catalog."""
+        return self.loss.shape == "contrast"
 
     @model_validator(mode="after")
     def _no_dead_option(self) -> NextItemSettings:
@@ -66,18 +76,16 @@ class NextItemSettings(StrictConfig):
             "stride": self.encoder != "backbone",
             "feedback": own_encoder,
             "id_dropout": self.ids,
-            "negatives": self.loss != "softmax",
-            "sampling": self.loss == "sampled_softmax",
-            "calibration": self.loss == "gbce",
-            "label_smoothing": self.loss == "softmax",
+            "negatives": self.draws,
+            "sampling": self.draws and not self.loss.uniform_only,
         }
         # A default may be written out, as the recipe of a run folder does.
         fields = type(self).model_fields
         idle = [n for n, works in used.items() if not works and getattr(self, n) != fields[n].default]
         if idle:
             raise ValueError(
-                f"{', '.join(idle)} would do nothing with encoder={self.encoder}, ids={self.ids}, loss={self.loss}: "
-                "leave out"
+                f"{', '.join(idle)} would do nothing with encoder={self.encoder}, ids={self.ids}, "
+                f"loss={self.loss.name}: leave out"
             )
         return self
 

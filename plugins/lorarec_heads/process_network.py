@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lorarec.contracts import Batch, Encoder, PairHead, Statistics
+from lorarec.contracts import Batch, Encoder, LossFunction, PairHead, Statistics
 from lorarec_heads.pair_process import EXACT, Features, PairKernel, PairProcess, Weights, expected
 from lorarec_heads.pair_set import PairSet
 from lorarec_heads.rater_spectrum import RaterSpectrum
-from lorarec_heads.star_losses import StarLoss
 from lorarec_heads.text_directions import TextDirections
 
 SPECTRUM = 64
@@ -41,7 +40,7 @@ class ProcessNetwork(PairHead):
     event_target: Tensor
 
     def __init__(
-        self, hidden_size: int, statistics: Statistics, loss: StarLoss, item_columns: Sequence[str] = ()
+        self, hidden_size: int, statistics: Statistics, loss: LossFunction, item_columns: Sequence[str] = ()
     ) -> None:
         """`item_columns`: those of the statistics' item features by which items are compared, beside their text."""
         super().__init__()
@@ -115,7 +114,7 @@ class ProcessNetwork(PairHead):
         texts = encode.vectors("items").float()
         # Under mixed precision the users' regressions would be solved in half precision.
         with torch.autocast(texts.device.type, enabled=False):
-            return self.loss.stars(self._in_stars(self._answers(texts, batch))).clamp(*self._range)
+            return self.loss.answer(self._in_stars(self._answers(texts, batch))).clamp(*self._range)
 
     def _answers(self, texts: Tensor, batch: Batch) -> Tensor:
         tensors, spreads = batch.tensors, self.kernel.spreads()

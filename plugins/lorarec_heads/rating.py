@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -14,23 +14,27 @@ from torch import Tensor, nn
 from lorarec.contracts import (
     Batch,
     Collation,
+    DataError,
     Encoder,
     Histories,
     Interactions,
+    Loss,
     PairHead,
     PairPredictor,
     Part,
     Statistics,
     StrictConfig,
+    Takes,
     TaskHead,
     hookimpl,
+    moved,
+    named,
 )
 from lorarec_heads.fact_groups import fact_examples, facts_of
 from lorarec_heads.item_kernel import ItemKernel
 from lorarec_heads.kernel_ridge import kernel_ridge
 from lorarec_heads.padded_history import Distinct, PaddedHistory, distinct_views, pair_views
 from lorarec_heads.pair_score import PairScore
-from lorarec_heads.star_losses import HUBER_DELTA, LossName, check_loss_options, check_stars, star_loss
 
 TEXT_BIAS_STEP = 0.1
 """Slows the text's bias down beside the few weights of the kernel, whose learning rate it shares."""
@@ -68,16 +72,17 @@ class Rating(TaskHead):
         facts_per_example: Annotated[int, Field(ge=1)] = 1
         """Ratings of one user that are learnt from together: they share a history, so that fewer texts are
         encoded. `train.batch_size` counts these groups."""
-        loss: LossName = "mse"
-        """mse: squared error. huber: linear beyond `huber_delta`. ordinal: learnt cuts between the numbers of stars,
-        of which only the order is believed; the answer is their mean."""
-        huber_delta: Annotated[float, Field(gt=0)] = HUBER_DELTA
-        """Difference in stars from which on `loss: huber` is linear."""
+        loss: Annotated[Loss, Takes("regression")] = named("mse")
+        """How the stars expected are judged: mse, huber, ordinal, or any other loss of regression."""
+
+        @model_validator(mode="before")
+        @classmethod
+        def _moved(cls, values: Any) -> Any:
+            return moved(values, {"huber_delta": (1.0, "loss: {name: huber, delta: ...}")})
 
         @model_validator(mode="after")
         def _no_dead_option(self) -> Rating.Config:
             fields = type(self).model_fields
-            check_loss_options(self.loss, self.huber_delta)
             # A default may be written out, as the recipe of a run folder does.
             for penalty, on in (("bias_penalty", "biases"), ("factor_penalty", "factors")):
                 if not getattr(self, on) and getattr(self, penalty) != fields[penalty].default:
@@ -95,8 +100,13 @@ class Rating(TaskHead):
         return "rating"
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
-        """Raise DataError if all labels are the same number, or too many different ones for the loss."""
-        check_stars(self.config.loss, labels, rows)
+        """Raise DataError if all labels are the same number, or such as the loss cannot learn by."""
+        if len(labels) > 1 and np.all(labels == labels[0]):
+            raise DataError(
+                f"All {len(labels)} values of 'rating' are {labels[0]:g} (row {rows[0]} is the first): there is "
+                "nothing to learn. Check data.columns.rating."
+            )
+        self.config.loss.check_labels(labels, rows)
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         """One rating a row; in training, `facts_per_example` ratings of one user a row."""
@@ -151,7 +161,7 @@ class RatingNetwork(PairHead):
         self.text_bias = _zero_linear(hidden_size) if separate else None
         self.pair = None if separate else PairScore(hidden_size)
         self.log_noise = nn.Parameter(torch.zeros(()))
-        self.loss = star_loss(config.loss, config.huber_delta, statistics)
+        self.loss = config.loss.build(statistics)
 
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
         """[T] of each rating."""
@@ -160,7 +170,7 @@ class RatingNetwork(PairHead):
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] stars, within the range of the training labels."""
-        return self.loss.stars(self._found(encode, batch)).clamp(*self._range)
+        return self.loss.answer(self._found(encode, batch)).clamp(*self._range)
 
     def _found(self, encode: Encoder, batch: Batch) -> Tensor:
         tensors = batch.tensors

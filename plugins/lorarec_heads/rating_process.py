@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -16,17 +16,20 @@ from lorarec.contracts import (
     DataError,
     Histories,
     Interactions,
+    Loss,
     PairPredictor,
     Part,
     Statistics,
     StrictConfig,
+    Takes,
     TaskHead,
     hookimpl,
+    moved,
+    named,
 )
 from lorarec_heads.fact_groups import dealt_examples, fact_examples
 from lorarec_heads.padded_history import Distinct, PaddedHistory
 from lorarec_heads.process_network import ProcessNetwork
-from lorarec_heads.star_losses import HUBER_DELTA, LossName, check_loss_options, check_stars, star_loss
 
 
 class RatingProcess(TaskHead):
@@ -66,16 +69,13 @@ class RatingProcess(TaskHead):
         """Columns of the item table (numbers, words, lists of words) by which items are compared, beside their text."""
         max_history: Annotated[int, Field(ge=1)] = 1000
         """The latest events of a user that are looked at to answer. Training looks at all."""
-        loss: LossName = "mse"
-        """How what was foretold is judged. mse: squared error. huber: linear beyond `huber_delta`. ordinal: learnt cuts
-        between the numbers of stars, of which only the order is believed; the answer is their mean."""
-        huber_delta: Annotated[float, Field(gt=0)] = HUBER_DELTA
-        """Difference in stars from which on `loss: huber` is linear."""
+        loss: Annotated[Loss, Takes("regression")] = named("mse")
+        """How the stars expected are judged: mse, huber, ordinal, or any other loss of regression."""
 
-        @model_validator(mode="after")
-        def _no_dead_option(self) -> RatingProcess.Config:
-            check_loss_options(self.loss, self.huber_delta)
-            return self
+        @model_validator(mode="before")
+        @classmethod
+        def _moved(cls, values: Any) -> Any:
+            return moved(values, {"huber_delta": (1.0, "loss: {name: huber, delta: ...}")})
 
     config: Config
 
@@ -92,8 +92,13 @@ class RatingProcess(TaskHead):
         return "rating"
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
-        """Raise DataError if all labels are the same number, or too many different ones for the loss."""
-        check_stars(self.config.loss, labels, rows)
+        """Raise DataError if all labels are the same number, or such as the loss cannot learn by."""
+        if len(labels) > 1 and np.all(labels == labels[0]):
+            raise DataError(
+                f"All {len(labels)} values of 'rating' are {labels[0]:g} (row {rows[0]} is the first): there is "
+                "nothing to learn. Check data.columns.rating."
+            )
+        self.config.loss.check_labels(labels, rows)
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         """One rating a row; in training, one part of the ratings a row. Raises DataError if the rows of training bring
@@ -142,7 +147,7 @@ class RatingProcess(TaskHead):
 
     def build(self, hidden_size: int, statistics: Statistics) -> ProcessNetwork:
         """A network whose variances start where other data had them."""
-        loss = star_loss(self.config.loss, self.config.huber_delta, statistics)
+        loss = self.config.loss.build(statistics)
         return ProcessNetwork(hidden_size, statistics, loss, self.config.item_columns)
 
 

@@ -112,3 +112,14 @@ def test_a_target_is_expected_among_the_other_targets_and_the_uniform_draws() ->
     assert sample.items.tolist() == [0, 1, 2, 3]
     times = np.array([4, 2, 2, 1])  # as a target, and once by the draw of all four
     assert sample.expected == pytest.approx((4 * counts / 10 + 1) / times)
+
+
+def test_the_order_of_a_rows_negatives_tells_nothing_of_their_catalog_rows() -> None:
+    first = [int(NegativeSampler(1, 100).for_row(0, row, 3, np.array([5])).argmin()) for row in range(300)]
+    assert min(np.bincount(first, minlength=3)) > 70
+
+
+def test_each_epoch_and_each_step_draws_another_sample() -> None:
+    sampler = NegativeSampler(1, 1000)
+    drawn = {tuple(sampler.for_step(epoch, step, 5).tolist()) for epoch in range(3) for step in range(3)}
+    assert len(drawn) == 9

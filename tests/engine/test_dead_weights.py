@@ -28,12 +28,12 @@ class Model(nn.Module):
         return sum(weight.sum() * (name in self.alive) for name, weight in self.named_parameters())
 
 
-def watch(model, steps=STEPS, optimizer_class=torch.optim.AdamW, late=0):
-    """The warnings after so many steps; `late`: for how many steps the loss has been 0."""
+def watch(model, steps=STEPS, optimizer_class=torch.optim.AdamW, late=0, early=STEPS):
+    """The warnings after so many steps; the loss is 0 up to step `late` and after step `early`."""
     optimizer, warnings = optimizer_class(model.parameters(), lr=0.01), {}
     guard = DeadWeights(model, optimizer, Accelerator(cpu=True), warnings)
     for step in range(1, steps + 1):
-        (model.loss() * (step > late)).backward()
+        (model.loss() * (late < step <= early)).backward()
         optimizer.step()
         guard.on_optimizer_step(TrainState(step=step))
         optimizer.zero_grad()
@@ -58,6 +58,10 @@ def test_an_adapter_whose_weights_all_have_a_gradient_is_let_be():
 
 def test_zeros_in_the_first_steps_alone_are_let_be():
     assert watch(Model("network.one", "network.other"), late=STEPS - 1) == {}
+
+
+def test_a_weight_that_had_a_gradient_in_one_step_is_let_be():
+    assert watch(Model("network.one", "network.other"), early=1) == {}
 
 
 def test_a_run_of_fewer_steps_is_not_judged():

@@ -134,17 +134,23 @@ def test_the_best_step_is_the_first_with_the_best_value_of_the_first_metric(metr
     assert run.metrics["validation"][metric] == pytest.approx(wanted), "the best step's weights are put back"
 
 
-@pytest.mark.parametrize("patience", [1, 5])
-def test_training_stops_after_as_many_evaluations_in_a_row_without_a_better_one_as_patience_says(patience, steps):
-    whole = steps({"learning_rate": 0.3}, {"every": 1, "metrics": ["log_loss"]}).validation("log_loss")
-    best, since, misses, stops = float("inf"), 0, 0, max(whole)
-    for step, value in whole.items():
-        best, since = (value, 0) if value < best else (best, since + 1)
-        misses += since > 0
-        if since == patience:
-            stops = step
-            break
-    assert misses > patience or patience == 1, "or nothing would show that a better value starts the count again"
-    run = steps({"learning_rate": 0.3}, {"every": 1, "metrics": ["log_loss"], "patience": patience})
-    assert run.metrics["steps"] == stops < max(whole)
+def stop(values, patience, in_a_row=True):
+    """The step at which so many values have not been better, in a row or in all; the last one where it never comes."""
+    best, misses = float("inf"), 0
+    for step, value in values.items():
+        misses = misses + 1 if value >= best else 0 if in_a_row else misses
+        best = min(best, value)
+        if misses == patience:
+            return step
+    return max(values)
+
+
+@pytest.mark.parametrize("which", ["one", "more than were missed before the best"])
+def test_training_stops_after_as_many_evaluations_in_a_row_without_a_better_one_as_patience_says(which, steps):
+    evaluate = {"every": 1, "metrics": ["log_loss"]}
+    whole = steps({"learning_rate": 0.3}, evaluate).validation("log_loss")
+    counts_again = [p for p in range(2, 20) if stop(whole, p, in_a_row=False) < stop(whole, p) < max(whole)]
+    patience = 1 if which == "one" else counts_again[0]
+    run = steps({"learning_rate": 0.3}, {**evaluate, "patience": patience})
+    assert run.metrics["steps"] == stop(whole, patience) < max(whole)
     assert f"in {patience} evaluations" in run.metrics["stopped_early"]

@@ -10,13 +10,14 @@ import lorarec
 from lorarec.contracts import PairPredictor, Predictions, Scored, TrainState, VectorPredictor
 from lorarec.engine.evaluate import Evaluation
 from lorarec.engine.guards import Guards, area, collapsed, constant, sample_of
+from lorarec.testing import made
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.next_item import NextItem
 from lorarec_heads.rating import Rating
 
-CTR = PairPredictor(Ctr(Ctr.Config()))
-STARS = PairPredictor(Rating(Rating.Config()))
-NEXT = VectorPredictor(NextItem(NextItem.Config()))
+CTR = PairPredictor(made(Ctr))
+STARS = PairPredictor(made(Rating))
+NEXT = VectorPredictor(made(NextItem))
 LABELS = np.tile([0.0, 1.0], 50)
 GOOD = LABELS + np.linspace(0, 0.9, 100)
 VECTORS = torch.eye(6)

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import lorarec
 from lorarec.cli.main import run as command
-from lorarec.errors import LorarecError
+from lorarec.contracts import OWN_ADAPTER, Backbone, TrainingPlan
+from lorarec.errors import LorarecError, PluginError
 from lorarec.pipeline.calibrate import calibrate
 from lorarec.pipeline.evaluate import evaluate
 from lorarec.pipeline.lists import compare_lists
+from lorarec_adapters.full import Full
 
 Make = Callable[..., dict[str, Any]]
 QUICK = {"max_steps": 2, "epochs": 1}
@@ -104,3 +107,16 @@ def test_a_pointwise_head_diversifies_as_well(recipe: Make, tmp_path: Path) -> N
     assert len({found.item for found in mixed}) == 8
     with pytest.raises(LorarecError, match="between 0"):
         run.recommend(history, diversify=1.5)
+
+
+def test_an_adapter_that_does_not_save_what_it_trained_ends_in_an_error_and_no_run(
+    recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def untrained(self: Full, backbone: Backbone, folder: Path, name: str = OWN_ADAPTER) -> nn.Module:
+        return self.attach(backbone, TrainingPlan(1, 1, 0)).eval()
+
+    monkeypatch.setattr(Full, "save", lambda *given: None)
+    monkeypatch.setattr(Full, "restore", untrained)
+    with pytest.raises(PluginError, match=r"Adapter 'full' does not restore what was trained: .* differ by up to"):
+        lorarec.train(recipe("full", train={"max_steps": 3}), output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

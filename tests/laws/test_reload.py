@@ -23,6 +23,7 @@ from lorarec.pipeline.evaluate import evaluate
 from lorarec.pipeline.merge import merge
 
 Make = Callable[..., dict[str, Any]]
+Trained = Callable[[dict[str, Any]], Any]
 ADAPTERS: dict[str, Any] = {
     "lora": "lora",
     "adalora": {"name": "adalora", "init_r": 4, "target_r": 2},
@@ -45,26 +46,43 @@ HEADS: dict[str, Any] = {
 }
 FRESH = """
 import json, sys, lorarec
-run, ids = sys.argv[1], json.loads(sys.argv[2])
-recommender = lorarec.load(run)
-scores = recommender.predict(ids, [ids[:3]] * len(ids))
-best = recommender.recommend([ids[:3]], k=5)[0]
-print(json.dumps([[float(s).hex() for s in scores], [(b.item, b.score.hex()) for b in best]]))
+answers = {}
+for name, run in json.loads(sys.argv[1]).items():
+    recommender = lorarec.load(run)
+    ids = recommender.catalog.ids[:6]
+    scores = recommender.predict(ids, [ids[:3]] * len(ids))
+    best = recommender.recommend([ids[:3]], k=5)[0]
+    answers[name] = [[float(s).hex() for s in scores], [(b.item, b.score.hex()) for b in best]]
+print(json.dumps(answers))
 """
 
 
-@pytest.mark.parametrize(("adapter", "head"), [(a, "ctr") for a in ADAPTERS] + [("lora", h) for h in HEADS])
-def test_a_run_loaded_in_a_fresh_process_answers_exactly_as_before(
-    adapter: str, head: str, recipe: Make, tmp_path: Path
-) -> None:
-    recommender = lorarec.train(recipe(ADAPTERS[adapter], HEADS[head]), output=tmp_path / "run")
-    ids = recommender.catalog.ids[:6]
-    scores = [float(score).hex() for score in recommender.predict(ids, [ids[:3]] * 6)]
-    best = [[found.item, found.score.hex()] for found in recommender.recommend([ids[:3]], k=5)[0]]
-    command = [sys.executable, "-c", FRESH, str(tmp_path / "run"), json.dumps(ids)]
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """trained(recipe): the run as training left it; a recipe that was asked for before is not trained again."""
+    runs: dict[str, Any] = {}
+
+    def train(settings: dict[str, Any]) -> Any:
+        key = json.dumps(settings, sort_keys=True)
+        if key not in runs:
+            runs[key] = lorarec.train(settings, output=tmp_path_factory.mktemp("trained") / "run")
+        return runs[key]
+
+    return train
+
+
+def test_runs_loaded_in_a_fresh_process_answer_exactly_as_before(recipe: Make, trained: Trained) -> None:
+    folders, answers = {}, {}
+    for adapter, head in {*((a, "ctr") for a in ADAPTERS), *(("lora", h) for h in HEADS)}:
+        run = trained(recipe(ADAPTERS[adapter], HEADS[head]))
+        ids = run.catalog.ids[:6]
+        scores = [float(score).hex() for score in run.predict(ids, [ids[:3]] * 6)]
+        best = [[found.item, found.score.hex()] for found in run.recommend([ids[:3]], k=5)[0]]
+        folders[f"{adapter}, {head}"], answers[f"{adapter}, {head}"] = str(run.path), [scores, best]
+    command = [sys.executable, "-c", FRESH, json.dumps(folders)]
     path = {"PYTHONPATH": str(Path(__file__).parent / "plugin"), "OMP_NUM_THREADS": "1"}
     told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | path).stdout
-    assert json.loads(told) == [scores, best]
+    assert json.loads(told) == answers
 
 
 @pytest.mark.parametrize("head", ["ctr", "next_item"])
@@ -77,12 +95,12 @@ def test_a_run_trained_in_mixed_precision_answers_as_it_does_when_loaded(
     assert again.tolist() == trained.predict(ids, [ids[:3]] * 6).tolist()
 
 
-def test_evaluating_a_finished_run_gives_the_metrics_it_was_finished_with(recipe: Make, tmp_path: Path) -> None:
+def test_evaluating_a_finished_run_gives_the_metrics_it_was_finished_with(recipe: Make, trained: Trained) -> None:
     for head in HEADS:
-        metrics = lorarec.train(recipe("lora", HEADS[head]), output=tmp_path / head).metrics
-        again = evaluate(tmp_path / head)
+        run = trained(recipe("lora", HEADS[head]))
+        again = evaluate(run.path)
         assert {part: again[part] for part in ("validation", "test", "baselines")} == {
-            part: metrics[part] for part in ("validation", "test", "baselines")
+            part: run.metrics[part] for part in ("validation", "test", "baselines")
         }
 
 
@@ -105,11 +123,11 @@ def test_at_birth_lora_equals_the_frozen_model(recipe: Make, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("adapter", ["lora", "adalora", "full"])
 def test_a_merged_backbone_is_a_plain_transformers_folder_with_the_same_vectors(
-    adapter: str, recipe: Make, tmp_path: Path
+    adapter: str, recipe: Make, trained: Trained, tmp_path: Path
 ) -> None:
-    lorarec.train(recipe(ADAPTERS[adapter]), output=tmp_path / "run")
-    merged = transformers.AutoModel.from_pretrained(merge(tmp_path / "run", tmp_path / "merged")).eval()
-    run = lorarec.load(tmp_path / "run")
+    folder = trained(recipe(ADAPTERS[adapter])).path
+    merged = transformers.AutoModel.from_pretrained(merge(folder, tmp_path / "merged")).eval()
+    run = lorarec.load(folder)
     features = run.featurizer([View(candidate=row) for row in range(8)])
     with torch.no_grad():
         ours = run.model.backbone.encode(run.model.network, features).pooled
@@ -117,22 +135,23 @@ def test_a_merged_backbone_is_a_plain_transformers_folder_with_the_same_vectors(
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_an_adapter_without_a_merged_form_is_refused_and_leaves_nothing(recipe: Make, tmp_path: Path) -> None:
-    lorarec.train(recipe(ADAPTERS["prefix"]), output=tmp_path / "run")
+def test_an_adapter_without_a_merged_form_is_refused_and_leaves_nothing(
+    recipe: Make, trained: Trained, tmp_path: Path
+) -> None:
     with pytest.raises(IncompatibleError, match="prefix"):
-        merge(tmp_path / "run", tmp_path / "merged")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+        merge(trained(recipe(ADAPTERS["prefix"])).path, tmp_path / "merged")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("adapter", ["lora", "adalora", "prefix"])
 def test_plain_peft_loads_the_adapter_folder_and_gives_the_same_vectors(
-    adapter: str, recipe: Make, tmp_path: Path
+    adapter: str, recipe: Make, trained: Trained
 ) -> None:
     settings = recipe(ADAPTERS[adapter])
-    run = lorarec.train(settings, output=tmp_path / "run")
+    run = trained(settings)
     attention = run.model.backbone.architecture().attention  # another one rounds otherwise
     base = transformers.AutoModel.from_pretrained(settings["backbone"]["checkpoint"], attn_implementation=attention)
-    plain = peft.PeftModel.from_pretrained(base, tmp_path / "run" / "adapter").eval()
+    plain = peft.PeftModel.from_pretrained(base, run.path / "adapter").eval()
     features = run.featurizer([View(candidate=row) for row in range(8)])
     with torch.no_grad():
         ours = run.model.backbone.encode(run.model.network, features).pooled
@@ -141,8 +160,8 @@ def test_plain_peft_loads_the_adapter_folder_and_gives_the_same_vectors(
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6 if adapter == "prefix" else 0)
 
 
-def test_unknown_ids_are_named_and_left_out(recipe: Make, tmp_path: Path) -> None:
-    run = lorarec.train(recipe(), output=tmp_path / "run")
+def test_unknown_ids_are_named_and_left_out(recipe: Make, trained: Trained) -> None:
+    run = trained(recipe())
     known = run.catalog.ids[0]
     with pytest.warns(UserWarning, match="1 unknown items to score get no score: nowhere"):
         scores = run.predict([known, "nowhere"], [[known], [known]])

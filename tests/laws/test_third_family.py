@@ -22,7 +22,7 @@ from lorarec.pipeline.check import check
 from lorarec.pipeline.compare import compare
 from lorarec.pipeline.evaluate import evaluate
 from lorarec.pipeline.lists import compare_lists
-from lorarec.testing import check_task_head
+from lorarec.testing import check_metric, check_task_head
 
 Make = Callable[..., dict[str, Any]]
 
@@ -126,5 +126,10 @@ def test_the_check_before_training_knows_it(recipe: Make) -> None:
     assert report.groups["head"] == 2 * 32 + 2 and np.isfinite(report.estimated_seconds)
 
 
-def test_it_keeps_the_laws_of_heads() -> None:
-    check_task_head(import_module("their_tokens").YesNo)
+def test_it_keeps_the_laws_of_heads_and_of_metrics() -> None:
+    theirs = import_module("their_tokens")
+    check_task_head(theirs.YesNo)
+    said = np.tile([0, 1, 1], 4)
+    check_metric(theirs.TokenAccuracy, (said, 1 - said, said.astype(float)))
+    with pytest.raises(AssertionError, match="give `cases`: what predictions 'tokens' look like"):
+        check_metric(theirs.TokenAccuracy)

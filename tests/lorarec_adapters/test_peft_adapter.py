@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from torch import nn
 
 from lorarec.contracts import Backbone, IncompatibleError, PeftAdapter, TrainingPlan
 from lorarec.testing import FAMILIES, check_adapter, tiny_backbone
+from lorarec_adapters.frozen import Frozen
+from lorarec_adapters.full import Full
 from lorarec_adapters.lora import Lora
 
 
@@ -116,3 +119,44 @@ def test_beside_half_precision_weights_peft_itself_computes_what_is_not_plain(at
     nn.init.normal_(layer.lora_B["other"].weight)
     layer.set_adapter(["default", "other"])
     assert torch.equal(layer(x), type(layer).forward(layer, x))
+
+
+def test_an_adapter_that_cannot_sit_beside_the_others_leaves_no_trace(attach: Any, tmp_path: Path) -> None:
+    adapter, backbone, module = attach(Lora, r=2)
+    vera, _, other = attach(Vera)
+    vera.save(other, tmp_path)
+    with pytest.raises(IncompatibleError, match=r"cannot be added to backbone 'tiny'.*different peft types"):
+        adapter.add(module, backbone, tmp_path, "vera")
+    with pytest.raises(IncompatibleError, match=r"There is no adapter 'vera' on this backbone. There are: 'default'"):
+        adapter.active(module, "vera")
+    with pytest.raises(IncompatibleError, match=r"\(bert\) carries an adapter already. Use `add` for one more"):
+        adapter.attach(backbone, TrainingPlan(1, 1, 0))
+
+
+def test_weights_of_another_shape_are_named(attach: Any, tmp_path: Path) -> None:
+    adapter, _, module = attach(Lora, r=2)
+    adapter.save(module, tmp_path)
+    _, _, larger = attach(Lora, r=4)
+    with pytest.raises(IncompatibleError, match=r"query\.lora_A\.weight' has shape \(2, 16\), .* has \(4, 16\)"):
+        adapter.warm_start(larger, tmp_path)
+
+
+def test_full_and_frozen_sit_alone_and_say_so(attach: Any, tmp_path: Path) -> None:
+    for adapter_class in (Full, Frozen):
+        adapter, backbone, module = attach(adapter_class)
+        with pytest.raises(IncompatibleError, match="only one can sit on a backbone, so 'second' cannot be added"):
+            adapter.add(module, backbone, tmp_path, "second")
+    with pytest.raises(IncompatibleError, match="'full' cannot be switched off: the backbone as it was is not kept"):
+        attach(Full)[0].disabled(module)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_under_gradient_checkpointing_other_adapters_are_read_without_gradient(reads: bool, loaded: Any) -> None:
+    backbone, adapter = loaded(), Lora(Lora.Config())
+    backbone.module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    module = adapter.attach(backbone, TrainingPlan(1, 1, 0)).train()
+    if reads:
+        with torch.no_grad(), adapter.disabled(module):
+            return
+    with pytest.raises(IncompatibleError, match=r"are read under torch\.no_grad\(\) alone"), adapter.disabled(module):
+        pass

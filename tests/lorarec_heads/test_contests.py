@@ -12,6 +12,7 @@ from datasets import Dataset
 from pydantic import ValidationError
 
 from lorarec.contracts import DataError
+from lorarec.testing import made
 from lorarec_heads.contests import contests, facts_of_contests
 from lorarec_heads.ctr import Ctr
 
@@ -44,7 +45,7 @@ def test_nobody_with_both_likes_and_dislikes_is_refused() -> None:
 
 @pytest.mark.parametrize("rivals", [1, 4])
 def test_the_loss_of_equal_logits_is_that_of_guessing(rivals: int, world: Callable[..., World]) -> None:
-    toy = world(Ctr(Ctr.Config(loss="ranking", rivals=rivals)), "click")
+    toy = world(made(Ctr, loss="ranking", rivals=rivals), "click")
     head, batch = toy.build(), toy.examples().batch(np.arange(10))
     with torch.no_grad():
         head.signals.weight.zero_()
@@ -53,7 +54,7 @@ def test_the_loss_of_equal_logits_is_that_of_guessing(rivals: int, world: Callab
 
 @pytest.mark.parametrize("options", [{}, {"encoding": "joint"}, {"history_model": "ridge", "biases": True}])
 def test_no_weight_merely_shifts_all_logits_alike(options: dict[str, Any], world: Callable[..., World]) -> None:
-    toy = world(Ctr(Ctr.Config(loss="ranking", **options)), "click")
+    toy = world(made(Ctr, loss="ranking", **options), "click")
     head = toy.build()
     torch.manual_seed(0)
     with torch.no_grad():
@@ -63,12 +64,12 @@ def test_no_weight_merely_shifts_all_logits_alike(options: dict[str, Any], world
     assert [name for name, weight in head.named_parameters() if weight.grad.norm() < 1e-4] == []
 
 
-@pytest.mark.parametrize("options", [{"rivals": 2}, {"loss": "ranking", "label_smoothing": 0.1}])
+@pytest.mark.parametrize("options", [{"rivals": 2}, {"loss": {"name": "bce", "label_smoothing": 0.1}, "rivals": 2}])
 def test_settings_of_the_other_loss_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="would do nothing"):
-        Ctr.Config(**options)
+        made(Ctr, **options)
 
 
 def test_more_rivals_than_are_drawn_are_refused() -> None:
     with pytest.raises(ValidationError, match="rivals=3 would repeat the 2"):
-        Ctr.Config(loss="ranking", rivals=3, negatives=2)
+        made(Ctr, loss="ranking", rivals=3, negatives=2)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lorarec.contracts import Examples, Requests, TaskHead
+from lorarec.testing import made
 from lorarec_heads.crossed import Crossed, history_products
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.kernel_ridge import kernel_ridge
@@ -19,11 +20,11 @@ from lorarec_heads.rating_process import RatingProcess
 
 World = Any
 HEADS: dict[str, tuple[TaskHead, str]] = {
-    "rating": (Rating(Rating.Config()), "rating"),
-    "rating joint": (Rating(Rating.Config(encoding="joint", max_history=5)), "rating"),
-    "rating_process": (RatingProcess(RatingProcess.Config()), "rating"),
-    "ctr": (Ctr(Ctr.Config(biases=True)), "click"),
-    "ctr joint": (Ctr(Ctr.Config(encoding="joint", max_history=5)), "click"),
+    "rating": (made(Rating), "rating"),
+    "rating joint": (made(Rating, encoding="joint", max_history=5), "rating"),
+    "rating_process": (made(RatingProcess), "rating"),
+    "ctr": (made(Ctr, biases=True), "click"),
+    "ctr joint": (made(Ctr, encoding="joint", max_history=5), "click"),
 }
 
 

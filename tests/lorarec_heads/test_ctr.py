@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from lorarec.contracts import DataError, Part
+from lorarec.testing import made
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.history_signals import HistorySignals
 
@@ -30,7 +31,7 @@ def auc(world: World, head: Any) -> float:
 
 
 def test_it_ranks_well_before_training_and_better_after(world: Callable[..., World]) -> None:
-    toy = world(Ctr(Ctr.Config()), "click")
+    toy = world(made(Ctr), "click")
     head = toy.build()
     at_birth = auc(toy, head)
     toy.train(head, steps=40)
@@ -59,7 +60,7 @@ def test_the_liked_share_is_the_log_odds_of_a_shrunk_share() -> None:
 def test_drawn_items_are_neither_had_nor_chosen_and_change_with_the_epoch(
     world: Callable[..., World],
 ) -> None:
-    toy = world(Ctr(Ctr.Config(negatives=3)))
+    toy = world(made(Ctr, negatives=3))
     examples = toy.examples()
     rows = np.arange(80)
     drawn = {}
@@ -76,7 +77,7 @@ def test_drawn_items_are_neither_had_nor_chosen_and_change_with_the_epoch(
 
 
 def test_evaluation_draws_once_and_for_all(world: Callable[..., World]) -> None:
-    toy = world(Ctr(Ctr.Config(negatives=3)))
+    toy = world(made(Ctr, negatives=3))
     examples = toy.examples(Part.VALIDATION)
     first, second = (examples.batch(np.arange(40), epoch).tensors["items"] for epoch in (0, 5))
     assert torch.equal(first, second)
@@ -84,7 +85,7 @@ def test_evaluation_draws_once_and_for_all(world: Callable[..., World]) -> None:
 
 
 def test_baselines_and_slices_know_which_items_were_drawn(world: Callable[..., World]) -> None:
-    examples = world(Ctr(Ctr.Config(negatives=3))).examples(Part.VALIDATION)
+    examples = world(made(Ctr, negatives=3)).examples(Part.VALIDATION)
     batch = examples.batch(np.arange(len(examples)))
     asked = batch.tensors["items"][batch.tensors["candidate"]].numpy()
     assert (asked.reshape(-1, 4)[:, :1] != asked.reshape(-1, 4)[:, 1:]).all()
@@ -97,36 +98,36 @@ def test_drawn_items_are_told_from_chosen_ones_after_training(
     """Users choose items of their own parity, and the text tells parity."""
     kept = [row for row in range(len(events["user"])) if events["click"][row]]
     liked = {name: [events[name][row] for row in kept] for name in ("user", "item", "time")}
-    toy = world(Ctr(Ctr.Config(negatives=2)), given=liked)
+    toy = world(made(Ctr, negatives=2), given=liked)
     head = toy.build()
     toy.train(head, steps=40)
     assert auc(toy, head) > 0.6
 
 
 def test_clicks_beside_drawn_items_are_refused(world: Callable[..., World]) -> None:
-    toy = world(Ctr(Ctr.Config(negatives=2)), "click")
+    toy = world(made(Ctr, negatives=2), "click")
     with pytest.raises(DataError, match=r"head\.negatives=0"):
         toy.examples()
 
 
 def test_more_negatives_than_items_are_refused(world: Callable[..., World]) -> None:
-    toy = world(Ctr(Ctr.Config(negatives=23)))
+    toy = world(made(Ctr, negatives=23))
     with pytest.raises(DataError, match=r"Lower head\.negatives"):
         toy.examples().batch(np.arange(200))
 
 
 def test_clicks_are_needed_unless_items_are_drawn() -> None:
-    assert Ctr(Ctr.Config()).needs() == {"click"}
-    assert Ctr(Ctr.Config(negatives=1)).needs() == frozenset()
-    assert Ctr(Ctr.Config(negatives=1)).label() == "click"
+    assert made(Ctr).needs() == {"click"}
+    assert made(Ctr, negatives=1).needs() == frozenset()
+    assert made(Ctr, negatives=1).label() == "click"
 
 
 @pytest.mark.parametrize(("labels", "message"), [([0.0, 1.0, 4.0], "Row 7.*4 is neither"), ([1.0] * 3, "All 3")])
 def test_labels_out_of_range_are_refused_by_row(labels: list[float], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        Ctr(Ctr.Config()).check_labels(np.array(labels), np.array([5, 6, 7]))
+        made(Ctr).check_labels(np.array(labels), np.array([5, 6, 7]))
 
 
 def test_a_penalty_on_biases_that_are_not_there_is_refused() -> None:
     with pytest.raises(ValidationError, match="bias_penalty would do nothing with biases=False"):
-        Ctr.Config(bias_penalty=1.0)
+        made(Ctr, bias_penalty=1.0)

@@ -12,6 +12,7 @@ from datasets import Dataset
 from lorarec.config.recipe import DataSection
 from lorarec.contracts import Collation, DataError, NegativeSampler, Part
 from lorarec.data.prepare import PreparedData, prepare
+from lorarec.testing import made
 from lorarec_heads.ctr import Ctr
 
 ROWS: dict[str, list[Any]] = {
@@ -33,7 +34,7 @@ def prepared(rows: dict[str, list[Any]]) -> PreparedData:
 
 def targets(rows: dict[str, list[Any]], **options: Any) -> list[tuple[str, str, float, tuple[str, ...]]]:
     """(user, item, label, history) of each training example, as the head's batch has them."""
-    data, head = prepared(rows), Ctr(Ctr.Config(history_targets=True, **options))
+    data, head = prepared(rows), made(Ctr, history_targets=True, **options)
     found = head.examples(data.interactions, data.histories, Part.TRAIN).with_format("numpy")[:]
     collation = Collation(
         data.interactions, data.histories, lambda views: {"n": torch.zeros(len(views), 1)}, NegativeSampler(0, 9),

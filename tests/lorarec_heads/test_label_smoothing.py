@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from lorarec.testing import made
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.next_item import NextItem
 
@@ -22,7 +23,8 @@ def test_a_click_is_taken_for_one_less_half_the_share_and_no_click_for_half_the_
 ) -> None:
     """BCE of logit x is softplus(x) - x y, so moving y to (1 - share) y + share / 2 adds share * x * (y - 1/2)."""
     plain, smooth = (
-        world(Ctr(Ctr.Config(history_model=history_model, label_smoothing=amount)), "click") for amount in (0.0, share)
+        world(made(Ctr, history_model=history_model, loss={"name": "bce", "label_smoothing": amount}), "click")
+        for amount in (0.0, share)
     )
     batch = plain.examples().batch(np.arange(40))
     head, other = plain.build().eval(), smooth.build().eval()
@@ -43,7 +45,8 @@ def test_a_share_of_the_next_items_weight_is_spread_evenly_over_the_catalog(
     """Cross entropy is linear in its weights: smoothing adds share * (score of the target - mean score) a target."""
     plain, smooth = (
         world(
-            NextItem(NextItem.Config(width=8, max_history=1, dropout=0.0, label_smoothing=amount)), split={"by": "last"}
+            made(NextItem, width=8, max_history=1, dropout=0.0, loss={"name": "softmax", "label_smoothing": amount}),
+            split={"by": "last"},
         )
         for amount in (0.0, share)
     )

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lorarec.contracts import Part, TaskHead
+from lorarec.testing import made
 from lorarec_heads.comparison import Comparison
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.next_item import NextItem
@@ -19,42 +20,45 @@ from lorarec_heads.rating_process import RatingProcess
 
 World = Any
 HEADS: dict[str, tuple[Callable[[], TaskHead], tuple[str, ...]]] = {
-    "rating": (lambda: Rating(Rating.Config()), ("rating",)),
-    "rating joint": (lambda: Rating(Rating.Config(encoding="joint", max_history=5)), ("rating",)),
-    "rating text alone": (lambda: Rating(Rating.Config(biases=False, factors=0)), ("rating",)),
-    "rating groups": (lambda: Rating(Rating.Config(facts_per_example=7)), ("rating",)),
-    "rating huber": (lambda: Rating(Rating.Config(loss="huber")), ("rating",)),
-    "rating_process": (lambda: RatingProcess(RatingProcess.Config(parts=20)), ("rating",)),
-    "ctr": (lambda: Ctr(Ctr.Config(biases=True)), ("click",)),
-    "ctr joint": (lambda: Ctr(Ctr.Config(encoding="joint", max_history=5)), ("click",)),
-    "ctr sampled": (lambda: Ctr(Ctr.Config(negatives=3)), ()),
-    "ctr ridge": (lambda: Ctr(Ctr.Config(history_model="ridge", biases=True)), ("click",)),
-    "ctr ridge factors": (lambda: Ctr(Ctr.Config(history_model="ridge", factors=4)), ("click",)),
-    "ctr ranking": (lambda: Ctr(Ctr.Config(loss="ranking")), ("click",)),
-    "ctr ranking sampled": (lambda: Ctr(Ctr.Config(loss="ranking", rivals=3, negatives=3)), ()),
-    "ctr ridge joint": (lambda: Ctr(Ctr.Config(history_model="ridge", encoding="joint", max_history=5)), ("click",)),
-    "ctr ridge sampled": (lambda: Ctr(Ctr.Config(history_model="ridge", biases=True, negatives=3)), ()),
+    "rating": (lambda: made(Rating), ("rating",)),
+    "rating joint": (lambda: made(Rating, encoding="joint", max_history=5), ("rating",)),
+    "rating text alone": (lambda: made(Rating, biases=False, factors=0), ("rating",)),
+    "rating groups": (lambda: made(Rating, facts_per_example=7), ("rating",)),
+    "rating huber": (lambda: made(Rating, loss="huber"), ("rating",)),
+    "rating_process": (lambda: made(RatingProcess, parts=20), ("rating",)),
+    "ctr": (lambda: made(Ctr, biases=True), ("click",)),
+    "ctr joint": (lambda: made(Ctr, encoding="joint", max_history=5), ("click",)),
+    "ctr sampled": (lambda: made(Ctr, negatives=3), ()),
+    "ctr ridge": (lambda: made(Ctr, history_model="ridge", biases=True), ("click",)),
+    "ctr ridge factors": (lambda: made(Ctr, history_model="ridge", factors=4), ("click",)),
+    "ctr ranking": (lambda: made(Ctr, loss="ranking"), ("click",)),
+    "ctr ranking sampled": (lambda: made(Ctr, loss="ranking", rivals=3, negatives=3), ()),
+    "ctr ridge joint": (lambda: made(Ctr, history_model="ridge", encoding="joint", max_history=5), ("click",)),
+    "ctr ridge sampled": (lambda: made(Ctr, history_model="ridge", biases=True, negatives=3), ()),
     "comparison": (lambda: Comparison(Comparison.Config(words=64, pairs_per_example=1)), ("rating",)),
     "comparison without words": (lambda: Comparison(Comparison.Config(words=0, pairs_per_example=1)), ("rating",)),
-    "next_item": (lambda: NextItem(NextItem.Config(width=8)), ()),
-    "next_item feedback": (lambda: NextItem(NextItem.Config(width=8, feedback=True)), ("rating",)),
-    "next_item text alone": (lambda: NextItem(NextItem.Config(width=8, ids=False)), ()),
-    "next_item mean": (lambda: NextItem(NextItem.Config(width=8, encoder="mean")), ()),
-    "next_item sampled": (lambda: NextItem(NextItem.Config(width=8, loss="sampled_softmax", negatives=6)), ()),
+    "next_item": (lambda: made(NextItem, width=8), ()),
+    "next_item feedback": (lambda: made(NextItem, width=8, feedback=True), ("rating",)),
+    "next_item text alone": (lambda: made(NextItem, width=8, ids=False), ()),
+    "next_item mean": (lambda: made(NextItem, width=8, encoder="mean"), ()),
+    "next_item sampled": (lambda: made(NextItem, width=8, loss="sampled_softmax", negatives=6), ()),
     "next_item mixed": (
-        lambda: NextItem(NextItem.Config(width=8, loss="sampled_softmax", negatives=9, sampling="mixed", stride=2)),
+        lambda: made(NextItem, width=8, loss="sampled_softmax", negatives=9, sampling="mixed", stride=2),
         (),
     ),
     "next_item in batch": (
-        lambda: NextItem(
-            NextItem.Config(width=8, loss="sampled_softmax", negatives=4, sampling="mixed_in_batch", temperature=0.5)
+        lambda: made(
+            NextItem, width=8, loss="sampled_softmax", negatives=4, sampling="mixed_in_batch", temperature=0.5
         ),
         (),
     ),
-    "next_item gbce": (lambda: NextItem(NextItem.Config(width=8, loss="gbce", negatives=6, temperature=0.5)), ()),
-    "next_item id dropout": (lambda: NextItem(NextItem.Config(width=8, id_dropout=0.2, label_smoothing=0.1)), ()),
-    "next_item backbone": (lambda: NextItem(NextItem.Config(width=8, encoder="backbone")), ()),
-    "next_item steps": (lambda: NextItem(NextItem.Config(width=8, encoder="backbone_steps")), ()),
+    "next_item gbce": (lambda: made(NextItem, width=8, loss="gbce", negatives=6, temperature=0.5), ()),
+    "next_item id dropout": (
+        lambda: made(NextItem, width=8, id_dropout=0.2, loss={"name": "softmax", "label_smoothing": 0.1}),
+        (),
+    ),
+    "next_item backbone": (lambda: made(NextItem, width=8, encoder="backbone"), ()),
+    "next_item steps": (lambda: made(NextItem, width=8, encoder="backbone_steps"), ()),
 }
 
 

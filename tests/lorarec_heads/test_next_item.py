@@ -15,16 +15,19 @@ from torch import nn
 from lorarec.contracts import DataError, IncompatibleError, Part, Statistics, VectorPredictor
 from lorarec.engine.guards import collapsed
 from lorarec.pipeline.build_fit import _some_vectors
-from lorarec_heads.catalogue_loss import full_softmax, gbce, sampled_softmax
+from lorarec.testing import made
 from lorarec_heads.next_item import NextItem
 from lorarec_heads.next_item_network import NextItemNetwork
 from lorarec_heads.sequence_encoder import CausalTransformer, RunningMean, like_lengths
+from lorarec_losses.gbce import GeneralizedBce
+from lorarec_losses.sampled_softmax import SampledCrossEntropy
+from lorarec_losses.softmax import CrossEntropy
 
 World = Any
 
 
 def head_of(**options: Any) -> NextItem:
-    return NextItem(NextItem.Config(**{"width": 8, **options}))
+    return made(NextItem, **{"width": 8, **options})
 
 
 @pytest.mark.parametrize("split", [{"by": "last"}, {"by": "time"}, {"by": "random"}])
@@ -94,8 +97,8 @@ def test_sampled_softmax_is_the_full_one_where_every_item_is_drawn() -> None:
     users, items, target = torch.randn(6, 4), torch.randn(9, 4), torch.randint(9, (6,))
     scores = users @ items.T
     hit = torch.arange(9) == target[:, None]
-    sampled = sampled_softmax(scores.gather(1, target[:, None])[:, 0], scores, hit, torch.ones(9))
-    torch.testing.assert_close(sampled, full_softmax(users, items, target, 0.0))
+    sampled = SampledCrossEntropy()(scores.gather(1, target[:, None])[:, 0], scores, hit, torch.ones(9))
+    torch.testing.assert_close(sampled, CrossEntropy(0.0)(scores, target))
 
 
 def test_logq_makes_the_sum_over_the_draws_that_over_the_catalogue() -> None:
@@ -106,7 +109,7 @@ def test_logq_makes_the_sum_over_the_draws_that_over_the_catalogue() -> None:
     mean = 0.0
     for item in range(7):
         hit = torch.tensor([[item == target]])
-        loss = sampled_softmax(scores[[target]], scores[[item]][None], hit, share[[item]])
+        loss = SampledCrossEntropy()(scores[[target]], scores[[item]][None], hit, share[[item]])
         mean += float(share[item] * (loss.exp() - 1))
     others = [item for item in range(7) if item != target]
     assert mean == pytest.approx(float((scores[others] - scores[target]).exp().sum()), rel=1e-5)
@@ -123,14 +126,18 @@ def test_gbce_is_the_papers_formula_spelt_out() -> None:
         beta = rate * (calibration * (1 - 1 / rate) + 1 / rate)
         likelihood = (own[fact].sigmoid() ** beta).log() + (1 - kept.sigmoid()).log().sum()
         expected -= float(likelihood) / (len(kept) + 1)
-    assert float(gbce(own, others, hit, size, calibration).sum()) == pytest.approx(expected, rel=1e-5)
+    assert float(GeneralizedBce(size, calibration)(own, others, hit, torch.ones(3)).sum()) == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_a_target_drawn_as_its_own_negative_is_left_out() -> None:
     """Only the target is drawn: nothing is left to tell it apart from, so nothing is lost."""
     own, others, hit = torch.ones(1), torch.ones(1, 1), torch.tensor([[True]])
-    assert sampled_softmax(own, others, hit, torch.ones(1)).item() == 0.0
-    assert gbce(own, others, hit, 5, 0.0).item() == pytest.approx(float(nn.functional.softplus(-own).sum()))
+    assert SampledCrossEntropy()(own, others, hit, torch.ones(1)).item() == 0.0
+    assert GeneralizedBce(5, 0.0)(own, others, hit, torch.ones(1)).item() == pytest.approx(
+        float(nn.functional.softplus(-own).sum())
+    )
 
 
 def test_targets_of_a_batch_are_each_others_negatives(world: Callable[..., World]) -> None:
@@ -149,7 +156,7 @@ def test_label_smoothing_spreads_the_targets_weight_over_the_catalogue() -> None
     users, items, target = torch.randn(6, 4), torch.randn(9, 4), torch.randint(9, (6,))
     log = (users @ items.T).log_softmax(dim=1)
     expected = -(0.9 * log.gather(1, target[:, None]).sum() + 0.1 * log.mean(dim=1).sum())
-    torch.testing.assert_close(full_softmax(users, items, target, 0.1).sum(), expected)
+    torch.testing.assert_close(CrossEntropy(0.1)(users @ items.T, target).sum(), expected)
 
 
 def test_a_window_with_a_stride_predicts_its_latest_events_from_a_longer_past(world: Callable[..., World]) -> None:
@@ -246,8 +253,9 @@ def test_a_catalogue_of_one_item_is_refused(world: Callable[..., World]) -> None
         {"negatives": 5},
         {"sampling": "mixed"},
         {"loss": "gbce", "sampling": "mixed"},
-        {"loss": "sampled_softmax", "calibration": 0.5},
-        {"loss": "gbce", "label_smoothing": 0.1},
+        {"loss": {"name": "sampled_softmax", "calibration": 0.5}},
+        {"calibration": 0.5},
+        {"label_smoothing": 0.1},
         {"encoder": "backbone", "stride": 3},
         {"max_history": 10, "stride": 11},
         {"width": 9, "heads": 2},
@@ -255,7 +263,7 @@ def test_a_catalogue_of_one_item_is_refused(world: Callable[..., World]) -> None
 )
 def test_options_that_would_do_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        NextItem.Config(**options)
+        made(NextItem, **options)
 
 
 def test_feedback_that_the_data_does_not_hold_is_refused(world: Callable[..., World]) -> None:
@@ -265,7 +273,9 @@ def test_feedback_that_the_data_does_not_hold_is_refused(world: Callable[..., Wo
 
 def test_popularity_makes_items_neither_alike_nor_unlike() -> None:
     counts = np.array([0, 3, 50, 900])
-    network = NextItemNetwork(NextItem.Config(width=8, ids=False), 12, Statistics(counts, counts, 0.0, 0.0, 1.0, 0.5))
+    network = NextItemNetwork(
+        made(NextItem, width=8, ids=False).config, 12, Statistics(counts, counts, 0.0, 0.0, 1.0, 0.5)
+    )
     table = torch.ones(4, 12).cumsum(dim=1)  # one text for all
     with torch.no_grad():
         assert not collapsed(network.item_vectors(table, torch.arange(4))), "biases differ"

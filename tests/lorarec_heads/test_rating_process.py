@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 import lorarec
 from lorarec.contracts import DataError, Part
+from lorarec.testing import made
 from lorarec_heads import pair_process
 from lorarec_heads.rating_process import RatingProcess
 
@@ -22,7 +23,7 @@ TRAINING: dict[str, Any] = {"split": {"by": "random"}, "history": {"scope": "tra
 
 
 def toy_rating(world: Callable[..., World], parts: int = 8, **section: Any) -> World:
-    return world(RatingProcess(RatingProcess.Config(parts=parts)), "rating", **section)
+    return world(made(RatingProcess, parts=parts), "rating", **section)
 
 
 def stars(toy: World, head: Any, examples: Any) -> np.ndarray:
@@ -115,7 +116,7 @@ def test_columns_of_the_item_table_tell_items_apart(world: Callable[..., World])
     silent = replace(toy, vectors=torch.ones_like(toy.vectors))
     found = {}
     for columns in ((), ("parity",)):
-        head = RatingProcess(RatingProcess.Config(item_columns=columns)).build(silent.vectors.shape[1], statistics)
+        head = made(RatingProcess, item_columns=columns).build(silent.vectors.shape[1], statistics)
         head.refresh(silent.vectors)
         asked = silent.requests([list(range(20))], [[1.0 + 4.0 * parity[row] for row in range(20)]], [23])
         found[columns] = abs(stars(silent, head, asked)[0] - toy.data.statistics.label_mean)
@@ -253,9 +254,9 @@ def test_rows_that_bring_their_own_histories_are_refused(world: Callable[..., Wo
 
 def test_labels_all_alike_are_refused() -> None:
     with pytest.raises(DataError, match=r"All 3 values of 'rating' are 4.*data\.columns\.rating"):
-        RatingProcess(RatingProcess.Config()).check_labels(np.full(3, 4.0), np.arange(3))
+        made(RatingProcess).check_labels(np.full(3, 4.0), np.arange(3))
 
 
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(ValidationError):
-        RatingProcess.Config(part=3)  # type: ignore[call-arg]
+        made(RatingProcess, part=3)

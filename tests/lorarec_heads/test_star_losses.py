@@ -13,9 +13,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from lorarec.contracts import DataError, Part
+from lorarec.testing import made
 from lorarec_heads.rating import Rating
 from lorarec_heads.rating_process import RatingProcess
-from lorarec_heads.star_losses import Huber, Ordinal, SquaredError, check_stars, star_loss
+from lorarec_losses.huber import Huber, HuberError
+from lorarec_losses.mse import SquaredError
+from lorarec_losses.ordinal import OrderedCuts, Ordinal
 
 World = Any
 STARS = (1.0, 2.0, 3.0, 4.0, 5.0)
@@ -29,21 +32,21 @@ def gradient(loss: torch.nn.Module, found: Tensor, given: Tensor) -> Tensor:
 
 def test_huber_is_the_squared_error_of_small_differences_and_linear_beyond() -> None:
     given, near, far = torch.zeros(3), torch.tensor([0.1, -0.4, 0.9]), torch.tensor([2.0, -30.0, 1.5])
-    torch.testing.assert_close(Huber(1.0)(near, given), SquaredError()(near, given))
-    assert gradient(Huber(1.0), far, given).tolist() == [2, -2, 2]
+    torch.testing.assert_close(HuberError(1.0)(near, given), SquaredError()(near, given))
+    assert gradient(HuberError(1.0), far, given).tolist() == [2, -2, 2]
 
 
 def test_ordinal_probabilities_of_all_stars_add_up_to_one() -> None:
-    loss = Ordinal(STARS)
+    loss = OrderedCuts(STARS)
     for found in (-40.0, 1.2, 3.0, 60.0):
         each = [torch.exp(-loss(torch.tensor([found]), torch.tensor([star]))).item() for star in STARS]
         assert sum(each) == pytest.approx(1, abs=1e-5)
         mean = sum(p * star for p, star in zip(each, STARS, strict=True))
-        assert loss.stars(torch.tensor([found])).item() == pytest.approx(mean, abs=1e-4)
+        assert loss.answer(torch.tensor([found])).item() == pytest.approx(mean, abs=1e-4)
 
 
 def test_ordinal_answers_rise_with_what_is_found_and_stay_among_the_stars() -> None:
-    answers = Ordinal(STARS).stars(torch.linspace(-5, 12, 200)).detach()
+    answers = OrderedCuts(STARS).answer(torch.linspace(-5, 12, 200)).detach()
     assert (answers.diff() >= 0).all()
     assert answers.min() >= 1
     assert answers.max() <= 5
@@ -51,11 +54,11 @@ def test_ordinal_answers_rise_with_what_is_found_and_stay_among_the_stars() -> N
 
 
 def test_ordinal_gradients_are_finite_however_far_off_and_exact() -> None:
-    loss = Ordinal(STARS)
+    loss = OrderedCuts(STARS)
     far = gradient(loss, torch.tensor([-500.0, 500.0]), torch.tensor([5.0, 1.0]))
     assert torch.isfinite(far).all()
     assert far[0] < 0 < far[1]
-    exact = Ordinal(STARS).double()
+    exact = OrderedCuts(STARS).double()
     given = torch.tensor([1.0, 3.0, 5.0, 2.0])
     assert torch.autograd.gradcheck(
         lambda x: exact(x, given.double()), torch.tensor([0.7, 3.3, 4.1, 2.9], dtype=torch.float64, requires_grad=True)
@@ -66,43 +69,48 @@ def test_ordinal_learns_uneven_stars() -> None:
     """Most give 1 or 5: the cuts between 2, 3 and 4 move together, so that an answer leaves the middle sooner."""
     given = torch.tensor([1.0] * 45 + [3.0] * 2 + [5.0] * 45)
     found = torch.linspace(2, 4, len(given))
-    loss = Ordinal(STARS)
-    before = (loss.stars(found) - given).square().mean().item()
+    loss = OrderedCuts(STARS)
+    before = (loss.answer(found) - given).square().mean().item()
     optimizer = torch.optim.Adam(loss.parameters(), lr=0.05)
     for _ in range(200):
         optimizer.zero_grad()
         loss(found, given).sum().backward()
         optimizer.step()
-    after = (loss.stars(found) - given).square().mean().item()
+    after = (loss.answer(found) - given).square().mean().item()
     assert after < 0.3 * before
 
 
 def test_two_different_ratings_are_enough_for_order_and_one_is_not(world: Callable[..., World]) -> None:
-    statistics = world(Rating(Rating.Config()), "rating").data.statistics
-    assert isinstance(star_loss("ordinal", 1.0, replace(statistics, label_values=(0.0, 1.0))), Ordinal)
+    statistics = world(made(Rating), "rating").data.statistics
+    loss = made(Ordinal)
+    assert isinstance(loss.build(replace(statistics, label_values=(0.0, 1.0))), OrderedCuts)
     with pytest.raises(DataError, match="at least two different ratings"):
-        star_loss("ordinal", 1.0, replace(statistics, label_values=(3.0,)))
+        loss.build(replace(statistics, label_values=(3.0,)))
 
 
 def test_too_many_different_ratings_are_refused_by_ordinal_alone() -> None:
     stars = np.linspace(0, 1, 500)
-    check_stars("huber", stars, np.arange(500))
+    made(Rating, loss="huber").check_labels(stars, np.arange(500))
     with pytest.raises(DataError, match=r"500 different values.*100 at most.*mse or huber"):
-        check_stars("ordinal", stars, np.arange(500))
+        made(Rating, loss="ordinal").check_labels(stars, np.arange(500))
 
 
 @pytest.mark.parametrize("head", [Rating, RatingProcess])
-def test_a_delta_that_nothing_reads_is_refused(head: Any) -> None:
-    with pytest.raises(ValidationError, match="huber_delta would do nothing with loss=mse"):
-        head.Config(huber_delta=2.0)
-    head.Config(loss="huber", huber_delta=2.0)
+def test_the_delta_is_a_setting_of_huber(head: Any) -> None:
+    with pytest.raises(ValidationError, match=r"huber_delta is a setting of the loss now: write loss: \{name: huber"):
+        made(head, huber_delta=2.0)
+    with pytest.raises(ValidationError, match="delta"):
+        made(head, loss={"name": "mse", "delta": 2.0})
+    earlier = made(head, loss="huber", huber_delta=1.0)
+    assert earlier.config.loss.config == Huber.Config(), "the recipe of an earlier run writes the default out"
+    assert made(head, loss={"name": "huber", "delta": 2.0}).config.loss.config.delta == 2.0
 
 
 @pytest.mark.parametrize("loss", ["huber", "ordinal"])
 @pytest.mark.parametrize("head", [Rating, RatingProcess])
 def test_both_heads_learn_by_it(head: Any, loss: str, world: Callable[..., World], events: dict[str, Any]) -> None:
     events["rating"] = [float(round(stars)) for stars in events["rating"]]
-    toy = world(head(head.Config(loss=loss)), "rating")
+    toy = world(made(head, loss=loss), "rating")
     built = toy.build()
     losses = toy.train(built, steps=25, lr=0.05)
     assert np.mean(losses[-3:]) < np.mean(losses[:3])

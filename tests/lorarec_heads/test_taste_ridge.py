@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from lorarec.contracts import Part
+from lorarec.testing import made
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.item_quality import ItemQuality
 from lorarec_heads.taste_ridge import TasteRidge
@@ -77,7 +78,7 @@ def test_what_is_learnt_of_a_column_lifts_the_items_that_have_it() -> None:
 
 @pytest.mark.parametrize("loss", ["bce", "ranking"])
 def test_over_all_facts_of_an_epoch_the_prior_is_counted_once(loss: Any, world: Callable[..., World]) -> None:
-    toy = world(Ctr(Ctr.Config(history_model="ridge", biases=True, factors=4, loss=loss)), "click")
+    toy = world(made(Ctr, history_model="ridge", biases=True, factors=4, loss=loss), "click")
     head, examples = toy.build(), toy.examples()
     quality = head.ridge.quality
     torch.manual_seed(0)
@@ -97,7 +98,7 @@ def test_over_all_facts_of_an_epoch_the_prior_is_counted_once(loss: Any, world: 
 
 
 def test_a_good_item_is_learnt_from_few_facts_and_an_unseen_one_stays_at_its_text(world: Callable[..., World]) -> None:
-    toy = world(Ctr(Ctr.Config(history_model="ridge", biases=True)), "click")
+    toy = world(made(Ctr, history_model="ridge", biases=True), "click")
     head = toy.build()
     losses = toy.train(head, steps=40, lr=0.05)
     assert losses[-1] < losses[0]
@@ -109,7 +110,7 @@ def test_a_good_item_is_learnt_from_few_facts_and_an_unseen_one_stays_at_its_tex
 def test_factors_learn_which_items_go_together_where_texts_tell_nothing(world: Callable[..., World]) -> None:
     found = {}
     for factors in (0, 8):
-        toy = world(Ctr(Ctr.Config(history_model="ridge", factors=factors)), "click")
+        toy = world(made(Ctr, history_model="ridge", factors=factors), "click")
         toy.vectors = torch.ones_like(toy.vectors)
         head = toy.build()
         toy.train(head, steps=150, lr=0.1)
@@ -118,7 +119,7 @@ def test_factors_learn_which_items_go_together_where_texts_tell_nothing(world: C
 
 
 def test_an_item_never_seen_or_a_user_without_history_is_scored_without_factors(world: Callable[..., World]) -> None:
-    toy = world(Ctr(Ctr.Config(history_model="ridge", factors=8)), "click")
+    toy = world(made(Ctr, history_model="ridge", factors=8), "click")
     head, unseen = toy.build().eval(), int(np.flatnonzero(toy.data.statistics.item_counts == 0)[0])
     asked = toy.requests([[1, 2], [], [1, 2]], [[5.0, 1.0], [], [5.0, 1.0]], [unseen, 3, 3])
 
@@ -147,11 +148,11 @@ def test_an_item_never_seen_or_a_user_without_history_is_scored_without_factors(
 )
 def test_an_option_that_would_do_nothing_is_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
-        Ctr.Config(**options)
+        made(Ctr, **options)
 
 
 def test_smoothed_labels_pull_the_loss_of_a_sure_answer_up(world: Callable[..., World]) -> None:
-    plain, smooth = (world(Ctr(Ctr.Config(label_smoothing=share)), "click") for share in (0.0, 0.2))
+    plain, smooth = (world(made(Ctr, loss={"name": "bce", "label_smoothing": share}), "click") for share in (0.0, 0.2))
     batch, head = plain.examples().batch(np.arange(30)), plain.build()
     other = smooth.build()
     for each in (head, other):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Encoded, Head, Views
+from lorarec.contracts import Batch, Encoded, Head, IncompatibleError, TrainingPlan, Views
 from lorarec.errors import PluginError
-from lorarec.model.rec_model import STRETCH, RecModel, call, encoder_of
+from lorarec.model.rec_model import STRETCH, BatchEncoder, RecModel, call, encoder_of
+from lorarec.testing import tiny_backbone, tiny_catalog, tiny_views
+from lorarec_adapters.lora import Lora
 
 FEATURES = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
 VIEWS = Views([{"x": FEATURES[:1]}, {"x": FEATURES[1:]}], torch.tensor([2, 0, 1]))
@@ -116,3 +119,62 @@ def _done(tensor: Tensor) -> Any:
     future: Any = torch.futures.Future()
     future.set_result(tensor)
     return future
+
+
+@pytest.fixture
+def adapted() -> tuple[RecModel, Batch]:
+    """A tiny BERT that dropout disturbs while it trains, with a LoRA whose weights are no longer at birth."""
+    torch.manual_seed(0)
+    backbone, adapter = tiny_backbone().load(tiny_catalog(), 0), Lora(Lora.Config(r=2))
+    network = adapter.attach(backbone, TrainingPlan(1, 1, 0))
+    disturb(network)
+    features = backbone.featurizer(tiny_catalog(), 30)(tiny_views())
+    views = Views([features], torch.arange(len(tiny_views())))
+    return RecModel(backbone, adapter, network, Third()), Batch(torch.arange(6), 6, {"texts": views})
+
+
+def disturb(network: nn.Module) -> None:
+    with torch.no_grad():
+        for weight in network.parameters():
+            if weight.requires_grad:
+                weight.normal_()
+
+
+def test_the_reference_is_the_bare_backbone_even_while_the_model_trains(adapted: tuple[RecModel, Batch]) -> None:
+    model, batch = adapted
+    bare = tiny_backbone().load(tiny_catalog(), 0)
+    expected = bare.encode(bare.module, batch.views["texts"].chunks[0]).pooled
+    encoder, other = (BatchEncoder(model.train(), batch.views) for _ in range(2))
+    with encoder.reference():
+        reference = encoder.vectors("texts")
+        assert torch.equal(reference, expected)
+        assert not reference.requires_grad
+        with torch.enable_grad():
+            assert other.vectors("texts").requires_grad, "another encoder must not be switched off with this one"
+    assert model.network.training
+    assert encoder.vectors("texts").requires_grad
+
+
+def test_adapters_of_other_runs_sit_beside_the_own_one(adapted: tuple[RecModel, Batch], tmp_path: Path) -> None:
+    model, batch = adapted
+    views, backbone = batch.views["texts"], tiny_backbone().load(tiny_catalog(), 0)
+    theirs = Lora(Lora.Config(r=4))
+    trained = theirs.attach(backbone, TrainingPlan(1, 1, 0))
+    disturb(trained)
+    theirs.save(trained, tmp_path)
+    with torch.no_grad():
+        own = model.eval().vectors(views)
+        expected = backbone.encode(trained.eval(), views.chunks[0]).pooled
+        model.add_adapter("a.lora", theirs, tmp_path)
+        assert torch.equal(model.vectors(views, "a.lora"), expected)
+        assert torch.equal(model.vectors(views), own)
+    with pytest.raises(IncompatibleError, match=r"There is an adapter 'a\.lora' already"):
+        model.add_adapter("a.lora", theirs, tmp_path)
+    with pytest.raises(IncompatibleError, match=r"no adapter 'alora' on this model. There are: 'default', 'a\.lora'\."):
+        model.vectors(views, "alora")
+
+
+def test_a_backbone_that_is_no_language_model_says_so(adapted: tuple[RecModel, Batch]) -> None:
+    model, batch = adapted
+    with pytest.raises(IncompatibleError, match="Backbone 'tiny' gives no logits of tokens"):
+        BatchEncoder(model, batch.views).logits("texts", ["yes", "no"])

@@ -19,6 +19,7 @@ from lorarec.contracts import (
     PairPredictor,
     StrictConfig,
     TaskHead,
+    TrainingStep,
     VectorPredictor,
     hookimpl,
 )
@@ -53,6 +54,7 @@ PARTS: dict[str, list[type]] = {
         stub(TaskHead, name="stars", predictor=PairPredictor, default_metrics=("rmse",), label=lambda self: "rating"),
         stub(TaskHead, name="next", predictor=VectorPredictor, default_metrics=("ndcg@10",)),
     ],
+    "lorarec_steps": [stub(TrainingStep, name="accumulate")],
     "lorarec_metrics": [
         stub(Metric, name="rmse", reads="scores", higher_is_better=False),
         stub(Metric, name="auc", reads="scores", higher_is_better=True, label="click"),

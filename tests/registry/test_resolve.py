@@ -41,7 +41,8 @@ def test_options_reach_the_plugin_and_providers_are_named(tmp_path, registry):
     found = resolved(tmp_path, registry, ["adapter.r=16"])
     assert (found.adapter.name, found.adapter.config.r, found.source.config.path) == ("bend", 16, "x.csv")
     assert {name: provider.distribution for name, provider in found.providers.items()} == dict.fromkeys(
-        ["source table", "backbone words", "adapter bend", "head stars", "metric rmse"], "parts-package"
+        ["source table", "backbone words", "adapter bend", "head stars", "step accumulate", "metric rmse"],
+        "parts-package",
     )
 
 

@@ -43,6 +43,7 @@ from lorarec.testing import (
     check_adapter,
     check_backbone,
     check_data_source,
+    check_loss,
     check_metric,
     check_plugin,
     check_task_head,
@@ -282,6 +283,21 @@ def test_the_readmes_adapters_work_as_printed(file: str, options: list[dict[str,
             check_adapter(adapter, tiny_backbone(model_type), **settings)
     finally:
         del sys.modules[name]
+
+
+def test_the_loss_in_the_docs_works_as_printed(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```python\n(# focal.py\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "focal.py").write_text(block, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("focal", tmp_path / "focal.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["focal"] = module
+    try:
+        spec.loader.exec_module(module)
+        (loss,) = module.lorarec_losses()
+        check_loss(loss, gamma=1.0)
+    finally:
+        del sys.modules["focal"]
 
 
 @pytest.mark.parametrize("name", ["rating", "rating_process", "ctr", "next_item"])

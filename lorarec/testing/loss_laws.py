@@ -1,0 +1,85 @@
+"""check_loss: what every loss must do."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lorarec.contracts import SHAPES, Loss, Statistics
+from lorarec.testing.made import made
+from lorarec.testing.plugin_laws import check_plugin
+
+TARGETS, ITEMS, DRAWN = 5, 12, 4
+
+
+def check_loss(loss_class: type[Loss], *given: Tensor, **options: Any) -> None:
+    """Raise AssertionError, in a sentence, for the first law that the loss breaks.
+
+    It is picklable; it gives each target one finite float32 loss, whatever the other targets are; the gradient reaches
+    what it is given and every weight of its own; what is said of right answers costs less than the same of wrong ones.
+    `given`: tensors [T, ...] to call it with, for a shape of your own; `options` are settings as in a recipe.
+    """
+    check_plugin(loss_class)
+    loss = made(loss_class, **options)
+    assert type(pickle.loads(pickle.dumps(loss))) is loss_class, "a loss must be picklable: heads carry it"
+    assert given or loss.shape in SHAPES, f"shape '{loss.shape}' is none of {', '.join(SHAPES)}: give tensors for it"
+    torch.manual_seed(0)
+    function = loss.build(_statistics())
+    said = [t.clone().requires_grad_(t.is_floating_point()) for t in given or _examples(loss.shape)]
+    losses = function(*said)
+    assert losses.shape == (len(said[0]),), f"one loss a target, [{len(said[0])}], not {tuple(losses.shape)}"
+    assert losses.dtype == torch.float32 and losses.isfinite().all(), "losses must be finite and float32"
+    torch.autograd.backward(losses.sum())
+    assert said[0].grad is not None and said[0].grad.any(), "the gradient does not reach what the model said"
+    dead = [name for name, p in function.named_parameters() if p.grad is None]
+    assert not dead, f"weights of the loss get no gradient: {dead}"
+    two = function(*(t[:2] if len(t) == len(said[0]) else t for t in said))
+    assert torch.allclose(two, losses[:2], rtol=1e-4), "a target's loss must not depend on the other targets"
+    if loss.shape in SHAPES and not given:
+        _check_direction(loss.shape, function)
+    if loss.shape == "regression":
+        answers = function.answer(said[0])
+        assert answers.shape == said[0].shape and answers.isfinite().all(), "one finite answer a prediction"
+
+
+def _check_direction(shape: str, function: Any) -> None:
+    right, wrong = _good_and_bad(shape)
+    better, worse = float(function(*right).sum()), float(function(*wrong).sum())
+    assert better < worse, f"right answers cost {better:g}, wrong ones {worse:g}: they must cost less"
+
+
+def _examples(shape: str) -> list[Tensor]:
+    labels = torch.tensor([1.0, 5.0, 2.0, 4.0, 3.0])
+    targets = torch.arange(TARGETS)
+    hit = torch.zeros(TARGETS, DRAWN, dtype=torch.bool)
+    hit[1, 2] = True
+    return {
+        "regression": [labels + torch.randn(TARGETS), labels],
+        "binary": [torch.randn(TARGETS), (labels > 2).float()],
+        "ranking": [torch.randn(TARGETS, 3)],
+        "softmax": [torch.randn(TARGETS, ITEMS), targets],
+        "contrast": [torch.randn(TARGETS), torch.randn(TARGETS, DRAWN), hit, torch.rand(DRAWN) + 0.1],
+    }[shape]
+
+
+def _good_and_bad(shape: str) -> tuple[list[Tensor], list[Tensor]]:
+    """What a loss of the shape is given where the model is right, and where it is wrong."""
+    said, *rest = _examples(shape)
+    if shape == "regression":
+        return [rest[0], *rest], [6 - rest[0], *rest]
+    if shape == "binary":
+        return [4 * rest[0] - 2, *rest], [2 - 4 * rest[0], *rest]
+    if shape == "contrast":
+        low, high = torch.full_like(said, -3.0), torch.full_like(said, 3.0)
+        return [high, *rest], [low, *rest]
+    best = torch.zeros_like(said).scatter_(1, rest[0][:, None] if rest else torch.zeros(TARGETS, 1).long(), 3.0)
+    return [best, *rest], [-best, *rest]
+
+
+def _statistics() -> Statistics:
+    counts = np.ones(ITEMS, np.int64)
+    return Statistics(counts, counts, 3.0, 1.0, 5.0, 3.0, label_values=(1.0, 2.0, 3.0, 4.0, 5.0))

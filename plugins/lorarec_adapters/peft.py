@@ -1,0 +1,285 @@
+"""Any method of PEFT, by its own name and with its own options."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import torch
+from peft import PeftConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
+from pydantic import ConfigDict, Field, model_validator
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from lorarec.contracts import (
+    OWN_ADAPTER,
+    Adapter,
+    Architecture,
+    Backbone,
+    IncompatibleError,
+    PeftAdapter,
+    StrictConfig,
+    Targets,
+    TrainingPlan,
+    check_targets,
+    chosen_blocks,
+    did_you_mean,
+    expand_pattern,
+    find_targets,
+    hookimpl,
+)
+from lorarec_adapters.peft_methods import METHODS, Method, Shapes, Side, method_of
+from lorarec_adapters.peft_options import check_method, check_options, config_class, open_methods
+
+FEWEST_LEFT = 8
+"""A context that leaves no more positions than this to the text is refused."""
+
+
+class Peft(PeftAdapter):
+    """Opens a method of the installed PEFT that has no adapter of its own here.
+
+    Options are PEFT's own, checked against its configuration; what follows from the backbone is set here. Where PEFT's
+    default does not fit the backbone's widths, or does not learn, `peft_methods` has another.
+    """
+
+    name = "peft"
+    summary = "any method of PEFT: adapter={name: peft, method: vera}"
+    paper = "Mangrulkar et al., PEFT. https://github.com/huggingface/peft; its documentation has each method's paper"
+    target_kinds = (nn.Module,)  # `targets` are checked here, by what the method goes on
+
+    class Config(StrictConfig):
+        """The method, where it goes, and beside them its options by PEFT's names."""
+
+        model_config = ConfigDict(extra="allow")
+
+        method: Annotated[str, Field(json_schema_extra={"enum": list(open_methods())})] = Field(
+            description=f"One of: {', '.join(open_methods())}. Its options stand beside it, by PEFT's names. "
+            f"Refused, and the message says why: {', '.join(sorted(n for n, m in METHODS.items() if m.refused))}."
+        )
+        targets: Targets = None
+        """Names of linear layers (of normalization layers, for ln_tuning), or the ends of their dotted names, or
+        "all-linear". Default: the backbone's attention projections (every normalization layer)."""
+        layers: Annotated[list[int], Field(min_length=1)] | None = None
+        """Numbers of the blocks to adapt: 0 is the lowest, -1 the last. Default: all."""
+
+        @property
+        def options(self) -> Mapping[str, Any]:
+            """The method's own options."""
+            return self.model_extra or {}
+
+        @model_validator(mode="after")
+        def _known_to_peft(self) -> Peft.Config:
+            check_method(self.method)
+            check_options(self.method, self.options)
+            place = method_of(self.method).place
+            if place in ("embedding", "input", "attention") and (self.targets or self.layers):
+                given = "targets" if self.targets else "layers"
+                raise ValueError(f"method '{self.method}' goes on no layers of one's choice: leave out {given}")
+            if place == "norms" and self.targets == "all-linear":
+                raise ValueError(f"method '{self.method}' goes on normalization layers, not on linear ones")
+            return self
+
+    config: Config
+
+    @property
+    def method(self) -> Method:
+        """What is ours about the method."""
+        return method_of(self.config.method)
+
+    def check(self, architecture: Architecture) -> None:
+        """Raise IncompatibleError for an architecture that the method cannot go on, or a package that is missing."""
+        method = self.method
+        where = f"backbone '{architecture.backbone}' ({architecture.model_type})"
+        if method.needs and find_spec(method.needs) is None:
+            package = {"sklearn": "scikit-learn"}.get(method.needs, method.needs)
+            raise IncompatibleError(f"{self._called} needs a package: `pip install {package}`.")
+        if method.model_types and architecture.model_type not in method.model_types:
+            known = ", ".join(sorted(method.model_types))
+            raise IncompatibleError(f"{self._called}: PEFT has it for {known}, not for {where}.")
+        if method.place == "linear":
+            check_targets(self.name, architecture, self.config.targets)
+        left = architecture.max_length - self.reserved_positions()
+        if left <= FEWEST_LEFT:
+            raise IncompatibleError(
+                f"{self._called}: {self.reserved_positions()} virtual tokens leave {max(left, 0)} of the "
+                f"{architecture.max_length} positions of {where} to the text. Use at most "
+                f"{max(architecture.max_length - FEWEST_LEFT - 1, 1)} (adapter.num_virtual_tokens)."
+            )
+
+    def reserved_positions(self) -> int:
+        """One a virtual token that stands before the text."""
+        if self.method.place != "input":
+            return 0
+        return int({**self.method.defaults, **self.config.options}["num_virtual_tokens"])
+
+    def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
+        """The recipe's options, ours where PEFT's defaults do not fit, and what follows from the backbone."""
+        options: dict[str, Any] = {**self.method.defaults, **self.config.options}
+        match self.method.place:
+            case "linear":
+                options |= self._on_linear(backbone, options)
+            case "norms":
+                options["target_modules"] = self._norms(backbone)
+            case "embedding":
+                options["target_modules"] = [_embedding(backbone, self.config.method)[0]]
+            case "input":
+                _, width = _embedding(backbone, self.config.method)
+                layers = backbone.architecture().layers
+                options |= {"token_dim": width, "num_layers": layers, "num_attention_heads": 1}
+            case "attention":
+                options["adapter_layers"] = backbone.architecture().layers
+        return config_class(self.config.method)(**options)
+
+    def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
+        """A PeftModel; the method's own weights train. Raises IncompatibleError where PEFT refuses the backbone, or
+        passes over a layer."""
+        try:
+            wrapped = super().attach(backbone, plan, name)
+        except IncompatibleError as error:
+            raise IncompatibleError(self._by_method(error)) from error
+        self._refuse_passed_over(wrapped)
+        for parameter, weight in wrapped.named_parameters():
+            if weight.requires_grad and weight.dtype != torch.float32:
+                raise IncompatibleError(
+                    f"{self._called} trains '{parameter}' in {weight.dtype}, which rounds "
+                    "small steps away. Set backbone.dtype=float32."
+                )
+        return wrapped
+
+    def learning_rate_scale(self, parameter: str) -> float:
+        """The method's own, the same for all of its weights."""
+        return self.method.learning_rate_scale
+
+    def merge(self, module: nn.Module, name: str = OWN_ADAPTER) -> nn.Module:
+        """The backbone's module in float32 with the adapter folded in. Raises IncompatibleError where PEFT cannot."""
+        try:
+            return super().merge(module, name)
+        except IncompatibleError as error:
+            raise IncompatibleError(self._by_method(error)) from error
+
+    @property
+    def _called(self) -> str:
+        return f"Adapter 'peft' (method '{self.config.method}')"
+
+    def _by_method(self, error: IncompatibleError) -> str:
+        text = str(error)
+        return text if self._called in text else text.replace("Adapter 'peft'", self._called, 1)
+
+    def _on_linear(self, backbone: Backbone, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Targets by full name, and what depends on them."""
+        config, module, architecture = self.config, backbone.module, backbone.architecture()
+        declared = config_class(config.method).__dataclass_fields__
+        wanted = config.targets
+        if config.method == "ia3" and wanted is None:
+            wanted = [*architecture.adaptable, *architecture.feedforward]
+        targets = find_targets(self.name, backbone, wanted, config.layers)
+        layers = [module.get_submodule(name) for name in targets]
+        found: dict[str, Any] = {"target_modules": targets}
+        if "fan_in_fan_out" in declared:
+            found["fan_in_fan_out"] = any(isinstance(layer, Conv1D) for layer in layers)
+        if "feedforward_modules" in declared:
+            endings = tuple(f".{name}" for name in architecture.feedforward)
+            found["feedforward_modules"] = [name for name in targets if f".{name}".endswith(endings)]
+        found |= self._sizes([_shape(layer) for layer in layers], options)
+        for option in [name for name in options if name.endswith("_pattern")]:
+            found[option] = expand_pattern(self.name, option, options[option], targets)
+        return found
+
+    def _sizes(self, shapes: Shapes, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options that depend on the layers' widths. Raises IncompatibleError for one that does not fit them."""
+        config, sizes = config_class(self.config.method), {}
+        for option, side in self.method.divides.items():
+            width = _common_width(shapes, side)
+            given = options.get(option)
+            if given is not None and given != 0 and width % given:
+                raise IncompatibleError(
+                    f"{self._called}: {option}={given} does not divide the widths of the targeted layers "
+                    f"({', '.join(map(str, _widths(shapes, side)))}). Use a divisor of {width}, "
+                    f"such as {_largest_divisor(width, given)}."
+                )
+            default = getattr(config, option)
+            if given is None and default != 0:
+                sizes[option] = _largest_divisor(width, default)
+        for option, fitted in self.method.by_width.items():
+            if option not in options:
+                sizes[option] = fitted(getattr(config, option), shapes)
+        return sizes
+
+    def _norms(self, backbone: Backbone) -> list[str]:
+        """Full names of the normalization layers meant."""
+        module = backbone.module
+        names = [name for name, part in module.named_modules() if "norm" in type(part).__name__.lower()]
+        if self.config.layers is not None:
+            prefixes = tuple(chosen_blocks(self.name, backbone.architecture(), self.config.layers))
+            names = [name for name in names if name.startswith(prefixes)]
+        wanted = self.config.targets
+        if isinstance(wanted, list):
+            known = sorted({name.rpartition(".")[2] for name in names})
+            for target in wanted:
+                if not any(f".{name}".endswith(f".{target}") for name in names):
+                    raise IncompatibleError(
+                        f"{self._called}: target '{target}' matches no normalization layer of backbone "
+                        f"'{backbone.name}'.{did_you_mean(target, known)} There are: {', '.join(known)}."
+                    )
+            names = [name for name in names if f".{name}".endswith(tuple(f".{target}" for target in wanted))]
+        if not names:
+            raise IncompatibleError(
+                f"{self._called} finds no normalization layer in backbone "
+                f"'{backbone.name}' ({backbone.architecture().model_type})."
+            )
+        return names
+
+    def _refuse_passed_over(self, wrapped: Any) -> None:
+        """PEFT's methods pass over layers that they do not know, some without a word."""
+        targets = getattr(wrapped.active_peft_config, "target_modules", None)
+        if self.method.place in ("input", "attention") or targets is None:
+            return
+        for name in sorted(targets):
+            layer = wrapped.get_base_model().get_submodule(name)
+            if not isinstance(layer, BaseTunerLayer):
+                raise IncompatibleError(
+                    f"{self._called} passes over '{name}' ({type(layer).__name__}). "
+                    "Leave it out of adapter.targets, or use lora."
+                )
+
+
+def _embedding(backbone: Backbone, method: str) -> tuple[str, int]:
+    """Name and width of the token embedding. Raises IncompatibleError where there is none."""
+    module: Any = backbone.module
+    if isinstance(module, PreTrainedModel):
+        embedding = module.get_input_embeddings()
+        for name, part in module.named_modules():
+            if part is embedding:
+                return name, int(embedding.weight.shape[1])
+    raise IncompatibleError(
+        f"Adapter 'peft' (method '{method}') needs the token embedding of a transformers model, which backbone "
+        f"'{backbone.name}' does not have. Use lora."
+    )
+
+
+def _shape(layer: Any) -> tuple[int, int]:
+    """(inputs, outputs) of a linear layer or transformers' Conv1D."""
+    return (layer.nx, layer.nf) if isinstance(layer, Conv1D) else (layer.in_features, layer.out_features)
+
+
+def _widths(shapes: Shapes, side: Side) -> list[int]:
+    chosen = {"inputs": [0], "outputs": [1], "both": [0, 1]}[side]
+    return sorted({shape[place] for shape in shapes for place in chosen})
+
+
+def _common_width(shapes: Shapes, side: Side) -> int:
+    return math.gcd(*_widths(shapes, side))
+
+
+def _largest_divisor(width: int, at_most: int) -> int:
+    return next(number for number in range(min(width, at_most), 0, -1) if width % number == 0)
+
+
+@hookimpl
+def lorarec_adapters() -> Iterable[type[Adapter]]:
+    """Every method of PEFT."""
+    return [Peft]

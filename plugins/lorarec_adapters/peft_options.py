@@ -1,0 +1,90 @@
+"""Options of PEFT's methods as a recipe gives them: unknown, withheld and mistyped ones are refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from peft import PeftConfig, PeftType
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from lorarec.contracts import did_you_mean
+from lorarec_adapters.peft_methods import SET_HERE, method_of
+
+
+def method_names() -> list[str]:
+    """Every method that the installed PEFT registers, in lower case."""
+    return sorted(kind.value.lower() for kind in PEFT_TYPE_TO_CONFIG_MAPPING)
+
+
+def open_methods() -> list[str]:
+    """Those that are not refused."""
+    return [name for name in method_names() if not method_of(name).refused]
+
+
+def config_class(method: str) -> type[PeftConfig]:
+    """PEFT's configuration of a method."""
+    found: type[PeftConfig] = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(method.upper())]
+    return found
+
+
+@cache
+def option_types(method: str) -> Mapping[str, Any]:
+    """The options that a recipe may give, with their types as PEFT declares them."""
+    config, ours = config_class(method), SET_HERE.keys() | method_of(method).withheld.keys()
+    types = get_type_hints(config)
+    return {
+        option.name: types[option.name]
+        for option in fields(config)
+        if option.name not in ours and _plain(types[option.name])
+    }
+
+
+def check_method(method: str) -> None:
+    """Raise ValueError, with the reason or the nearest name, if the method cannot be opened."""
+    if method not in method_names():
+        known = open_methods()
+        raise ValueError(f"PEFT has no method '{method}'.{did_you_mean(method, known)} There are: {', '.join(known)}")
+    if reason := method_of(method).refused:
+        raise ValueError(f"method '{method}' does not fit: {reason}")
+
+
+def check_options(method: str, options: Mapping[str, Any]) -> None:
+    """Raise ValueError for an option that the method has not, that is not a recipe's to give, or of another type."""
+    known = option_types(method)
+    declared = {option.name for option in fields(config_class(method))}
+    for option, value in options.items():
+        if option not in known:
+            raise ValueError(_refusal(method, option, declared))
+        try:
+            TypeAdapter(known[option], config=_Strict.config).validate_python(value, strict=True)
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"]
+            raise ValueError(f"method '{method}': {option}: {reason[0].lower()}{reason[1:]}, not {value!r}") from None
+    if missing := [option for option in method_of(method).required if option not in options]:
+        raise ValueError(f"method '{method}' needs '{missing[0]}', which is missing")
+
+
+class _Strict:
+    config = ConfigDict(allow_inf_nan=False)
+
+
+def _refusal(method: str, option: str, declared: set[str]) -> str:
+    known = option_types(method)
+    if option not in declared:
+        return f"method '{method}' has no option '{option}'.{did_you_mean(option, known)} There are: {', '.join(known)}"
+    reason = SET_HERE.get(option) or method_of(method).withheld.get(option) or "it is no plain value"
+    return f"method '{method}': '{option}' cannot be given: {reason}"
+
+
+def _plain(annotation: Any) -> bool:
+    """Whether values of this type are what a recipe can write: numbers, words, and lists and mappings of them."""
+    if annotation in (int, float, str, bool, NoneType, dict, list) or get_origin(annotation) is Literal:
+        return True
+    if get_origin(annotation) in (Union, UnionType, list, dict, tuple):
+        return all(_plain(inner) for inner in get_args(annotation))
+    return isinstance(annotation, type) and issubclass(annotation, str)  # PEFT's enumerations of words

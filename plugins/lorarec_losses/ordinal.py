@@ -1,0 +1,94 @@
+"""Ordinal: labels of which only the order is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lorarec.contracts import DataError, Loss, LossFunction, Statistics, hookimpl
+
+SMALLEST_SCALE = 1e-3
+
+
+class Ordinal(Loss):
+    """Learned cuts between the numbers that labels take, of which only the order is believed; the answer is their
+    mean."""
+
+    name = "ordinal"
+    summary = "learned cuts between the numbers of stars, of which only the order is believed"
+    paper = "McCullagh, Regression Models for Ordinal Data, Journal of the Royal Statistical Society B 1980"
+    shape = "regression"
+
+    def build(self, statistics: Statistics) -> LossFunction:
+        """Cuts between the labels of training. Raises DataError if there are fewer than two."""
+        if len(statistics.label_values) < 2:
+            raise DataError("loss 'ordinal' needs at least two different ratings in training; there are fewer.")
+        return OrderedCuts(statistics.label_values)
+
+    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
+        """Raise DataError if there are too many different numbers to learn a cut between any two."""
+        different = len(np.unique(labels))
+        if different > Statistics.MOST_VALUES:
+            raise DataError(
+                f"The labels have {different} different values, and loss 'ordinal' learns a cut between any two: "
+                f"{Statistics.MOST_VALUES} at most. Use mse or huber, or round them."
+            )
+
+
+class OrderedCuts(LossFunction):
+    """Minus the log-probability of the stars given, of which only the order is believed (McCullagh 1980).
+
+    A prediction is a point on a line that learned cuts divide into one stretch for each number of stars; noise
+    of a learned scale, logistic, moves it. The answer is the mean of the stars under these probabilities.
+    """
+
+    values: Tensor
+
+    def __init__(self, values: Sequence[float]) -> None:
+        """`values`: all numbers of stars that there are, ascending; cuts start half-way between neighbours."""
+        super().__init__()
+        stars = torch.tensor(values, dtype=torch.float32)
+        cuts = (stars[1:] + stars[:-1]) / 2
+        self.register_buffer("values", stars, persistent=False)
+        self.first_cut = nn.Parameter(cuts[0].clone())
+        self.log_gaps = nn.Parameter(cuts.diff().log()) if len(cuts) > 1 else None
+        self.log_scale = nn.Parameter((0.5 * stars.diff().mean()).log())
+
+    def forward(self, predictions: Tensor, labels: Tensor) -> Tensor:
+        """[T] of predictions [T] and the labels [T], each one of `values`."""
+        level = torch.searchsorted(self.values, labels.contiguous() - 1e-4)
+        above, below = self._log_tails(predictions)
+        # P(level) = P(above the cut below it) - P(above the cut above it), without losing digits in the tails.
+        upper, lower = above.gather(1, level[:, None]), below.gather(1, level[:, None] + 1)
+        width = self._edges().diff()[level].clamp(min=SMALLEST_SCALE)[:, None]
+        return -(upper + lower + torch.log(-torch.expm1(-width))).squeeze(1)
+
+    def answer(self, predictions: Tensor) -> Tensor:
+        """[T] the mean of the stars, where the model predicts [T]."""
+        above, _ = self._log_tails(predictions)
+        return self.values[0] + (above.exp()[:, 1:-1] * self.values.diff()).sum(dim=1)
+
+    def _edges(self) -> Tensor:
+        """[K + 1] the cuts in units of the scale, between minus and plus infinity."""
+        cuts = self.first_cut[None]
+        if self.log_gaps is not None:
+            cuts = torch.cat([cuts, self.first_cut + self.log_gaps.exp().cumsum(0)])
+        infinite = cuts.new_full((1,), torch.inf)
+        return torch.cat([-infinite, cuts / self._scale(), infinite])
+
+    def _log_tails(self, predictions: Tensor) -> tuple[Tensor, Tensor]:
+        """[T, K + 1] log-probabilities of lying above, and below, each edge."""
+        distance = (predictions / self._scale())[:, None] - self._edges()
+        return nn.functional.logsigmoid(distance), nn.functional.logsigmoid(-distance)
+
+    def _scale(self) -> Tensor:
+        return self.log_scale.exp().clamp(min=SMALLEST_SCALE)
+
+
+@hookimpl
+def lorarec_losses() -> Iterable[type[Loss]]:
+    """Ordinal."""
+    return [Ordinal]

@@ -1,0 +1,1 @@
+"""Training steps: what one optimizer step does with its micro-batches."""
