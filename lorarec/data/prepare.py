@@ -82,7 +82,8 @@ def prepare(
     part = split(numbered.table, section.split, seed, origin, None if use is None else use.target)
     interactions = _interactions(numbered, part, _in_no_part(part, section.split), use)
     if interactions.has(WEIGHT) and not interactions.column(WEIGHT)[interactions.rows(Part.TRAIN)].any():
-        raise DataError(f"{origin}, column '{merged[WEIGHT]}': all training rows have weight 0: none is learned from.")
+        weighed_by = f"column '{merged[WEIGHT]}'" if WEIGHT in merged else "data.events.weights"
+        raise DataError(f"{origin}, {weighed_by}: all training rows have weight 0: none is learned from.")
     statistics = statistics_of(interactions, label, len(numbered.catalog), section.liked_above)
     features = item_features(numbered.catalog, item_columns, items_origin or origin)
     statistics = replace(statistics, item_features=features)
