@@ -78,8 +78,8 @@ SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 @cache
 def word_pieces() -> Any:
-    """A WordPiece tokenizer that frames texts as BERT does. Any letter or digit is in its vocabulary, as are the words of
-    CORPUS and their pairs of letters. It is spelled out: a trained one differs from one process to the next."""
+    """A WordPiece tokenizer that frames texts as BERT does. Any letter or digit is in its vocabulary, as are the words
+    of CORPUS and their pairs of letters. It is spelled out: a trained one differs from one process to the next."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     words = sorted({word.strip(",;:!") for text in CORPUS for word in text.lower().split()})
     pairs = sorted({f"##{word[place : place + 2]}" for word in words for place in range(1, len(word) - 1)})
