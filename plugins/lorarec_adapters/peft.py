@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lorarec.contracts import (
+    OWN_ADAPTER,
     Adapter,
     Architecture,
     Backbone,
@@ -133,18 +134,18 @@ class Peft(PeftAdapter):
                 options["adapter_layers"] = backbone.architecture().layers
         return config_class(self.config.method)(**options)
 
-    def attach(self, backbone: Backbone, plan: TrainingPlan) -> nn.Module:
+    def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
         """A PeftModel; the method's own weights train. Raises IncompatibleError where PEFT refuses the backbone, or
         passes over a layer."""
         try:
-            wrapped = super().attach(backbone, plan)
+            wrapped = super().attach(backbone, plan, name)
         except IncompatibleError as error:
             raise IncompatibleError(self._by_method(error)) from error
         self._refuse_passed_over(wrapped)
-        for name, weight in wrapped.named_parameters():
+        for parameter, weight in wrapped.named_parameters():
             if weight.requires_grad and weight.dtype != torch.float32:
                 raise IncompatibleError(
-                    f"{self._called} trains '{name}' in {weight.dtype}, which rounds "
+                    f"{self._called} trains '{parameter}' in {weight.dtype}, which rounds "
                     "small steps away. Set backbone.dtype=float32."
                 )
         return wrapped
@@ -153,10 +154,10 @@ class Peft(PeftAdapter):
         """The method's own, the same for all of its weights."""
         return self.method.learning_rate_scale
 
-    def merge(self, module: nn.Module) -> nn.Module:
+    def merge(self, module: nn.Module, name: str = OWN_ADAPTER) -> nn.Module:
         """The backbone's module in float32 with the adapter folded in. Raises IncompatibleError where PEFT cannot."""
         try:
-            return super().merge(module)
+            return super().merge(module, name)
         except IncompatibleError as error:
             raise IncompatibleError(self._by_method(error)) from error
 
