@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lorarec.config.strict import StrictConfig
+from lorarec.config.suggest import did_you_mean
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -103,13 +104,21 @@ class EventsSection(StrictConfig):
     where the task predicts clicks, unless an event of the same user and item answers it."""
     ignore: tuple[EventKind, ...] = ()
     """Kinds whose rows are not used."""
+    weights: dict[EventKind, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """How much a row of a kind counts in the training loss, 1 by default; multiplies the column `weight`, if any."""
 
     @model_validator(mode="after")
     def _each_kind_once(self) -> EventsSection:
-        named = [kind for name in type(self).model_fields for kind in getattr(self, name)]
+        used = (*self.positive, *self.negative, *self.shown)
+        named = [*used, *self.ignore]
         again = sorted({kind for kind in named if named.count(kind) > 1})
         if again:
             raise ValueError(f"a kind has one meaning, but {', '.join(map(repr, again))} is named more than once")
+        for kind in self.weights:
+            if kind not in used:
+                raise ValueError(
+                    f"weights names {kind!r}, which no one of positive, negative, shown does.{did_you_mean(kind, used)}"
+                )
         return self
 
 

@@ -74,15 +74,24 @@ class PeftAdapter(Adapter):
         return wrapped
 
     def warm_start(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
-        """Raises IncompatibleError, naming them, if weights are missing, unknown, or of another shape."""
-        self.known(module, name)
+        """Raises IncompatibleError, naming them, if weights are missing, unknown, or of another shape; and for methods
+        that save what their weights make instead of the weights."""
+        known = self.known(module, name)
         _check_weights(module, folder, name)
-        weights = load_file(folder / SAFETENSORS_WEIGHTS_NAME)
-        set_peft_model_state_dict(module, weights, adapter_name=peft_name(name))
+        saved = load_file(folder / SAFETENSORS_WEIGHTS_NAME)
+        set_peft_model_state_dict(module, dict(saved), adapter_name=known)
+        held = get_peft_model_state_dict(module, adapter_name=known, save_embedding_layers=False)
+        if not all(torch.equal(held[key].cpu(), weight.to(held[key].dtype)) for key, weight in saved.items()):
+            raise IncompatibleError(
+                f"Adapter '{self.name}' cannot start from saved weights: its files hold what its weights make, not the "
+                "weights themselves. Leave train.warm_start out."
+            )
 
     def add(self, module: nn.Module, backbone: Backbone, folder: Path, name: str) -> None:
         """Beside adapters of the same PEFT method. Raises IncompatibleError if it does not fit."""
         peft_model: Any = module
+        if peft_model.active_peft_config.is_adaption_prompt:
+            super().add(module, backbone, folder, name)
         if peft_name(name) in peft_model.peft_config:
             raise IncompatibleError(f"There is an adapter '{name}' on {_called(backbone)} already. Use another name.")
         training, before = module.training, dict(module.named_parameters())

@@ -88,6 +88,9 @@ def _switch(module: Any, name: str | None) -> None:
         else:
             vars(module).pop("forward", None)
         return
+    if module.active_peft_config.is_adaption_prompt:  # swaps whole attention modules; no second one sits beside it
+        module.base_model.disable_adapter_layers() if name is None else module.base_model.enable_adapter_layers()
+        return
     if name is not None:
         module.base_model.active_adapter = name
     for part in module.modules():

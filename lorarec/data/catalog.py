@@ -115,12 +115,13 @@ class Catalog:
     @classmethod
     def of_arrow(cls, table: pa.Table) -> Catalog:
         """What `arrow` gave; other columns are left out."""
-        told = json.loads((table.schema.metadata or {}).get(METADATA, b"null"))
+        declared = json.loads((table.schema.metadata or {}).get(METADATA, b"null"))
         names = [*("item", "title", "text"), *(name for name in table.column_names if name.startswith(COLUMN))]
-        kept = table.select(names).replace_schema_metadata(None)
-        if told is not None:
-            told["pieces"] = [Piece(*piece) for piece in told["pieces"]]
-        return cls(_dataset(kept), None if told is None else Declared(**told))
+        kept = _dataset(table.select(names).replace_schema_metadata(None))
+        if declared is None:
+            return cls(kept)
+        pieces = [Piece(*piece) for piece in declared["pieces"]]
+        return cls(kept, Declared(declared["id_column"], pieces, declared["kinds"]))
 
     def _arrow(self) -> pa.Table:
         table: pa.Table = self.table.with_format("arrow")[:]

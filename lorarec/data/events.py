@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from lorarec.config.recipe import DataSection, EventsSection
 from lorarec.config.suggest import did_you_mean
-from lorarec.data.columns import CLICK, EVENT, HISTORY, ITEM, RATING, TIME, USER, missing_column
+from lorarec.data.columns import CLICK, EVENT, HISTORY, ITEM, RATING, TIME, USER, WEIGHT, missing_column
 from lorarec.data.interactions import Part
 from lorarec.data.number import as_arrow
 from lorarec.errors import DataError
@@ -44,6 +44,8 @@ class EventKinds:
     """[K]"""
     kind: np.ndarray
     """[E] int64 which of the K."""
+    weights: tuple[float, ...] = ()
+    """[K] how much a row counts in the training loss; empty where `data.events` says nothing of it."""
     unread: tuple[str, ...] = ()
     """Columns named as rating or click that are not read, because the kinds say what was liked and clicked."""
 
@@ -74,6 +76,7 @@ class EventKinds:
         if clicks:
             answers = answered(table, meaning)
             target = (meaning > Meaning.IGNORED) & ~answers
+        self._refuse_idle_weights(clicks)
         disliked = reads_feedback and Meaning.NEGATIVE in self.meanings and HISTORY not in table.column_names
         return EventUse(
             kinds=self,
@@ -85,6 +88,16 @@ class EventKinds:
             disliked=disliked,
             at_once=clicks and Meaning.SHOWN in self.meanings,
         )
+
+    def _refuse_idle_weights(self, clicks: bool) -> None:
+        if clicks or not self.weights:
+            return
+        for name, meaning, weight in zip(self.names, self.meanings, self.weights, strict=True):
+            if weight != 1 and meaning != Meaning.POSITIVE:
+                raise DataError(
+                    f"data.events.weights.{name}={weight:g} does nothing here: the task learns from positive kinds "
+                    "alone. Leave it out."
+                )
 
 
 @dataclass(frozen=True)
@@ -121,7 +134,9 @@ class EventUse:
         for index, (name, meaning) in enumerate(zip(self.kinds.names, self.kinds.meanings, strict=True)):
             of_part = np.bincount(self.part[self.kinds.kind == index] - Part.UNUSED, minlength=len(Part))
             numbers = {p.name.lower(): int(of_part[p - Part.UNUSED]) for p in Part if p is not Part.UNUSED}
-            yield {"kind": name, "meaning": meaning.name.lower(), **numbers, "use": self._used(meaning, own_histories)}
+            weight = self.kinds.weights[index] if self.kinds.weights else 1.0
+            use = self._used(meaning, own_histories) + (f", weight {weight:g}" if weight != 1 else "")
+            yield {"kind": name, "meaning": meaning.name.lower(), **numbers, "use": use}
 
     def _used(self, meaning: Meaning, own_histories: bool) -> str:
         """What rows of a meaning are used for, in words."""
@@ -139,10 +154,17 @@ class EventUse:
         return target if own_histories else f"{target}, {history[meaning]}"
 
     def labeled(self, table: Dataset) -> Dataset:
-        """The numbered table with the column click, where kinds say it: 1 for positive, 0 for others."""
-        if not (self.clicks or self.disliked):
-            return table
-        return table.add_column(CLICK, (self.kinds.meaning == Meaning.POSITIVE).astype(np.float64))
+        """The numbered table with the columns click (1 for positive kinds, 0 for others) and weight, where kinds say
+        them."""
+        if self.clicks or self.disliked:
+            table = table.add_column(CLICK, (self.kinds.meaning == Meaning.POSITIVE).astype(np.float64))
+        if self.kinds.weights:
+            weight = np.array(self.kinds.weights)[self.kinds.kind]
+            if WEIGHT in table.column_names:
+                weight = weight * table.data.column(WEIGHT).to_numpy()
+                table = table.remove_columns(WEIGHT)
+            table = table.add_column(WEIGHT, weight)
+        return table
 
 
 def read_kinds(
@@ -153,6 +175,8 @@ def read_kinds(
     `columns` maps lorarec's names to the source's, `needs` names the columns of the task. Raises DataError for kinds
     that are in the data or in `data.events` but not in both, and for settings that contradict them.
     """
+    if not len(raw):
+        return None
     name, available = columns.get(EVENT, EVENT), raw.column_names
     if name not in available:
         if section.events is None and EVENT not in columns:
@@ -160,12 +184,12 @@ def read_kinds(
         raise missing_column(name, available, origin, "; name the one that holds kinds of events: data.columns.event")
     kind, names = _encoded(as_arrow(raw).column(name), f"{origin}, column '{name}'")
     meanings = _meanings(section.events, names, np.bincount(kind), f"{origin}, column '{name}'")
-    kinds = EventKinds(tuple(names), meanings, kind)
+    kinds = EventKinds(tuple(names), meanings, kind, _weights(section.events, names))
     if not kinds.tell_likes:
         return kinds
     _refuse_contradictions(section, needs, HISTORY in columns or HISTORY in available, origin)
     unread = tuple(columns.get(name, name) for name in (RATING, CLICK) if columns.get(name, name) in available)
-    return EventKinds(kinds.names, meanings, kind, unread)
+    return replace(kinds, unread=unread)
 
 
 def answered(table: Dataset, meaning: np.ndarray) -> np.ndarray:
@@ -225,6 +249,10 @@ def _meanings(events: EventsSection | None, names: list[str], counts: np.ndarray
             "data.events.positive, negative, shown or ignore."
         )
     return tuple(named[name][0] for name in names)
+
+
+def _weights(events: EventsSection | None, names: list[str]) -> tuple[float, ...]:
+    return tuple(events.weights.get(name, 1.0) for name in names) if events is not None and events.weights else ()
 
 
 def _groups(events: EventsSection) -> Iterator[tuple[Meaning, str]]:

@@ -24,7 +24,7 @@ from lorarec.data.columns import (
     missing_column,
     resolve_columns,
 )
-from lorarec.data.ids import encode_ids, merge_ids
+from lorarec.data.ids import Encoded, encode_ids, merge_ids
 from lorarec.data.item_text import gaps
 from lorarec.data.lists import feedback_lists, item_lists, read_lists
 from lorarec.data.numeric import numbers, seconds, weights
@@ -90,11 +90,11 @@ def number(
     listed = listed_ids(item_table, "" if declared is None else declared.id_column, items_origin)
     codes, ids = merge_ids([listed, *sources])
     if len(ids) < 2:
-        raise DataError(f"{origin}: the catalogue has one item ({ids[0].as_py()!r}), so there is nothing to choose.")
+        raise DataError(f"{origin}: the catalog has one item ({ids[0].as_py()!r}), so there is nothing to choose.")
     if declared is None:
         _refuse_columns_of_nothing(item_text, item_columns, origin)
-    elif unlisted == "some" and min(int(code.min()) for code in codes[1:] if len(code)) >= len(listed.ids):
-        raise _no_item_listed(ids[int(codes[1][0])].as_py(), listed.ids, sources[0].ids, origin, items_origin)
+    elif unlisted == "some":
+        _refuse_other_items(listed, sources, origin, items_origin)
     made[ITEM] = pa.array(codes[1])
     for name, read in ((TIME, seconds), (RATING, numbers), (CLICK, numbers), (WEIGHT, weights)):
         if name in found:
@@ -156,19 +156,21 @@ def _refuse_columns_of_nothing(template: str | None, item_columns: Sequence[str]
         raise DataError(f"head.item_columns: {origin} comes without an item table. Leave it out, or give one.")
 
 
-def _no_item_listed(item: str, listed: pa.Array, interacted: pa.Array, origin: str, items_origin: str) -> DataError:
-    """The error for an item table that speaks of other items, with what may have made the ids differ."""
+def _refuse_other_items(listed: Encoded, sources: Sequence[Encoded], origin: str, items_origin: str) -> None:
+    """Raise DataError where none of the items is in the item table, with what may have made the ids differ."""
+    others, some = listed.ids.to_pylist(), list(dict.fromkeys(item for ids in sources for item in ids.ids.to_pylist()))
+    if not set(others).isdisjoint(some):
+        return
     causes: dict[str, Callable[[str], str]] = {
         "leading zeros are lost in one of them": lambda text: text.lstrip("0"),
         "one of them ends ids with .0": lambda text: text.removesuffix(".0"),
         "capital letters differ": str.casefold,
         "there are blanks around the ids of one": str.strip,
     }
-    some, others = interacted.to_pylist(), listed.to_pylist()
     likely = next((cause for cause, plain in causes.items() if {*map(plain, some)} & {*map(plain, others)}), None)
-    example = f", such as '{listed[0].as_py()}'" if len(listed) else ""
-    return DataError(
-        f"No item of {origin} (such as '{item}') is in the item table of {items_origin}{example}"
+    example = f", such as '{others[0]}'" if others else ""
+    raise DataError(
+        f"No item of {origin} (such as '{some[0]}') is in the item table of {items_origin}{example}"
         f"{f': {likely}' if likely else ''}. Write the ids the same way in both, name the right columns under "
         "data.columns, or read all items as their ids with data.unlisted_items=all."
     )

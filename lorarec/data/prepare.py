@@ -82,7 +82,8 @@ def prepare(
     part = split(numbered.table, section.split, seed, origin, None if use is None else use.target)
     interactions = _interactions(numbered, part, _in_no_part(part, section.split), use)
     if interactions.has(WEIGHT) and not interactions.column(WEIGHT)[interactions.rows(Part.TRAIN)].any():
-        raise DataError(f"{origin}, column '{merged[WEIGHT]}': all training rows have weight 0: none is learned from.")
+        weighed_by = f"column '{merged[WEIGHT]}'" if WEIGHT in merged else "data.events.weights"
+        raise DataError(f"{origin}, {weighed_by}: all training rows have weight 0: none is learned from.")
     statistics = statistics_of(interactions, label, len(numbered.catalog), section.liked_above)
     features = item_features(numbered.catalog, item_columns, items_origin or origin)
     statistics = replace(statistics, item_features=features)
@@ -98,9 +99,9 @@ def prepare(
     interactions = _with_history(interactions, histories, section.history.at_least, origin)
     read = ", ".join(filter(None, (origin, items_origin)))
     says_whose = merged.get(USER, USER) in raw_interactions.column_names
-    users, told = _users(raw_users, user_columns, users_asked, interactions, merged, says_whose, origin)
+    users, note = _users(raw_users, user_columns, users_asked, interactions, merged, says_whose, origin)
     report = report_of(interactions, numbered, histories, counts, read, section.split.by, users)
-    report = replace(report, users_told=told)
+    report = replace(report, users_note=note)
     return PreparedData(interactions, numbered.catalog, histories, statistics, report, users)
 
 
@@ -118,15 +119,15 @@ def _users(
     if not names:
         if raw is None:
             return None, ""
-        told = (
+        note = (
             f"nothing reads the users' table ({', '.join(raw.column_names)}): templates of the backbone can, by "
             "{user.NAME}"
         )
         if asked:
             raise DataError(
-                f"{origin}: {told}. Name a column in backbone.templates.history or pair, or leave users out."
+                f"{origin}: {note}. Name a column in backbone.templates.history or pair, or leave users out."
             )
-        return None, told
+        return None, note
     if raw is None:
         raise DataError(
             f"backbone.templates name {written}, but {origin} comes without a users' table. Give the source one, or "

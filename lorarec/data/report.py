@@ -63,7 +63,7 @@ class DataReport:
     """Where the data have kinds of events: of each its name, meaning, rows of each part and what they are used for."""
     unread: tuple[str, ...] = ()
     """Columns that are not read because kinds say what was liked and clicked."""
-    users_told: str = ""
+    users_note: str = ""
     """What is read of the users' table, or that nothing is; empty where there is none."""
     notes: tuple[str, ...] = ()
     """What the backbone has to say of the items: texts it must cut, for instance."""
@@ -98,7 +98,7 @@ class DataReport:
             "users have no row outside training": self.users_only_in_training,
         }
         told += [f"{count:,} {what}" for what, count in counts.items() if count]
-        told += [self.users_told] if self.users_told else []
+        told += [self.users_note] if self.users_note else []
         told += self.warnings()
         told.append(f"fingerprint of the split: {self.fingerprint[:16]}")
         return told

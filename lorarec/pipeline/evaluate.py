@@ -11,7 +11,6 @@ from typing import Any
 from accelerate import Accelerator
 from torch import nn
 
-from lorarec.artifact import layout
 from lorarec.artifact.reader import RunFolder, read_run
 from lorarec.artifact.recommender import Recommender
 from lorarec.contracts import Part
@@ -20,7 +19,7 @@ from lorarec.errors import ArtifactError, IncompatibleError
 from lorarec.pipeline.assemble import Materials, gather_materials, make_accelerator
 from lorarec.pipeline.load import assemble_run
 from lorarec.pipeline.measure import HELD_OUT, frozen_item_vectors, measure
-from lorarec.pipeline.open_recipe import open_recipe
+from lorarec.pipeline.open_recipe import open_run_recipe
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,7 @@ class OpenRun:
 
 def open_run(folder: RunFolder) -> OpenRun:
     """Raises ArtifactError if the data or their split are not what the run was trained on."""
-    resolved = open_recipe(folder.path / layout.RECIPE)
-    if folder.backbone is not None:
-        resolved.backbone.use_copy(folder.backbone)
+    resolved = open_run_recipe(folder)
     accelerator = make_accelerator(resolved)
     materials = gather_materials(resolved)
     if materials.data.report.fingerprint != folder.environment["split_fingerprint"]:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import torch
 
-from lorarec.artifact import layout
 from lorarec.artifact.reader import RunFolder, read_run
 from lorarec.artifact.recommender import Recommender
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.errors import ArtifactError
 from lorarec.model.compatibility import check_compatible, usable_length
 from lorarec.model.rec_model import RecModel
-from lorarec.pipeline.open_recipe import open_recipe
+from lorarec.pipeline.open_recipe import open_run_recipe
 from lorarec.registry.resolve import ResolvedRecipe
 
 
@@ -23,9 +22,7 @@ def load(run: str | Path) -> Recommender:
     Raises ArtifactError if the folder is not whole, was altered, or stands on another backbone than it was trained on.
     """
     folder = read_run(Path(run))
-    resolved = open_recipe(folder.path / layout.RECIPE)
-    if folder.backbone is not None:
-        resolved.backbone.use_copy(folder.backbone)
+    resolved = open_run_recipe(folder)
     return assemble_run(folder, resolved)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -157,35 +155,12 @@ class Peft(PeftAdapter):
         """The method's own, the same for all of its weights."""
         return self.method.learning_rate_scale
 
-    def warm_start(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
-        """Raises IncompatibleError where only what the weights make is saved, and if names or shapes differ."""
-        if not self.method.trains_on:
-            raise IncompatibleError(
-                f"{self._called} saves the prompt, not the network that makes it: training cannot start from it. Use "
-                "prompt_tuning."
-            )
-        super().warm_start(module, folder, name)
-
-    def add(self, module: nn.Module, backbone: Backbone, folder: Path, name: str) -> None:
-        """Beside adapters of the same method. Raises IncompatibleError if it does not fit."""
-        self._refuse_in_attention("be one of several")
-        super().add(module, backbone, folder, name)
-
-    def disabled(self, module: nn.Module) -> AbstractContextManager[None]:
-        """With the adapter off, the base's own weights compute."""
-        self._refuse_in_attention("be switched off")
-        return super().disabled(module)
-
     def merge(self, module: nn.Module, name: str = OWN_ADAPTER) -> nn.Module:
         """The backbone's module in float32 with the adapter folded in. Raises IncompatibleError where PEFT cannot."""
         try:
             return super().merge(module, name)
         except IncompatibleError as error:
             raise IncompatibleError(self._by_method(error)) from error
-
-    def _refuse_in_attention(self, what: str) -> None:
-        if self.method.place == "attention":
-            raise IncompatibleError(f"{self._called} cannot {what}: PEFT puts modules of its own in place. Use lora.")
 
     @property
     def _called(self) -> str:

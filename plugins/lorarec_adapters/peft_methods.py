@@ -33,8 +33,6 @@ class Method:
     """Options of PEFT's that a recipe may not give, with the reason."""
     learning_rate_scale: float = 1.0
     """Factor on the recipe's learning rate, so that the rates that suit LoRA suit this method."""
-    trains_on: bool = True
-    """Whether training can start from what is saved."""
     needs: str = ""
     """The import name of a package that PEFT needs for it beyond its own requirements."""
     model_types: frozenset[str] = frozenset()
@@ -164,7 +162,6 @@ METHODS: Mapping[str, Method] = {
             ("encoder_reparameterization_type", "encoder_num_layers", "encoder_dropout"),
             "the network that makes the prompt is the one that PEFT recommends",
         ),
-        trains_on=False,
     ),
     "prompt_tuning": Method(
         place="input",

@@ -91,7 +91,7 @@ def test_labels_that_no_task_can_learn_from_are_refused(
         (events([]), "no rows. Give a file with at least one interaction."),
         ("", "the file is empty. Line 1 must name the columns."),
         (events() + "u1,i2\n", ", line 82: 2 fields, but line 1 names 5 columns"),
-        (events([(row[0], "i1", *row[2:]) for row in ROWS]), "the catalogue has one item ('i1'), so"),
+        (events([(row[0], "i1", *row[2:]) for row in ROWS]), "the catalog has one item ('i1'), so"),
     ],
     ids=["label", "item", "user", "time", "no rows", "empty file", "short line", "one item"],
 )  # fmt: skip

@@ -117,6 +117,17 @@ def test_a_run_of_the_first_format_is_read_and_one_of_a_newer_lorarec_refused(
     refused("evaluate", run, says=[str(run), f"format {written['format'] + 1}", "Upgrade lorarec"])
 
 
+def test_a_recipe_of_another_version_is_refused_with_what_reads_otherwise(
+    copied_run: Callable[[str], Path], refused: Callable[..., str]
+) -> None:
+    run = copied_run("ctr")
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("label_smoothing:", "softening:"))
+    write_checksums(run)
+    says = [f"{run}: its recipe is of another version", "'softening'", "environment.json"]
+    refused("evaluate", run, says=says, lines=3)
+
+
 def test_a_head_of_another_version_is_named(copied_run: Callable[[str], Path], refused: Callable[..., str]) -> None:
     run = copied_run("ctr")
     file = run / "head.safetensors"

@@ -207,6 +207,29 @@ def test_rated_kinds_are_read_by_their_ratings(prepared: Prepared) -> None:
         prepared(events, events={"positive": ["rate"], "shown": ["view"]}, **asked)
 
 
+@pytest.mark.parametrize("own", [None, [2.0, 0.5, 1.0, 1.0, 1.0]])
+def test_a_kinds_weight_multiplies_the_weights_of_the_data(prepared: Prepared, own: list[float] | None) -> None:
+    events: dict[str, Any] = {
+        "user": ["a"] * 5, "item": [1, 2, 3, 4, 5], "event": ["buy", "click", "view", "click", "click"],
+    }  # fmt: skip
+    columns = {}
+    if own is not None:
+        events["weight"], columns["weight"] = own, "weight"
+    kinds = {"positive": GOOD, "shown": ["view"]}
+    made = prepared(
+        events, split={"by": "last"}, events=kinds | {"weights": {"buy": 3, "view": 0.1}}, columns=columns, **CLICKS
+    )
+    expected = np.array(own or [1.0] * 5) * [3, 1, 0.1, 1, 1]
+    assert made.interactions.column("weight").tolist() == expected.tolist()
+    assert made.report.kinds[0]["use"].endswith(", weight 3")
+    if own is None:
+        assert not prepared(events, split={"by": "last"}, events=kinds, **CLICKS).interactions.has("weight")
+    with pytest.raises(DataError, match=r"data\.events\.weights\.view=0\.1 does nothing here"):
+        prepared(events, split={"by": "last"}, events=kinds | {"weights": {"view": 0.1}})
+    with pytest.raises(DataError, match="all training rows have weight 0"):
+        prepared(events, split={"by": "last"}, events=kinds | {"weights": {"buy": 0, "click": 0}})
+
+
 def test_repeats_are_of_one_kind(prepared: Prepared) -> None:
     events = {
         "user": ["a"] * 5, "item": [1, 1, 1, 2, 3], "time": [1, 1, 1, 2, 3],
@@ -292,5 +315,7 @@ def test_kinds_may_be_numbers_and_have_one_meaning() -> None:
     assert EventsSection(positive=[1, 2], shown=[0]).positive == ("1", "2")  # type: ignore[arg-type, list-item]
     with pytest.raises(ValueError, match="a kind has one meaning, but 'view' is named more than once"):
         EventsSection(positive=("view",), shown=("view",))
+    with pytest.raises(ValueError, match=r"weights names 'bye'.*Did you mean 'buy'\?"):
+        EventsSection(positive=("buy",), weights={"bye": 3.0})
     with pytest.raises(ValueError, match="at least 1"):
         EventsSection(positive=())

@@ -24,7 +24,7 @@ ADAPTERS: list[Any] = [
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_two_calls_are_equal_to_the_bit(adapter: Any, recipe: Make, tmp_path: Path) -> None:
     head = {"name": "next_item", "width": 16, "dropout": 0.5}
-    lorarec.train(recipe(adapter, head, train={"max_steps": 3}), output=tmp_path / "run")
+    lorarec.train(recipe(adapter, head, train={"max_steps": 4, "batch_size": 8}), output=tmp_path / "run")
     run = lorarec.load(tmp_path / "run")
     ids = run.catalog.ids[:4]
     first, second = (run.recommend([ids], k=5)[0] for _ in range(2))

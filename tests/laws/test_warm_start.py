@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 import lorarec
 from lorarec.errors import CheckpointError, IncompatibleError, Interrupted
+from lorarec.pipeline.check import check
 
 Make = Callable[..., dict[str, Any]]
 STILL = {"max_steps": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
@@ -46,16 +47,16 @@ def test_what_does_not_fit_is_refused_and_never_ignored(
     lorarec.train(recipe(train=STILL), output=before)
     start = STILL | {"warm_start": str(before)}
     with pytest.raises(IncompatibleError, match=r"adapter\.r: was 8, is 4"):
-        lorarec.check(recipe({"name": "lora", "r": 4}, train=start))
+        check(recipe({"name": "lora", "r": 4}, train=start))
     with pytest.raises(IncompatibleError, match=r"adapter\.name: was lora, is frozen"):
-        lorarec.check(recipe("frozen", train=start))
+        check(recipe("frozen", train=start))
     other = recipe(train=start)
     other["backbone"]["checkpoint"] = str(tiny_checkpoint("roberta"))
     with pytest.raises(IncompatibleError, match="was trained on other weights of the backbone than 'text' has here"):
         lorarec.train(other, output=tmp_path / "other")
     lorarec.train(recipe("frozen", train=STILL), output=tmp_path / "frozen")
     with pytest.raises(IncompatibleError, match="'frozen' cannot start from saved weights"):
-        lorarec.check(recipe("frozen", train=STILL | {"warm_start": str(tmp_path / "frozen")}))
+        check(recipe("frozen", train=STILL | {"warm_start": str(tmp_path / "frozen")}))
 
 
 def test_resuming_goes_on_from_the_checkpoint_even_if_the_other_run_is_gone(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lorarec.contracts import DataError, Part, TaskHead
+from lorarec.testing import made
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.next_item import NextItem
 from lorarec_heads.rating import Rating
@@ -36,7 +37,7 @@ def test_what_comes_next_is_never_a_dislike_nor_what_was_merely_shown(
 ) -> None:
     if feedback and encoder != "transformer":
         return
-    head = NextItem(NextItem.Config(width=8, max_history=6, encoder=encoder, feedback=feedback))  # type: ignore[arg-type]
+    head = made(NextItem, width=8, max_history=6, encoder=encoder, feedback=feedback)
     toy = world(head, given=kinds, events=KINDS, split=split)
     kind, reads = np.array(kinds["event"]), feedback or encoder == "backbone_steps"
     for part in (Part.TRAIN, Part.VALIDATION, Part.TEST):
@@ -52,7 +53,7 @@ def test_what_comes_next_is_never_a_dislike_nor_what_was_merely_shown(
 
 
 def test_a_disliked_event_is_read_as_disliked(world: Callable[..., World], kinds: dict[str, list[Any]]) -> None:
-    head = NextItem(NextItem.Config(width=8, max_history=6, feedback=True))
+    head = made(NextItem, width=8, max_history=6, feedback=True)
     examples = world(head, given=kinds, events=KINDS, split={"by": "last"}).examples(Part.TEST)
     batch = examples.batch(np.arange(len(examples)))
     for row, event in enumerate(examples.events):
@@ -65,7 +66,7 @@ def test_a_disliked_event_is_read_as_disliked(world: Callable[..., World], kinds
 def test_shown_and_disliked_items_are_the_zeros_of_clicks(
     world: Callable[..., World], kinds: dict[str, list[Any]], encoding: str
 ) -> None:
-    toy = world(Ctr(Ctr.Config(encoding=encoding)), given=kinds, events=KINDS, split={"by": "last"})  # type: ignore[arg-type]
+    toy = world(made(Ctr, encoding=encoding), given=kinds, events=KINDS, split={"by": "last"})
     kind = np.array(kinds["event"])
     for part in (Part.TRAIN, Part.VALIDATION, Part.TEST):
         examples = toy.examples(part)
@@ -82,7 +83,7 @@ def test_shown_and_disliked_items_are_the_zeros_of_clicks(
 def test_beside_drawn_items_only_what_was_liked_counts(
     world: Callable[..., World], kinds: dict[str, list[Any]]
 ) -> None:
-    toy = world(Ctr(Ctr.Config(negatives=2)), given=kinds, events=KINDS, split={"by": "last"})
+    toy = world(made(Ctr, negatives=2), given=kinds, events=KINDS, split={"by": "last"})
     examples, kind = toy.examples(), np.array(kinds["event"])
     assert set(kind[examples.events]) == {"click"}
     drawn = np.asarray(examples.table["draw"])
@@ -96,8 +97,8 @@ def test_beside_drawn_items_only_what_was_liked_counts(
 @pytest.mark.parametrize(
     ("head", "said"),
     [
-        (Rating(Rating.Config()), "says itself what was liked"),
-        (NextItem(NextItem.Config(width=8, feedback=True)), r"data\.events\.negative"),
+        (made(Rating), "says itself what was liked"),
+        (made(NextItem, width=8, feedback=True), r"data\.events\.negative"),
     ],
 )
 def test_a_task_that_kinds_say_nothing_to_is_refused(
