@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any
@@ -32,8 +31,9 @@ from lorarec.contracts import (
     find_targets,
     hookimpl,
 )
-from lorarec_adapters.peft_methods import METHODS, Method, Shapes, Side, method_of
+from lorarec_adapters.peft_methods import METHODS, Method, method_of
 from lorarec_adapters.peft_options import check_method, check_options, config_class, open_methods
+from lorarec_adapters.peft_sizes import fitting_sizes, shape_of
 
 FEWEST_LEFT = 8
 """A context that leaves no more positions than this to the text is refused."""
@@ -56,9 +56,10 @@ class Peft(PeftAdapter):
 
         model_config = ConfigDict(extra="allow")
 
-        method: Annotated[str, Field(json_schema_extra={"enum": list(open_methods())})] = Field(
+        method: str = Field(
+            json_schema_extra={"enum": list(open_methods())},
             description=f"One of: {', '.join(open_methods())}. Its options stand beside it, by PEFT's names. "
-            f"Refused, and the message says why: {', '.join(sorted(n for n, m in METHODS.items() if m.refused))}."
+            f"Refused, and the message says why: {', '.join(sorted(n for n, m in METHODS.items() if m.refused))}.",
         )
         targets: Targets = None
         """Names of linear layers (of normalization layers, for ln_tuning), or the ends of their dotted names, or
@@ -103,7 +104,7 @@ class Peft(PeftAdapter):
         if method.place == "linear":
             check_targets(self.name, architecture, self.config.targets)
         left = architecture.max_length - self.reserved_positions()
-        if left <= FEWEST_LEFT:
+        if method.place == "input" and left <= FEWEST_LEFT:
             raise IncompatibleError(
                 f"{self._called}: {self.reserved_positions()} virtual tokens leave {max(left, 0)} of the "
                 f"{architecture.max_length} positions of {where} to the text. Use at most "
@@ -184,30 +185,11 @@ class Peft(PeftAdapter):
         if "feedforward_modules" in declared:
             endings = tuple(f".{name}" for name in architecture.feedforward)
             found["feedforward_modules"] = [name for name in targets if f".{name}".endswith(endings)]
-        found |= self._sizes([_shape(layer) for layer in layers], options)
+        shapes = [shape_of(layer) for layer in layers]
+        found |= fitting_sizes(self._called, self.method, config_class(config.method), shapes, options)
         for option in [name for name in options if name.endswith("_pattern")]:
             found[option] = expand_pattern(self.name, option, options[option], targets)
         return found
-
-    def _sizes(self, shapes: Shapes, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Options that depend on the layers' widths. Raises IncompatibleError for one that does not fit them."""
-        config, sizes = config_class(self.config.method), {}
-        for option, side in self.method.divides.items():
-            width = _common_width(shapes, side)
-            given = options.get(option)
-            if given is not None and given != 0 and width % given:
-                raise IncompatibleError(
-                    f"{self._called}: {option}={given} does not divide the widths of the targeted layers "
-                    f"({', '.join(map(str, _widths(shapes, side)))}). Use a divisor of {width}, "
-                    f"such as {_largest_divisor(width, given)}."
-                )
-            default = getattr(config, option)
-            if given is None and default != 0:
-                sizes[option] = _largest_divisor(width, default)
-        for option, fitted in self.method.by_width.items():
-            if option not in options:
-                sizes[option] = fitted(getattr(config, option), shapes)
-        return sizes
 
     def _norms(self, backbone: Backbone) -> list[str]:
         """Full names of the normalization layers meant."""
@@ -259,24 +241,6 @@ def _embedding(backbone: Backbone, method: str) -> tuple[str, int]:
         f"Adapter 'peft' (method '{method}') needs the token embedding of a transformers model, which backbone "
         f"'{backbone.name}' does not have. Use lora."
     )
-
-
-def _shape(layer: Any) -> tuple[int, int]:
-    """(inputs, outputs) of a linear layer or transformers' Conv1D."""
-    return (layer.nx, layer.nf) if isinstance(layer, Conv1D) else (layer.in_features, layer.out_features)
-
-
-def _widths(shapes: Shapes, side: Side) -> list[int]:
-    chosen = {"inputs": [0], "outputs": [1], "both": [0, 1]}[side]
-    return sorted({shape[place] for shape in shapes for place in chosen})
-
-
-def _common_width(shapes: Shapes, side: Side) -> int:
-    return math.gcd(*_widths(shapes, side))
-
-
-def _largest_divisor(width: int, at_most: int) -> int:
-    return next(number for number in range(min(width, at_most), 0, -1) if width % number == 0)
 
 
 @hookimpl
