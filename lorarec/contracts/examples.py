@@ -11,7 +11,7 @@ import torch
 
 from lorarec.contracts.batch import Batch, Collation
 from lorarec.data.columns import WEIGHT
-from lorarec.errors import IncompatibleError
+from lorarec.errors import IncompatibleError, PluginError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -73,6 +73,11 @@ class Examples:
                 f"The data has the column '{WEIGHT}', but head '{self.head.name}' does not say which row each of its "
                 "targets is about (Batch.events), so that no loss could be weighted. Leave data.columns.weight out, "
                 "or use another head."
+            )
+        if len(batch.events) != batch.count:
+            raise PluginError(
+                f"head '{self.head.name}' says of a batch of {batch.count} targets (Batch.count) which "
+                f"{len(batch.events)} rows they are about (Batch.events): there must be one a target."
             )
         weights = self.collation.interactions.column(WEIGHT)[batch.events]
         return replace(batch, weights=torch.from_numpy(weights.astype(np.float32)))

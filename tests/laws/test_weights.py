@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import lorarec
 from lorarec.contracts import Batch, Collation
-from lorarec.errors import IncompatibleError
+from lorarec.errors import IncompatibleError, PluginError
 from lorarec_heads.ctr import Ctr
 
 Make = Callable[..., dict[str, Any]]
@@ -82,3 +82,19 @@ def test_a_head_that_does_not_say_which_rows_its_targets_are_about_is_refused(
     monkeypatch.setattr(Ctr, "collate", silent)
     with pytest.raises(IncompatibleError, match=r"head 'ctr' does not say which row .*Leave data.columns.weight out"):
         train("silent", np.ones(160))
+
+
+def test_a_head_that_names_other_rows_than_it_has_targets_is_refused(
+    train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single one would weigh all targets of its batch."""
+    collate = Ctr.collate
+
+    def short(head: Ctr, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
+        batch = collate(head, rows, collation)
+        assert batch.events is not None
+        return replace(batch, events=batch.events[:1])
+
+    monkeypatch.setattr(Ctr, "collate", short)
+    with pytest.raises(PluginError, match=r"head 'ctr' says of a batch of 16 targets .* which 1 rows they are about"):
+        train("short", np.ones(160))
