@@ -380,3 +380,10 @@ def test_a_return_in_training_neither_hides_nor_gives_away_the_purchase_that_is_
         assert data.item[row] not in histories.before(row).items
     row = int(data.rows(Part.TRAIN)[0])
     assert data.item[row] in histories.seen(row), "what training both bought and returned stays as it was"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_so_many_rows_are_learned_from_as_the_split_was_asked_for(prepared: Prepared, seed: int) -> None:
+    split = {"by": "time", "train_rows": 10}
+    for task in TASKS:
+        assert prepared(drawn(seed), events=KINDS, split=split, **task).report.parts["train"] == 10
