@@ -78,13 +78,16 @@ SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 @cache
 def word_pieces() -> Any:
-    """A WordPiece tokenizer that frames texts as BERT does; any letter or digit is in its vocabulary."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    """A WordPiece tokenizer that frames texts as BERT does. Any letter or digit is in its vocabulary, as are the words
+    of CORPUS and their pairs of letters. It is spelled out: a trained one differs from one process to the next."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    words = sorted({word.strip(",;:!") for text in CORPUS for word in text.lower().split()})
+    pairs = sorted({f"##{word[place : place + 2]}" for word in words for place in range(1, len(word) - 1)})
+    pieces = [*SPECIAL_TOKENS, *".,;:!?()'-", *letters, *(f"##{letter}" for letter in letters), *pairs, *words]
+    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    trainer = trainers.WordPieceTrainer(vocab_size=220, special_tokens=SPECIAL_TOKENS, show_progress=False)
-    tokenizer.train_from_iterator([*CORPUS * 3, letters, " ".join(letters), ". , ; : ! ? ( ) ' -"], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",

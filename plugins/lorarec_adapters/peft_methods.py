@@ -160,7 +160,7 @@ METHODS: Mapping[str, Method] = {
         defaults={"num_virtual_tokens": 20},
         withheld=dict.fromkeys(
             ("encoder_reparameterization_type", "encoder_num_layers", "encoder_dropout"),
-            "the network that makes the prompt is the one that PEFT recommends, of two layers",
+            "the network that makes the prompt is the one that PEFT recommends",
         ),
     ),
     "prompt_tuning": Method(

@@ -28,6 +28,7 @@ ADAPTERS: dict[str, Any] = {
     "lora": "lora",
     "adalora": {"name": "adalora", "init_r": 4, "target_r": 2},
     "prefix": {"name": "prefix", "tokens": 4},
+    "a method of PEFT": {"name": "peft", "method": "unilora"},
     "full": "full",
     "frozen": "frozen",
 }

@@ -22,6 +22,7 @@ ADAPTERS: dict[str, Any] = {
     "adalora": {"name": "adalora", "init_r": 4, "target_r": 2, "dropout": 0.1, "delta_t": 1},
     "prefix": {"name": "prefix", "tokens": 4},
     "prefix with projection": {"name": "prefix", "tokens": 4, "projection": True},
+    "a method of PEFT": {"name": "peft", "method": "unilora"},
     "full": "full",
     "frozen": "frozen",
 }

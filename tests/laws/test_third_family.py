@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import lorarec
 from lorarec.artifact.answers import UnknownIdWarning
@@ -79,7 +80,15 @@ def test_it_answers_in_words_and_says_nothing_of_items_that_nobody_knows(run: Re
     items, histories = asked(run)
     with pytest.warns(UnknownIdWarning, match="nobody knows it"):
         said = run.predict([*items, "nobody knows it"], [*histories, []])
-    assert set(said[:-1]) == {"yes", "no"} and said[-1] is None
+    assert set(said[:-1]) <= {"yes", "no"} and said[-1] is None
+    bias = run.model.head.get_parameter("tokens.bias")
+    yes, trained = import_module("their_tokens").TOKENS.index("yes"), bias.detach().clone()
+    for push, word in ((100.0, "yes"), (-100.0, "no")):
+        with torch.no_grad():
+            bias[yes] += push
+        assert set(run.predict(items, histories)) == {word}, "what is likeliest is said"
+        with torch.no_grad():
+            bias.copy_(trained)
 
 
 def test_a_loaded_run_says_the_same(run: Recommender) -> None:

@@ -53,6 +53,7 @@ def trial(method: str, checkpoint: Path) -> Outcome:
     share = run.train()
     run.check_restored()
     run.check_resumed()
+    run.check_switched_off()
     return Outcome(share, run.merges())
 
 
@@ -71,7 +72,7 @@ class _Run:
         adapter.check(self.backbone.architecture())
         length = self.backbone.architecture().max_length - adapter.reserved_positions()
         self.features = self.backbone.featurizer(tiny_catalog(), length)(tiny_views())
-        before = self.vectors(self.backbone.module)
+        before = self.bare = self.vectors(self.backbone.module)
         self.base = {name: weight.clone() for name, weight in self.backbone.module.state_dict().items()}
         self.module, self.optimizer = self.attached()
         self.own = [name for name, weight in self.module.named_parameters() if weight.requires_grad]
@@ -156,7 +157,22 @@ class _Run:
         with tempfile.TemporaryDirectory() as folder:
             self.adapter.save(self.module, Path(folder))
             restored = self.adapter.restore(_loaded(self.checkpoint), Path(folder))
-        assert torch.equal(self.vectors(restored), expected), "restored, it gives other vectors"
+            assert torch.equal(self.vectors(restored), expected), "restored, it gives other vectors"
+            started, _ = self.attached()
+            try:
+                self.adapter.warm_start(started, Path(folder))
+            except IncompatibleError:
+                return
+        assert torch.equal(self.vectors(started), expected), "started from what was saved, it gives other vectors"
+
+    def check_switched_off(self) -> None:
+        """The bare backbone's vectors to the bit, or a refusal."""
+        try:
+            with self.adapter.disabled(self.module):
+                off = self.vectors(self.module)
+        except IncompatibleError:
+            return
+        assert torch.equal(off, self.bare), "switched off, it gives other vectors than the bare backbone"
 
     def merges(self) -> bool:
         """Whether it can be merged; the vectors must then agree."""

@@ -259,6 +259,21 @@ def test_no_block_below_a_shared_weight_is_taken_for_frozen(tiny_checkpoint: Cal
     assert frozen(method="vblora") == 0
 
 
+def test_what_a_method_cannot_do_is_refused(tmp_path: Path) -> None:
+    prompt = Peft(Peft.Config.model_validate({"method": "p_tuning", "num_virtual_tokens": 4}))
+    module = _attached("p_tuning", num_virtual_tokens=4)
+    prompt.save(module, tmp_path)
+    with pytest.raises(
+        IncompatibleError, match="cannot start from saved weights: its files hold what its weights make"
+    ):
+        prompt.warm_start(module, tmp_path)
+    with pytest.raises(IncompatibleError, match=r"\(method 'p_tuning'\) cannot be merged: what it adds is more"):
+        prompt.merge(_attached("p_tuning", num_virtual_tokens=4))
+    adaption, module = Peft(Peft.Config(method="adaption_prompt")), _attached("adaption_prompt", "llama")
+    with pytest.raises(IncompatibleError, match="only one can sit on a backbone"):
+        adaption.add(module, tiny_backbone("llama"), tmp_path, "other")
+
+
 def test_the_learning_rate_is_the_methods_own() -> None:
     assert Peft(Peft.Config(method="vera")).learning_rate_scale("any") == 30
     assert Peft(Peft.Config(method="deft")).learning_rate_scale("any") == 1

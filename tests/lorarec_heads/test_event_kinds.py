@@ -37,7 +37,7 @@ def test_what_comes_next_is_never_a_dislike_nor_what_was_merely_shown(
 ) -> None:
     if feedback and encoder != "transformer":
         return
-    head = made(NextItem, width=8, max_history=6, encoder=encoder, feedback=feedback)  # type: ignore[arg-type]
+    head = made(NextItem, width=8, max_history=6, encoder=encoder, feedback=feedback)
     toy = world(head, given=kinds, events=KINDS, split=split)
     kind, reads = np.array(kinds["event"]), feedback or encoder == "backbone_steps"
     for part in (Part.TRAIN, Part.VALIDATION, Part.TEST):
@@ -66,7 +66,7 @@ def test_a_disliked_event_is_read_as_disliked(world: Callable[..., World], kinds
 def test_shown_and_disliked_items_are_the_zeros_of_clicks(
     world: Callable[..., World], kinds: dict[str, list[Any]], encoding: str
 ) -> None:
-    toy = world(made(Ctr, encoding=encoding), given=kinds, events=KINDS, split={"by": "last"})  # type: ignore[arg-type]
+    toy = world(made(Ctr, encoding=encoding), given=kinds, events=KINDS, split={"by": "last"})
     kind = np.array(kinds["event"])
     for part in (Part.TRAIN, Part.VALIDATION, Part.TEST):
         examples = toy.examples(part)

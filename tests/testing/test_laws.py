@@ -6,9 +6,10 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -264,40 +265,44 @@ def test_a_setting_without_a_description_is_named() -> None:
         check_plugin(Terse)
 
 
-@pytest.mark.parametrize(
-    ("file", "options"),
-    [("my_plugin.py", [{}, {"norms": False}]), ("my_method.py", [{"r": 4}, {"r": 4, "layers": [-1]}])],
-)
-def test_the_readmes_adapters_work_as_printed(file: str, options: list[dict[str, Any]], tmp_path: Path) -> None:
+@contextmanager
+def printed(file: str, folder: Path) -> Iterator[ModuleType]:
+    """The module that the docs spell out in the block that begins with this name."""
     (block,) = re.findall(rf"```python\n(# {file}\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / file).write_text(block, encoding="utf-8")
+    (folder / file).write_text(block, encoding="utf-8")
     name = file.removesuffix(".py")
-    spec = importlib.util.spec_from_file_location(name, tmp_path / file)
+    spec = importlib.util.spec_from_file_location(name, folder / file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-        (adapter,) = module.lorarec_adapters()
-        for model_type, settings in zip(["bert", "gpt2"], options, strict=True):
-            check_adapter(adapter, tiny_backbone(model_type), **settings)
+        yield module
     finally:
         del sys.modules[name]
 
 
+@pytest.mark.parametrize(
+    ("file", "options"),
+    [("my_plugin.py", [{}, {"norms": False}]), ("my_method.py", [{"r": 4}, {"r": 4, "layers": [-1]}])],
+)
+def test_the_adapters_in_the_docs_work_as_printed(file: str, options: list[dict[str, Any]], tmp_path: Path) -> None:
+    with printed(file, tmp_path) as module:
+        (adapter,) = module.lorarec_adapters()
+        for model_type, settings in zip(["bert", "gpt2"], options, strict=True):
+            check_adapter(adapter, tiny_backbone(model_type), **settings)
+
+
 def test_the_loss_in_the_docs_works_as_printed(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```python\n(# focal.py\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "focal.py").write_text(block, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("focal", tmp_path / "focal.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["focal"] = module
-    try:
-        spec.loader.exec_module(module)
+    with printed("focal.py", tmp_path) as module:
         (loss,) = module.lorarec_losses()
         check_loss(loss, gamma=1.0)
-    finally:
-        del sys.modules["focal"]
+
+
+def test_the_head_in_the_docs_works_as_printed(tmp_path: Path) -> None:
+    with printed("my_head.py", tmp_path) as module:
+        (head,) = module.lorarec_task_heads()
+        check_task_head(head, max_history=3)
 
 
 @pytest.mark.parametrize("name", ["rating", "rating_process", "ctr", "next_item"])
