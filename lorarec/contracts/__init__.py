@@ -11,7 +11,7 @@ from lorarec.contracts.adapter import OWN_ADAPTER, Adapter, TrainingPlan
 from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featurizer, Remarks
 from lorarec.contracts.batch import Batch, Collation, Views
 from lorarec.contracts.callback import Callback, TrainState
-from lorarec.contracts.data_source import DataSource, RawTables
+from lorarec.contracts.data_source import DataSource
 from lorarec.contracts.examples import Examples
 from lorarec.contracts.hooks import hookimpl
 from lorarec.contracts.loss import SHAPES, Loss, LossFunction, Takes, moved, named
@@ -35,6 +35,7 @@ from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories, History
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.negatives import NegativeSampler, StepSample
+from lorarec.data.raw_tables import RawTables
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics, TrainingEvents
 from lorarec.data.tables import joined_tables, read_table

@@ -10,12 +10,13 @@ import numpy as np
 
 from lorarec.config.recipe import DataSection, SplitSection
 from lorarec.data.catalog import Catalog
-from lorarec.data.columns import CLICK, KNOWN, USER, WEIGHT, missing_column
-from lorarec.data.events import EventUse, read_kinds
+from lorarec.data.columns import CLICK, EVENT, KNOWN, USER, WEIGHT, missing_column
+from lorarec.data.events import EventKinds, EventUse, read_kinds
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.item_features import item_features
 from lorarec.data.number import NumberedTables, number
+from lorarec.data.raw_tables import RawTables
 from lorarec.data.report import DataReport, report_of
 from lorarec.data.split import split
 from lorarec.data.statistics import Statistics, statistics_of
@@ -23,7 +24,7 @@ from lorarec.data.users import Users, users_of_table
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    pass
 
 
 @dataclass(frozen=True)
@@ -39,103 +40,104 @@ class PreparedData:
     """What the backbone reads of the users; None where it reads nothing of them."""
 
 
-def prepare(
-    raw_interactions: Dataset,
-    raw_items: Dataset | None,
-    columns: Mapping[str, str],
-    item_text: str | None,
-    origin: str,
-    section: DataSection,
-    seed: int,
-    label: str | None,
-    needs: frozenset[str],
-    items_origin: str = "",
-    item_columns: tuple[str, ...] = (),
-    raw_users: Dataset | None = None,
-    user_columns: tuple[str, ...] = (),
-    users_asked: bool = False,
-    reads_feedback: bool = False,
-) -> PreparedData:
-    """Number, split, look back, count.
+@dataclass(frozen=True)
+class Wanted:
+    """What the parts of a recipe want of the data."""
 
-    `columns` and `item_text` are the source's, the section's override them; `label` is the column the task
-    predicts and `needs` those it cannot do without; `item_columns` are those of the item table it compares items by,
-    `user_columns` those of the users' table that the backbone reads; a table that it reads nothing of is mentioned, or
-    refused if an option names it (`users_asked`). `reads_feedback`: whether the task tells liked events of a history
-    from disliked ones.
+    label: str | None = None
+    """The column that the task predicts; None where it makes the labels, or has none."""
+    needs: frozenset[str] = frozenset()
+    """Columns that the task cannot do without."""
+    reads_feedback: bool = False
+    """Whether the task tells liked events of a history from disliked ones."""
+    item_columns: tuple[str, ...] = ()
+    """Columns of the item table that the task compares items by."""
+    user_columns: tuple[str, ...] = ()
+    """Columns of the users' table that the backbone reads."""
+
+
+def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> PreparedData:
+    """Number, split, look back, count. What `section` says overrides the source.
+
     Raises DataError naming file, row and column of what cannot be used.
     """
-    merged = {**columns, **section.columns}
-    keep = [section.split.column] if section.split.by == "column" else []
-    keep += [section.split.users] if section.split.users is not None else []
-    kinds = read_kinds(raw_interactions, merged, section, needs, origin)
-    if kinds is not None:
-        raw_interactions = kinds.readable(raw_interactions)
-        merged = {name: column for name, column in merged.items() if column not in kinds.unread}
-    made = frozenset({CLICK}) if kinds is not None and kinds.tell_likes else frozenset()
-    _refuse_lacking(raw_interactions.column_names, merged, needs - made, origin)
-    text = item_text if section.item_text is None else section.item_text
-    numbered = number(
-        raw_interactions, raw_items, merged, text, origin, keep, items_origin, item_columns, section.unlisted_items
-    )
-    use = None if kinds is None else kinds.use(numbered.table, needs, reads_feedback)
-    part = split(numbered.table, section.split, seed, origin, None if use is None else use.target)
+    item_text = raw.item_text if section.item_text is None else section.item_text
+    raw = replace(raw, columns={**raw.columns, **section.columns}, item_text=item_text)
+    raw, kinds = _read_kinds(raw, wanted, section)
+    numbered = _numbered(raw, wanted, section)
+    use = None if kinds is None else kinds.use(numbered.table, wanted.needs, wanted.reads_feedback)
+    part = split(numbered.table, section.split, seed, raw.origin, None if use is None else use.target)
     interactions = _interactions(numbered, part, _in_no_part(part, section.split), use)
-    if interactions.has(WEIGHT) and not interactions.column(WEIGHT)[interactions.rows(Part.TRAIN)].any():
-        weighed_by = f"column '{merged[WEIGHT]}'" if WEIGHT in merged else "data.events.weights"
-        raise DataError(f"{origin}, {weighed_by}: all training rows have weight 0: none is learned from.")
-    statistics = statistics_of(interactions, label, len(numbered.catalog), section.liked_above)
-    features = item_features(numbered.catalog, item_columns, items_origin or origin)
+    _refuse_no_weight(interactions, raw)
+    statistics = statistics_of(interactions, wanted.label, len(numbered.catalog), section.liked_above)
+    features = item_features(numbered.catalog, wanted.item_columns, raw.items_origin or raw.origin)
     statistics = replace(statistics, item_features=features)
-    histories = Histories.of(
-        interactions,
-        section.history.scope,
-        feedback_column(interactions),
-        statistics.liked_above,
-        section.split.by,
-    )
+    feedback, scope, by = feedback_column(interactions), section.history.scope, section.split.by
+    histories = Histories.of(interactions, scope, feedback, statistics.liked_above, by)
     counts = _training_rows(interactions, len(numbered.catalog))
     # After histories and statistics: a row left out as an example is still an event that happened.
-    interactions = _with_history(interactions, histories, section.history.at_least, origin)
-    read = ", ".join(filter(None, (origin, items_origin)))
-    says_whose = merged.get(USER, USER) in raw_interactions.column_names
-    users, note = _users(raw_users, user_columns, users_asked, interactions, merged, says_whose, origin)
-    report = report_of(interactions, numbered, histories, counts, read, section.split.by, users)
-    report = replace(report, users_note=note)
-    return PreparedData(interactions, numbered.catalog, histories, statistics, report, users)
+    interactions = _with_history(interactions, histories, section.history.at_least, raw.origin)
+    users, note = _users(raw, wanted, interactions)
+    read = ", ".join(filter(None, (raw.origin, raw.items_origin)))
+    report = report_of(interactions, numbered, histories, counts, read, by, users)
+    return PreparedData(interactions, numbered.catalog, histories, statistics, replace(report, users_note=note), users)
 
 
-def _users(
-    raw: Dataset | None,
-    names: tuple[str, ...],
-    asked: bool,
-    interactions: Interactions,
-    columns: Mapping[str, str],
-    says_whose: bool,
-    origin: str,
-) -> tuple[Users | None, str]:
-    """What the backbone reads of the users, and a sentence for the report."""
+def _read_kinds(raw: RawTables, wanted: Wanted, section: DataSection) -> tuple[RawTables, EventKinds | None]:
+    """The kinds of the rows, where they have any, and the tables without the columns that kinds stand in for."""
+    kinds = read_kinds(raw.interactions, raw.columns, section, wanted.needs, raw.origin)
+    if kinds is not None:
+        columns = {name: column for name, column in raw.columns.items() if column not in kinds.unread}
+        raw = replace(raw, interactions=kinds.readable(raw.interactions), columns=columns)
+    made = frozenset({CLICK}) if kinds is not None and kinds.tell_likes else frozenset()
+    _refuse_lacking(raw.interactions.column_names, raw.columns, wanted.needs - made, raw.origin)
+    return raw, kinds
+
+
+def _numbered(raw: RawTables, wanted: Wanted, section: DataSection) -> NumberedTables:
+    keep = [section.split.column] if section.split.by == "column" else []
+    keep += [section.split.users] if section.split.users is not None else []
+    return number(
+        raw.interactions,
+        raw.items,
+        raw.columns,
+        raw.item_text,
+        raw.origin,
+        keep,
+        raw.items_origin,
+        wanted.item_columns,
+        section.unlisted_items,
+    )
+
+
+def _refuse_no_weight(interactions: Interactions, raw: RawTables) -> None:
+    if interactions.has(WEIGHT) and not interactions.column(WEIGHT)[interactions.rows(Part.TRAIN)].any():
+        weighed_by = f"column '{raw.columns[WEIGHT]}'" if WEIGHT in raw.columns else "data.events.weights"
+        raise DataError(f"{raw.origin}, {weighed_by}: all training rows have weight 0: none is learned from.")
+
+
+def _users(raw: RawTables, wanted: Wanted, interactions: Interactions) -> tuple[Users | None, str]:
+    """What the backbone reads of the users, and a sentence for the report. A table of which it reads nothing is
+    mentioned, or refused if an option names it."""
+    table, names = raw.users, wanted.user_columns
     written = ", ".join(f"{{user.{name}}}" for name in names)
     if not names:
-        if raw is None:
+        if table is None:
             return None, ""
-        note = (
-            f"nothing reads the users' table ({', '.join(raw.column_names)}): templates of the backbone can, by "
-            "{user.NAME}"
-        )
-        if asked:
-            raise DataError(
-                f"{origin}: {note}. Name a column in backbone.templates.history or pair, or leave users out."
-            )
+        unread = f"nothing reads the users' table ({', '.join(table.column_names)})"
+        note = f"{unread}: templates of the backbone can, by {{user.NAME}}"
+        if raw.users_asked:
+            way = "Name a column in backbone.templates.history or pair, or leave users out."
+            raise DataError(f"{raw.origin}: {note}. {way}")
         return None, note
-    if raw is None:
+    if table is None:
         raise DataError(
-            f"backbone.templates name {written}, but {origin} comes without a users' table. Give the source one, or "
-            "leave it out of the template."
+            f"backbone.templates name {written}, but {raw.origin} comes without a users' table. Give the source one, "
+            "or leave it out of the template."
         )
-    if not says_whose:
-        raise DataError(f"backbone.templates name {written}, but the rows of {origin} do not say whose they are.")
-    users, without = users_of_table(raw, interactions.user_ids, names, columns, origin)
+    if raw.columns.get(USER, USER) not in raw.interactions.column_names:
+        raise DataError(f"backbone.templates name {written}, but the rows of {raw.origin} do not say whose they are.")
+    users, without = users_of_table(table, interactions.user_ids, names, raw.columns, raw.origin)
     count = len(interactions.user_ids)
     return users, f"{written} of the users' table are read; {without:,} of {count:,} users have no row there"
 
@@ -176,8 +178,8 @@ def _refuse_lacking(available: list[str], columns: Mapping[str, str], needs: fro
         # A mapped column that is missing is `resolve_columns`' to report.
         if name not in columns and name not in available:
             hint = f"; the task needs it. Say which one it is: data.columns.{name}=NAME" if name in KNOWN else ""
-            if name == CLICK:
-                hint += " (or, where a column holds kinds of events, which ones were shown or disliked: data.events)"
+            if name == CLICK and columns.get(EVENT, EVENT) in available:
+                hint += " (or which kinds of events were shown or disliked: data.events)"
             raise missing_column(name, available, origin, hint)
 
 

@@ -27,7 +27,7 @@ from lorarec.contracts import (
 )
 from lorarec.contracts.examples import Examples
 from lorarec.data.audit import Finding, audit
-from lorarec.data.prepare import PreparedData, prepare
+from lorarec.data.prepare import PreparedData, Wanted, prepare
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.evaluate import NamedMetric
 from lorarec.engine.layer_cache import cache_layers
@@ -65,23 +65,14 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
     architecture = check_compatible(backbone, resolved.adapter, recipe.train.gradient_checkpointing)
     length = usable_length(architecture, resolved.adapter)
     raw = resolved.source.load()
-    data = prepare(
-        raw.interactions,
-        raw.items,
-        raw.columns,
-        raw.item_text,
-        raw.origin,
-        recipe.data,
-        recipe.seed,
-        label_column(head),
-        head.needs(),
-        raw.items_origin,
-        head.item_columns(),
-        raw.users,
-        backbone.user_columns(),
-        raw.users_asked,
-        head.reads_feedback(backbone.reads_feedback),
+    wanted = Wanted(
+        label=label_column(head),
+        needs=head.needs(),
+        reads_feedback=head.reads_feedback(backbone.reads_feedback),
+        item_columns=head.item_columns(),
+        user_columns=backbone.user_columns(),
     )
+    data = prepare(raw, wanted, recipe.data, recipe.seed)
     with _about(raw.origin):
         _check_labels(resolved, data)
     with _about(raw.items_origin or raw.origin):

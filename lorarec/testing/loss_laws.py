@@ -48,7 +48,7 @@ def check_loss(loss_class: type[Loss], *given: Tensor, **options: Any) -> None:
 
 def _check_direction(shape: str, function: Any) -> None:
     right, wrong = _good_and_bad(shape)
-    better, worse = float(function(*right).sum()), float(function(*wrong).sum())
+    better, worse = (float(function(*given).sum().detach()) for given in (right, wrong))
     assert better < worse, f"right answers cost {better:g}, wrong ones {worse:g}: they must cost less"
 
 

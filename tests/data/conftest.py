@@ -13,7 +13,8 @@ import pytest
 from datasets import Dataset
 
 from lorarec.config.recipe import DataSection
-from lorarec.data.prepare import PreparedData, prepare
+from lorarec.data.prepare import PreparedData, Wanted, prepare
+from lorarec.data.raw_tables import RawTables
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
 
@@ -50,18 +51,11 @@ def prepared() -> Callable[..., PreparedData]:
         reads_feedback: bool = False,
         **section: Any,
     ) -> PreparedData:
-        return prepare(
-            Dataset.from_dict(rows),
-            None if items is None else Dataset.from_dict(items),
-            columns or {},
-            item_text,
-            "events.csv",
-            DataSection(source="files", **section),
-            seed,
-            label,
-            needs,
-            reads_feedback=reads_feedback,
+        catalog = None if items is None else Dataset.from_dict(items)
+        raw = RawTables(
+            Dataset.from_dict(rows), catalog, columns=columns or {}, item_text=item_text, origin="events.csv"
         )
+        return prepare(raw, Wanted(label, needs, reads_feedback), DataSection(source="files", **section), seed)
 
     return build
 

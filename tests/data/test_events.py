@@ -12,7 +12,8 @@ from datasets import Dataset
 from lorarec.config.recipe import DataSection, EventsSection, PluginChoice, SplitSection
 from lorarec.data.audit import audit
 from lorarec.data.interactions import Part
-from lorarec.data.prepare import PreparedData, prepare
+from lorarec.data.prepare import PreparedData, Wanted, prepare
+from lorarec.data.raw_tables import RawTables
 from lorarec.errors import DataError
 
 Prepared = Callable[..., PreparedData]
@@ -302,7 +303,7 @@ def test_a_column_of_likes_named_beside_kinds_that_say_them_is_refused(name: str
         split=SplitSection(by="last"),
     )
     with pytest.raises(DataError, match=rf"data\.columns\.{name}=stars does nothing here"):
-        prepare(events, None, {}, None, "events.csv", section, 13, None, frozenset())
+        prepare(RawTables(events, origin="events.csv"), Wanted(), section, 13)
 
 
 def test_clicks_that_nothing_says_are_asked_for_with_both_ways_out(prepared: Prepared) -> None:

@@ -13,7 +13,8 @@ from datasets import Dataset
 
 from lorarec.config.recipe import DataSection
 from lorarec.data.interactions import Part
-from lorarec.data.prepare import PreparedData, prepare
+from lorarec.data.prepare import PreparedData, Wanted, prepare
+from lorarec.data.raw_tables import RawTables
 from lorarec.data.statistics import Statistics
 from lorarec.errors import DataError
 
@@ -151,8 +152,8 @@ def test_the_recipes_columns_and_text_override_the_sources() -> None:
     events = Dataset.from_dict({**EVENTS, "stars": [5, 4, 3, 2, 1, 5]})
     items = Dataset.from_dict({"item": [1, 2], "title": ["One", "Two"], "plot": ["first", "second"]})
     section = DataSection(source="files", columns={"rating": "stars"}, item_text="{plot}", split=COLUMN)
-    needs = frozenset({"rating"})
-    made = prepare(events, items, {"rating": "rating"}, "{title}", "events.csv", section, 13, "rating", needs)
+    raw = RawTables(events, items, columns={"rating": "rating"}, item_text="{title}", origin="events.csv")
+    made = prepare(raw, Wanted(label="rating", needs=frozenset({"rating"})), section, 13)
     assert made.interactions.column("rating").tolist() == [5.0, 4.0, 3.0, 2.0, 1.0, 5.0]
     assert made.catalog.texts([0]) == ["first"]
 
@@ -160,10 +161,11 @@ def test_the_recipes_columns_and_text_override_the_sources() -> None:
 FINGERPRINT = """
 from datasets import Dataset
 from lorarec.config.recipe import DataSection
-from lorarec.data.prepare import prepare
+from lorarec.data.prepare import Wanted, prepare
+from lorarec.data.raw_tables import RawTables
 events = Dataset.from_dict({"user": ["a", "b"] * 20, "item": [1, 2, 3, 4] * 10, "time": list(range(40))})
 section = DataSection(source="files", split={"by": "random"})
-print(prepare(events, None, {}, None, "events.csv", section, SEED, None, frozenset()).report.fingerprint)
+print(prepare(RawTables(events, origin="events.csv"), Wanted(), section, SEED).report.fingerprint)
 """
 
 

@@ -11,7 +11,8 @@ from datasets import Dataset
 
 from lorarec.config.recipe import DataSection
 from lorarec.data.interactions import Part
-from lorarec.data.prepare import PreparedData, prepare
+from lorarec.data.prepare import PreparedData, Wanted, prepare
+from lorarec.data.raw_tables import RawTables
 
 Shared = Callable[[str], Dataset]
 COLUMNS = {"user": "user_id", "item": "item_id", "time": "timestamp"}
@@ -19,17 +20,15 @@ COLUMNS = {"user": "user_id", "item": "item_id", "time": "timestamp"}
 
 @pytest.fixture
 def last_out(shared_table: Shared) -> PreparedData:
-    return prepare(
+    raw = RawTables(
         shared_table("ml-100k/ratings.parquet"),
         shared_table("ml-100k/items.parquet"),
-        COLUMNS,
-        "{title} ({genres})",
-        "ratings.parquet",
-        DataSection(source="movielens", split={"by": "last"}),
-        13,
-        None,
-        frozenset({"time"}),
+        columns=COLUMNS,
+        item_text="{title} ({genres})",
+        origin="ratings.parquet",
     )
+    section = DataSection(source="movielens", split={"by": "last"})
+    return prepare(raw, Wanted(needs=frozenset({"time"})), section, 13)
 
 
 def test_last_out_is_leave_one_out_by_timestamp_with_file_order_on_ties(
@@ -64,7 +63,8 @@ def test_the_official_u1_test_rows_are_kept_to_the_row(shared_table: Shared) -> 
     section = DataSection(
         source="movielens", split={"by": "column", "column": "u1_test"}, history={"scope": "training"}
     )
-    made = prepare(ratings, None, COLUMNS, None, "ratings.parquet", section, 13, "rating", frozenset({"rating"}))
+    raw = RawTables(ratings, columns=COLUMNS, origin="ratings.parquet")
+    made = prepare(raw, Wanted(label="rating", needs=frozenset({"rating"})), section, 13)
     assert ((made.interactions.part == Part.TEST) == np.array(ratings["u1_test"][:])).all()
     assert made.report.parts == {"train": 72_000, "validation": 8_000, "test": 20_000}
     base = np.array(ratings["rating"][:])[made.interactions.part == Part.TRAIN]
@@ -75,7 +75,8 @@ def test_tallrec_rows_bring_their_ten_titles(shared_table: Shared) -> None:
     rows = shared_table("tallrec-movie/rows.parquet")
     columns = {**COLUMNS, "history": "history_item_id", "history_feedback": "history_liked", "click": "liked"}
     section = DataSection(source="files", split={"by": "column"})
-    made = prepare(rows, None, columns, None, "rows.parquet", section, 13, "click", frozenset({"click"}))
+    raw = RawTables(rows, columns=columns, origin="rows.parquet")
+    made = prepare(raw, Wanted(label="click", needs=frozenset({"click"})), section, 13)
     assert made.report.parts == {"train": 8_000, "validation": 1_000, "test": 1_000}
     assert (made.report.history_min, made.report.history_max) == (10, 10)
     for event in (0, 4_321, 9_999):

@@ -10,7 +10,8 @@ import pytest
 from datasets import Dataset
 
 from lorarec.config.recipe import DataSection
-from lorarec.data.prepare import PreparedData, prepare
+from lorarec.data.prepare import PreparedData, Wanted, prepare
+from lorarec.data.raw_tables import RawTables
 from lorarec.data.users import users_of_requests
 from lorarec.errors import DataError
 
@@ -20,9 +21,8 @@ USERS = {"user": ["8", "9"], "age": [24.0, None], "likes": [["tea", "rain"], []]
 
 def prepared(users: dict[str, list[Any]] | None, *columns: str, asked: bool = False) -> PreparedData:
     table = None if users is None else Dataset.from_dict(users)
-    section, events = DataSection(source="files"), Dataset.from_dict(EVENTS)
-    more: dict[str, Any] = {"raw_users": table, "user_columns": columns, "users_asked": asked}
-    return prepare(events, None, {}, None, "events.csv", section, 13, None, frozenset(), **more)
+    raw = RawTables(Dataset.from_dict(EVENTS), users=table, users_asked=asked, origin="events.csv")
+    return prepare(raw, Wanted(user_columns=columns), DataSection(source="files"), 13)
 
 
 def test_a_user_is_described_in_words_and_one_without_a_row_by_nothing() -> None:
@@ -71,10 +71,10 @@ def test_what_is_read_of_users_is_part_of_the_data_s_fingerprint() -> None:
 
 def test_rows_that_do_not_say_whose_they_are_have_no_users_to_describe(prepared: Callable[..., PreparedData]) -> None:
     events = Dataset.from_dict({"item": ["a", "b"] * 6, "history": [["b"], ["a"]] * 6})
-    more: dict[str, Any] = {"raw_users": Dataset.from_dict(USERS), "user_columns": ("age",)}
+    raw = RawTables(events, users=Dataset.from_dict(USERS), origin="events.csv")
     section = DataSection(source="files", split={"by": "random"})
     with pytest.raises(DataError, match="do not say whose they are"):
-        prepare(events, None, {}, None, "events.csv", section, 13, None, frozenset(), **more)
+        prepare(raw, Wanted(user_columns=("age",)), section, 13)
 
 
 def test_requests_say_what_they_know_of_a_user_and_nothing_else() -> None:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lorarec.config.recipe import DataSection
 from lorarec.contracts import Batch, Collation, Examples, Head, NegativeSampler, Part, Requests, TaskHead, View
-from lorarec.data.prepare import PreparedData, prepare
+from lorarec.data.prepare import PreparedData, Wanted, prepare
+from lorarec.data.raw_tables import RawTables
 
 HIDDEN = 12
 
@@ -158,10 +159,8 @@ def world(events: dict[str, list[Any]]) -> Callable[..., World]:
         catalog = Dataset.from_dict({"item": list(range(24)), "title": [f"t{n}" for n in range(24)]})
         settings = DataSection(source="files", **section)
         label = task.label() if task.label() in task.needs() else None
-        data = prepare(
-            table, catalog, {}, None, "events.csv", settings, 13, label, task.needs(),
-            reads_feedback=task.reads_feedback(True),
-        )  # fmt: skip
+        wanted = Wanted(label, task.needs(), task.reads_feedback(True))
+        data = prepare(RawTables(table, catalog, origin="events.csv"), wanted, settings, 13)
         generator = torch.Generator().manual_seed(1)
         vectors = torch.randn(24, HIDDEN, generator=generator)
         vectors[:, 0] += torch.tensor([3.0 if int(item) % 2 else -3.0 for item in data.catalog.ids])

@@ -11,7 +11,8 @@ from datasets import Dataset
 
 from lorarec.config.recipe import DataSection
 from lorarec.contracts import Collation, DataError, NegativeSampler, Part
-from lorarec.data.prepare import PreparedData, prepare
+from lorarec.data.prepare import PreparedData, Wanted, prepare
+from lorarec.data.raw_tables import RawTables
 from lorarec.testing import made
 from lorarec_heads.ctr import Ctr
 
@@ -28,8 +29,8 @@ ROWS: dict[str, list[Any]] = {
 
 def prepared(rows: dict[str, list[Any]]) -> PreparedData:
     section = DataSection(source="files", split={"by": "column", "validation": 0.0})
-    needs = frozenset({"click"})
-    return prepare(Dataset.from_dict(rows), None, {}, None, "rows", section, 13, "click", needs)
+    raw = RawTables(Dataset.from_dict(rows), origin="rows")
+    return prepare(raw, Wanted(label="click", needs=frozenset({"click"})), section, 13)
 
 
 def targets(rows: dict[str, list[Any]], **options: Any) -> list[tuple[str, str, float, tuple[str, ...]]]:
