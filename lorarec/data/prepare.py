@@ -11,7 +11,7 @@ import numpy as np
 from lorarec.config.recipe import DataSection, SplitSection
 from lorarec.data.catalog import Catalog
 from lorarec.data.columns import CLICK, EVENT, KNOWN, USER, WEIGHT, missing_column
-from lorarec.data.events import EventKinds, EventUse, read_kinds
+from lorarec.data.events import NONE, EventKinds, EventUse, read_kinds
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.item_features import item_features
@@ -67,7 +67,7 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
     numbered = _numbered(raw, wanted, section)
     use = None if kinds is None else kinds.use(numbered.table, wanted.needs, wanted.reads_feedback)
     part = split(numbered.table, section.split, seed, raw.origin, None if use is None else use.target)
-    interactions = _interactions(numbered, part, _in_no_part(part, section.split), use)
+    interactions = _interactions(numbered, part, _in_no_part(part, section.split), use, section.split.by)
     _refuse_no_weight(interactions, raw)
     statistics = statistics_of(interactions, wanted.label, len(numbered.catalog), section.liked_above)
     features = item_features(numbered.catalog, wanted.item_columns, raw.items_origin or raw.origin)
@@ -95,6 +95,11 @@ def _read_kinds(raw: RawTables, wanted: Wanted, section: DataSection) -> tuple[R
 
 
 def _numbered(raw: RawTables, wanted: Wanted, section: DataSection) -> NumberedTables:
+    if raw.items is None and section.unlisted_items == "all":
+        raise DataError(
+            f"data.unlisted_items=all does nothing here: {raw.origin} comes without an item table, so all items are "
+            "read as their ids. Leave it out."
+        )
     keep = [section.split.column] if section.split.by == "column" else []
     keep += [section.split.users] if section.split.users is not None else []
     return number(
@@ -143,16 +148,16 @@ def _users(raw: RawTables, wanted: Wanted, interactions: Interactions) -> tuple[
 
 
 def _interactions(
-    numbered: NumberedTables, part: np.ndarray, dropped: dict[str, int], use: EventUse | None
+    numbered: NumberedTables, part: np.ndarray, dropped: dict[str, int], use: EventUse | None, by: str
 ) -> Interactions:
     """The numbered rows in their parts; of those that kinds of events make no targets, none is in any."""
     if use is None:
         return Interactions(numbered.table, numbered.user_ids, part, dropped)
-    if use.answered.any():
-        why = "shown, and the next event of the same user and item answers it"
-        dropped = {**dropped, why: int(use.answered.sum())}
+    use = use.split(part, by)
+    answered = int((use.answer != NONE).sum())
+    if answered:
+        dropped = {**dropped, "shown, and the next event of the same user and item answers it": answered}
     targets = np.where(use.target, part, Part.UNUSED).astype(np.int8)
-    use = replace(use, part=np.where(use.answered, Part.UNUSED, part).astype(np.int8))
     return Interactions(use.labeled(numbered.table), numbered.user_ids, targets, dropped, use)
 
 

@@ -60,7 +60,8 @@ class DataReport:
     """SHA-256 of every row's part, user, item, time, feedback and history, in table order, and of the items'
     texts."""
     kinds: tuple[dict[str, Any], ...] = ()
-    """Where the data have kinds of events: of each its name, meaning, rows of each part and what they are used for."""
+    """Where the data have kinds of events: of each its name, meaning, rows in all and of each part, and what they
+    are used for."""
     unread: tuple[str, ...] = ()
     """Columns that are not read because kinds say what was liked and clicked."""
     users_note: str = ""
@@ -81,8 +82,8 @@ class DataReport:
             f"split by {self.split_by}: {parts}",
         ]
         told += [
-            f"kind '{kind['kind']}' ({kind['meaning']}): train {kind['train']:,}, validation {kind['validation']:,}, "
-            f"test {kind['test']:,}; {kind['use']}"
+            f"kind '{kind['kind']}' ({kind['meaning']}): {kind['rows']:,} rows, of which train {kind['train']:,}, "
+            f"validation {kind['validation']:,}, test {kind['test']:,}; {kind['use']}"
             for kind in self.kinds
         ]
         if self.first_time is not None and self.last_time is not None:
@@ -156,7 +157,7 @@ def report_of(
         history_max=int(lengths.max()),
         liked_above=histories.liked_above,
         without_history=int((lengths == 0).sum()),
-        kinds=() if interactions.use is None else tuple(interactions.use.counts(interactions.has(HISTORY))),
+        kinds=() if interactions.use is None else tuple(interactions.use.counts(part, interactions.has(HISTORY))),
         unread=() if interactions.use is None else interactions.use.kinds.unread,
         fingerprint=split_fingerprint(interactions, numbered.catalog, people),
     )
