@@ -67,6 +67,8 @@ class Document:
         for depth, key in enumerate(path[:-1], 1):
             if inside.get(str(key)) is None:
                 inside[str(key)] = {}
+            elif in_plugin(path[:depth]):  # such as the name of a loss
+                self._spell_out(path[:depth])
             inside = inside[str(key)]
             if not isinstance(inside, dict):
                 raise ValueError(dotted(path[:depth]))
@@ -82,9 +84,11 @@ class Document:
         self.whole = above.whole
 
     def _merge(self, path: KeyPath, value: Any, above: Document) -> None:
+        if in_plugin(path) and isinstance(value, dict):
+            self._spell_out(path)
         mine = self.get(path)
         renamed = (
-            path in PLUGIN_SECTIONS
+            in_plugin(path)
             and isinstance(value, dict)
             and isinstance(mine, dict)
             and "name" in value
@@ -105,6 +109,11 @@ class Document:
             inside[section[-1]] = {"name": name}
             if section in self.places:
                 self.places[(*section, "name")] = self.places[section]
+
+
+def in_plugin(path: KeyPath) -> bool:
+    """Whether `path` is a section that names a plugin or lies in one, where a loss may be named."""
+    return any(path[: len(section)] == section for section in PLUGIN_SECTIONS)
 
 
 def dotted(path: KeyPath) -> str:

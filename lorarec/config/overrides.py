@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lorarec.config.document import PLUGIN_SECTIONS, Document, Place
+from lorarec.config.document import Document, Place, in_plugin
 from lorarec.config.yaml_text import KeyPath, read_scalar
 from lorarec.errors import RecipeError
 
@@ -40,7 +40,7 @@ def override_document(document: Document, overrides: Sequence[str]) -> list[str]
 
 def _override(document: Document, text: str) -> None:
     path, value = _parse(text)
-    if path[:-1] in PLUGIN_SECTIONS and path[-1] == "name" and document.get(path) != value:
+    if in_plugin(path[:-1]) and path[-1] == "name" and document.get(path) != value:
         path, value = path[:-1], {"name": value}
     place = Place(f"override '{text}'")
     try:

@@ -66,7 +66,7 @@ def switched(module: Any, name: str | None) -> Iterator[None]:
         if before == name:
             yield
             return
-        if module.training and torch.is_grad_enabled() and getattr(module, "is_gradient_checkpointing", False):
+        if module.training and torch.is_grad_enabled() and _recomputes(module):
             raise IncompatibleError(
                 "With train.gradient_checkpointing, other adapters than the one that trains are read under "
                 "torch.no_grad() alone: the backward pass would compute their activations anew, without them."
@@ -76,6 +76,11 @@ def switched(module: Any, name: str | None) -> Iterator[None]:
             yield
         finally:
             _switch(module, before)
+
+
+def _recomputes(module: nn.Module) -> bool:
+    """Whether transformers was asked to compute activations anew in the backward pass."""
+    return any(getattr(part, "gradient_checkpointing", False) for part in module.modules())
 
 
 def _switch(module: Any, name: str | None) -> None:

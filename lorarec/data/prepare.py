@@ -10,7 +10,7 @@ import numpy as np
 
 from lorarec.config.recipe import DataSection, SplitSection
 from lorarec.data.catalog import Catalog
-from lorarec.data.columns import CLICK, KNOWN, USER, WEIGHT, missing_column
+from lorarec.data.columns import CLICK, EVENT, KNOWN, USER, WEIGHT, missing_column
 from lorarec.data.events import NONE, EventKinds, EventUse, read_kinds
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.interactions import Interactions, Part
@@ -195,8 +195,8 @@ def _refuse_lacking(available: list[str], columns: Mapping[str, str], needs: fro
         # A mapped column that is missing is `resolve_columns`' to report.
         if name not in columns and name not in available:
             hint = f"; the task needs it. Say which one it is: data.columns.{name}=NAME" if name in KNOWN else ""
-            if name == CLICK:
-                hint += " (or, where a column holds kinds of events, which ones were shown or disliked: data.events)"
+            if name == CLICK and columns.get(EVENT, EVENT) in available:
+                hint += " (or which kinds of events were shown or disliked: data.events)"
             raise missing_column(name, available, origin, hint)
 
 

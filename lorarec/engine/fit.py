@@ -100,7 +100,7 @@ class Fit:
         state, step = self.state, self.optimizer_step
         loss = step.gradients(window, weight, state.step)
         if state.step == 0:
-            self._refuse_dead_weights()
+            step.refuse_missing_gradients()
         moved = step.update()
         state.step += 1
         state.step_in_epoch += 1
@@ -194,11 +194,3 @@ class Fit:
             f"Stopped after step {self.state.step} of {self.state.total_steps}. Checkpoint: "
             f"{self.checkpoints.path(self.state.step)}. The same command with --resume goes on from there."
         )
-
-    def _refuse_dead_weights(self) -> None:
-        dead = [name for name, p in self.model.named_parameters() if p.requires_grad and p.grad is None]
-        if dead:
-            raise TrainingError(
-                f"{len(dead)} weights should train but get no gradient, for instance '{dead[0]}'. The adapter, the "
-                "backbone and the head do not fit together: `lorarec check` shows which part each belongs to."
-            )

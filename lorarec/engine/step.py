@@ -18,6 +18,7 @@ from lorarec.contracts import Batch, TrainingStep
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.loader import Window
 from lorarec.engine.seeding import seed_step
+from lorarec.errors import PluginError, TrainingError
 from lorarec.model.rec_model import RecModel, call
 
 
@@ -39,9 +40,33 @@ class OptimizerStep:
     """Marks a part of the step for a profile: `torch.profiler.record_function` where one is taken."""
 
     def gradients(self, window: Window, weight: float, step: int) -> Tensor:
-        """[] this process's share of the loss of a step whose targets weigh `weight` together, over all processes."""
+        """[] this process's share of the loss of a step whose targets weigh `weight` together, over all processes.
+
+        Raises PluginError unless the training step gives back one number without gradient.
+        """
         seed_step(self.seed, step, self.accelerator.process_index)
-        return self.plugin.gradients(_Context(self, window, weight, step))
+        loss: Any = self.plugin.gradients(_Context(self, window, weight, step))
+        if not isinstance(loss, Tensor) or loss.shape != () or loss.requires_grad:
+            raise PluginError(
+                f"Training step '{self.plugin.name}' gives back {loss!r}: it must be the step's loss as a tensor of "
+                "one number, [], without gradient (`loss.detach()`)."
+            )
+        return loss
+
+    def refuse_missing_gradients(self) -> None:
+        """Raise TrainingError, naming some, if weights that should train have no gradient; PluginError if none has."""
+        trainable = [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
+        dead = [name for name, weight in trainable if weight.grad is None]
+        if dead and len(dead) == len(trainable):
+            raise PluginError(
+                f"Training step '{self.plugin.name}' left no gradient in any weight: its `gradients` must call "
+                "`step.backward` with a loss of `step.loss`."
+            )
+        if dead:
+            raise TrainingError(
+                f"{len(dead)} of {len(trainable)} weights that should train get no gradient, for instance '{dead[0]}'. "
+                "The adapter, the backbone and the head do not fit together; try another adapter or head."
+            )
 
     def update(self) -> bool:
         """Clip the gradients and move the weights; whether they moved: fp16 skips gradients that are not finite."""

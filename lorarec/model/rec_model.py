@@ -77,7 +77,7 @@ class RecModel(nn.Module):
     def losses(self, batch: Batch, table: Tensor | None = None) -> StepOutput:
         """What training needs of a batch. `table` [N, D] stands in for encoding the batch's item views.
 
-        Raises PluginError unless the head gives one loss a target.
+        Raises PluginError unless the head gives one loss a target, and one number or None to add to them.
         """
         losses = self.head.losses(BatchEncoder(self, batch.views, table), batch)
         if losses.shape != (batch.count,):
@@ -85,13 +85,11 @@ class RecModel(nn.Module):
                 f"{type(self.head).__name__}.losses gives a tensor of shape {tuple(losses.shape)} for a batch of "
                 f"{batch.count} targets: it must be [{batch.count}], one loss a target, not reduced."
             )
-        nothing = losses.new_zeros(())
-        regularizer = self.head.regularizer(batch)
         penalty = self.adapter.penalty(self.network) if self.training else None
         return StepOutput(
             losses.float(),
-            nothing if regularizer is None else regularizer.float(),
-            nothing if penalty is None else penalty.float(),
+            _one_number(self.head.regularizer(batch), f"{type(self.head).__name__}.regularizer", losses),
+            _one_number(penalty, f"{type(self.adapter).__name__}.penalty", losses),
         )
 
     def answer(self, batch: Batch, method: str, table: Tensor | None = None) -> Tensor:
@@ -118,6 +116,16 @@ class RecModel(nn.Module):
     def refresh(self, table: Tensor) -> None:
         """Hand the head the vectors [N, D] of the whole catalog, see `Head.refresh`."""
         self.head.refresh(table)
+
+
+def _one_number(given: Tensor | None, method: str, losses: Tensor) -> Tensor:
+    """[] float32, 0 where nothing is given. Raises PluginError for anything but one number."""
+    if given is None:
+        return losses.new_zeros((), dtype=torch.float32)
+    if not isinstance(given, Tensor) or given.shape != ():
+        what = f"a tensor of shape {tuple(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+        raise PluginError(f"{method} gives {what}: it must be a tensor of one number, [], or None.")
+    return given.float()
 
 
 P = ParamSpec("P")
@@ -171,9 +179,23 @@ class BatchEncoder:
     def vectors(self, views: str) -> Tensor:
         """[V, D] float32 vectors."""
         wanted = self._views[views]
-        if wanted.items is not None and self._table is not None and self._adapter == OWN_ADAPTER:
+        if wanted.items is not None and self._table is not None and self._reads_table():
             return self._table[wanted.items]
         return torch.cat([encoded.pooled.float() for encoded in self._encoded(wanted)])[wanted.order]
+
+    def _reads_table(self) -> bool:
+        """Whether what would be encoded is what the item table holds. Raises IncompatibleError where it is not, since
+        beside a table items come without features."""
+        model = self._model
+        if self._adapter == OWN_ADAPTER:
+            return True
+        with self._switched():
+            if model.network is model.backbone.module:  # no adapter: its own reference
+                return True
+        raise IncompatibleError(
+            "Items are looked up in the table that the run's own adapter made: there is no reference of theirs here. "
+            "A head may ask for it in `losses`, in training."
+        )
 
     def states(self, views: str) -> Tensor | None:
         """[V, L, D] float32 states after each event, right-aligned; None where the backbone has none."""

@@ -76,7 +76,8 @@ class Registry:
         names = self.names(kind)
         install = _known_packages().get(kind, {}).get(name)
         hint = f" {install}" if install else did_you_mean(name, names)
-        listed = f" {kind.capitalize()}s: {', '.join(names) or 'none'}."
+        plural = "losses" if kind == "loss" else f"{kind}s"
+        listed = f" {plural.capitalize()}: {', '.join(names) or 'none'}."
         suspects = "" if install else "".join(f"\n  {broken}" for broken in self.broken)
         could = f"\nIt may be in one of these, which could not be loaded:{suspects}" if suspects else ""
         raise PluginError(f"There is no {kind} '{name}'.{hint}{listed}{could}")

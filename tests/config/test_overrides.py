@@ -9,6 +9,7 @@ DOCUMENT = {
     "seed": 13,
     "adapter": {"name": "lora", "r": 8, "alpha": 16},
     "data": {"source": "files"},
+    "head": {"name": "ctr", "loss": "bce"},
     "train": {},
 }
 
@@ -26,7 +27,10 @@ DOCUMENT = {
         (["adapter.r=4", "adapter=lora"], ["adapter"], {"name": "lora"}),
         (["data.source.path=/a/b"], ["data", "source"], {"name": "files", "path": "/a/b"}),
         (["data.source=hub"], ["data", "source"], {"name": "hub"}),
-        (["head.bias=true"], ["head"], {"bias": True}),
+        (["head.bias=true"], ["head", "bias"], True),
+        (["head.loss.label_smoothing=0.1"], ["head", "loss"], {"name": "bce", "label_smoothing": 0.1}),
+        (["head.loss=gbce", "head.loss.calibration=0"], ["head", "loss"], {"name": "gbce", "calibration": 0}),
+        (["head.loss={name: gbce, calibration: 0}", "head.loss.name=mse"], ["head", "loss"], {"name": "mse"}),
         (["seed=1"], ["seed"], 1),
         (["train.learning_rate=1e-3"], ["train", "learning_rate"], 0.001),
         (["train.trackers=[wandb, mlflow]"], ["train", "trackers"], ["wandb", "mlflow"]),

@@ -149,6 +149,23 @@ def test_extends_keeps_a_plugins_options_where_the_name_stays(write):
     assert recipe.adapter.options == {"r": 8, "alpha": 3}
 
 
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        ("{label_smoothing: 0.1}", {"name": "bce", "label_smoothing": 0.1}),
+        ("{name: bce, label_smoothing: 0.1}", {"name": "bce", "label_smoothing": 0.1}),
+        ("ranking", "ranking"),
+    ],
+)
+def test_extends_keeps_or_replaces_a_loss_as_it_does_a_plugin(write, loss, expected):
+    write(RECIPE.replace("head: ctr", "head: {name: ctr, loss: bce}"), "below.yaml")
+    extended = load_recipe(write(f"extends: below.yaml\nhead: {{loss: {loss}}}\n"))
+    assert extended.document.get(("head", "loss")) == expected
+    write(RECIPE.replace("head: ctr", "head: {name: ctr, loss: {name: huber, delta: 2}}"), "below.yaml")
+    again = load_recipe(write("extends: below.yaml\nhead: {loss: {name: bce}}\n"))
+    assert again.document.get(("head", "loss")) == {"name": "bce"}
+
+
 def test_a_mistake_in_an_extended_recipe_names_that_file(write):
     write(RECIPE + "seed: x\n", "below.yaml")
     assert said(write("extends: below.yaml\ntrain: {epohcs: 5}\n"))[0].startswith("below.yaml:7: seed ")

@@ -15,7 +15,7 @@ import lorarec
 from lorarec.cli.main import run
 from lorarec.cli.schema import recipe_schema
 from lorarec.contracts import StepContext, TrainingStep
-from lorarec.errors import Interrupted, LorarecError, RecipeError
+from lorarec.errors import Interrupted, LorarecError, PluginError, RecipeError
 from lorarec.pipeline.check import check
 from lorarec.registry.registry import Registry
 from lorarec.testing import check_loss, check_training_step
@@ -59,6 +59,34 @@ def test_their_loss_and_step_train_by_their_names_and_resume_to_the_bit(
 def test_a_setting_that_it_does_not_have_is_refused_with_the_nearest_name(recipe: Make) -> None:
     with pytest.raises(RecipeError, match=r"step 'sharpness' has no setting 'rh'. Did you mean 'rho'"):
         check(recipe(train={"step": {"name": "sharpness", "rh": 1}}))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda loss: loss.requires_grad_(), "it must be the step's loss as a tensor of one number"),
+        (lambda loss: loss[None], "it must be the step's loss as a tensor of one number"),
+        (float, "it must be the step's loss as a tensor of one number"),
+    ],
+)
+def test_a_step_that_gives_back_no_plain_loss_is_refused(
+    recipe: Make, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any], sentence: str
+) -> None:
+    ours = Accumulate.gradients
+    monkeypatch.setattr(Accumulate, "gradients", lambda step, given: change(ours(step, given)))
+    with pytest.raises(PluginError, match=f"Training step 'accumulate' gives back .*{sentence}"):
+        check(recipe())
+
+
+def test_a_step_that_never_goes_backward_is_refused(
+    recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Accumulate, "gradients", lambda step, given: sum(given.loss(batch).detach() for batch in given.batches)
+    )
+    for judge in (check, lambda settings: lorarec.train(settings, output=tmp_path / "run")):
+        with pytest.raises(PluginError, match="Training step 'accumulate' left no gradient in any weight"):
+            judge(recipe())
 
 
 def test_check_takes_the_very_step_that_training_takes(recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from lorarec.contracts import Batch, Encoded, Head, IncompatibleError, TrainingP
 from lorarec.errors import PluginError
 from lorarec.model.rec_model import STRETCH, BatchEncoder, RecModel, call, encoder_of
 from lorarec.testing import tiny_backbone, tiny_catalog, tiny_views
+from lorarec_adapters.frozen import Frozen
 from lorarec_adapters.lora import Lora
 
 FEATURES = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
@@ -103,6 +104,17 @@ def test_losses_that_are_reduced_are_refused(model: RecModel) -> None:
         call(model, RecModel.losses, replace(BATCH, count=4))
 
 
+@pytest.mark.parametrize("given", [torch.zeros(1), torch.zeros(3), 0.0])
+def test_a_regularizer_or_penalty_that_is_not_one_number_is_refused(model: RecModel, given: Any) -> None:
+    object.__setattr__(model.head, "regularizer", lambda batch: given)
+    with pytest.raises(PluginError, match=r"Third.regularizer gives a .*: it must be a tensor of one number"):
+        call(model, RecModel.losses, BATCH)
+    object.__setattr__(model.head, "regularizer", lambda batch: None)
+    model.adapter.penalty = lambda module: given
+    with pytest.raises(PluginError, match=r"penalty gives a .*: it must be a tensor of one number"):
+        call(model, RecModel.losses, BATCH)
+
+
 def test_distributed_data_parallel_averages_gradients_of_what_is_called(model: RecModel, tmp_path: Any) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
     try:
@@ -153,6 +165,21 @@ def test_the_reference_is_the_bare_backbone_even_while_the_model_trains(adapted:
             assert other.vectors("texts").requires_grad, "another encoder must not be switched off with this one"
     assert model.network.training
     assert encoder.vectors("texts").requires_grad
+
+
+def test_beside_a_table_only_a_backbone_without_adapter_has_a_reference_of_items(
+    adapted: tuple[RecModel, Batch],
+) -> None:
+    table, items = torch.randn(3, 16), torch.tensor([2, 0])
+    views = {"items": Views([], torch.empty(0, dtype=torch.int64), items)}
+    encoder = BatchEncoder(adapted[0], views, table)
+    with encoder.reference(), pytest.raises(IncompatibleError, match="there is no reference of theirs here"):
+        encoder.vectors("items")
+    backbone, adapter = tiny_backbone().load(tiny_catalog(), 0), Frozen(Frozen.Config())
+    frozen = RecModel(backbone, adapter, adapter.attach(backbone, TrainingPlan(1, 1, 0)), Third())
+    encoder = BatchEncoder(frozen, views, table)
+    with encoder.reference():
+        assert torch.equal(encoder.vectors("items"), table[items])
 
 
 def test_adapters_of_other_runs_sit_beside_the_own_one(adapted: tuple[RecModel, Batch], tmp_path: Path) -> None:
