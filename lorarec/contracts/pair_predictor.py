@@ -36,7 +36,7 @@ class PairHead(Head):
 
 
 class PairPredictor(Predictor):
-    """Scores each pair anew. Its heads are `PairHead`s, its examples have the column `label`."""
+    """Scores each pair by itself. Its heads are `PairHead`s, its examples have the column `label`."""
 
     reads = ("scores",)
 

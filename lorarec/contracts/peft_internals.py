@@ -69,7 +69,7 @@ def switched(module: Any, name: str | None) -> Iterator[None]:
         if module.training and torch.is_grad_enabled() and _recomputes(module):
             raise IncompatibleError(
                 "With train.gradient_checkpointing, other adapters than the one that trains are read under "
-                "torch.no_grad() alone: the backward pass would compute their activations anew, without them."
+                "torch.no_grad() alone: the backward pass would recompute activations without them."
             )
         _switch(module, name)
         try:
@@ -79,7 +79,7 @@ def switched(module: Any, name: str | None) -> Iterator[None]:
 
 
 def _recomputes(module: nn.Module) -> bool:
-    """Whether transformers was asked to compute activations anew in the backward pass."""
+    """Whether transformers was asked to recompute activations in the backward pass."""
     return any(getattr(part, "gradient_checkpointing", False) for part in module.modules())
 
 

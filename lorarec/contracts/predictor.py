@@ -51,7 +51,7 @@ class Judged(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Scores [n] beside the labels [n] that they foretell, in one unit."""
+    """Scores [n] beside the labels [n] that they predict, in one unit."""
 
     scores: np.ndarray
     labels: np.ndarray
@@ -202,7 +202,7 @@ class Predictor(ABC):
         """The same of the whole catalogue, by an index that misses an item now and then. Raises IncompatibleError where
         there is no such thing."""
         raise IncompatibleError(
-            f"approximate: head '{self.head.name}' scores each pair of a history and an item anew and has no item "
+            f"approximate: head '{self.head.name}' scores each pair of a history and an item by itself and has no item "
             "vectors to search among. Leave approximate out, or name candidates."
         )
 

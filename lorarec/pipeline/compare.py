@@ -18,7 +18,7 @@ from lorarec.engine.evaluate import NamedMetric
 from lorarec.engine.protocol import SPLIT_FINGERPRINT, differences
 from lorarec.errors import ArtifactError, DataError
 from lorarec.pipeline.assemble import named_metrics
-from lorarec.pipeline.open_recipe import open_recipe
+from lorarec.pipeline.open_recipe import open_run_recipe
 
 
 class Difference(NamedTuple):
@@ -103,7 +103,7 @@ def _open(path: Path) -> _Run:
         )
     if not (path / layout.TEST_SCORES).exists():
         raise ArtifactError(f"{path} has no test part ({layout.TEST_SCORES} is missing): there is nothing to compare.")
-    resolved = open_recipe(path / layout.RECIPE)
+    resolved = open_run_recipe(folder)
     metrics = named_metrics(resolved, len(folder.catalog))
     kept = read_kept_scores(path / layout.TEST_SCORES)
     return _Run(str(path), folder, metrics, kept, resolved.head.predictor(resolved.head))

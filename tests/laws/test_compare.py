@@ -60,6 +60,12 @@ def test_the_kept_scores_give_the_metrics_of_the_run_and_hold_no_histories(recip
     found = compare([tmp_path / "run", tmp_path / "run"])
     assert {row.metric: row.value for row in found.rows} == pytest.approx(run.metrics["test"])
 
+    recipe_file = tmp_path / "run" / layout.RECIPE
+    recipe_file.write_text(recipe_file.read_text().replace("  loss:\n", "  label_smoothing: 0.1\n  loss:\n"))
+    write_checksums(tmp_path / "run")
+    with pytest.raises(LorarecError, match=r"its recipe is of another version .*\n.*label_smoothing is a setting of"):
+        compare([tmp_path / "run", tmp_path / "run"])
+
 
 def test_runs_judged_otherwise_are_refused_and_the_difference_is_named(recipe: Make, tmp_path: Path) -> None:
     settings = recipe("frozen", "ctr", train=QUICK)
