@@ -45,6 +45,14 @@ class Loss(Plugin):
     uniform_only: ClassVar[bool] = False
     """For the shape "contrast": whether items must be drawn uniformly, since what was to be expected is not read."""
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Reached only by settings of this type that lack `Takes`."""
+        raise TypeError(
+            "a setting that names a loss says which shapes of losses it takes: "
+            'loss: Annotated[Loss, Takes("binary")] = named("bce")'
+        )
+
     @abstractmethod
     def build(self, statistics: Statistics) -> LossFunction:
         """The loss for what training knows. Raises DataError where it cannot be learned by."""
