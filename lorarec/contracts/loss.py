@@ -38,7 +38,11 @@ class LossFunction(nn.Module):
 
 
 class Loss(Plugin):
-    """A loss that recipes name. Its settings are its own: `loss: {name: huber, delta: 2}`."""
+    """A loss that recipes name. Its settings are its own: `loss: {name: huber, delta: 2}`.
+
+    Besides `name` and `summary`, it sets `shape`, one of SHAPES, which says what it is called with and which heads it
+    fits.
+    """
 
     shape: ClassVar[str]
     """One of SHAPES: which heads it fits."""
