@@ -124,17 +124,19 @@ class EventUse:
     part: np.ndarray | None = None
     """[E] int8 of Part: where the split puts each row, those that are no target among them."""
 
-    def split(self, part: np.ndarray, by: str) -> EventUse:
+    def at_split(self, part: np.ndarray, by: str) -> EventUse:
         """The use of rows that a split puts into `part` [E].
 
         Of a split by time, an earlier part does not know what happens in a later one: what was shown there, and
         answered later, was not answered yet.
         """
         late = (self.answer != NONE) & (part[self.answer] > part) & (by == "time")
-        answer = np.where(late, NONE, self.answer)
-        beside = (answer != NONE) | (self.kinds.meaning == Meaning.IGNORED)
-        put = np.where(beside, Part.UNUSED, part).astype(np.int8)
-        return replace(self, answer=answer, target=self.target | late, part=put)
+        return replace(self, answer=np.where(late, NONE, self.answer), target=self.target | late)
+
+    def in_parts(self, part: np.ndarray) -> EventUse:
+        """The same, knowing the `part` [E] of each row; what is answered or ignored is in none."""
+        beside = (self.answer != NONE) | (self.kinds.meaning == Meaning.IGNORED)
+        return replace(self, part=np.where(beside, Part.UNUSED, part).astype(np.int8))
 
     def rows(self) -> int:
         """How many rows are not ignored."""

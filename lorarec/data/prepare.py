@@ -18,7 +18,7 @@ from lorarec.data.item_features import item_features
 from lorarec.data.number import NumberedTables, number
 from lorarec.data.raw_tables import RawTables
 from lorarec.data.report import DataReport, report_of
-from lorarec.data.split import split
+from lorarec.data.split import few_shot, split
 from lorarec.data.statistics import Statistics, statistics_of
 from lorarec.data.users import Users, users_of_table
 from lorarec.errors import DataError
@@ -66,8 +66,8 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
     raw, kinds = _read_kinds(raw, wanted, section)
     numbered = _numbered(raw, wanted, section)
     use = None if kinds is None else kinds.use(numbered.table, wanted.needs, wanted.reads_feedback)
-    part = split(numbered.table, section.split, seed, raw.origin, None if use is None else use.target)
-    interactions = _interactions(numbered, part, _in_no_part(part, section.split), use, section.split.by)
+    part, use = _parts(numbered, use, section.split, seed, raw.origin)
+    interactions = _interactions(numbered, part, _in_no_part(part, section.split), use)
     _refuse_no_weight(interactions, raw)
     statistics = statistics_of(interactions, wanted.label, len(numbered.catalog), section.liked_above)
     features = item_features(numbered.catalog, wanted.item_columns, raw.items_origin or raw.origin)
@@ -147,13 +147,25 @@ def _users(raw: RawTables, wanted: Wanted, interactions: Interactions) -> tuple[
     return users, f"{written} of the users' table are read; {without:,} of {count:,} users have no row there"
 
 
+def _parts(
+    numbered: NumberedTables, use: EventUse | None, section: SplitSection, seed: int, origin: str
+) -> tuple[np.ndarray, EventUse | None]:
+    """[E] where the split puts each row, and what rows are used for there."""
+    if use is None:
+        part = split(numbered.table, section, seed, origin)
+        return few_shot(part, section.train_rows, seed, origin), None
+    part = split(numbered.table, section, seed, origin, use.target)
+    use = use.at_split(part, section.by)
+    part = few_shot(part, section.train_rows, seed, origin, use.target)
+    return part, use.in_parts(part)
+
+
 def _interactions(
-    numbered: NumberedTables, part: np.ndarray, dropped: dict[str, int], use: EventUse | None, by: str
+    numbered: NumberedTables, part: np.ndarray, dropped: dict[str, int], use: EventUse | None
 ) -> Interactions:
     """The numbered rows in their parts; of those that kinds of events make no targets, none is in any."""
     if use is None:
         return Interactions(numbered.table, numbered.user_ids, part, dropped)
-    use = use.split(part, by)
     answered = int((use.answer != NONE).sum())
     if answered:
         dropped = {**dropped, "shown, and the next event of the same user and item answers it": answered}

@@ -128,12 +128,10 @@ def report_of(
     split_by: str,
     people: Users | None = None,
 ) -> DataReport:
-    """Count a prepared data set; `seen_in_training` holds the training rows of each user [U] and item
-    [N]."""
+    """Count a prepared data set; `seen_in_training` holds the training rows of each user [U] and item [N]."""
     user, item, time, part = interactions.user, interactions.item, interactions.time, interactions.part
     user_counts, item_counts = seen_in_training
     users, items = len(user_counts), len(item_counts)
-    held_out = [p for p in (Part.VALIDATION, Part.TEST) if (part == p).any()]
     lengths = histories.lengths(np.flatnonzero(part != Part.UNUSED))
     return DataReport(
         origin=origin,
@@ -145,8 +143,8 @@ def report_of(
         density=_distinct(user * items + item) / (users * items),
         first_time=None if time is None else float(time.min()),
         last_time=None if time is None else float(time.max()),
-        cold_users={p.name.lower(): float((user_counts[user[part == p]] == 0).mean()) for p in held_out},
-        cold_items={p.name.lower(): float((item_counts[item[part == p]] == 0).mean()) for p in held_out},
+        cold_users=_cold(user, user_counts, part),
+        cold_items=_cold(item, item_counts, part),
         users_only_in_training=users - _distinct(user[part >= Part.VALIDATION]),
         items_without_text=numbered.items_without_text,
         empty_texts=numbered.empty_texts,
@@ -161,6 +159,12 @@ def report_of(
         unread=() if interactions.use is None else interactions.use.kinds.unread,
         fingerprint=split_fingerprint(interactions, numbered.catalog, people),
     )
+
+
+def _cold(of_row: np.ndarray, counts: np.ndarray, part: np.ndarray) -> dict[str, float]:
+    """The share of each held-out part's rows whose user, or item, has no training row."""
+    held_out = [p for p in (Part.VALIDATION, Part.TEST) if (part == p).any()]
+    return {p.name.lower(): float((counts[of_row[part == p]] == 0).mean()) for p in held_out}
 
 
 def split_fingerprint(interactions: Interactions, catalog: Catalog, users: Users | None = None) -> str:

@@ -159,7 +159,8 @@ def test_extends_keeps_a_plugins_options_where_the_name_stays(write):
 )
 def test_extends_keeps_or_replaces_a_loss_as_it_does_a_plugin(write, loss, expected):
     write(RECIPE.replace("head: ctr", "head: {name: ctr, loss: bce}"), "below.yaml")
-    assert load_recipe(write(f"extends: below.yaml\nhead: {{loss: {loss}}}\n")).document.get(("head", "loss")) == expected
+    extended = load_recipe(write(f"extends: below.yaml\nhead: {{loss: {loss}}}\n"))
+    assert extended.document.get(("head", "loss")) == expected
     write(RECIPE.replace("head: ctr", "head: {name: ctr, loss: {name: huber, delta: 2}}"), "below.yaml")
     again = load_recipe(write("extends: below.yaml\nhead: {loss: {name: bce}}\n"))
     assert again.document.get(("head", "loss")) == {"name": "bce"}

@@ -358,3 +358,32 @@ def test_training_does_not_know_what_was_answered_after_it(prepared: Prepared, b
     assert np.flatnonzero(made.interactions.part == Part.UNUSED).tolist() == left_out
     assert sum(made.report.dropped.values()) == len(left_out)
     assert made.report.kinds[0]["train"] == 4 - len(left_out), "the report counts it where it is"
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+@pytest.mark.parametrize("scope", ["past", "training"])
+@pytest.mark.parametrize("by", ["random", "column"])
+def test_a_return_in_training_neither_hides_nor_gives_away_the_purchase_that_is_held_out(
+    prepared: Prepared, by: str, scope: str, feedback: bool
+) -> None:
+    users, items = [f"u{n}" for n in range(12) for _ in range(6)], [f"i{n % 9}" for n in range(72)]
+    parts = ["train", "train", "train", "train", "valid", "test"] * 12
+    events = {
+        "user": users * 2, "item": items * 2, "time": list(range(144)),
+        "event": ["buy"] * 72 + ["return"] * 72, "split": parts + ["train"] * 72,
+    }  # fmt: skip
+    kinds = {"positive": ["buy"], "negative": ["return"]}
+    made = prepared(events, split={"by": by}, history={"scope": scope}, events=kinds, reads_feedback=feedback)
+    data, histories = made.interactions, made.histories
+    for row in [*data.rows(Part.VALIDATION), *data.rows(Part.TEST)]:
+        assert data.item[row] not in histories.seen(row), "it would rank last"
+        assert data.item[row] not in histories.before(row).items
+    row = int(data.rows(Part.TRAIN)[0])
+    assert data.item[row] in histories.seen(row), "what training both bought and returned stays as it was"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_so_many_rows_are_learned_from_as_the_split_was_asked_for(prepared: Prepared, seed: int) -> None:
+    split = {"by": "time", "train_rows": 10}
+    for task in TASKS:
+        assert prepared(drawn(seed), events=KINDS, split=split, **task).report.parts["train"] == 10

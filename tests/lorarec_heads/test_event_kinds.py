@@ -116,5 +116,5 @@ def test_a_weight_of_what_only_loses_contests_is_refused(
     head = made(Ctr, loss="ranking")
     weighted = world(head, given=kinds, events=KINDS | {"weights": {"click": 3}}, split={"by": "last"})
     assert weighted.examples().batch(np.arange(4)).weights.tolist() == [3.0] * 4  # type: ignore[union-attr]
-    with pytest.raises(DataError, match=r"weight 0\.5 does nothing here"):
+    with pytest.raises(DataError, match=rf"data\.events\.weights\.{kind}=0\.5 does nothing here"):
         world(head, given=kinds, events=KINDS | {"weights": {kind: 0.5}}, split={"by": "last"}).examples()
