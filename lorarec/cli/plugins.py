@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from lorarec.cli.output import print_lines, print_table
 
 if TYPE_CHECKING:
+    from lorarec.contracts.loss import Loss
     from lorarec.registry.discover import Offer
     from lorarec.registry.registry import Registry
 
@@ -37,8 +38,9 @@ def show_plugin(
     """Print a plugin's settings, their types and defaults, its paper and who provides it."""
     from lorarec.registry.registry import Registry
 
-    for offer in _offers_named(name, Registry.discover()):
-        _describe(offer)
+    registry = Registry.discover()
+    for offer in _offers_named(name, registry):
+        _describe(offer, registry)
 
 
 def _offers_named(name: str, registry: Registry) -> list[Offer]:
@@ -58,13 +60,17 @@ def _offers_named(name: str, registry: Registry) -> list[Offer]:
     raise PluginError(f"There is no plugin '{name}'.{near} See 'lorarec plugins'.")
 
 
-def _describe(offer: Offer) -> None:
+def _describe(offer: Offer, registry: Registry) -> None:
     from lorarec.cli.settings import setting_rows
+    from lorarec.registry.losses import heads_that_take
 
     plugin = offer.plugin
     lines = [f"{offer.kind} '{plugin.name}': {plugin.summary}", f"Provided by {offer.provider}."]
     if plugin.paper:
         lines.append(f"Paper: {plugin.paper}")
+    if offer.kind == "loss":
+        shape = cast("type[Loss]", plugin).shape
+        lines.append(f"Shape: {shape}. Heads that take it: {', '.join(heads_that_take(shape, registry)) or 'none'}.")
     rows = setting_rows(plugin.Config)
     print_lines(lines if rows else [*lines, "It has no settings."])
     if rows:

@@ -101,7 +101,8 @@ class EventsSection(StrictConfig):
     They stand in histories, as disliked, where the task tells likes from dislikes; 0 where it predicts clicks."""
     shown: tuple[EventKind, ...] = ()
     """Kinds that say the user saw the item and no more, such as impression: never in a history, never popularity; 0
-    where the task predicts clicks, unless an event of the same user and item answers it."""
+    where the task predicts clicks, unless an event of the same user and item answers it (in a split by
+    time, one that does not come in a later part)."""
     ignore: tuple[EventKind, ...] = ()
     """Kinds whose rows are not used."""
     weights: dict[EventKind, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)

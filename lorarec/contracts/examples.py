@@ -55,7 +55,7 @@ class Examples:
 
     @cached_property
     def items(self) -> np.ndarray:
-        """[n] int64 catalogue rows that the examples ask about, those drawn beside an event among them."""
+        """[n] int64 catalog rows that the examples ask about, those drawn beside an event among them."""
         return self.head.items(self._columns, self.collation)
 
     def labels(self) -> np.ndarray:

@@ -38,12 +38,24 @@ class LossFunction(nn.Module):
 
 
 class Loss(Plugin):
-    """A loss that recipes name. Its settings are its own: `loss: {name: huber, delta: 2}`."""
+    """A loss that recipes name. Its settings are its own: `loss: {name: huber, delta: 2}`.
+
+    Besides `name` and `summary`, it sets `shape`, one of SHAPES, which says what it is called with and which heads it
+    fits.
+    """
 
     shape: ClassVar[str]
     """One of SHAPES: which heads it fits."""
     uniform_only: ClassVar[bool] = False
     """For the shape "contrast": whether items must be drawn uniformly, since what was to be expected is not read."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Reached only by settings of this type that lack `Takes`."""
+        raise TypeError(
+            "a setting that names a loss says which shapes of losses it takes: "
+            'loss: Annotated[Loss, Takes("binary")] = named("bce")'
+        )
 
     @abstractmethod
     def build(self, statistics: Statistics) -> LossFunction:

@@ -35,7 +35,8 @@ class PeftAdapter(Adapter):
 
     Where the configuration has `target_modules`, they are made full names of layers: names that match nothing are
     refused, and None stands for the backbone's own default (`Architecture.adaptable`), which knows families that
-    PEFT's own tables do not. The base is frozen; adapter weights are float32 beside any base.
+    PEFT's own tables do not. `target_kinds` names types of layers beside linear ones that the method goes on. The base
+    is frozen; adapter weights are float32 beside any base.
     """
 
     target_kinds: ClassVar[tuple[type[nn.Module], ...]] = ()

@@ -81,7 +81,11 @@ class Head(nn.Module, ABC):
 
 
 class TaskHead(Plugin):
-    """The task: plain, picklable, without weights."""
+    """The task: plain, picklable, without weights.
+
+    Besides `name` and `summary`, it sets `predictor`, the family of its answers (PairPredictor, VectorPredictor, or
+    one's own), and `default_metrics`.
+    """
 
     predictor: ClassVar[type[Predictor]]
     """The family of its answers: how they are made and judged, and how a finished run gives them."""

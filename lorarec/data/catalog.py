@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -101,9 +102,12 @@ class Catalog:
                 f"{origin}, row {int(old.argmax()) + 1}: item '{listed.ids[int(old.argmax())].as_py()}' is in the "
                 f"catalog already ({int(old.sum()):,} such items). Leave it out, or keep the old row: known='keep'."
             )
-        fresh = raw.filter(pa.array(~old))
+        before = self._arrow()
+        fresh = _as_before(raw.filter(pa.array(~old)), before, self.declared)
         table = item_rows(listed.ids.filter(pa.array(~old)), fresh, self.declared, origin)
-        return Catalog(_dataset(_joined(self._arrow(), table, self.declared, origin)), self.declared)
+        joined = _joined(before, table, self.declared, origin)
+        kinds = {name: kind_of(joined.schema.field(COLUMN + name).type) for name in self.declared.kinds}
+        return Catalog(_dataset(joined), self.declared._replace(kinds=kinds))
 
     def arrow(self) -> pa.Table:
         """The table with what is declared, as a run folder keeps it."""
@@ -218,6 +222,21 @@ def listed_ids(table: pa.Table | None, id_column: str, origin: str) -> Encoded:
     return listed
 
 
+def _as_before(new: pa.Table, old: pa.Table, declared: Declared) -> pa.Table:
+    """New items with values of the types that the old ones have, where nothing is lost by it, so that the template
+    writes both the same way: a file with gaps has 1999.0 where another has 1999, and one title alone may be a number.
+    """
+    for name, kind in declared.kinds.items():
+        if name not in new.column_names or kind == "empty":
+            continue
+        column, wanted = new.column(name), old.schema.field(COLUMN + name).type
+        whole = pa.types.is_integer(column.type)
+        if kind_of(column.type) in (kind, "other") or (kind == "text" and whole):
+            with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                new = new.set_column(new.column_names.index(name), name, column.cast(wanted))
+    return new
+
+
 def _joined(old: pa.Table, new: pa.Table, declared: Declared, origin: str) -> pa.Table:
     for name, known in declared.kinds.items():
         kind = kind_of(new.schema.field(COLUMN + name).type)
@@ -225,7 +244,12 @@ def _joined(old: pa.Table, new: pa.Table, declared: Declared, origin: str) -> pa
             raise DataError(
                 f"{origin}, column '{name}': {kind} here, but {known} in the catalog. Give it in the same form."
             )
-    return pa.concat_tables([old, new], promote_options="permissive")
+    try:
+        return pa.concat_tables([old, new], promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(
+            f"{origin}: not of the form of the catalog's items: {error}. Give it in the same form."
+        ) from error
 
 
 def _dataset(table: pa.Table) -> Dataset:

@@ -20,6 +20,7 @@ from lorarec.errors import DataError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+NONE = -1
 LISTED = 10
 """Kinds that a message lists, the most frequent ones."""
 
@@ -72,10 +73,10 @@ class EventKinds:
         meaning = self.meaning
         clicks = self.tell_likes and CLICK in needs
         target = meaning == Meaning.POSITIVE
-        answers = np.zeros(len(meaning), bool)
+        answer = np.full(len(meaning), NONE)
         if clicks:
-            answers = answered(table, meaning)
-            target = (meaning > Meaning.IGNORED) & ~answers
+            answer = answers(table, meaning)
+            target = (meaning > Meaning.IGNORED) & (answer == NONE)
         self._refuse_idle_weights(clicks)
         disliked = reads_feedback and Meaning.NEGATIVE in self.meanings and HISTORY not in table.column_names
         return EventUse(
@@ -83,7 +84,7 @@ class EventKinds:
             target=target,
             recalled=(meaning == Meaning.POSITIVE) | ((meaning == Meaning.NEGATIVE) & disliked),
             had=meaning >= Meaning.NEGATIVE,
-            answered=answers,
+            answer=answer,
             clicks=clicks,
             disliked=disliked,
             at_once=clicks and Meaning.SHOWN in self.meanings,
@@ -112,8 +113,8 @@ class EventUse:
     """[E] bool what may stand in histories: positive events, and negative ones if `disliked`."""
     had: np.ndarray
     """[E] bool what counts as seen and is masked in rankings: positive and negative events."""
-    answered: np.ndarray
-    """[E] bool shown rows that are no target because an event answers them."""
+    answer: np.ndarray
+    """[E] int64 the event that answers a shown row, which is then no target; -1 for all others."""
     clicks: bool
     """Whether the column click is made of the kinds and predicted."""
     disliked: bool
@@ -123,17 +124,33 @@ class EventUse:
     part: np.ndarray | None = None
     """[E] int8 of Part: where the split puts each row, those that are no target among them."""
 
+    def at_split(self, part: np.ndarray, by: str) -> EventUse:
+        """The use of rows that a split puts into `part` [E].
+
+        Of a split by time, an earlier part does not know what happens in a later one: what was shown there, and
+        answered later, was not answered yet.
+        """
+        late = (self.answer != NONE) & (part[self.answer] > part) & (by == "time")
+        return replace(self, answer=np.where(late, NONE, self.answer), target=self.target | late)
+
+    def in_parts(self, part: np.ndarray) -> EventUse:
+        """The same, knowing the `part` [E] of each row; what is answered or ignored is in none."""
+        beside = (self.answer != NONE) | (self.kinds.meaning == Meaning.IGNORED)
+        return replace(self, part=np.where(beside, Part.UNUSED, part).astype(np.int8))
+
     def rows(self) -> int:
         """How many rows are not ignored."""
         return int((self.kinds.meaning > Meaning.IGNORED).sum())
 
-    def counts(self, own_histories: bool) -> Iterator[dict[str, Any]]:
-        """Of each kind its name, meaning, rows of each part, and what they are used for; `own_histories`: rows bring
-        theirs."""
+    def counts(self, part: np.ndarray, own_histories: bool) -> Iterator[dict[str, Any]]:
+        """Of each kind its name, meaning, rows of each part, and what they are used for. `part` [E]: what targets are
+        in after all, which the others are beside; `own_histories`: rows bring theirs."""
         assert self.part is not None
+        part = np.where(self.target, part, self.part)
         for index, (name, meaning) in enumerate(zip(self.kinds.names, self.kinds.meanings, strict=True)):
-            of_part = np.bincount(self.part[self.kinds.kind == index] - Part.UNUSED, minlength=len(Part))
+            of_part = np.bincount(part[self.kinds.kind == index] - Part.UNUSED, minlength=len(Part))
             numbers = {p.name.lower(): int(of_part[p - Part.UNUSED]) for p in Part if p is not Part.UNUSED}
+            numbers["rows"] = int(of_part.sum())
             weight = self.kinds.weights[index] if self.kinds.weights else 1.0
             use = self._used(meaning, own_histories) + (f", weight {weight:g}" if weight != 1 else "")
             yield {"kind": name, "meaning": meaning.name.lower(), **numbers, "use": use}
@@ -187,14 +204,14 @@ def read_kinds(
     kinds = EventKinds(tuple(names), meanings, kind, _weights(section.events, names))
     if not kinds.tell_likes:
         return kinds
-    _refuse_contradictions(section, needs, HISTORY in columns or HISTORY in available, origin)
     unread = tuple(columns.get(name, name) for name in (RATING, CLICK) if columns.get(name, name) in available)
+    _refuse_contradictions(section, needs, unread, HISTORY in columns or HISTORY in available, origin)
     return replace(kinds, unread=unread)
 
 
-def answered(table: Dataset, meaning: np.ndarray) -> np.ndarray:
-    """[E] whether a row was shown, and the next row of the same user and item is an event: a log of impressions holds
-    what was clicked twice, as shown and as clicked, and the click is what happened.
+def answers(table: Dataset, meaning: np.ndarray) -> np.ndarray:
+    """[E] int64 for a shown row the next row of the same user and item, if that is an event, and else -1: a log of
+    impressions holds what was clicked twice, as shown and as clicked, and the click is what happened.
 
     In the order of time (at equal times, shown comes first), or of the table where there is no time.
     """
@@ -204,8 +221,9 @@ def answered(table: Dataset, meaning: np.ndarray) -> np.ndarray:
     keys = (item, user) if TIME not in columns else (event, columns[TIME][rows], item, user)
     order = np.lexsort(keys)
     same = (user[order][1:] == user[order][:-1]) & (item[order][1:] == item[order][:-1])
-    found = np.zeros(len(meaning), bool)
-    found[rows[order[:-1][same & ~event[order][:-1] & event[order][1:]]]] = True
+    pairs = same & ~event[order][:-1] & event[order][1:]
+    found = np.full(len(meaning), NONE)
+    found[rows[order[:-1][pairs]]] = rows[order[1:][pairs]]
     return found
 
 
@@ -269,7 +287,9 @@ def _counted(which: range | list[int], names: list[str], counts: np.ndarray) -> 
     return ", ".join(listed) + (f" and {len(order) - LISTED:,} more" if len(order) > LISTED else "")
 
 
-def _refuse_contradictions(section: DataSection, needs: frozenset[str], own_histories: bool, origin: str) -> None:
+def _refuse_contradictions(
+    section: DataSection, needs: frozenset[str], unread: tuple[str, ...], own_histories: bool, origin: str
+) -> None:
     """Raise DataError where something else than negative and shown kinds would say what was liked or clicked."""
     if RATING in needs:
         raise DataError(
@@ -282,6 +302,12 @@ def _refuse_contradictions(section: DataSection, needs: frozenset[str], own_hist
             raise DataError(
                 f"data.columns.{name}={section.columns[name]} does nothing here: by data.events, kinds say what was "
                 "liked and clicked. Leave it out, or leave out data.events.negative and data.events.shown."
+            )
+    for name, column in section.columns.items():
+        if column in unread and name != EVENT:
+            raise DataError(
+                f"data.columns.{name}={column}: the column '{column}' is not read here, for by data.events kinds say "
+                "what was liked and clicked. Give a copy of it under another name."
             )
     if section.liked_above is not None and not own_histories:
         raise DataError(

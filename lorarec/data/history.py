@@ -111,9 +111,12 @@ class Histories:
         visible = np.ones(len(part), bool) if all_visible else part == Part.TRAIN
         if use is None:
             return cls._of_visible(interactions, visible, scope, feedback, liked_above, all_visible)
-        made = cls._of_visible(interactions, visible & use.recalled, scope, feedback, liked_above, all_visible)
-        if (use.had != use.recalled).any():
-            made._had = cls._of_visible(interactions, visible & use.had, scope, None, liked_above, all_visible)
+        # Deaf to time, a return would hide the purchase that is held out, or give it away.
+        fair = np.ones(len(part), bool) if all_visible else ~(_asks_the_same(interactions) & ~use.target)
+        recalled = visible & use.recalled & (fair if scope == "training" else True)
+        made = cls._of_visible(interactions, recalled, scope, feedback, liked_above, all_visible)
+        if (use.had != use.recalled).any() or not fair.all():
+            made._had = cls._of_visible(interactions, visible & use.had & fair, scope, None, liked_above, all_visible)
         return made
 
     @classmethod
@@ -242,6 +245,12 @@ class Histories:
             start = max(start, end - limit - (own >= end - limit))
         a, b = slice(min(start, own), own), slice(max(start, own + 1), end)
         return History(*(np.concatenate((column[a], column[b])) for column in self._flat))
+
+
+def _asks_the_same(interactions: Interactions) -> np.ndarray:
+    """[E] whether a held-out row is of the same user and item."""
+    pair = interactions.user * (int(interactions.item.max(initial=0)) + 1) + interactions.item
+    return np.isin(pair, pair[interactions.part >= Part.VALIDATION])
 
 
 def _first_of_moment(user: np.ndarray, time: np.ndarray) -> np.ndarray:

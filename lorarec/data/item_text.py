@@ -84,8 +84,9 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def written(value: Any) -> str:
-    """A value of a table as words: lists joined by commas, nothing for nothing."""
-    if value is None:
+    """A value of a table as words: lists joined by commas, nothing for nothing (NaN, which stands for it in columns of
+    floats, among them)."""
+    if value is None or value != value:
         return ""
     if isinstance(value, list):
         return ", ".join(written(element) for element in value if element is not None)

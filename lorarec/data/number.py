@@ -26,7 +26,7 @@ from lorarec.data.columns import (
 )
 from lorarec.data.ids import Encoded, encode_ids, merge_ids
 from lorarec.data.item_text import gaps
-from lorarec.data.lists import feedback_lists, item_lists, read_lists
+from lorarec.data.lists import Lists, feedback_lists, item_lists, read_lists
 from lorarec.data.numeric import numbers, seconds, weights
 from lorarec.errors import DataError
 
@@ -95,14 +95,9 @@ def number(
         _refuse_columns_of_nothing(item_text, item_columns, origin)
     elif unlisted == "some":
         _refuse_other_items(listed, sources, origin, items_origin)
-    made[ITEM] = pa.array(codes[1])
-    for name, read in ((TIME, seconds), (RATING, numbers), (CLICK, numbers), (WEIGHT, weights)):
-        if name in found:
-            made[name] = pa.array(read(raw.column(found[name]), place(name)))
+    made |= {ITEM: pa.array(codes[1])} | _numbers(raw, found, place)
     if lists is not None:
-        made[HISTORY] = pa.LargeListArray.from_arrays(lists.offsets, pa.array(codes[2]))
-        if HISTORY_FEEDBACK in found:
-            made[HISTORY_FEEDBACK] = feedback_lists(raw.column(found[HISTORY_FEEDBACK]), lists, place(HISTORY_FEEDBACK))
+        made |= _histories(raw, found, lists, codes[2], place)
     _keep(raw, found, keep, made, origin)
     catalog = Catalog(Dataset(item_rows(ids, item_table, declared, items_origin)), declared)
     empty, blanks = (0, {}) if declared is None else gaps(item_table, declared.pieces)
@@ -125,6 +120,22 @@ def _keep(raw: pa.Table, found: Mapping[str, str], keep: Sequence[str], made: di
             if name not in raw.column_names:
                 raise missing_column(name, raw.column_names, origin, ", which data.split names")
             made[name] = raw.column(name)
+
+
+def _numbers(raw: pa.Table, found: Mapping[str, str], place: Callable[[str], str]) -> dict[str, pa.Array]:
+    """The columns of numbers that are there, checked."""
+    readers = {TIME: seconds, RATING: numbers, CLICK: numbers, WEIGHT: weights}
+    return {n: pa.array(read(raw.column(found[n]), place(n))) for n, read in readers.items() if n in found}
+
+
+def _histories(
+    raw: pa.Table, found: Mapping[str, str], lists: Lists, items: np.ndarray, place: Callable[[str], str]
+) -> dict[str, pa.Array]:
+    """The histories that rows bring, of numbered items, and what stands beside them."""
+    made = {HISTORY: pa.LargeListArray.from_arrays(lists.offsets, pa.array(items))}
+    if HISTORY_FEEDBACK in found:
+        made[HISTORY_FEEDBACK] = feedback_lists(raw.column(found[HISTORY_FEEDBACK]), lists, place(HISTORY_FEEDBACK))
+    return made
 
 
 def _number_users(raw: pa.Table, found: Mapping[str, str], place: str, made: dict[str, pa.Array]) -> list[str]:

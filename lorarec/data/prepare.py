@@ -10,15 +10,15 @@ import numpy as np
 
 from lorarec.config.recipe import DataSection, SplitSection
 from lorarec.data.catalog import Catalog
-from lorarec.data.columns import CLICK, KNOWN, USER, WEIGHT, missing_column
-from lorarec.data.events import EventKinds, EventUse, read_kinds
+from lorarec.data.columns import CLICK, EVENT, KNOWN, USER, WEIGHT, missing_column
+from lorarec.data.events import NONE, EventKinds, EventUse, read_kinds
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.item_features import item_features
 from lorarec.data.number import NumberedTables, number
 from lorarec.data.raw_tables import RawTables
 from lorarec.data.report import DataReport, report_of
-from lorarec.data.split import split
+from lorarec.data.split import few_shot, split
 from lorarec.data.statistics import Statistics, statistics_of
 from lorarec.data.users import Users, users_of_table
 from lorarec.errors import DataError
@@ -66,7 +66,7 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
     raw, kinds = _read_kinds(raw, wanted, section)
     numbered = _numbered(raw, wanted, section)
     use = None if kinds is None else kinds.use(numbered.table, wanted.needs, wanted.reads_feedback)
-    part = split(numbered.table, section.split, seed, raw.origin, None if use is None else use.target)
+    part, use = _parts(numbered, use, section.split, seed, raw.origin)
     interactions = _interactions(numbered, part, _in_no_part(part, section.split), use)
     _refuse_no_weight(interactions, raw)
     statistics = statistics_of(interactions, wanted.label, len(numbered.catalog), section.liked_above)
@@ -95,6 +95,11 @@ def _read_kinds(raw: RawTables, wanted: Wanted, section: DataSection) -> tuple[R
 
 
 def _numbered(raw: RawTables, wanted: Wanted, section: DataSection) -> NumberedTables:
+    if raw.items is None and section.unlisted_items == "all":
+        raise DataError(
+            f"data.unlisted_items=all does nothing here: {raw.origin} comes without an item table, so all items are "
+            "read as their ids. Leave it out."
+        )
     keep = [section.split.column] if section.split.by == "column" else []
     keep += [section.split.users] if section.split.users is not None else []
     return number(
@@ -142,17 +147,29 @@ def _users(raw: RawTables, wanted: Wanted, interactions: Interactions) -> tuple[
     return users, f"{written} of the users' table are read; {without:,} of {count:,} users have no row there"
 
 
+def _parts(
+    numbered: NumberedTables, use: EventUse | None, section: SplitSection, seed: int, origin: str
+) -> tuple[np.ndarray, EventUse | None]:
+    """[E] where the split puts each row, and what rows are used for there."""
+    if use is None:
+        part = split(numbered.table, section, seed, origin)
+        return few_shot(part, section.train_rows, seed, origin), None
+    part = split(numbered.table, section, seed, origin, use.target)
+    use = use.at_split(part, section.by)
+    part = few_shot(part, section.train_rows, seed, origin, use.target)
+    return part, use.in_parts(part)
+
+
 def _interactions(
     numbered: NumberedTables, part: np.ndarray, dropped: dict[str, int], use: EventUse | None
 ) -> Interactions:
     """The numbered rows in their parts; of those that kinds of events make no targets, none is in any."""
     if use is None:
         return Interactions(numbered.table, numbered.user_ids, part, dropped)
-    if use.answered.any():
-        why = "shown, and the next event of the same user and item answers it"
-        dropped = {**dropped, why: int(use.answered.sum())}
+    answered = int((use.answer != NONE).sum())
+    if answered:
+        dropped = {**dropped, "shown, and the next event of the same user and item answers it": answered}
     targets = np.where(use.target, part, Part.UNUSED).astype(np.int8)
-    use = replace(use, part=np.where(use.answered, Part.UNUSED, part).astype(np.int8))
     return Interactions(use.labeled(numbered.table), numbered.user_ids, targets, dropped, use)
 
 
@@ -178,8 +195,8 @@ def _refuse_lacking(available: list[str], columns: Mapping[str, str], needs: fro
         # A mapped column that is missing is `resolve_columns`' to report.
         if name not in columns and name not in available:
             hint = f"; the task needs it. Say which one it is: data.columns.{name}=NAME" if name in KNOWN else ""
-            if name == CLICK:
-                hint += " (or, where a column holds kinds of events, which ones were shown or disliked: data.events)"
+            if name == CLICK and columns.get(EVENT, EVENT) in available:
+                hint += " (or which kinds of events were shown or disliked: data.events)"
             raise missing_column(name, available, origin, hint)
 
 

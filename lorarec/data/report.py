@@ -60,7 +60,8 @@ class DataReport:
     """SHA-256 of every row's part, user, item, time, feedback and history, in table order, and of the items'
     texts."""
     kinds: tuple[dict[str, Any], ...] = ()
-    """Where the data have kinds of events: of each its name, meaning, rows of each part and what they are used for."""
+    """Where the data have kinds of events: of each its name, meaning, rows in all and of each part, and what they
+    are used for."""
     unread: tuple[str, ...] = ()
     """Columns that are not read because kinds say what was liked and clicked."""
     users_note: str = ""
@@ -81,8 +82,8 @@ class DataReport:
             f"split by {self.split_by}: {parts}",
         ]
         told += [
-            f"kind '{kind['kind']}' ({kind['meaning']}): train {kind['train']:,}, validation {kind['validation']:,}, "
-            f"test {kind['test']:,}; {kind['use']}"
+            f"kind '{kind['kind']}' ({kind['meaning']}): {kind['rows']:,} rows, of which train {kind['train']:,}, "
+            f"validation {kind['validation']:,}, test {kind['test']:,}; {kind['use']}"
             for kind in self.kinds
         ]
         if self.first_time is not None and self.last_time is not None:
@@ -127,12 +128,10 @@ def report_of(
     split_by: str,
     people: Users | None = None,
 ) -> DataReport:
-    """Count a prepared data set; `seen_in_training` holds the training rows of each user [U] and item
-    [N]."""
+    """Count a prepared data set; `seen_in_training` holds the training rows of each user [U] and item [N]."""
     user, item, time, part = interactions.user, interactions.item, interactions.time, interactions.part
     user_counts, item_counts = seen_in_training
     users, items = len(user_counts), len(item_counts)
-    held_out = [p for p in (Part.VALIDATION, Part.TEST) if (part == p).any()]
     lengths = histories.lengths(np.flatnonzero(part != Part.UNUSED))
     return DataReport(
         origin=origin,
@@ -144,8 +143,8 @@ def report_of(
         density=_distinct(user * items + item) / (users * items),
         first_time=None if time is None else float(time.min()),
         last_time=None if time is None else float(time.max()),
-        cold_users={p.name.lower(): float((user_counts[user[part == p]] == 0).mean()) for p in held_out},
-        cold_items={p.name.lower(): float((item_counts[item[part == p]] == 0).mean()) for p in held_out},
+        cold_users=_cold(user, user_counts, part),
+        cold_items=_cold(item, item_counts, part),
         users_only_in_training=users - _distinct(user[part >= Part.VALIDATION]),
         items_without_text=numbered.items_without_text,
         empty_texts=numbered.empty_texts,
@@ -156,10 +155,16 @@ def report_of(
         history_max=int(lengths.max()),
         liked_above=histories.liked_above,
         without_history=int((lengths == 0).sum()),
-        kinds=() if interactions.use is None else tuple(interactions.use.counts(interactions.has(HISTORY))),
+        kinds=() if interactions.use is None else tuple(interactions.use.counts(part, interactions.has(HISTORY))),
         unread=() if interactions.use is None else interactions.use.kinds.unread,
         fingerprint=split_fingerprint(interactions, numbered.catalog, people),
     )
+
+
+def _cold(of_row: np.ndarray, counts: np.ndarray, part: np.ndarray) -> dict[str, float]:
+    """The share of each held-out part's rows whose user, or item, has no training row."""
+    held_out = [p for p in (Part.VALIDATION, Part.TEST) if (part == p).any()]
+    return {p.name.lower(): float((counts[of_row[part == p]] == 0).mean()) for p in held_out}
 
 
 def split_fingerprint(interactions: Interactions, catalog: Catalog, users: Users | None = None) -> str:

@@ -25,7 +25,7 @@ class Requests:
     """R questions to a finished run: a history each, and perhaps an item to be judged for it."""
 
     events: Interactions
-    """What is asked about, a row a request, in no part of any split: `item` is a catalogue row, -1 where the question
+    """What is asked about, a row a request, in no part of any split: `item` is a catalog row, -1 where the question
     is about no one item. There are no labels and no times."""
     histories: Histories
     """What each request looks back on, by its row in `events`."""
@@ -41,7 +41,7 @@ class Requests:
         liked_above: float,
         users: Users | None = None,
     ) -> Self:
-        """`histories` are catalogue rows, oldest first; `feedback` lists numbers beside them (NaN: unknown), of which
+        """`histories` are catalog rows, oldest first; `feedback` lists numbers beside them (NaN: unknown), of which
         those above `liked_above` count as liked; `items` are the candidates, `users` what is known of each user. Raises
         DataError naming the row where lengths differ."""
         for name, values in (("feedback", feedback), ("items", items)):
@@ -69,7 +69,7 @@ class Requests:
         return self.about(rows, self.events.item[rows])
 
     def history_items(self) -> list[np.ndarray]:
-        """The catalogue rows of each request's history, oldest first."""
+        """The catalog rows of each request's history, oldest first."""
         return [self.histories.before(row).items for row in range(len(self))]
 
 

@@ -53,7 +53,7 @@ def split(
     else:
         part = _by_column(table, section, seed, origin, target)
     _refuse_empty(part[target], section, origin)
-    return part if section.train_rows is None else _few_shot(part, section.train_rows, seed, origin, target)
+    return part
 
 
 def time_order(user: np.ndarray, time: np.ndarray | None) -> np.ndarray:
@@ -64,9 +64,16 @@ def time_order(user: np.ndarray, time: np.ndarray | None) -> np.ndarray:
     return np.lexsort((time, user))
 
 
-def _few_shot(part: np.ndarray, rows: int, seed: int, origin: str, target: np.ndarray) -> np.ndarray:
-    """The same split with `rows` training rows, drawn by the seed; the others are in no part."""
-    train = np.flatnonzero((part == Part.TRAIN) & target)
+def few_shot(
+    part: np.ndarray, rows: int | None, seed: int, origin: str, target: np.ndarray | None = None
+) -> np.ndarray:
+    """The same split with `rows` training rows, drawn by the seed, or all (None); the others are in no part.
+
+    `target` is as in `split`. Raises DataError if there are not so many.
+    """
+    if rows is None:
+        return part
+    train = np.flatnonzero((part == Part.TRAIN) & (True if target is None else target))
     if rows > len(train):
         raise DataError(
             f"{origin}: data.split.train_rows={rows}, but there are {len(train)} training rows to draw from."

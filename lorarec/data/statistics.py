@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING
+from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING, WEIGHT
 from lorarec.data.events import Meaning
 from lorarec.data.history import feedback_column
 from lorarec.data.interactions import Interactions, Part
@@ -26,6 +26,8 @@ class TrainingEvents(NamedTuple):
     """[n] int64 catalogue rows."""
     label: np.ndarray
     """[n] float64 what is predicted; empty where the head makes the labels."""
+    weight: np.ndarray
+    """[n] float64 how much each row counts; 1 where the data have no weights."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,13 @@ def statistics_of(
         label_max=float(labels.max()) if len(labels) else 1.0,
         liked_above=liked_above,
         label_values=values if len(values) <= Statistics.MOST_VALUES else (),
-        events=TrainingEvents(train, interactions.user[train], interactions.item[train], labels),
+        events=TrainingEvents(
+            train,
+            interactions.user[train],
+            interactions.item[train],
+            labels,
+            interactions.column(WEIGHT)[train] if interactions.has(WEIGHT) else np.ones(len(train)),
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from lorarec.data.json_rows import json_tables
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
+    from datasets import Dataset
 
 Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
@@ -44,32 +44,41 @@ def read_into_memory(path: Path, *, format: Format | None = None, text: bool = F
 def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
     """Tables of the same columns, one after the other; each under the name of its file, for messages.
 
-    Where the same column is whole numbers here and fractions or text there, it becomes what suits both. Raises
-    DataError naming file and column where one lacks a column of the others.
+    Where the same column is whole numbers here and fractions or text there, also within lists, it becomes what suits
+    both; a column that is empty here is what it is there. Raises DataError naming file and column where one lacks a
+    column of the others, or has lists where they have none.
     """
-    from datasets import concatenate_datasets
+    from datasets import Features, concatenate_datasets
 
     first, *others = parts
     for name in others:
         if odd := set(parts[name].column_names) ^ set(parts[first].column_names):
             raise DataError(f"{name}: columns {sorted(odd)} are not in both this file and {first}.")
-    features = _common_features([part.features for part in parts.values()])
+    schemas = {name: part.features.arrow_schema for name, part in parts.items()}
+    common = schemas[first]
+    for name in others:
+        fields = [(f.name, _common(f.type, schemas[name].field(f.name).type, name, f.name)) for f in common]
+        common = pa.schema(fields)
+    features = Features.from_arrow_schema(common)
     return concatenate_datasets([part.select_columns(list(features)).cast(features) for part in parts.values()])
 
 
-def _common_features(all_features: list[Features]) -> Features:
-    from datasets import Features, Value
-
-    common = {}
-    for name, first in all_features[0].items():
-        kinds = {str(getattr(features[name], "dtype", features[name])) for features in all_features}
-        if len(kinds) == 1:
-            common[name] = first
-        elif all(kind.startswith(("int", "float", "null")) for kind in kinds):
-            common[name] = Value("float64" if any(kind.startswith("float") for kind in kinds) else "int64")
-        else:
-            common[name] = Value("string")
-    return Features(common)
+def _common(one: pa.DataType, other: pa.DataType, file: str, column: str) -> pa.DataType:
+    """The type that suits the values of both."""
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    lists = [pa.types.is_list(kind) or pa.types.is_large_list(kind) for kind in (one, other)]
+    if all(lists):
+        return pa.list_(_common(one.value_type, other.value_type, file, column))
+    if any(lists):
+        raise DataError(
+            f"{file}: column '{column}' holds {other}, but {one} in the other files. Write it the same way."
+        )
+    if all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in (one, other)):
+        return pa.float64() if pa.types.is_floating(one) or pa.types.is_floating(other) else pa.int64()
+    return pa.string()
 
 
 def tables(path: Path, *, format: Format | None = None, text: bool = False) -> Iterator[pa.Table]:

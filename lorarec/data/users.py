@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+TRUTH = {"True": "true", "False": "false"}
+"""Some files keep them as values, others as text, and a run is asked by either."""
+
+
 class Users:
     """Some columns of U users. A user of whom nothing is known has nothing in each of them: that is no error."""
 
@@ -79,4 +83,7 @@ def users_of_requests(columns: Sequence[Mapping[str, Any] | None], names: Sequen
 
 
 def _written(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else written(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    text = written(value)
+    return TRUTH.get(text, text)

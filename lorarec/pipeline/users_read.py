@@ -34,15 +34,17 @@ class Seen:
 
 
 def refuse_unread_users(backbone: Backbone, examples: Examples) -> None:
-    """Raise RecipeError if the backbone reads columns of the users, but no view of the head is written with them."""
+    """Raise RecipeError if the backbone reads a column of the users that no view of the head is written with."""
     columns = backbone.user_columns()
     if not columns:
         return
     seen = Seen(examples.collation.featurizer)
     replace(examples, collation=replace(examples.collation, featurizer=seen)).batch(np.zeros(1, np.int64))
-    if any(view.user and _differs(seen.featurizer, view, len(columns)) for view in seen.views):
+    views = [view for view in seen.views if view.user]
+    unread = [name for at, name in enumerate(columns) if not any(_differs(seen.featurizer, v, at) for v in views)]
+    if not unread:
         return
-    named = ", ".join(f"{{user.{name}}}" for name in columns)
+    named = ", ".join(f"{{user.{name}}}" for name in unread)
     raise RecipeError(
         f"backbone.templates name {named}, but head '{examples.head.name}' with these settings reads no view that is "
         "written with it (perhaps single items alone). Leave it out, or choose a head or setting that reads histories "
@@ -50,7 +52,8 @@ def refuse_unread_users(backbone: Backbone, examples: Examples) -> None:
     )
 
 
-def _differs(featurizer: Featurizer, view: View, columns: int) -> bool:
-    """Whether the view of another user reads otherwise."""
-    one, other = (featurizer([view._replace(user=(word,) * columns)]) for word in WORDS)
+def _differs(featurizer: Featurizer, view: View, column: int) -> bool:
+    """Whether the view of a user who differs in this column alone reads otherwise."""
+    users = [tuple(word if at == column else "" for at in range(len(view.user))) for word in WORDS]
+    one, other = (featurizer([view._replace(user=user)]) for user in users)
     return any(not torch.equal(one[name], other[name]) for name in one)

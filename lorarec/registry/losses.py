@@ -27,6 +27,12 @@ def names_that_fit(takes: Takes, registry: Registry) -> list[str]:
     return [name for name, loss in losses if loss.shape in takes.shapes]
 
 
+def heads_that_take(shape: str, registry: Registry) -> list[str]:
+    """Heads with a setting that takes losses of the shape."""
+    settings = {name: loss_settings(registry.find("head", name)) for name in registry.names("head")}
+    return [name for name, found in settings.items() if any(shape in takes.shapes for takes, _ in found.values())]
+
+
 def find_loss(choice: Any, takes: Takes, registry: Registry) -> tuple[type[Loss], dict[str, Any]]:
     """The class of a loss that is chosen by its name, or by its name with options; and the options.
 

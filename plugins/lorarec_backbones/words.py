@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -93,19 +94,6 @@ def make_words(templates: Templates, tokenizer: Any, causal: bool) -> Words:
     if causal or not len(separator):
         separator = ids("\n")
     columns = templates.user_columns()
-
-    def pieces(template: str) -> tuple[Piece, ...]:
-        made: list[Piece] = []
-        for literal, field in parse(template):
-            if field is not None and is_user(field):
-                blank = " " if literal.endswith(" ") else ""
-                made += [ids(literal.removesuffix(" ")), UserField(columns.index(field.removeprefix(USER)), blank)]
-            else:
-                made.append(ids(literal))
-                if field is not None:
-                    made.append(separator if field == "separator" else field)
-        return tuple(made)
-
     return Words(
         start=start,
         end=end,
@@ -116,11 +104,27 @@ def make_words(templates: Templates, tokenizer: Any, causal: bool) -> Words:
         },
         between_items=ids(templates.between_items.removesuffix(lead)),
         between_parts=ids(templates.between_parts),
-        history=pieces(templates.history),
-        pair=pieces(templates.pair),
+        history=_pieces(templates.history, ids, separator, columns),
+        pair=_pieces(templates.pair, ids, separator, columns),
         empty=ids(templates.empty),
         user=UserTokens(tokenizer) if columns else None,
     )
+
+
+def _pieces(
+    template: str, ids: Callable[[str], np.ndarray], separator: np.ndarray, columns: Sequence[str]
+) -> tuple[Piece, ...]:
+    """A template's pieces, its own words as token ids."""
+    made: list[Piece] = []
+    for literal, field in parse(template):
+        if field is not None and is_user(field):
+            blank = " " if literal.endswith(" ") else ""
+            made += [ids(literal.removesuffix(" ")), UserField(columns.index(field.removeprefix(USER)), blank)]
+        else:
+            made.append(ids(literal))
+            if field is not None:
+                made.append(separator if field == "separator" else field)
+    return tuple(made)
 
 
 def _special_tokens(tokenizer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -84,6 +84,8 @@ class Ctr(TaskHead):
             return found
         if self.config.compares:
             events = np.asarray(found.with_format("numpy")["event"])
+            if not self.config.negatives:
+                _refuse_weights_of_losers(found, interactions)
             found = contests(found, events if self.config.negatives else interactions.user[events], self.config.rivals)
         return with_shares(found, interactions) if self.config.history_model == "ridge" else found
 
@@ -141,6 +143,21 @@ class Ctr(TaskHead):
     def build(self, hidden_size: int, statistics: Statistics) -> CtrNetwork:
         """A network that starts from the signals of the history."""
         return CtrNetwork(self.config, hidden_size, statistics)
+
+
+def _refuse_weights_of_losers(facts: Dataset, interactions: Interactions) -> None:
+    """Raise DataError where a kind that only loses contests is given a weight: nothing would read it."""
+    kinds = None if interactions.use is None else interactions.use.kinds
+    if kinds is None or not kinds.weights:
+        return
+    columns = facts.with_format("numpy")[:]
+    for index in np.unique(kinds.kind[columns["event"][columns["label"] <= 0]]).tolist():
+        if kinds.weights[index] != 1:
+            raise DataError(
+                f"data.events.weights.{kinds.names[index]}={kinds.weights[index]:g} does nothing here: with losses of "
+                "ranking (head.loss), a contest counts by the weight of the row that was liked. Leave it out, or set "
+                "head.loss=bce."
+            )
 
 
 @hookimpl

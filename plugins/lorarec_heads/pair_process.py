@@ -121,19 +121,22 @@ class PairProcess:
         return pairs.dots(left, torch.cat([items, weights.of_items(items)], dim=1))
 
     @torch.no_grad()
-    def solve(self, pairs: PairSet, target: Tensor, tolerance: float) -> Tensor:
-        """[n] values v with (kernel + noise) v = target, by preconditioned conjugate gradients.
+    def solve(self, pairs: PairSet, target: Tensor, tolerance: float, weight: Tensor | None = None) -> Tensor:
+        """[n] values v with (kernel + noise / weight) v = target, by preconditioned conjugate gradients.
 
-        Warns where ITERATIONS do not get there."""
-        found, left = torch.zeros_like(target), target.clone()
-        enough = tolerance * float(target.norm())
+        `weight` [n] is how much each target counts, 1 by default; v is 0 where it is 0. With S the roots of the
+        weights, v = S z, and (S kernel S + noise) z = S target is what is solved. Warns where ITERATIONS do not get
+        there."""
+        roots = torch.ones_like(target) if weight is None else weight.sqrt()
+        found, left = torch.zeros_like(target), roots * target
+        enough = tolerance * float(left.norm())
         if not enough:
             return found
-        improve = self._preconditioner(pairs)
+        improve = self._preconditioner(pairs, roots)
         step = better = improve(left)
         gain = left @ better
         for _ in range(ITERATIONS):
-            along = self.at(pairs, self.weights(pairs, step)) + self.noise * step
+            along = roots * self.at(pairs, self.weights(pairs, roots * step)) + self.noise * step
             length = gain / (step @ along)
             found += length * step
             left -= length * along
@@ -143,11 +146,11 @@ class PairProcess:
             gain, before = left @ better, gain
             step = better + gain / before * step
         else:
-            _tell_unsolved(float(left.norm() / target.norm()), tolerance)
-        return found
+            _tell_unsolved(float(left.norm() / (roots * target).norm()), tolerance)
+        return roots * found
 
-    def _preconditioner(self, pairs: PairSet) -> Callable[[Tensor], Tensor]:
-        """[n] -> [n] nearly the inverse of the kernel: each user apart, their items compared in a few directions."""
+    def _preconditioner(self, pairs: PairSet, roots: Tensor) -> Callable[[Tensor], Tensor]:
+        """[n] -> [n] nearly the inverse of what is solved: each user apart, their items compared in few directions."""
         items, users = self.features
         both = self.spreads.item + self.spreads.item_shared * (users.square() @ self.spreads.user_shared).mean()
         scaled = items * both.sqrt()
@@ -157,13 +160,13 @@ class PairProcess:
         noise = self.noise + rest
         size = few.shape[1]
         outer = (few[:, :, None] * few[:, None, :]).flatten(1)
-        grams = pairs.user_sums(torch.ones_like(pairs.item, dtype=items.dtype), outer).view(-1, size, size)
+        grams = pairs.user_sums(roots.square(), outer).view(-1, size, size)
         grams += noise * torch.eye(size, device=items.device)
         inverses = torch.cholesky_inverse(torch.linalg.cholesky(grams))
 
         def improve(values: Tensor) -> Tensor:
-            sums = (inverses @ pairs.user_sums(values, few)[..., None]).squeeze(-1)
-            improved: Tensor = (values - pairs.dots(sums, few)) / noise
+            sums = (inverses @ pairs.user_sums(roots * values, few)[..., None]).squeeze(-1)
+            improved: Tensor = (values - roots * pairs.dots(sums, few)) / noise
             return improved
 
         return improve
@@ -178,39 +181,40 @@ def _tell_unsolved(share: float, tolerance: float) -> None:
     )
 
 
-def expected(process: PairProcess, seen: PairSet, target: Tensor, hidden: PairSet) -> Tensor:
-    """[m] the values expected of the hidden pairs, given the target [n] on the seen ones.
+def expected(process: PairProcess, seen: PairSet, target: Tensor, weight: Tensor, hidden: PairSet) -> Tensor:
+    """[m] the values expected of the hidden pairs, given the target [n] on the seen ones and its weight [n].
 
     The gradient reaches the process's features, variances and noise as if it went through the solution: by a second
     solution, for the adjoint (Rasmussen and Williams 2006, section 5.4.2, for the error on what is left out).
     """
     apply: Callable[..., Tensor] = _Expected.apply
-    return apply(seen, target, hidden, *process.features, *process.spreads, process.noise)
+    return apply(seen, target, weight, hidden, *process.features, *process.spreads, process.noise)
 
 
 class _Expected(torch.autograd.Function):
     """`expected` of the tensors that make a process."""
 
     @staticmethod
-    def forward(ctx: Any, seen: PairSet, target: Tensor, hidden: PairSet, *parts: Tensor) -> Tensor:
+    def forward(ctx: Any, seen: PairSet, target: Tensor, weight: Tensor, hidden: PairSet, *parts: Tensor) -> Tensor:
         process = _process_of(parts)
-        known = process.solve(seen, target, ROUGH)
+        known = process.solve(seen, target, ROUGH, weight)
         ctx.pairs = seen, hidden
-        ctx.save_for_backward(known, *parts)
+        ctx.save_for_backward(known, weight, *parts)
         return process.at(hidden, process.weights(seen, known))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        (seen, hidden), (known, *parts) = ctx.pairs, ctx.saved_tensors
+        (seen, hidden), (known, weight, *parts) = ctx.pairs, ctx.saved_tensors
         held = _process_of(parts)
-        adjoint = held.solve(seen, held.at(seen, held.weights(hidden, slope)), ROUGH)
+        adjoint = held.solve(seen, held.at(seen, held.weights(hidden, slope)), ROUGH, weight)
+        counted = torch.where(weight > 0, weight, 1.0)  # both solutions are 0 where the weight is
         with torch.enable_grad():
             leaves = [part.detach().requires_grad_() for part in parts]
             process = _process_of(leaves)
             through_kernel = _bilinear(process, (seen, -adjoint), (hidden, slope), (seen, known))
-            surrogate = through_kernel - process.noise * (adjoint @ known)
-        return None, None, None, *torch.autograd.grad(surrogate, leaves)
+            surrogate = through_kernel - process.noise * ((adjoint / counted) @ known)
+        return None, None, None, None, *torch.autograd.grad(surrogate, leaves)
 
 
 def _process_of(parts: Sequence[Tensor]) -> PairProcess:

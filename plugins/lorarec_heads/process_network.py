@@ -38,6 +38,7 @@ class ProcessNetwork(PairHead):
     event_user: Tensor
     event_item: Tensor
     event_target: Tensor
+    event_weight: Tensor
 
     def __init__(
         self, hidden_size: int, statistics: Statistics, loss: LossFunction, item_columns: Sequence[str] = ()
@@ -79,6 +80,9 @@ class ProcessNetwork(PairHead):
         for name, column in kept.items():
             self.register_buffer(f"event_{name}", torch.tensor(column), persistent=False)
         self.register_buffer("event_target", target.float(), persistent=False)
+        # Beside the noise only their proportions may matter, as in the loss.
+        weight = torch.from_numpy(events.weight / events.weight[events.weight > 0].mean())
+        self.register_buffer("event_weight", weight.float(), persistent=False)
 
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
         """[T] of each rating of each part of the training rows, expected from those of all others."""
@@ -106,7 +110,8 @@ class ProcessNetwork(PairHead):
             self.text_mean, self.text_basis = directions
             process = self._process(directions.features(texts))
             pairs, order = self._pairs(self.event_user, self.event_item)
-            weights = process.weights(pairs, process.solve(pairs, self.event_target[order], EXACT))
+            solved = process.solve(pairs, self.event_target[order], EXACT, self.event_weight[order])
+            weights = process.weights(pairs, solved)
             self.item_weights, self.shared_weights = weights.items, weights.shared
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
@@ -136,7 +141,8 @@ class ProcessNetwork(PairHead):
         others[places] = False
         seen, order = self._pairs(self.event_user[others], self.event_item[others])
         hidden, inside = self._pairs(self.event_user[places], self.event_item[places])
-        found = expected(process, seen, self.event_target[others][order], hidden)
+        target, weight = self.event_target[others][order], self.event_weight[others][order]
+        found = expected(process, seen, target, weight, hidden)
         losses: Tensor = self.loss(self._in_stars(found), self._in_stars(self.event_target[places][inside]))
         return torch.empty_like(losses).index_copy(0, inside, losses)
 

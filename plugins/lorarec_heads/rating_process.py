@@ -43,11 +43,12 @@ class RatingProcess(TaskHead):
     in the number of stars. The answer is the posterior mean (Rasmussen and Williams 2006, eq. 2.25): for a user, new
     or known, it follows from the history alone; for an item without stars, from its text and columns.
 
-    Learnt are the variances of the parts of the kernel, about a dozen, and through the texts the adapter. The training
-    stars are dealt into parts; one optimizer step foretells one part from the others, and the gradient of the loss is
-    that of the solution (ibid., section 5.4.2). The solution is one of least squares; the loss decides how what was
-    foretold is judged. Only training rows ever enter the process. Who rated what counts the part that is foretold, too,
-    but not its stars.
+    Learnt are the variances of the parts of the kernel, about a dozen, and through the texts the adapter. The
+    training stars are dealt into parts; one optimizer step foretells one part from the others, and the gradient of
+    the loss is that of the solution (ibid., section 5.4.2). The solution is one of least squares; the loss decides
+    how what was foretold is judged. A row of weight w has its noise divided by w in the solution, and its loss
+    multiplied by it; the stars of a history, by which a user is answered, count the same. Only training rows ever
+    enter the process. Who rated what counts the part that is foretold, too, but not its stars.
 
     A step reads the text of every item that has training stars (once, where the adapter trains nothing): memory and
     time grow with them. The head `rating` reads those of a batch only, and is the one for very many items.

@@ -120,3 +120,35 @@ def test_an_item_table_of_other_items_is_refused_with_the_likely_cause(
     assert cause in message and f"'{asked[0]}'" in message and f"'{listed[0]}'" in message
     assert "data.unlisted_items=all" in message
     assert number(events, items, {}, None, "t.csv", unlisted="all").items_without_text == 2
+
+
+def test_new_items_are_written_as_the_old_ones_whatever_types_their_file_has() -> None:
+    old = numbered(item_text="{title} ({year}) {genres}").catalog
+    given = {"item_id": ["d", "e"], "title": [1984, 2010], "year": [1984.0, None], "genres": [[], []]}
+    new = old.extend(Dataset.from_dict(given))
+    assert new.texts()[4:] == ["1984 (1984)", "2010 ()"], "as whole numbers, for the catalog has such"
+    assert new.table.features == old.table.features
+    half = old.extend(Dataset.from_dict(given | {"year": [1984.5, None]}))
+    assert half.texts()[4] == "1984 (1984.5)" and half.column("year").to_pylist()[-2:] == [1984.5, None]
+
+
+def test_a_column_that_was_empty_takes_the_form_of_the_first_values() -> None:
+    old = numbered(ITEMS | {"mood": [None, None, None]}, item_text="{title} {mood}").catalog
+    new = old.extend(Dataset.from_dict(NEW | {"mood": [3, 4]}))
+    assert new.texts()[4:] == ["Dune 3", "4"]
+    with pytest.raises(DataError, match="column 'mood': text here, but number in the catalog"):
+        new.extend(Dataset.from_dict(NEW | {"item_id": ["f", "g"], "mood": ["sad", "calm"]}))
+
+
+def test_not_a_number_is_nothing_in_a_text(prepared: Callable[..., PreparedData]) -> None:
+    events = {"user": [1] * 12, "item": ["a"] * 12, "time": list(range(12))}
+    items = {"item": ["a", "b"], "title": ["A", "B"], "year": [float("nan"), 1999.0]}
+    made = prepared(events, items, item_text="{title} {year}")
+    assert made.catalog.texts() == ["A", "B 1999.0"] and made.report.blank_fields == {"year": 1}
+
+
+def test_reading_unlisted_items_as_their_ids_is_refused_where_there_is_no_item_table(
+    prepared: Callable[..., PreparedData],
+) -> None:
+    with pytest.raises(DataError, match=r"data\.unlisted_items=all does nothing here: events\.csv comes without"):
+        prepared({"user": [1] * 12, "item": ["a", "b"] * 6, "time": list(range(12))}, unlisted_items="all")

@@ -176,9 +176,10 @@ def test_shares_of_a_split_count_what_can_be_judged(prepared: Prepared) -> None:
     made = prepared(events, split={"by": "time", "validation": 0.1, "test": 0.1}, events=kinds)
     assert made.report.parts == {"train": 16, "validation": 2, "test": 2}
     assert made.report.kinds == (
-        {"kind": "click", "meaning": "positive", "train": 16, "validation": 2, "test": 2,
+        {"kind": "click", "meaning": "positive", "train": 16, "validation": 2, "test": 2, "rows": 20,
          "use": "learned from and judged, in histories, counted as popularity"},
-        {"kind": "view", "meaning": "shown", "train": 0, "validation": 0, "test": 20, "use": "not used by this task"},
+        {"kind": "view", "meaning": "shown", "train": 0, "validation": 0, "test": 20, "rows": 20,
+         "use": "not used by this task"},
     )  # fmt: skip
     last = prepared(events, split={"by": "last"}, events=kinds).interactions.part
     assert np.flatnonzero(last == Part.TEST).tolist() == [19], "the last event that can be judged"
@@ -187,7 +188,8 @@ def test_shares_of_a_split_count_what_can_be_judged(prepared: Prepared) -> None:
 def test_the_report_says_what_each_kind_is_used_for(prepared: Prepared) -> None:
     events = drawn(0) | {"rating": [None] * 300}
     told = "\n".join(prepared(events, events=KINDS, reads_feedback=True, **CLICKS).report.lines())
-    assert "(positive): train" in told and "; click 1, in histories as liked, counted as popularity" in told
+    assert "(positive): " in told and " rows, of which train " in told
+    assert "; click 1, in histories as liked, counted as popularity" in told
     assert "kind 'return' (negative)" in told and "; click 0, in histories as disliked" in told
     assert "kind 'view' (shown)" in told and "kind 'bot' (ignored)" in told
     assert "column 'rating' is not read: data.events says what was liked and clicked" in told
@@ -320,3 +322,68 @@ def test_kinds_may_be_numbers_and_have_one_meaning() -> None:
         EventsSection(positive=("buy",), weights={"bye": 3.0})
     with pytest.raises(ValueError, match="at least 1"):
         EventsSection(positive=())
+
+
+def test_a_column_that_kinds_replace_cannot_be_the_weight_as_well(prepared: Prepared) -> None:
+    events = drawn(1) | {"rating": [1.0, 5.0, 4.0] * 100}
+    with pytest.raises(DataError, match=r"data\.columns\.weight=rating: the column 'rating' is not read here"):
+        prepare(
+            RawTables(Dataset.from_dict(events), origin="events.csv"),
+            Wanted(),
+            DataSection(source=PluginChoice(name="files"), columns={"weight": "rating"}, events=EventsSection(**KINDS)),
+            13,
+        )
+    assert prepared(events, events=KINDS).report.unread == ("rating",)
+
+
+def test_the_report_counts_each_kind_in_the_parts_that_its_rows_are_in_after_all(prepared: Prepared) -> None:
+    made = prepared(drawn(2), events=KINDS, history={"at_least": 3})
+    numbers = {kind["kind"]: kind for kind in made.report.kinds}
+    for part, rows in made.report.parts.items():
+        assert sum(numbers[kind][part] for kind in GOOD) == rows
+        assert numbers["bot"][part] == 0, "what is ignored is in no part"
+    assert sum(kind["rows"] for kind in numbers.values()) == 300 and numbers["bot"]["rows"] > 0
+
+
+@pytest.mark.parametrize(("by", "left_out"), [("time", []), ("column", [0])])
+def test_training_does_not_know_what_was_answered_after_it(prepared: Prepared, by: str, left_out: list[int]) -> None:
+    events = {
+        "user": ["a"] * 10, "item": [9, 1, 2, 3, 4, 5, 6, 7, 8, 9], "time": list(range(10)),
+        "event": ["view", "click", "view", "click", "view", "click", "view", "click", "view", "click"],
+        "split": ["train"] * 8 + ["valid", "test"],
+    }  # fmt: skip
+    kinds = {"positive": ["click"], "shown": ["view"]}
+    made = prepared(events, split={"by": by}, events=kinds, **CLICKS)
+    assert made.interactions.part[9] == Part.TEST
+    assert np.flatnonzero(made.interactions.part == Part.UNUSED).tolist() == left_out
+    assert sum(made.report.dropped.values()) == len(left_out)
+    assert made.report.kinds[0]["train"] == 4 - len(left_out), "the report counts it where it is"
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+@pytest.mark.parametrize("scope", ["past", "training"])
+@pytest.mark.parametrize("by", ["random", "column"])
+def test_a_return_in_training_neither_hides_nor_gives_away_the_purchase_that_is_held_out(
+    prepared: Prepared, by: str, scope: str, feedback: bool
+) -> None:
+    users, items = [f"u{n}" for n in range(12) for _ in range(6)], [f"i{n % 9}" for n in range(72)]
+    parts = ["train", "train", "train", "train", "valid", "test"] * 12
+    events = {
+        "user": users * 2, "item": items * 2, "time": list(range(144)),
+        "event": ["buy"] * 72 + ["return"] * 72, "split": parts + ["train"] * 72,
+    }  # fmt: skip
+    kinds = {"positive": ["buy"], "negative": ["return"]}
+    made = prepared(events, split={"by": by}, history={"scope": scope}, events=kinds, reads_feedback=feedback)
+    data, histories = made.interactions, made.histories
+    for row in [*data.rows(Part.VALIDATION), *data.rows(Part.TEST)]:
+        assert data.item[row] not in histories.seen(row), "it would rank last"
+        assert data.item[row] not in histories.before(row).items
+    row = int(data.rows(Part.TRAIN)[0])
+    assert data.item[row] in histories.seen(row), "what training both bought and returned stays as it was"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_so_many_rows_are_learned_from_as_the_split_was_asked_for(prepared: Prepared, seed: int) -> None:
+    split = {"by": "time", "train_rows": 10}
+    for task in TASKS:
+        assert prepared(drawn(seed), events=KINDS, split=split, **task).report.parts["train"] == 10

@@ -43,8 +43,13 @@ def test_statistics_count_training_rows_only(prepared: Prepared) -> None:
 def test_statistics_hold_the_training_rows_and_all_their_different_labels(prepared: Prepared) -> None:
     statistics = prepared(EVENTS, label="rating", split=COLUMN).statistics
     assert statistics.events is not None
-    rows, users, items, labels = (column.tolist() for column in statistics.events)
+    rows, users, items, labels, weights = (column.tolist() for column in statistics.events)
     assert (rows, users, items, labels) == ([0, 1, 2, 3], [0, 0, 0, 1], [0, 1, 0, 1], [1, 5, 2, 4])
+    assert weights == [1, 1, 1, 1]
+    weighted = prepared(
+        EVENTS | {"w": [1, 0, 3, 2, 9, 9][: len(EVENTS["user"])]}, columns={"weight": "w"}, split=COLUMN
+    )
+    assert weighted.statistics.events is not None and weighted.statistics.events.weight.tolist() == [1, 0, 3, 2]
     assert statistics.label_values == [1, 2, 4, 5]
 
 

@@ -153,3 +153,34 @@ def test_files_of_other_columns_cannot_be_joined(column: Write, tmp_path: Path) 
     (tmp_path / "b.csv").write_text("key\n1\n")
     with pytest.raises(DataError, match=r"b: columns \['id', 'key'\] are not in both"):
         joined_tables({"a": read_table(column("csv", [1])), "b": read_table(tmp_path / "b.csv")})
+
+
+JOINED = [
+    ([[1, 2]], [[]], [[1, 2], []]),
+    ([[1, 2]], [["x"]], [["1", "2"], ["x"]]),
+    ([[1, 2]], [[0.5]], [[1.0, 2.0], [0.5]]),
+    ([[1, 2]], [None], [[1, 2], None]),
+    ([None], [True], [None, True]),
+    ([None], ["x"], [None, "x"]),
+    ([7], [0.5], [7.0, 0.5]),
+    ([7], ["007"], ["7", "007"]),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "together"), JOINED)
+def test_parts_whose_columns_are_typed_otherwise_are_joined_as_what_suits_both(
+    tmp_path: Path, one: list[object], other: list[object], together: list[object]
+) -> None:
+    parts = {}
+    for name, values in (("a", one), ("b", other)):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps({"key": value}) + "\n" for value in values))
+        parts[name] = read_table(path)
+    assert joined_tables(parts)["key"][:] == together
+
+
+def test_a_column_of_lists_here_and_of_values_there_is_refused_by_file(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"key": [1]}\n')
+    (tmp_path / "b.jsonl").write_text('{"key": 1}\n')
+    with pytest.raises(DataError, match=r"b: column 'key' holds int64, but list<item: int64> in the other files"):
+        joined_tables({name: read_table(tmp_path / f"{name}.jsonl") for name in ("a", "b")})

@@ -77,6 +77,13 @@ def test_rows_that_do_not_say_whose_they_are_have_no_users_to_describe(prepared:
         prepare(raw, Wanted(user_columns=("age",)), section, 13)
 
 
+@pytest.mark.parametrize("kept", [[True, False], ["True", "False"], ["true", "false"]])
+def test_true_and_false_are_the_same_words_whether_a_file_keeps_them_as_values_or_text(kept: list[Any]) -> None:
+    data = prepared({"user": ["7", "8"], "member": kept}, "member")
+    assert data.users is not None and data.users.words(np.arange(2)) == [("true",), ("false",)]
+    assert users_of_requests([{"member": kept[0]}], ("member",)).words(np.arange(1)) == [("true",)]
+
+
 def test_requests_say_what_they_know_of_a_user_and_nothing_else() -> None:
     users = users_of_requests([{"age": 24.0}, None, {"portrait": "Calm."}], ("age", "portrait"))
     assert users.words(np.arange(3)) == [("24", ""), ("", ""), ("", "Calm.")]

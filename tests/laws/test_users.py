@@ -96,6 +96,10 @@ def test_ids_of_users_are_refused_for_the_run_keeps_nothing_of_them(trained: Rec
     [
         ({"head": "ctr"}, "head 'ctr' with these settings reads no view"),
         ({"templates": {"history": "{user.age}: {history}"}}, "head 'ctr' with these settings reads no view"),
+        (
+            {"templates": TEMPLATES | {"history": "{user.age} {user.user}: {history}"}},
+            "name {user.user}, but head 'ctr' with these settings reads no view",
+        ),
         ({"templates": {"pair": "{candidate} {user.aeg} {history}"}}, "Did you mean 'age'?"),
         ({"templates": {"pair": "{candidate} {age} {history}"}}, "unknown field {age}"),
         ({"templates": {}, "users": "users.csv"}, "nothing reads the users' table"),

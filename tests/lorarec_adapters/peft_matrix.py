@@ -26,7 +26,7 @@ WRAPPERS = r"^base_model\.(model\.)?|base_layer\.|(?<=attn\.)model\."
 """What PEFT puts into the names of the backbone's weights."""
 SHARE = 0.1
 """The share of the loss that a method must take away."""
-NEEDED: dict[str, dict[str, Any]] = {"trainable_tokens": {"token_indices": list(range(5, 200))}}
+NEEDED: dict[str, dict[str, Any]] = {"trainable_tokens": {"token_indices": list(range(5, 180))}}
 """Options without which a method cannot be tried."""
 
 
@@ -189,7 +189,7 @@ class _Run:
 
 def _texts() -> dict[str, Tensor]:
     """Six texts of 4 to 14 tokens: as numbers, for a tokenizer that is trained anew need not be the same one."""
-    ids = torch.randint(5, 200, (6, 14), generator=torch.Generator().manual_seed(2))
+    ids = torch.randint(5, 180, (6, 14), generator=torch.Generator().manual_seed(2))
     mask = (torch.arange(14) < torch.arange(4, 16, 2).unsqueeze(1)).long()
     return {"input_ids": ids * mask, "attention_mask": mask}
 

@@ -107,3 +107,14 @@ def test_a_task_that_kinds_say_nothing_to_is_refused(
     positive = {"positive": ["click", "dislike"], "shown": ["view"]}
     with pytest.raises(DataError, match=said):
         world(head, given=kinds | {"rating": [1.0] * len(kinds["user"])}, events=positive).examples()
+
+
+@pytest.mark.parametrize("kind", ["dislike", "view"])
+def test_a_weight_of_what_only_loses_contests_is_refused(
+    world: Callable[..., World], kinds: dict[str, list[Any]], kind: str
+) -> None:
+    head = made(Ctr, loss="ranking")
+    weighted = world(head, given=kinds, events=KINDS | {"weights": {"click": 3}}, split={"by": "last"})
+    assert weighted.examples().batch(np.arange(4)).weights.tolist() == [3.0] * 4  # type: ignore[union-attr]
+    with pytest.raises(DataError, match=rf"data\.events\.weights\.{kind}=0\.5 does nothing here"):
+        world(head, given=kinds, events=KINDS | {"weights": {kind: 0.5}}, split={"by": "last"}).examples()

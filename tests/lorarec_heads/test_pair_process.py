@@ -49,6 +49,20 @@ def test_the_posterior_is_the_textbook_formula() -> None:
     torch.testing.assert_close(found, expected[place])
 
 
+def test_a_weight_divides_the_noise_and_a_row_of_weight_0_is_as_good_as_not_there() -> None:
+    p, seen, asked = process(), drawn(20, 1), drawn(7, 2)
+    target, weight = torch.randn(20).double(), torch.rand(20).double() * 3
+    weight[::4] = 0.0
+    kept = weight > 0
+    some = seen[0][kept], seen[1][kept]
+    gram = kernel(p, some, some) + torch.diag(p.noise / weight[kept])
+    expected = kernel(p, asked, some) @ torch.linalg.solve(gram, target[kept])
+    pairs, order = PairSet.of(*seen, USERS, ITEMS)
+    wanted, place = PairSet.of(*asked, USERS, ITEMS)
+    found = p.at(wanted, p.weights(pairs, p.solve(pairs, target[order], 1e-10, weight[order])))
+    torch.testing.assert_close(found, expected[place])
+
+
 def test_items_without_pairs_and_users_without_any_change_nothing() -> None:
     p = process()
     pairs, _ = PairSet.of(torch.tensor([2, 2, 4]), torch.tensor([0, 8, 0]), USERS, ITEMS)
@@ -61,20 +75,22 @@ def test_nothing_seen_foretells_nothing() -> None:
     p = process()
     none, _ = PairSet.of(*drawn(0, 0), USERS, ITEMS)
     hidden, _ = PairSet.of(*drawn(4, 1), USERS, ITEMS)
-    assert expected(p, none, torch.zeros(0).double(), hidden).tolist() == [0, 0, 0, 0]
+    assert expected(p, none, torch.zeros(0).double(), torch.zeros(0).double(), hidden).tolist() == [0, 0, 0, 0]
 
 
-def test_the_gradient_of_the_error_on_hidden_pairs_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lightest", [1.0, 0.0])
+def test_the_gradient_of_the_error_on_hidden_pairs_is_exact(monkeypatch: pytest.MonkeyPatch, lightest: float) -> None:
     monkeypatch.setattr(pair_process, "ROUGH", 1e-12)
     start = process()
     seen, _ = PairSet.of(*drawn(20, 1), USERS, ITEMS)
     hidden, _ = PairSet.of(*drawn(7, 2), USERS, ITEMS)
     generator = torch.Generator().manual_seed(3)
     target, truth = (torch.randn(n, generator=generator).double() for n in (20, 7))
+    weight = torch.linspace(lightest, 1.0, 20).double()
 
     def error(*given: Tensor) -> Tensor:
         changed = PairProcess(Features(given[0], given[1]), Spreads(*given[2:6]), given[6])
-        return (expected(changed, seen, target, hidden) - truth).abs().pow(1.5).sum()
+        return (expected(changed, seen, target, weight, hidden) - truth).abs().pow(1.5).sum()
 
     given = [x.clone().requires_grad_() for x in (*start.features, *start.spreads, start.noise)]
     error(*given).backward()

@@ -228,6 +228,24 @@ def test_stars_of_another_range_are_learnt_as_well(world: Callable[..., World], 
     assert rmse(other, head) == pytest.approx(20 * found, rel=1e-3)
 
 
+def test_the_stars_of_rows_with_weight_0_enter_nothing(
+    world: Callable[..., World], events: dict[str, list[Any]]
+) -> None:
+    light = np.arange(len(events["user"])) % 3 == 0
+    given = events | {"importance": np.where(light, 0.0, 2.0).tolist()}
+    toy = world(made(RatingProcess), "rating", given=given, columns={"weight": "importance"})
+    head = toy.build()
+    head.refresh(toy.vectors)
+    kept = head.item_weights.clone()
+    rows = torch.from_numpy(light)[head.event_rows]
+    head.event_target[rows] += 3.0
+    head.refresh(toy.vectors)
+    assert torch.equal(head.item_weights, kept)
+    head.event_target[~rows] += 3.0
+    head.refresh(toy.vectors)
+    assert not torch.equal(head.item_weights, kept), "the law can fail"
+
+
 def test_a_rebuilt_head_needs_no_training_rows_to_answer(world: Callable[..., World]) -> None:
     toy = toy_rating(world)
     head = toy.build()

@@ -30,7 +30,7 @@ def test_the_source_archive_gives_the_same_wheel(archives, read_entry_points):
 def test_the_wheel_holds_every_module_the_recipes_the_licence_and_the_mark_of_types(archives):
     inside = names(archives.wheel)
     packages = ["lorarec", *sorted(p.parent.name for p in (ROOT / "plugins").glob("lorarec_*/__init__.py"))]
-    assert len(packages) == 6
+    assert len(packages) == 8
     for package in packages:
         folder = ROOT / (package if package == "lorarec" else f"plugins/{package}")
         modules = {f"{package}/{file.relative_to(folder)}" for file in folder.rglob("*.py")}

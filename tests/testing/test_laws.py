@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -30,13 +31,19 @@ from lorarec.contracts import (
     Histories,
     IncompatibleError,
     Interactions,
+    Loss,
+    Metric,
     Part,
     PeftAdapter,
+    Plugin,
     RawTables,
     Requests,
+    StrictConfig,
+    TaskHead,
     TrainingPlan,
     TrainState,
     hooks,
+    named,
 )
 from lorarec.testing import (
     FAMILIES,
@@ -265,6 +272,26 @@ def test_a_setting_without_a_description_is_named() -> None:
         check_plugin(Terse)
 
 
+@pytest.mark.parametrize(
+    ("contract", "unset"),
+    [(Loss, "shape"), (Metric, "reads, higher_is_better"), (TaskHead, "predictor, default_metrics")],
+)
+def test_what_a_class_must_set_and_does_not_is_named(contract: type[Plugin], unset: str) -> None:
+    class Bare(contract):  # type: ignore[misc, valid-type]
+        name = "bare"
+        summary = "a name and nothing else"
+
+    with pytest.raises(AssertionError, match=f"Bare does not set {unset}, as its contract asks"):
+        check_plugin(Bare)
+
+
+def test_a_setting_that_names_a_loss_without_its_shapes_is_told_how_to_write_it() -> None:
+    with pytest.raises(TypeError, match=r'loss: Annotated\[Loss, Takes\("binary"\)\] = named\("bce"\)'):
+
+        class Settings(StrictConfig):
+            loss: Loss = named("bce")
+
+
 @contextmanager
 def printed(file: str, folder: Path) -> Iterator[ModuleType]:
     """The module that the docs spell out in the block that begins with this name."""
@@ -297,6 +324,35 @@ def test_the_loss_in_the_docs_works_as_printed(tmp_path: Path) -> None:
     with printed("focal.py", tmp_path) as module:
         (loss,) = module.lorarec_losses()
         check_loss(loss, gamma=1.0)
+
+
+def test_the_metric_in_the_docs_works_as_printed(tmp_path: Path) -> None:
+    with printed("my_metric.py", tmp_path) as module:
+        (metric,) = module.lorarec_metrics()
+        check_metric(metric)
+        numbers = {"predictions": [1.0, 2.0, 9.0], "references": [1.0, 3.0, 3.0], "users": [0, 0, 1]}
+        assert metric(metric.Config()).module().compute(**numbers) == {"median_error": 1.0}
+
+
+def test_the_callback_in_the_docs_stops_training_and_counts_on_where_it_is_resumed(tmp_path: Path) -> None:
+    with printed("my_callback.py", tmp_path) as module:
+        (callback,) = module.lorarec_callbacks()
+        check_plugin(callback)
+        state, patient = TrainState(), callback(callback.Config(seconds=1000))
+        patient.on_fit_start(state)
+        patient.on_optimizer_step(state)
+        assert not state.stop
+        patient.load_state_dict(patient.state_dict() | {"spent": 1001.0})
+        patient.on_fit_start(state)
+        patient.on_optimizer_step(state)
+        assert state.stop and state.stop_reason == "1000 seconds have passed"
+
+
+def test_the_package_in_the_docs_is_whole() -> None:
+    (written,) = re.findall(r"```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    package = tomllib.loads(written)
+    assert {"name", "version", "dependencies"} <= package["project"].keys()
+    assert list(package["project"]["entry-points"]["lorarec"].values()) == package["tool"]["setuptools"]["py-modules"]
 
 
 def test_the_head_in_the_docs_works_as_printed(tmp_path: Path) -> None:
