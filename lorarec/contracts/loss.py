@@ -40,7 +40,7 @@ class LossFunction(nn.Module):
 class Loss(Plugin):
     """A loss that recipes name. Its settings are its own: `loss: {name: huber, delta: 2}`.
 
-    Besides `name` and `summary`, it sets `shape`, one of SHAPES, which says what it is called with and which heads it
+    Beside `name` and `summary`, it sets `shape`, one of SHAPES, which says what it is called with and which heads it
     fits.
     """
 

@@ -25,7 +25,7 @@ class Metric(Plugin):
     - "lists": `predictions` [n, k] int, the catalogue rows recommended, best first; `references` [n] int, the row
       of the held-out item; `users` [n] int.
 
-    It returns a dict with the key `name`. Besides `name` and `summary`, a metric sets `reads` and `higher_is_better`.
+    It returns a dict with the key `name`. Beside `name` and `summary`, a metric sets `reads` and `higher_is_better`.
     """
 
     reads: ClassVar[str]

@@ -124,7 +124,7 @@ class PairPredictor(Predictor):
 
 
 def _pair_scores(run: FinishedRun, requests: Requests, items: np.ndarray) -> Tensor:
-    """[n, C] scores of these catalogue rows for each request."""
+    """[n, C] scores of these catalog rows for each request."""
     scores = torch.empty(len(requests) * len(items))
     for start in range(0, len(scores), PAIRS):
         pairs = np.arange(start, min(start + PAIRS, len(scores)))

@@ -167,16 +167,16 @@ class Predictor(ABC):
     # Items: the vectors that answers come from.
 
     def item_vectors(self, model: Model, table: Tensor) -> Tensor | None:
-        """[N, d] vectors of the whole catalogue, from the item table [N, D]; None where `has_item_vectors` is not
+        """[N, d] vectors of the whole catalog, from the item table [N, D]; None where `has_item_vectors` is not
         set."""
         return None
 
     def likeness(self, weights: Head, table: Tensor, rows: Tensor) -> Tensor:
-        """[m, e] vectors that tell how alike the catalogue rows [m] are, from theirs in the item table [m, D]."""
+        """[m, e] vectors that tell how alike the catalog rows [m] are, from theirs in the item table [m, D]."""
         return table
 
     def run_likeness(self, run: FinishedRun) -> Tensor | None:
-        """[N, e] the same of the whole catalogue of a finished run; None: its item table."""
+        """[N, e] the same of the whole catalog of a finished run; None: its item table."""
         return None
 
     # Answering: requests to a finished run.
@@ -192,14 +192,14 @@ class Predictor(ABC):
     def recommend(
         self, run: FinishedRun, requests: Requests, candidates: Candidates, k: int, exclude_seen: bool
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Catalogue rows [b, k] of the best candidates for each request, best first, -1 for none, and their scores
+        """Catalog rows [b, k] of the best candidates for each request, best first, -1 for none, and their scores
         [b, k]; some requests at a time, all in order. Raises IncompatibleError where items cannot be ranked."""
         raise IncompatibleError(f"head '{self.head.name}' answers about items by name and ranks none. Use predict.")
 
     def approximate(
         self, run: FinishedRun, requests: Requests, k: int, exclude_seen: bool
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The same of the whole catalogue, by an index that misses an item now and then. Raises IncompatibleError where
+        """The same of the whole catalog, by an index that misses an item now and then. Raises IncompatibleError where
         there is no such thing."""
         raise IncompatibleError(
             f"approximate: head '{self.head.name}' scores each pair of a history and an item by itself and has no item "

@@ -72,7 +72,7 @@ class Head(nn.Module, ABC):
 
     def refresh(self, pooled: Tensor) -> None:
         """Called without gradient when the weights have changed and predictions are to be made: before each
-        evaluation, and once at the end of training. `pooled` [N, D]: the backbone's vectors of the whole catalogue.
+        evaluation, and once at the end of training. `pooled` [N, D]: the backbone's vectors of the whole catalog.
 
         For what follows from the weights and the training rows (`Statistics.events`) in closed form: kept in persistent
         buffers, it goes into the run folder. Every process calls it with the same numbers and must find the same. Not
@@ -83,7 +83,7 @@ class Head(nn.Module, ABC):
 class TaskHead(Plugin):
     """The task: plain, picklable, without weights.
 
-    Besides `name` and `summary`, it sets `predictor`, the family of its answers (PairPredictor, VectorPredictor, or
+    Beside `name` and `summary`, it sets `predictor`, the family of its answers (PairPredictor, VectorPredictor, or
     one's own), and `default_metrics`.
     """
 
@@ -118,7 +118,7 @@ class TaskHead(Plugin):
     @abstractmethod
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         """One row, one supervised fact (or one stretch of a sequence). The column `event` is the row in
-        `interactions` that the example is about; its user and history follow from it. `item` (catalogue row) stands
+        `interactions` that the example is about; its user and history follow from it. `item` (catalog row) stands
         beside it where it is not the event's, and `label` (float) where the predictor judges by labels. Other columns
         are the head's.
         """
@@ -138,7 +138,7 @@ class TaskHead(Plugin):
         """A batch of examples: columns as arrays [B], `row` (the example's number) among them."""
 
     def items(self, rows: dict[str, np.ndarray], collation: Collation) -> np.ndarray:
-        """[B] int64 the catalogue row that each example asks about: the column `item`, or the event's own item.
+        """[B] int64 the catalog row that each example asks about: the column `item`, or the event's own item.
 
         Baselines, slices and fingerprints go by it. Override it where `collate` draws items beside the event's.
         """

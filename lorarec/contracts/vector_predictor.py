@@ -1,4 +1,4 @@
-"""VectorPredictor: answers by vectors of users and items, whose dot products rank the whole catalogue."""
+"""VectorPredictor: answers by vectors of users and items, whose dot products rank the whole catalog."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class VectorHead(Head):
 
     @abstractmethod
     def item_vectors(self, pooled: Tensor, items: Tensor) -> Tensor:
-        """[M, d] from the backbone's vectors [M, D] of catalogue rows [M]. A bias is one more dimension."""
+        """[M, d] from the backbone's vectors [M, D] of catalog rows [M]. A bias is one more dimension."""
 
     def likeness_vectors(self, vectors: Tensor) -> Tensor:
         """[M, e] of item vectors [M, d] what tells how alike items are: override it to leave a bias out."""
@@ -43,7 +43,7 @@ class VectorHead(Head):
 
 
 class VectorPredictor(Predictor):
-    """Ranks the catalogue by dot products. Its heads are `VectorHead`s."""
+    """Ranks the catalog by dot products. Its heads are `VectorHead`s."""
 
     reads = ("ranks", "lists")
     has_item_vectors = True
@@ -85,7 +85,7 @@ class VectorPredictor(Predictor):
         return metric.reads == "ranks"
 
     def rules(self, examples: Examples) -> dict[str, str]:
-        """Every held-out item among all of the catalogue."""
+        """Every held-out item among all of the catalog."""
         return {
             "judged": f"each held-out item among all {examples.collation.catalog_size:,} items of the catalogue",
             "seen items": "masked: what the user had before is out of the ranking",

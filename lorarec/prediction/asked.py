@@ -17,7 +17,7 @@ class Asked(NamedTuple):
     events: np.ndarray
     """[n] int64 rows in the interactions."""
     items: np.ndarray
-    """[n] int64 catalogue rows that are asked about."""
+    """[n] int64 catalog rows that are asked about."""
     interactions: Interactions
     histories: Histories
 
