@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 import lorarec
 
+pytestmark = pytest.mark.no_cover  # whole trainings, again and again: other tests trace the same lines
 Make = Callable[..., dict[str, Any]]
 HEADS: dict[str, Any] = {
     "rating": "rating",

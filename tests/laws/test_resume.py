@@ -16,6 +16,7 @@ import lorarec
 from lorarec.engine.stop_signal import StopSignal
 from lorarec.errors import CheckpointError, Interrupted
 
+pytestmark = pytest.mark.no_cover  # whole trainings, again and again: other tests trace the same lines
 Make = Callable[..., dict[str, Any]]
 ADAPTERS: dict[str, Any] = {
     "lora": {"name": "lora", "dropout": 0.2},

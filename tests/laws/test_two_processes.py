@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 import lorarec
 from lorarec.pipeline.evaluate import evaluate
 
+pytestmark = pytest.mark.no_cover  # whole trainings, again and again: other tests trace the same lines
 Make = Callable[..., dict[str, Any]]
 HEADS: dict[str, Any] = {
     "rating": "rating",
