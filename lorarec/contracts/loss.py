@@ -1,4 +1,4 @@
-"""Loss: what it costs to have said one thing where another was so. One file, one class, used by any head it fits."""
+"""Loss: what it costs to have said one thing where another was so. Used by any head it fits."""
 
 from __future__ import annotations
 

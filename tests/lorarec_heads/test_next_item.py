@@ -19,9 +19,7 @@ from lorarec.testing import made
 from lorarec_heads.next_item import NextItem
 from lorarec_heads.next_item_network import NextItemNetwork
 from lorarec_heads.sequence_encoder import CausalTransformer, RunningMean, like_lengths
-from lorarec_losses.gbce import GeneralizedBce
-from lorarec_losses.sampled_softmax import SampledCrossEntropy
-from lorarec_losses.softmax import CrossEntropy
+from lorarec_losses.next_item import CrossEntropy, GeneralizedBce, SampledCrossEntropy
 
 World = Any
 

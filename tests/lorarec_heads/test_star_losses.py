@@ -16,9 +16,7 @@ from lorarec.contracts import DataError, Part
 from lorarec.testing import made
 from lorarec_heads.rating import Rating
 from lorarec_heads.rating_process import RatingProcess
-from lorarec_losses.huber import Huber, HuberError
-from lorarec_losses.mse import SquaredError
-from lorarec_losses.ordinal import OrderedCuts, Ordinal
+from lorarec_losses.regression import Huber, HuberError, OrderedCuts, Ordinal, SquaredError
 
 World = Any
 STARS = (1.0, 2.0, 3.0, 4.0, 5.0)

@@ -1,16 +1,71 @@
-"""Ordinal: labels of which only the order is believed."""
+"""Losses of predicted ratings: squared error, Huber, and learned cuts between ordered labels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from lorarec.contracts import DataError, Loss, LossFunction, Statistics, hookimpl
+from lorarec.contracts import DataError, Loss, LossFunction, Statistics, StrictConfig, hookimpl
 
 SMALLEST_SCALE = 1e-3
+
+
+class Mse(Loss):
+    """The square of the difference, which the mean of what may be given makes smallest."""
+
+    name = "mse"
+    summary = "squared error"
+    shape = "regression"
+
+    def build(self, statistics: Statistics) -> LossFunction:
+        """Without weights."""
+        return SquaredError()
+
+
+class SquaredError(LossFunction):
+    """(prediction - label) ** 2."""
+
+    def forward(self, predictions: Tensor, labels: Tensor) -> Tensor:
+        """[T] of predictions [T] and labels [T]."""
+        return (predictions - labels).square()
+
+
+class Huber(Loss):
+    """Squared up to a difference of `delta`, linear beyond: a few wild labels pull less."""
+
+    name = "huber"
+    summary = "squared error, linear for large differences"
+    paper = "Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 1964"
+    shape = "regression"
+
+    class Config(StrictConfig):
+        """Settings of the Huber loss."""
+
+        delta: Annotated[float, Field(gt=0)] = 1.0
+        """Difference, in the unit of the label, from which on the loss is linear."""
+
+    config: Config
+
+    def build(self, statistics: Statistics) -> LossFunction:
+        """Without weights."""
+        return HuberError(self.config.delta)
+
+
+class HuberError(LossFunction):
+    """The squared error where that is small."""
+
+    def __init__(self, delta: float) -> None:
+        super().__init__()
+        self._delta = delta
+
+    def forward(self, predictions: Tensor, labels: Tensor) -> Tensor:
+        """[T] of predictions [T] and labels [T]."""
+        return 2 * nn.functional.huber_loss(predictions, labels, reduction="none", delta=self._delta)
 
 
 class Ordinal(Loss):
@@ -90,5 +145,5 @@ class OrderedCuts(LossFunction):
 
 @hookimpl
 def lorarec_losses() -> Iterable[type[Loss]]:
-    """Ordinal."""
-    return [Ordinal]
+    """Mse, Huber, Ordinal."""
+    return [Mse, Huber, Ordinal]
