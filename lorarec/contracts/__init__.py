@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lorarec.config.strict import StrictConfig
 from lorarec.config.suggest import did_you_mean
 from lorarec.contracts.adapter import OWN_ADAPTER, Adapter, TrainingPlan
-from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featurizer, Remarks
+from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featurizer, Remarks, View
 from lorarec.contracts.batch import Batch, Collation, Views
 from lorarec.contracts.callback import Callback, TrainState
 from lorarec.contracts.data_source import DataSource
@@ -30,7 +30,6 @@ from lorarec.contracts.targets import (
 from lorarec.contracts.task_head import Encoder, Head, TaskHead
 from lorarec.contracts.training_step import StepContext, TrainingStep
 from lorarec.contracts.vector_predictor import VectorHead, VectorPredictor
-from lorarec.data.cached_table import cache_folder, cached_table
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories, History
 from lorarec.data.interactions import Interactions, Part
@@ -38,8 +37,7 @@ from lorarec.data.negatives import NegativeSampler, StepSample
 from lorarec.data.raw_tables import RawTables
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics, TrainingEvents
-from lorarec.data.tables import joined_tables, read_table
-from lorarec.data.view import View
+from lorarec.data.tables import cache_folder, cached_table, joined_tables, read_table
 from lorarec.errors import DataError, IncompatibleError, LorarecError
 from lorarec.prediction.ranking import Candidates
 

@@ -1,4 +1,4 @@
-"""Backbone: a pretrained encoder and the featurizer that speaks its language."""
+"""Backbone: a pretrained encoder, the views it looks at, and the featurizer that writes them in its language."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from lorarec.contracts.plugin import Plugin
 from lorarec.data.catalog import Catalog
-from lorarec.data.view import View
 from lorarec.errors import IncompatibleError, PluginError
 
 
@@ -49,6 +48,29 @@ class Encoded(NamedTuple):
     states: Tensor | None = None
     """[B, L, D] the state after each event of the history, right-aligned, where the backbone has such a thing (id
     sequences); None where a history is one text."""
+
+
+class View(NamedTuple):
+    """A user's history, an item, or both together.
+
+    `View(history=(3, 7))` is a user, `View(candidate=4)` an item, and both fields a user before an item. Text
+    backbones write a view as words, id backbones as rows: a head never asks which one it sits on.
+    """
+
+    history: tuple[int, ...] = ()
+    """Catalog rows, oldest first."""
+    liked: tuple[int, ...] = ()
+    """Feedback beside each event of the history: 1 liked, 0 not, -1 unknown. Empty where there is none."""
+    candidate: int | None = None
+    """Catalog row."""
+    user: tuple[str, ...] = ()
+    """What is known of the user, as words, in the order of `Backbone.user_columns`; empty where the backbone reads
+    none, and in views of single items."""
+
+    @property
+    def is_item(self) -> bool:
+        """Whether it is an item alone: no history, nothing of a user."""
+        return self.candidate is not None and not self.history and not self.user
 
 
 class Featurizer(Protocol):

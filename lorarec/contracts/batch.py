@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lorarec.contracts.backbone import Featurizer
+from lorarec.contracts.backbone import Featurizer, View
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions
 from lorarec.data.negatives import NegativeSampler
 from lorarec.data.users import Users
-from lorarec.data.view import View
 
 POSITIONS = 4096
 """Positions a chunk takes at most, padding counted: enough to fill a processor, few enough for its caches."""

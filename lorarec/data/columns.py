@@ -1,10 +1,20 @@
-"""Names of the columns lorarec knows, in one place, and how they are found among a source's own."""
+"""Columns: the names that lorarec knows, and what it reads in them: numbers, times, weights, lists.
+
+Whatever type a file gave them, values become finite float64 or numbered ids; what cannot is refused by file, column and
+row.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lorarec.config.suggest import did_you_mean
+from lorarec.data.ids import Encoded, encode_ids
 from lorarec.errors import DataError
 
 USER = "user"
@@ -58,3 +68,164 @@ def missing_column(name: str, available: Sequence[str], origin: str, detail: str
     """The error for a column that a file lacks: file, name, nearest name, and the names there are."""
     there = f"Columns: {', '.join(available)}."
     return DataError(f"{origin}: no column '{name}'{detail}.{did_you_mean(name, available)} {there}")
+
+
+def numbers(column: pa.ChunkedArray, place: str) -> np.ndarray:
+    """[n] float64: numbers, numbers written as text, true/false as 1/0. `place` names file and column.
+
+    Raises DataError naming the row and value of the first one that is missing, NaN, infinite or no number.
+    """
+    return _finite(column, as_float(column, place), place)
+
+
+def weights(column: pa.ChunkedArray, place: str) -> np.ndarray:
+    """[n] float64 weights of rows, as scikit-learn's `sample_weight`: 0 or more, and not all 0.
+
+    Raises DataError naming the row and value of the first one that is negative or no number.
+    """
+    found = numbers(column, place)
+    if (found < 0).any():
+        row = int(np.argmax(found < 0))
+        raise DataError(
+            f"{place}, row {row + 1}: {found[row]:g} is below 0. Weights are 0 (the row is not learned from) or more."
+        )
+    if not found.any():
+        raise DataError(f"{place}: all {len(found)} weights are 0, so that nothing would be learned.")
+    return found
+
+
+def seconds(column: pa.ChunkedArray, place: str) -> np.ndarray:
+    """[n] float64 seconds: numbers as they are; dates, and ISO 8601 dates written as text, since 1970."""
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("s"))
+    if _is_text(column.type):
+        column = _parsed_times(column)
+    if pa.types.is_timestamp(column.type):
+        # The unit is microseconds at least: a float64 holds those of our era exactly.
+        micros = _array(column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64()))
+        return _finite(column, micros / 1e6, place)
+    return numbers(column, place)
+
+
+def as_float(column: pa.ChunkedArray, place: str, rows: np.ndarray | None = None) -> np.ndarray:
+    """[n] float64 like `numbers`, but missing and infinite values pass (missing ones as NaN).
+
+    `rows` [n] names the row of each value where it is not its own place.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.uint8())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+              or pa.types.is_null(kind) or _is_text(kind)):  # fmt: skip
+        raise DataError(f"{place}: values of type {kind} are no numbers; convert the column.")
+    try:
+        return _array(column.cast(pa.float64(), safe=False))
+    except pa.ArrowInvalid:
+        index, value = _first_word(column)
+        row = index if rows is None else int(rows[index])
+        raise DataError(f"{place}, row {row + 1}: {value!r} is no number. Mend or remove the row.") from None
+
+
+class Lists(NamedTuple):
+    """n lists, end to end."""
+
+    values: pa.ChunkedArray
+    """[sum of lengths] the elements."""
+    offsets: np.ndarray
+    """[n + 1] int64: list i is values[offsets[i]:offsets[i + 1]]."""
+
+    @property
+    def rows(self) -> np.ndarray:
+        """[sum of lengths] the row each element belongs to."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+
+def read_lists(column: pa.ChunkedArray, place: str) -> Lists:
+    """A column of lists, flat. `place` names file and column. Raises DataError for other types and missing
+    lists."""
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise DataError(f"{place}: values of type {kind}; each row needs a list, oldest first. Convert the column.")
+    missing = np.flatnonzero(column.is_null().to_numpy())
+    if len(missing):
+        raise DataError(f"{place}, row {missing[0] + 1}: no list. Write an empty list for a user without history.")
+    lengths = pc.list_value_length(column).to_numpy()
+    values = pa.chunked_array([chunk.flatten() for chunk in column.chunks], kind.value_type)
+    return Lists(values, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
+
+
+def item_lists(lists: Lists, place: str) -> Encoded:
+    """The elements as numbered item ids."""
+    values = lists.values.cast(pa.string()) if pa.types.is_null(lists.values.type) else lists.values
+    return encode_ids(values, place, lists.rows)
+
+
+def feedback_lists(column: pa.ChunkedArray, history: Lists, place: str) -> pa.LargeListArray:
+    """A column of lists of numbers, one beside each event of the histories; NaN where an element is missing.
+
+    Raises DataError naming the row where the lengths differ, or where a number is infinite.
+    """
+    lists = read_lists(column, place)
+    wrong = np.flatnonzero(np.diff(lists.offsets) != np.diff(history.offsets))
+    if len(wrong):
+        row = wrong[0]
+        have, need = np.diff(lists.offsets)[row], np.diff(history.offsets)[row]
+        raise DataError(f"{place}, row {row + 1}: {have} numbers beside a history of {need} events. Give one an event.")
+    values = as_float(lists.values, place, lists.rows)
+    infinite = np.flatnonzero(np.isinf(values))
+    if len(infinite):
+        raise DataError(f"{place}, row {lists.rows[infinite[0]] + 1}: an infinite number. Mend or remove the row.")
+    return pa.LargeListArray.from_arrays(lists.offsets, pa.array(values))
+
+
+def _array(column: pa.ChunkedArray) -> np.ndarray:
+    values = column.to_numpy()
+    return np.asarray(values, np.float64)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _parsed_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """ISO dates as timestamps, with or without a zone (then UTC); the column unchanged where it holds
+    none."""
+    for zone in ("UTC", None):
+        try:
+            return column.cast(pa.timestamp("us", zone))
+        except pa.ArrowInvalid:
+            continue
+    return column
+
+
+def _first_word(column: pa.ChunkedArray) -> tuple[int, Any]:
+    """Place and value of the first text that is no number; only walked on the way to an error."""
+    for row, value in enumerate(column.to_pylist()):
+        try:
+            float(value if value is not None else 0)
+        except ValueError:
+            return row, value
+    # Python reads a few spellings that Arrow does not ("1_000"); those are the ones left.
+    row = next(row for row, value in enumerate(column.to_pylist()) if not _arrow_reads(value))
+    return row, column[row].as_py()
+
+
+def _arrow_reads(value: Any) -> bool:
+    try:
+        pc.cast(pa.scalar(value, pa.string()), pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _finite(column: pa.ChunkedArray, values: np.ndarray, place: str) -> np.ndarray:
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row = int(np.argmax(bad))
+        value = column[row].as_py()
+        what = "the value is missing" if value is None else f"{value!r} is not a finite number"
+        raise DataError(f"{place}, row {row + 1}: {what}. Mend or remove the row.")
+    return values

@@ -21,13 +21,18 @@ from lorarec.data.columns import (
     TIME,
     USER,
     WEIGHT,
+    Lists,
+    feedback_lists,
+    item_lists,
     missing_column,
+    numbers,
+    read_lists,
     resolve_columns,
+    seconds,
+    weights,
 )
 from lorarec.data.ids import Encoded, encode_ids, merge_ids
 from lorarec.data.item_text import gaps
-from lorarec.data.lists import Lists, feedback_lists, item_lists, read_lists
-from lorarec.data.numeric import numbers, seconds, weights
 from lorarec.errors import DataError
 
 

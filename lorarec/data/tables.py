@@ -1,16 +1,22 @@
-"""Tables: the one reader of csv, tsv, json, jsonl and parquet files, for all sources and all requests."""
+"""Tables: the one reader of csv, tsv, json, jsonl and parquet files, for all sources and all requests.
+
+A file is converted to Arrow once, into a cache, and mapped into memory from then on.
+"""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lorarec.data.cached_table import cached_table
 from lorarec.data.delimited import delimited_tables
 from lorarec.data.json_rows import json_tables
 from lorarec.errors import DataError
@@ -20,6 +26,8 @@ if TYPE_CHECKING:
 
 Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+CACHE_VERSION = 2
+"""Raise it when a reader changes what it makes of the same bytes."""
 
 
 def read_table(path: Path, *, format: Format | None = None, text: bool = False) -> Dataset:
@@ -39,6 +47,18 @@ def read_table(path: Path, *, format: Format | None = None, text: bool = False) 
 def read_into_memory(path: Path, *, format: Format | None = None, text: bool = False) -> pa.Table:
     """As `read_table`, but nothing is written to the cache: for requests, which are nobody's to keep."""
     return pa.concat_tables(tables(path, format=format, text=text)).combine_chunks()
+
+
+def tables(path: Path, *, format: Format | None = None, text: bool = False) -> Iterator[pa.Table]:
+    """The file as Arrow tables of one schema, block by block."""
+    kind = _format(path, format)
+    if text and kind not in ("csv", "tsv"):
+        raise DataError(f"{path}: only csv and tsv files can be read as text; {kind} files say what is a number.")
+    if kind in ("csv", "tsv"):
+        return delimited_tables(path, kind == "tsv", text)
+    if kind in ("json", "jsonl"):
+        return json_tables(path, kind == "jsonl")
+    return _parquet_tables(path)
 
 
 def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
@@ -63,34 +83,42 @@ def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
     return concatenate_datasets([part.select_columns(list(features)).cast(features) for part in parts.values()])
 
 
-def _common(one: pa.DataType, other: pa.DataType, file: str, column: str) -> pa.DataType:
-    """The type that suits the values of both."""
-    if one == other or pa.types.is_null(other):
-        return one
-    if pa.types.is_null(one):
-        return other
-    lists = [pa.types.is_list(kind) or pa.types.is_large_list(kind) for kind in (one, other)]
-    if all(lists):
-        return pa.list_(_common(one.value_type, other.value_type, file, column))
-    if any(lists):
-        raise DataError(
-            f"{file}: column '{column}' holds {other}, but {one} in the other files. Write it the same way."
-        )
-    if all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in (one, other)):
-        return pa.float64() if pa.types.is_floating(one) or pa.types.is_floating(other) else pa.int64()
-    return pa.string()
+def cache_folder() -> Path:
+    """Where converted and downloaded files are kept: `lorarec` in the cache of Hugging Face Datasets."""
+    import datasets  # slow, and `lorarec --help` does without
+
+    return Path(datasets.config.HF_DATASETS_CACHE) / "lorarec"
 
 
-def tables(path: Path, *, format: Format | None = None, text: bool = False) -> Iterator[pa.Table]:
-    """The file as Arrow tables of one schema, block by block."""
-    kind = _format(path, format)
-    if text and kind not in ("csv", "tsv"):
-        raise DataError(f"{path}: only csv and tsv files can be read as text; {kind} files say what is a number.")
-    if kind in ("csv", "tsv"):
-        return delimited_tables(path, kind == "tsv", text)
-    if kind in ("json", "jsonl"):
-        return json_tables(path, kind == "jsonl")
-    return _parquet_tables(path)
+def cached_table(sources: Sequence[Path], options: Sequence[object], read: Callable[[], Iterator[pa.Table]]) -> Dataset:
+    """The tables that `read` yields, as one memory-mapped Dataset.
+
+    They are written to the cache under a name made from the sources' paths, sizes and times of change and
+    from `options`, and read from there the next time. All tables must have one schema. Larger than memory is
+    fine as long as each table fits. Written aside and renamed, so several processes may do this at once.
+    Raises DataError where the disk is full.
+    """
+    target = cache_folder() / "tables" / f"{_fingerprint(sources, options)}.arrow"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, suffix=".part")
+        os.close(handle)
+        part = Path(name)
+        try:
+            _write(part, read())
+            os.replace(part, target)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise DataError(
+                f"{sources[0]}: the disk is full: no room for a copy in {target.parent}. Make room, or "
+                "set the environment variable HF_DATASETS_CACHE to a folder on another disk."
+            ) from error
+        finally:
+            part.unlink(missing_ok=True)
+    from datasets import Dataset
+
+    return Dataset.from_file(str(target))
 
 
 def _format(path: Path, given: Format | None) -> Format:
@@ -125,3 +153,37 @@ def _plain(table: pa.Table) -> pa.Table:
             texts = [None if row is None else json.dumps(row, ensure_ascii=False, default=str) for row in values]
             table = table.set_column(index, field.name, pa.array(texts, pa.string()))
     return table
+
+
+def _common(one: pa.DataType, other: pa.DataType, file: str, column: str) -> pa.DataType:
+    """The type that suits the values of both."""
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    lists = [pa.types.is_list(kind) or pa.types.is_large_list(kind) for kind in (one, other)]
+    if all(lists):
+        return pa.list_(_common(one.value_type, other.value_type, file, column))
+    if any(lists):
+        raise DataError(
+            f"{file}: column '{column}' holds {other}, but {one} in the other files. Write it the same way."
+        )
+    if all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in (one, other)):
+        return pa.float64() if pa.types.is_floating(one) or pa.types.is_floating(other) else pa.int64()
+    return pa.string()
+
+
+def _fingerprint(sources: Sequence[Path], options: Sequence[object]) -> str:
+    facts: list[object] = [CACHE_VERSION, [str(option) for option in options]]
+    for source in sources:
+        stat = source.stat()
+        facts.append([str(source.resolve()), stat.st_size, stat.st_mtime_ns])
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def _write(part: Path, tables: Iterator[pa.Table]) -> None:
+    first = next(tables)
+    with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_stream(sink, first.schema) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)

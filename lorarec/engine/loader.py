@@ -10,7 +10,7 @@ import numpy as np
 
 from lorarec.contracts import Batch
 from lorarec.contracts.examples import Examples
-from lorarec.data.order import epoch_order, step_batches, steps_per_epoch
+from lorarec.data.streams import epoch_order, step_batches, steps_per_epoch
 
 
 @dataclass(frozen=True)

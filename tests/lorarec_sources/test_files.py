@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from lorarec.contracts import DataError, RawTables, cache_folder
-from lorarec.data import cached_table, delimited, json_rows
+from lorarec.data import delimited, json_rows, tables
 from lorarec_sources.files import FilesSource
 
 Write = Callable[[dict[str, str | bytes]], Path]
@@ -194,7 +194,7 @@ def test_a_full_disk_is_named_and_nothing_half_written_is_left(
 
     path = folder({"a.csv": CSV})
     pq.write_table(pa.table({"user": [1]}), path / "a.parquet")
-    monkeypatch.setattr(cached_table, "_write", full)
+    monkeypatch.setattr(tables, "_write", full)
     message = refusal(interactions=str(path / f"a.{suffix}"))
     assert "the disk is full" in message and "HF_DATASETS_CACHE" in message
     assert not list((cache_folder() / "tables").iterdir())
