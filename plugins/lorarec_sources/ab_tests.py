@@ -13,7 +13,7 @@ from datasets import Dataset
 from pydantic import Field
 
 from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl, read_table
-from lorarec_sources.found import existing_file, missing_field
+from lorarec_sources.paths import existing_file, missing_field
 
 TRAINING = ("train", "training")
 
@@ -137,15 +137,15 @@ def _arms(file: Path, config: AbTestsSource.Config) -> dict[tuple[str, str], Arm
     return arms
 
 
-def _arm(place: str, row: dict[str, object], config: AbTestsSource.Config) -> Arm:
+def _arm(where: str, row: dict[str, object], config: AbTestsSource.Config) -> Arm:
     for name, value in row.items():
         if value is None or value == "":
-            raise DataError(f"{place}, column '{name}': the value is missing. Mend or remove the row.")
+            raise DataError(f"{where}, column '{name}': the value is missing. Correct or remove the row.")
     shown, clicked = row[config.impressions], row[config.clicks]
     if not isinstance(shown, int) or shown < 1:
-        raise DataError(f"{place}, column '{config.impressions}': {shown!r} is no count of impressions, 1 or more.")
+        raise DataError(f"{where}, column '{config.impressions}': {shown!r} is no count of impressions, 1 or more.")
     if not isinstance(clicked, int) or not 0 <= clicked <= shown:
-        raise DataError(f"{place}, column '{config.clicks}': {clicked!r} is no count of clicks from 0 to {shown}.")
+        raise DataError(f"{where}, column '{config.clicks}': {clicked!r} is no count of clicks from 0 to {shown}.")
     return Arm(str(row[config.test]), str(row[config.text]), shown, clicked, str(row[config.split]))
 
 

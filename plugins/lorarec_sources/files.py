@@ -10,7 +10,7 @@ from datasets import Dataset
 from pydantic import model_validator
 
 from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl, joined_tables, read_table
-from lorarec_sources.found import contents, existing_file, existing_folder, one_of
+from lorarec_sources.paths import contents, existing_file, existing_folder, one_of
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 INTERACTIONS = ("interactions", "ratings")
@@ -55,14 +55,14 @@ class FilesSource(DataSource):
             interactions = _joined(dict(zip(wanted, paths, strict=True)))
             columns["split"] = "split"
         else:
-            found = self._find(folder, wanted, INTERACTIONS, "interactions")
-            if found is None:
+            file = self._find(folder, wanted, INTERACTIONS, "interactions")
+            if file is None:
                 raise DataError(
                     f"{folder}: no interactions here, under a name such as interactions.csv or "
                     "ratings.parquet. "
                     f"{contents(folder or Path())} Set `interactions` to the file."
                 )
-            paths, interactions = [found], read_table(found)
+            paths, interactions = [file], read_table(file)
         items = self._find(folder, self.config.items, ITEMS, "items")
         users = self._find(folder, self.config.users, USERS, "users")
         return RawTables(

@@ -219,7 +219,7 @@ def _labelled(loaded: Mapping[str, Dataset], part: SplitName, split: str, path: 
     rows = _split(loaded, split, path)
     if "split" in rows.column_names:
         raise DataError(
-            f"{path}: has a column 'split' of its own, and splits besides. Name one of its splits in "
+            f"{path}: has a column 'split' of its own as well as splits. Name one of its splits in "
             f"`split` ({', '.join(loaded)}), and the column in `data.split`."
         )
     return rows.add_column("split", [part] * len(rows))

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
 from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl, read_table
-from lorarec_sources.found import contents, existing_file, existing_folder
-from lorarec_sources.preference_text import EXPECTED, Preference, parse_preference
-from lorarec_sources.titled_items import titled_items
+from lorarec_sources.paths import contents, existing_file, existing_folder
+from lorarec_sources.titles import joined_by_title, with_names
 
 PARTS: dict[str, str] = {"train": "train.json", "validation": "valid.json", "test": "test.json"}
 ANSWERS = {"yes": 1, "no": 0}
 ROWS = "rows.parquet"
 ROW_COLUMNS = ("user_id", "history_item_id", "history_liked", "item_id", "liked", "timestamp")
 SHOWN = 80
+FORM = re.compile(
+    r"User Preference: ?(?P<liked>.*?)\n"
+    r"User Unpreference: ?(?P<disliked>.*?)\n"
+    r'Whether the user will like the target \w+ "(?P<target>.+)"\?',
+    re.DOTALL,
+)
+NOTHING = ("", "None", "None.")
+BETWEEN = '", "'
+BY = '" written by '
+EXPECTED = (
+    'User Preference: "A", "B"; on the next line User Unpreference: "C"; on the next one Whether the user '
+    'will like the target movie "D"?'
+)
 
 
 class InstructionSource(DataSource):
@@ -33,8 +47,8 @@ class InstructionSource(DataSource):
     users, so each row stands for itself. Items have title, name, year (null where the title names none), and
     the columns of `items`.
 
-    With `rows: true`, rows.parquet beside the files gives, row for row, the ids (user_id, item_id), the order
-    in time and the timestamp; the titles still come from the text, and both must tell the same.
+    With `rows: true`, rows.parquet next to the files gives, row for row, the ids (user_id, item_id), the order
+    in time and the timestamp; the titles still come from the text, and both must agree.
 
     Bao et al. TALLRec: An Effective and Efficient Tuning Framework to Align Large Language Model with
     Recommendation. RecSys 2023.
@@ -45,7 +59,7 @@ class InstructionSource(DataSource):
     paper = "Bao et al., RecSys 2023, https://arxiv.org/abs/2305.00447"
 
     class Config(StrictConfig):
-        """Where the files are, and whether ids lie beside them."""
+        """Where the files are, and whether ids lie next to them."""
 
         path: str
         """The folder with train.json, valid.json and test.json."""
@@ -76,7 +90,7 @@ class InstructionSource(DataSource):
         }
         return RawTables(
             interactions=Dataset(pa.table(table)),
-            items=titled_items("item", list(items), list(items), self.config.items),
+            items=_items("item", list(items), list(items), self.config.items),
             item_text="{title}",
             origin=str(folder),
         )
@@ -85,8 +99,8 @@ class InstructionSource(DataSource):
 class Example:
     """One row of a file."""
 
-    def __init__(self, place: str, split: str, text: Preference, click: int) -> None:
-        self.place = place
+    def __init__(self, where: str, split: str, text: Preference, click: int) -> None:
+        self.where = where
         self.split = split
         self.text = text
         self.click = click
@@ -97,42 +111,42 @@ class Example:
 
 
 def _examples(folder: Path) -> list[Example]:
-    found = {split: folder / name for split, name in PARTS.items() if (folder / name).is_file()}
-    if "train" not in found:
+    paths = {split: folder / name for split, name in PARTS.items() if (folder / name).is_file()}
+    if "train" not in paths:
         raise DataError(f"{folder}: there is no train.json here. {contents(folder)}")
     return [
         _example(f"{path}, row {number}", split, row)
-        for split, path in found.items()
+        for split, path in paths.items()
         for number, row in enumerate(read_table(path).to_list(), start=1)
     ]
 
 
-def _example(place: str, split: str, row: dict[str, Any]) -> Example:
+def _example(where: str, split: str, row: dict[str, Any]) -> Example:
     for field in ("input", "output"):
         if not isinstance(row.get(field), str):
-            raise DataError(f"{place}: the field {field!r} is missing or not text. Each row needs input and output.")
+            raise DataError(f"{where}: the field {field!r} is missing or not text. Each row needs input and output.")
     text = parse_preference(row["input"])
     if text is None:
-        raise DataError(f"{place}: input {row['input'][:SHOWN]!r} is not of the form: {EXPECTED}.")
+        raise DataError(f"{where}: input {row['input'][:SHOWN]!r} is not of the form: {EXPECTED}.")
     answer = row["output"].strip().rstrip(".").lower()
     if answer not in ANSWERS:
-        raise DataError(f"{place}: output {row['output'][:SHOWN]!r} is neither 'Yes.' nor 'No.'.")
-    return Example(place, split, text, ANSWERS[answer])
+        raise DataError(f"{where}: output {row['output'][:SHOWN]!r} is neither 'Yes.' nor 'No.'.")
+    return Example(where, split, text, ANSWERS[answer])
 
 
-def _from_rows(path: Path, examples: list[Example], beside: str | None) -> RawTables:
+def _from_rows(path: Path, examples: list[Example], more: str | None) -> RawTables:
     table = read_table(path)
     if missing := [name for name in ROW_COLUMNS if name not in table.column_names]:
         raise DataError(f"{path}: no column {missing[0]!r}. There are: {', '.join(table.column_names)}.")
     if len(table) != len(examples):
-        raise DataError(f"{path}: {len(table)} rows, but the JSON files beside it have {len(examples)}.")
+        raise DataError(f"{path}: {len(table)} rows, but the JSON files next to it have {len(examples)}.")
     rows = table.select_columns(list(ROW_COLUMNS)).to_list()
     titles: dict[Any, str] = {}
     for number, (row, example) in enumerate(zip(rows, examples, strict=True), start=1):
         for item, title in _ids_and_titles(f"{path}, row {number}", row, example):
             if titles.setdefault(item, title) != title:
                 raise DataError(
-                    f"{path}, row {number}: item {item} is called {title!r} in {example.place}, but "
+                    f"{path}, row {number}: item {item} is called {title!r} in {example.where}, but "
                     f"{titles[item]!r} before. The files do not belong together."
                 )
     kept = table.data.select(["user_id", "item_id", "timestamp"]).replace_schema_metadata(None)
@@ -146,29 +160,94 @@ def _from_rows(path: Path, examples: list[Example], beside: str | None) -> RawTa
         kept = kept.append_column(name, pa.array(values))
     return RawTables(
         interactions=Dataset(kept),
-        items=titled_items("item_id", list(titles), list(titles.values()), beside),
+        items=_items("item_id", list(titles), list(titles.values()), more),
         columns={"user": "user_id", "item": "item_id", "time": "timestamp"},
         item_text="{title}",
         origin=f"{path.parent} with {ROWS}",
     )
 
 
-def _ids_and_titles(place: str, row: dict[str, Any], example: Example) -> list[tuple[Any, str]]:
-    """The row's ids beside the text's titles, in time order of each group. Raises DataError where they
+def _items(id_column: str, ids: Sequence[Any], titles: Sequence[str], more: str | None) -> Dataset:
+    """The id, title, name and year of each item, and the columns of the parquet file `more`."""
+    table = with_names(pa.table({id_column: pa.array(ids), "title": pa.array(titles, pa.string())}))
+    return Dataset(table if more is None else joined_by_title(table, existing_file(more)))
+
+
+def _ids_and_titles(where: str, row: dict[str, Any], example: Example) -> list[tuple[Any, str]]:
+    """The row's ids with the text's titles, in time order of each group. Raises DataError where they
     differ."""
     text = example.text
     groups: dict[Literal[1, 0], list[Any]] = {1: [], 0: []}
     for item, liked in zip(row["history_item_id"], row["history_liked"], strict=True):
         groups[1 if liked else 0].append(item)
-    told = (len(text.liked), len(text.disliked), example.click)
-    if (len(groups[1]), len(groups[0]), row["liked"]) != told:
+    written = (len(text.liked), len(text.disliked), example.click)
+    if (len(groups[1]), len(groups[0]), row["liked"]) != written:
         raise DataError(
-            f"{place}: {len(groups[1])} liked, {len(groups[0])} disliked, answer {row['liked']}, but "
-            f"{example.place} "
-            f"tells {told[0]}, {told[1]}, {told[2]}. The files do not belong together."
+            f"{where}: {len(groups[1])} liked, {len(groups[0])} disliked, answer {row['liked']}, but "
+            f"{example.where} "
+            f"has {written[0]}, {written[1]}, {written[2]}. The files do not belong together."
         )
     pairs = zip([*groups[1], *groups[0], row["item_id"]], example.items(), strict=True)
     return list(pairs)
+
+
+class Preference(NamedTuple):
+    """One example's text, taken apart."""
+
+    liked: list[str]
+    disliked: list[str]
+    target: str
+
+
+def parse_preference(text: str) -> Preference | None:
+    """The titles in the text, in the order they stand there, or None where it is of another form.
+
+    Two forms are known. Movies: titles in quotes, parted by commas. Books: `"Title" written by Author`,
+    parted by commas; the item is then called `Title written by Author`. Quotes and commas inside titles are
+    kept. An empty list, or the bare word None, is no items.
+    """
+    match = FORM.fullmatch(text.strip())
+    if match is None:
+        return None
+    target = match["target"].strip()
+    books = target.startswith('"') and BY in target
+    liked, disliked = (_titles(match[part].strip(), books) for part in ("liked", "disliked"))
+    name = _book(target) if books else target
+    if liked is None or disliked is None or not name:
+        return None
+    return Preference(liked, disliked, name)
+
+
+def _titles(text: str, books: bool) -> list[str] | None:
+    if text in NOTHING:
+        return []
+    titles = _books(text) if books else _movies(text)
+    return titles if titles and all(titles) else None
+
+
+def _movies(text: str) -> list[str] | None:
+    if len(text) < 2 or not (text.startswith('"') and text.endswith('"')):
+        return None
+    return [title.strip() for title in text[1:-1].split(BETWEEN)]
+
+
+def _books(text: str) -> list[str] | None:
+    """A comma before a quote parts two books only if the part before it names an author already."""
+    if not text.startswith('"'):
+        return None
+    books: list[str] = []
+    open_part = ""
+    for part in text.split(', "'):
+        open_part = f'{open_part}, "{part}' if open_part else part if not books else f'"{part}'
+        if BY in open_part:
+            books.append(_book(open_part))
+            open_part = ""
+    return None if open_part else books
+
+
+def _book(text: str) -> str:
+    title, _, author = text.removeprefix('"').partition(BY)
+    return f"{title.strip()} written by {author.strip()}" if title.strip() and author.strip() else ""
 
 
 @hookimpl

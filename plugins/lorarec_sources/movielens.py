@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
+import tempfile
+import urllib.request
+import zipfile
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from datasets import Dataset
 from pydantic import field_validator
 
-from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl, read_table
-from lorarec_sources.found import contents, existing_file, existing_folder
-from lorarec_sources.movie_titles import spoken
-from lorarec_sources.movielens_download import CHECKSUMS, downloaded
-from lorarec_sources.movielens_folder import read_folder, recognised
+from lorarec.contracts import (
+    DataError,
+    DataSource,
+    RawTables,
+    StrictConfig,
+    cache_folder,
+    did_you_mean,
+    hookimpl,
+    read_table,
+)
+from lorarec_sources.movielens_files import read_folder, recognised
+from lorarec_sources.paths import contents, existing_file, existing_folder
+from lorarec_sources.titles import joined_by_title, with_names
 
 COLUMNS = {"user": "user_id", "item": "item_id", "rating": "rating", "time": "timestamp"}
 ITEM_TEXT = "{name} ({year}). {genres}"
 WIKI = "item_wiki.parquet"
+ADDRESS = "https://files.grouplens.org/datasets/movielens/{variant}.zip"
+CHECKSUMS = {"ml-100k": "0e33842e24a9c977be4e0107933c0723", "ml-1m": "c4d9eecfca2ab87c1945afe126590906"}
+"""MD5, as GroupLens publishes it with each archive."""
+PATIENCE = 20.0
+"""Seconds without an answer after which the server counts as unreachable."""
 
 
 class MovieLensSource(DataSource):
     """MovieLens 100K, 1M, 10M, or a newer one with csv files, under one set of column names for all of them.
 
     Ratings: user_id, item_id, rating (stars), timestamp (seconds since 1970), and where the split files of
-    100K lie beside them (or in the parquet file) u1_test ... u5_test, ua_test, ub_test: true where the row is
+    100K lie next to them (or in the parquet file) u1_test ... u5_test, ua_test, ub_test: true where the row is
     in that split's test file. Items: item_id, title as published, name ("The Godfather"), year, genres
     (list), and what else the files hold. Users where there are any.
 
@@ -73,19 +91,19 @@ class MovieLensSource(DataSource):
             items = read_table(existing_file(folder / "items.parquet"))
             users = read_table(folder / "users.parquet") if (folder / "users.parquet").is_file() else None
         else:
-            where = next((place for place in (folder, folder / "raw") if recognised(place)), None)
+            where = next((sub for sub in (folder, folder / "raw") if recognised(sub)), None)
             if where is None:
                 raise DataError(
                     f"{folder}: not a MovieLens folder: neither u.data, ratings.dat, ratings.csv nor "
                     f"ratings.parquet is in it, nor in its sub-folder raw. {contents(folder)}"
                 )
             ratings, items, users = read_folder(where)
-        items = _with_names(items, folder)
+        titled = _with_names(items, folder)
         if self.config.wiki:
-            items = _with_wiki(items, existing_file(folder / WIKI))
+            titled = _with_wiki(titled, existing_file(folder / WIKI))
         return RawTables(
             interactions=ratings,
-            items=items,
+            items=Dataset(titled),
             users=users,
             columns=COLUMNS,
             item_text=ITEM_TEXT + (". {wiki_summary}" if self.config.wiki else ""),
@@ -93,36 +111,69 @@ class MovieLensSource(DataSource):
         )
 
 
-def _with_names(items: Dataset, folder: Path) -> Dataset:
-    """Add name and year."""
+def downloaded(variant: str) -> Path:
+    """The set's folder in the cache, fetched if it is not there yet.
+
+    Unpacked aside and renamed, so several processes may do this at once. Raises DataError where the server
+    cannot be reached or sends other bytes than expected.
+    """
+    folder = cache_folder() / "movielens" / variant
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
+        archive = Path(aside) / f"{variant}.zip"
+        _fetch(ADDRESS.format(variant=variant), archive)
+        _verify(archive, variant)
+        with zipfile.ZipFile(archive) as content:
+            content.extractall(aside)
+        try:
+            os.replace(Path(aside) / variant, folder)
+        except OSError:  # another process was first
+            if not folder.is_dir():
+                raise
+    return folder
+
+
+def _fetch(address: str, archive: Path) -> None:
+    try:
+        with urllib.request.urlopen(address, timeout=PATIENCE) as answer, archive.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+    except OSError as error:  # URLError, HTTPError and timeouts are OSErrors
+        raise DataError(
+            f"{address}: could not be downloaded: {error}. Fetch and unpack it elsewhere and say "
+            "where it is: "
+            "data.source.path=FOLDER."
+        ) from error
+
+
+def _verify(archive: Path, variant: str) -> None:
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "md5").hexdigest()
+    if digest != CHECKSUMS[variant]:
+        raise DataError(
+            f"{ADDRESS.format(variant=variant)}: the archive's MD5 is {digest}, but "
+            f"{CHECKSUMS[variant]} is expected. "
+            "It may be cut short, or the server's file has changed. Try again, or give a folder you trust: "
+            "data.source.path=FOLDER."
+        )
+
+
+def _with_names(items: Dataset, folder: Path) -> pa.Table:
+    """The items with name and year, as an Arrow table without the note on features, which new columns make stale."""
     for column in ("item_id", "title"):
         if column not in items.column_names:
             hint = did_you_mean(column, items.column_names)
             raise DataError(f"{folder}: the items lack the column {column!r}.{hint} There are: {items.column_names}.")
-    parts = [spoken(title or "") for title in _values(items, "title")]
-    table = _plain(items)
-    table = table.append_column("name", pa.array([part.name for part in parts], pa.string()))
-    return Dataset(table.append_column("year", pa.array([part.year for part in parts], pa.int64())))
+    return with_names(items.with_format("arrow")[:].replace_schema_metadata(None))
 
 
-def _with_wiki(items: Dataset, path: Path) -> Dataset:
-    """Add wiki_summary, by title; null where there is none."""
-    wiki = read_table(path)
-    for column in ("title", "wiki_summary"):
-        if column not in wiki.column_names:
-            raise DataError(f"{path}: lacks the column {column!r}. There are: {', '.join(wiki.column_names)}.")
-    summaries = dict(zip(_values(wiki, "title"), _values(wiki, "wiki_summary"), strict=True))
-    found = [summaries.get(title) for title in _values(items, "title")]
-    return Dataset(_plain(items).append_column("wiki_summary", pa.array(found, pa.string())))
-
-
-def _values(dataset: Dataset, column: str) -> list[Any]:
-    return list(dataset.data.column(column).to_pylist())
-
-
-def _plain(dataset: Dataset) -> pa.Table:
-    """The Arrow table, without the note on features, which a new column would make stale."""
-    return dataset.with_format("arrow")[:].replace_schema_metadata(None)
+def _with_wiki(items: pa.Table, path: Path) -> pa.Table:
+    """The items with wiki_summary, by title; null where there is none."""
+    joined = joined_by_title(items, path)
+    if "wiki_summary" not in joined.column_names:
+        raise DataError(f"{path}: no column 'wiki_summary', which `wiki: true` joins to the items.")
+    return joined
 
 
 @hookimpl

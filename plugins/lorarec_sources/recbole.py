@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from datasets import Dataset
 
 from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl, read_table
-from lorarec_sources.found import contents, existing_folder
+from lorarec_sources.paths import contents, existing_folder
 
 COLUMNS = {
     "user": "user_id",
@@ -34,8 +34,8 @@ class RecBoleSource(DataSource):
     """Reads a folder of atomic files: NAME.inter, and perhaps NAME.item and NAME.user.
 
     Tab-separated UTF-8 with a header of `name:type`. A `token` is a string, a `float` a number, a `float_seq`
-    a list of numbers. A `token_seq` stays the text it is ("Toy Story": RecBole uses the type for titles and
-    for sets of tags alike), but one called item_id_list is a list, the row's history. Empty numbers are null.
+    a list of numbers. A `token_seq` stays the text it is ("Toy Story": RecBole uses the type both for titles and
+    for sets of tags), but one called item_id_list is a list, the row's history. Empty numbers are null.
 
     Zhao et al. RecBole: Towards a Unified, Comprehensive and Efficient Framework for Recommendation
     Algorithms. CIKM 2021.
@@ -127,11 +127,11 @@ def _no_number(path: Path, row: int, name: str, word: str) -> DataError:
 
 
 def _only(folder: Path, suffix: str) -> Path | None:
-    found = sorted(path for path in folder.iterdir() if path.suffix == suffix)
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
+    matches = sorted(path for path in folder.iterdir() if path.suffix == suffix)
+    if len(matches) > 1:
+        names = ", ".join(path.name for path in matches)
         raise DataError(f"{folder}: several {suffix} files: {names}. Leave one data set in the folder.")
-    return found[0] if found else None
+    return matches[0] if matches else None
 
 
 def _template(names: list[str]) -> str | None:

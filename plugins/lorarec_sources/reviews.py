@@ -14,7 +14,7 @@ from datasets import Dataset
 from pydantic import Field, model_validator
 
 from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl, read_table
-from lorarec_sources.found import existing_file, missing_field
+from lorarec_sources.paths import existing_file, missing_field
 
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
@@ -114,7 +114,7 @@ def _column(table: Dataset, file: Path, name: str) -> list[Any]:
     values: list[Any] = table.data.column(name).to_pylist()
     missing = next((row for row, value in enumerate(values, start=1) if value is None), None)
     if missing is not None:
-        raise DataError(f"{file}, row {missing}, column '{name}': the value is missing. Mend or remove the row.")
+        raise DataError(f"{file}, row {missing}, column '{name}': the value is missing. Correct or remove the row.")
     return values
 
 

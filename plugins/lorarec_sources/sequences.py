@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 from datasets import Dataset
 
 from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl, read_table
-from lorarec_sources.found import existing_file, existing_folder
+from lorarec_sources.paths import existing_file, existing_folder
 
 JUDGED = "judged"
-"""The column that tells the users who are judged, for `data.split.users`."""
+"""The column that marks the users who are judged, for `data.split.users`."""
 
 
 class SequencesSource(DataSource):
@@ -54,8 +54,8 @@ class SequencesSource(DataSource):
         events = {"user": users.take(of_row), config.item: pc.list_flatten(lists)}
         if config.judged is not None:
             judged = existing_file(folder / config.judged)
-            told = pc.is_in(users, value_set=_known(_column(_arrow(judged), config.user, judged), users, judged))
-            events[JUDGED] = told.take(of_row)
+            chosen = pc.is_in(users, value_set=_known(_column(_arrow(judged), config.user, judged), users, judged))
+            events[JUDGED] = chosen.take(of_row)
         items = None if config.items is None else existing_file(folder / config.items)
         return RawTables(
             interactions=Dataset(pa.table(events)),
@@ -78,12 +78,12 @@ def _column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
     return table.column(name)
 
 
-def _refuse_no_lists(lists: pa.Array, place: str) -> None:
+def _refuse_no_lists(lists: pa.Array, where: str) -> None:
     if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
-        raise DataError(f"{place}: values of type {lists.type}; each row needs a list of item ids, oldest first.")
+        raise DataError(f"{where}: values of type {lists.type}; each row needs a list of item ids, oldest first.")
     if lists.null_count:
         row = pc.index(lists.is_null(), True).as_py() + 1
-        raise DataError(f"{place}, row {row}: no list. Write an empty one for a user without events.")
+        raise DataError(f"{where}, row {row}: no list. Write an empty one for a user without events.")
 
 
 def _known(judged: pa.ChunkedArray, users: pa.ChunkedArray, path: Path) -> pa.Array:

@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lorarec.contracts import DataError, RawTables
-from lorarec_sources.instruction import InstructionSource
-from lorarec_sources.preference_text import Preference, parse_preference
+from lorarec_sources.instruction import InstructionSource, Preference, parse_preference
 
 Write = Callable[[dict[str, str | bytes]], Path]
 
@@ -120,7 +119,7 @@ def test_rows_that_tell_otherwise_than_the_text_are_refused(folder: Write) -> No
     rows_file(path, [1, 1])
     assert "row 1: 2 liked, 0 disliked" in refusal(path, rows=True)
     folder({"train.json": json.dumps([example(), example()])})
-    assert "1 rows, but the JSON files beside it have 2" in refusal(path, rows=True)
+    assert "1 rows, but the JSON files next to it have 2" in refusal(path, rows=True)
 
 
 def test_titles_tell_name_and_year(folder: Write) -> None:
@@ -137,8 +136,8 @@ def test_titles_tell_name_and_year(folder: Write) -> None:
 
 def test_columns_of_another_table_join_the_items_by_title(folder: Write) -> None:
     path = folder({"train.json": json.dumps([example()])})
-    beside = {"title": ["C", "A", "C"], "genres": [["War"], ["Drama"], ["Comedy"]], "year": [1, 2, 3]}
-    pq.write_table(pa.table(beside), path / "items.parquet")
+    more = {"title": ["C", "A", "C"], "genres": [["War"], ["Drama"], ["Comedy"]], "year": [1, 2, 3]}
+    pq.write_table(pa.table(more), path / "items.parquet")
     items = load(path, items=str(path / "items.parquet")).items
     assert items is not None
     assert {row["title"]: row["genres"] for row in items.to_list()} == {"A": ["Drama"], "B": None, "C": ["War"]}

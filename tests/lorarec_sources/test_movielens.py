@@ -17,9 +17,9 @@ import pytest
 from pydantic import ValidationError
 
 from lorarec.contracts import DataError, RawTables, cache_folder
-from lorarec_sources import movielens_download
-from lorarec_sources.movie_titles import Spoken, spoken
+from lorarec_sources import movielens
 from lorarec_sources.movielens import MovieLensSource
+from lorarec_sources.titles import Spoken, spoken
 
 Write = Callable[[dict[str, str | bytes]], Path]
 DATA = "1\t2\t3\t880000000\n2\t1\t5\t880000001\n"
@@ -188,6 +188,6 @@ def test_a_download_is_checked_unpacked_and_kept(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(urllib.request, "urlopen", answer)
     assert "MD5" in refusal() and not list((cache_folder() / "movielens").iterdir())
     checksum = hashlib.md5(archive.getvalue()).hexdigest()
-    monkeypatch.setitem(movielens_download.CHECKSUMS, "ml-100k", checksum)
+    monkeypatch.setitem(movielens.CHECKSUMS, "ml-100k", checksum)
     assert len(load().interactions) == len(load().interactions) == 2
     assert asked == ["https://files.grouplens.org/datasets/movielens/ml-100k.zip"] * 2

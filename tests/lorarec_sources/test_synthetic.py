@@ -14,8 +14,7 @@ from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
 from lorarec.contracts import RawTables
-from lorarec_sources.shop_words import STYLES, THEMES
-from lorarec_sources.synthetic import SyntheticSource
+from lorarec_sources.synthetic import STYLES, THEMES, SyntheticSource
 
 EVENTS_A_USER = 30
 

@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 from datasets import Dataset
 
 from lorarec.contracts import DataError, cached_table, read_table
-from lorarec_sources.found import existing_file
+from lorarec_sources.paths import existing_file
 
 RATING_COLUMNS = {
     "user_id": pa.int64(),
@@ -60,7 +60,7 @@ def _read_100k(folder: Path) -> Tables:
     names = ["item_id", "title", "release_date", "video_release_date", "imdb_url", *GENRES]
     rows = _rows(items, "|", names)
     ratings = cached_table([data, *tests.values()], ["100k"], lambda: _with_tests(data, tests))
-    texts = {name: [row[place] or None for row in rows] for place, name in enumerate(names[:5]) if place}
+    texts = {name: [row[column] or None for row in rows] for column, name in enumerate(names[:5]) if column}
     genres = [[genre for genre, flag in zip(GENRES, row[5:], strict=True) if flag == "1"] for row in rows]
     table = {"item_id": _whole(items, rows, 0), **texts, "genres": pa.array(genres, pa.list_(pa.string()))}
     users = folder / "u.user"
@@ -135,8 +135,8 @@ def _users(path: Path, separator: str, names: Sequence[str]) -> Dataset | None:
     rows = _rows(path, separator, names)
     whole = ("user_id", "age")
     columns = {
-        name: _whole(path, rows, place) if name in whole else pa.array([row[place] for row in rows], pa.string())
-        for place, name in enumerate(names)
+        name: _whole(path, rows, column) if name in whole else pa.array([row[column] for row in rows], pa.string())
+        for column, name in enumerate(names)
     }
     return Dataset(pa.table(columns))
 
@@ -207,11 +207,11 @@ def _lines(text: str) -> Iterable[str]:
     return (line.rstrip("\r") for line in text.rstrip("\r\n").split("\n"))
 
 
-def _whole(path: Path, rows: Sequence[Sequence[str]], place: int) -> pa.Array:
+def _whole(path: Path, rows: Sequence[Sequence[str]], column: int) -> pa.Array:
     numbers = []
     for number, row in enumerate(rows, start=1):
         try:
-            numbers.append(int(row[place]))
+            numbers.append(int(row[column]))
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: {row[place]!r} is not a whole number.") from error
+            raise DataError(f"{path}, line {number}: {row[column]!r} is not a whole number.") from error
     return pa.array(numbers, pa.int64())

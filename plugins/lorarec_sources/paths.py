@@ -40,13 +40,13 @@ def one_of(folder: Path, stems: Sequence[str], suffixes: Sequence[str], option: 
 
     Raises DataError naming the candidates where there are several: `option` is what to set then.
     """
-    found = sorted(
+    matches = sorted(
         path for path in folder.iterdir() if path.stem in stems and path.suffix in suffixes and path.is_file()
     )
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
+    if len(matches) > 1:
+        names = ", ".join(path.name for path in matches)
         raise DataError(f"{folder}: several files could be the {option}: {names}. Set `{option}` to one of them.")
-    return found[0] if found else None
+    return matches[0] if matches else None
 
 
 def missing_field(origin: str, option: str, name: str, available: Sequence[str]) -> DataError:
