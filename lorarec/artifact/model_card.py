@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lorarec.engine.protocol import protocol_lines
+from lorarec.evaluation.protocol import protocol_lines
 from lorarec.model.trainable import WeightCount
 
 

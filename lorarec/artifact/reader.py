@@ -16,7 +16,7 @@ from torch import Tensor
 from lorarec.artifact import layout
 from lorarec.artifact.checksums import check_checksums
 from lorarec.contracts import Catalog, Statistics
-from lorarec.engine.calibration import Calibration
+from lorarec.evaluation.calibration import Calibration
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from lorarec.contracts import (
     TaskHead,
 )
 from lorarec.data.users import Users, users_of_requests
-from lorarec.engine.calibration import Calibration
 from lorarec.errors import DataError
+from lorarec.evaluation.calibration import Calibration
 from lorarec.model.item_table import encoded_catalogue
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.prediction.diversity import diversified, pool_size

@@ -94,7 +94,7 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
 
 def print_slices(metrics: Mapping[str, Any]) -> None:
     """Print the metrics of each slice of validation and test, with what the slice is."""
-    from lorarec.engine.slices import RULES
+    from lorarec.evaluation.metrics import RULES
 
     labels = list(metrics["test"] or metrics["validation"])
     rows = [

@@ -17,12 +17,12 @@ from lorarec.config.recipe import Recipe
 from lorarec.contracts import TrainState
 from lorarec.engine.callback_list import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
-from lorarec.engine.evaluate import Evaluation
 from lorarec.engine.guards import Guards
 from lorarec.engine.loader import Loader, Window
 from lorarec.engine.step import OptimizerStep
 from lorarec.engine.stop_signal import StopSignal
 from lorarec.errors import Interrupted, TrainingError
+from lorarec.evaluation.evaluate import Evaluation
 
 
 class Trained(NamedTuple):

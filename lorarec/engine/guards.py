@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lorarec.contracts import Callback, TrainState
-from lorarec.engine.evaluate import Evaluation
+from lorarec.evaluation.evaluate import Evaluation
 
 NO_LOSS = 1e-3
 """Share of the first step's loss below which nothing is left to tell apart. A share, since losses differ in scale: the
@@ -19,8 +19,6 @@ ALIKE = 1e-4
 """Share of the vectors' squared length, or of the scores' range, below which they count as all alike."""
 HALF = 0.02
 """Distance of an AUC from one half below which it tells nothing."""
-SAMPLED = 2048
-"""Items whose vectors are looked at."""
 
 _log = logging.getLogger(__name__)
 
@@ -117,11 +115,6 @@ def area(scores: np.ndarray, labels: np.ndarray) -> float:
     if not ones or not zeros:
         return float("nan")
     return float((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
-
-
-def sample_of(size: int) -> np.ndarray:
-    """[m] int64 evenly spread catalogue rows, at most about SAMPLED of them."""
-    return np.arange(0, size, max(1, size // SAMPLED))
 
 
 def collapsed(vectors: Tensor) -> bool:

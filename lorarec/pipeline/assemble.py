@@ -29,10 +29,10 @@ from lorarec.contracts.examples import Examples
 from lorarec.data.audit import Finding, audit
 from lorarec.data.prepare import PreparedData, Wanted, prepare
 from lorarec.data.streams import Purpose, derived_seed
-from lorarec.engine.evaluate import NamedMetric
 from lorarec.engine.layer_cache import cache_layers
 from lorarec.engine.seeding import seed_all
 from lorarec.errors import DataError, IncompatibleError, RecipeError
+from lorarec.evaluation.metrics import NamedMetric
 from lorarec.model.compatibility import check_compatible, usable_length
 from lorarec.model.item_table import is_sharded
 from lorarec.model.rec_model import RecModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,14 +14,13 @@ from torch.profiler import record_function
 
 from lorarec.artifact import layout
 from lorarec.artifact.writer import RunWriter
-from lorarec.contracts import Callback, Head, Part, Predictor, TrainingPlan, TrainState
+from lorarec.contracts import Callback, Part, TrainingPlan, TrainState
 from lorarec.engine.callback_list import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
 from lorarec.engine.dead_weights import DeadWeights
 from lorarec.engine.early_stopping import EarlyStopping
-from lorarec.engine.evaluate import Evaluation, plain_model, predict, refresh_head, shared_metrics, table_for
 from lorarec.engine.fit import Fit
-from lorarec.engine.guards import Guards, sample_of
+from lorarec.engine.guards import Guards
 from lorarec.engine.history_file import HistoryFile
 from lorarec.engine.loader import Loader
 from lorarec.engine.optimizer import build_optimizer, build_schedule
@@ -29,7 +28,8 @@ from lorarec.engine.profile import Profile
 from lorarec.engine.progress import ProgressReport
 from lorarec.engine.step import OptimizerStep
 from lorarec.engine.tracking import Tracking
-from lorarec.model.item_table import is_sharded, item_table
+from lorarec.evaluation.evaluate import Evaluation, evaluate
+from lorarec.model.item_table import item_table
 from lorarec.model.rec_model import RecModel, encoder_of
 from lorarec.model.trainable import trainable_names
 from lorarec.pipeline.assemble import Materials
@@ -69,28 +69,9 @@ class Session:
 
         `table`: item vectors of these very weights, if known; without it they are encoded again.
         """
-        materials, examples, accelerator = self.materials, self.materials.examples[part], self.accelerator
-        if not len(examples):
-            return None
-        table = table_for(model, examples, accelerator) if table is None else table
-        refresh_head(model, table, accelerator)
+        materials = self.materials
         batch_size = materials.resolved.recipe.evaluate.batch_size
-        predictions = predict(model, examples, materials.metrics, accelerator, batch_size, table)
-        return Evaluation(
-            metrics=shared_metrics(predictions, examples, materials.metrics, accelerator),
-            predictions=predictions,
-            scored=examples.predictor.scored(predictions, examples),
-            vectors=None
-            if table is None or is_sharded(accelerator)
-            else _some_vectors(examples.predictor, cast(Head, plain_model(model, accelerator).head), table),
-        )
-
-
-@torch.no_grad()
-def _some_vectors(predictor: Predictor, weights: Head, table: Tensor) -> Tensor:
-    """[m, d] the vectors that items are compared by, of a sample of them."""
-    rows = torch.from_numpy(sample_of(len(table))).to(table.device)
-    return predictor.likeness(weights, table[rows], rows)
+        return evaluate(model, materials.examples[part], materials.metrics, self.accelerator, batch_size, table)
 
 
 def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingPlan) -> Fit:

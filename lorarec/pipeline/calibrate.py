@@ -12,9 +12,9 @@ from lorarec.artifact import layout
 from lorarec.artifact.checksums import write_checksums
 from lorarec.artifact.reader import read_run
 from lorarec.contracts import Part, Scored
-from lorarec.engine.calibration import Calibration, Method, calibration_error, log_loss
-from lorarec.engine.evaluate import predict, table_for
 from lorarec.errors import DataError
+from lorarec.evaluation.calibration import Calibration, Method, calibration_error, log_loss
+from lorarec.evaluation.evaluate import predict, table_for
 from lorarec.pipeline.evaluate import open_run, refused_about
 
 

@@ -13,10 +13,10 @@ from lorarec.artifact import layout
 from lorarec.artifact.kept_scores import KeptScores, read_kept_scores
 from lorarec.artifact.reader import RunFolder, read_run
 from lorarec.contracts import Judged, Metric, Predictor
-from lorarec.engine.bootstrap import METHOD, Resamples, Statistic, interval, is_slow, resampled, statistic
-from lorarec.engine.evaluate import NamedMetric
-from lorarec.engine.protocol import SPLIT_FINGERPRINT, differences
 from lorarec.errors import ArtifactError, DataError
+from lorarec.evaluation.intervals import METHOD, Resamples, Statistic, interval, is_slow, resampled, statistic
+from lorarec.evaluation.metrics import NamedMetric
+from lorarec.evaluation.protocol import SPLIT_FINGERPRINT, differences
 from lorarec.pipeline.assemble import named_metrics
 from lorarec.pipeline.open_recipe import open_run_recipe
 

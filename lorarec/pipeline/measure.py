@@ -13,11 +13,9 @@ from torch import Tensor
 from lorarec.contracts import Part, Predictions, Views
 from lorarec.data.columns import HISTORY
 from lorarec.data.streams import Purpose, derived_seed
-from lorarec.engine.baselines import baseline_metrics
-from lorarec.engine.bootstrap import LEVEL, METHOD, metric_intervals
-from lorarec.engine.evaluate import compute_metrics
-from lorarec.engine.protocol import protocol
-from lorarec.engine.slices import slice_metrics
+from lorarec.evaluation.intervals import LEVEL, METHOD, metric_intervals
+from lorarec.evaluation.metrics import baseline_metrics, compute_metrics, slice_metrics
+from lorarec.evaluation.protocol import protocol
 from lorarec.model.item_table import item_table
 from lorarec.pipeline.assemble import Materials
 

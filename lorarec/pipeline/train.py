@@ -19,9 +19,9 @@ from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.writer import RunWriter
 from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import Part, Predictions, TrainingPlan, TrainState
-from lorarec.engine.evaluate import refresh_head, table_for
 from lorarec.engine.fit import Fit, Trained
 from lorarec.engine.processes import check_processes
+from lorarec.evaluation.evaluate import refresh_head, table_for
 from lorarec.model.rec_model import RecModel
 from lorarec.model.trainable import count_weights
 from lorarec.pipeline.assemble import build_model, gather_materials, make_accelerator, with_layer_cache

@@ -8,8 +8,8 @@ import torch
 
 import lorarec
 from lorarec.contracts import PairPredictor, Predictions, Scored, TrainState, VectorPredictor
-from lorarec.engine.evaluate import Evaluation
-from lorarec.engine.guards import Guards, area, collapsed, constant, sample_of
+from lorarec.engine.guards import Guards, area, collapsed, constant
+from lorarec.evaluation.evaluate import Evaluation
 from lorarec.testing import made
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.next_item import NextItem
@@ -109,7 +109,6 @@ def test_the_measures_know_what_is_alike():
     assert collapsed(-3 * torch.ones(4, 2)) and not collapsed(torch.randn(4, 2)) and not collapsed(torch.ones(1, 2))
     assert area(np.array([1, 2, 2, 3.0]), np.array([0, 0, 1, 1.0])) == 0.875
     assert np.isnan(area(np.ones(2), np.ones(2)))
-    assert len(sample_of(10)) == 10 and len(sample_of(1_000_000)) <= 2 * 2048
 
 
 def test_a_run_that_learns_nothing_keeps_the_warning(tiny_checkpoint, tmp_path, caplog):

@@ -14,7 +14,6 @@ from torch import nn
 
 from lorarec.contracts import DataError, IncompatibleError, Part, Statistics, VectorPredictor
 from lorarec.engine.guards import collapsed
-from lorarec.pipeline.build_fit import _some_vectors
 from lorarec.testing import made
 from lorarec_heads.next_item import NextItem
 from lorarec_heads.next_item_network import NextItemNetwork
@@ -277,4 +276,4 @@ def test_popularity_makes_items_neither_alike_nor_unlike() -> None:
     table = torch.ones(4, 12).cumsum(dim=1)  # one text for all
     with torch.no_grad():
         assert not collapsed(network.item_vectors(table, torch.arange(4))), "biases differ"
-    assert collapsed(_some_vectors(VectorPredictor(head_of()), network, table))
+        assert collapsed(VectorPredictor(head_of()).likeness(network, table, torch.arange(4)))

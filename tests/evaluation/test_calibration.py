@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from lorarec.engine.calibration import Calibration, calibration_error, log_loss
+from lorarec.evaluation.calibration import Calibration, calibration_error, log_loss
 
 
 def overconfident(rows=20_000, seed=0):

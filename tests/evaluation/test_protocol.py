@@ -1,6 +1,6 @@
 """The protocol names what differs between two evaluations."""
 
-from lorarec.engine.protocol import differences, protocol_lines
+from lorarec.evaluation.protocol import differences, protocol_lines
 from lorarec.pipeline.assemble import gather_materials
 from lorarec.pipeline.measure import measure
 from lorarec.pipeline.open_recipe import open_recipe

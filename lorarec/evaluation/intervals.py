@@ -10,7 +10,7 @@ import numpy as np
 
 from lorarec.contracts import Examples, Metric, Predictions
 from lorarec.data.streams import Purpose, generator
-from lorarec.engine.evaluate import NamedMetric
+from lorarec.evaluation.metrics import NamedMetric
 
 LEVEL = 0.95
 METHOD = "percentile bootstrap"

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from lorarec.contracts import Examples, Metric, Predictions, Scored
+from lorarec.contracts import Examples, Head, Predictions, Scored
+from lorarec.evaluation.metrics import NamedMetric, shared_metrics
 from lorarec.model.item_table import is_sharded, item_table
 from lorarec.model.rec_model import AskedModel, RecModel, call, encoder_of
 
-
-class NamedMetric(NamedTuple):
-    """A metric under the name the recipe gave it, such as ndcg@10."""
-
-    label: str
-    metric: Metric
+SAMPLED = 2048
+"""Items, at most about so many, whose vectors an evaluation keeps to be looked at."""
 
 
 class Evaluation(NamedTuple):
@@ -102,22 +99,44 @@ def _gathered(blocks: list[Predictions], accelerator: Accelerator) -> Prediction
     return Predictions.joined(everyone)  # one of each row, since sharded evaluation computes all on every process
 
 
-def shared_metrics(
-    predictions: Predictions, examples: Examples, metrics: Sequence[NamedMetric], accelerator: Accelerator
-) -> dict[str, float]:
-    """Metrics computed on the main process and told to the others, so that all take the same decisions."""
-    found: list[Any] = [None]
-    if accelerator.is_main_process:
-        found = [compute_metrics(predictions, examples, metrics)]
-    return cast(dict[str, float], broadcast_object_list(found)[0])
+def evaluate(
+    model: nn.Module,
+    examples: Examples,
+    metrics: Sequence[NamedMetric],
+    accelerator: Accelerator,
+    batch_size: int,
+    table: Tensor | None = None,
+) -> Evaluation | None:
+    """The present weights judged on one part; None where it has no examples.
+
+    `table`: item vectors of these very weights, if known; without it they are encoded again.
+    """
+    if not len(examples):
+        return None
+    table = table_for(model, examples, accelerator) if table is None else table
+    refresh_head(model, table, accelerator)
+    predictions = predict(model, examples, metrics, accelerator, batch_size, table)
+    return Evaluation(
+        metrics=shared_metrics(predictions, examples, metrics, accelerator),
+        predictions=predictions,
+        scored=examples.predictor.scored(predictions, examples),
+        vectors=_some_vectors(model, examples, table, accelerator),
+    )
 
 
-def compute_metrics(predictions: Predictions, examples: Examples, metrics: Sequence[NamedMetric]) -> dict[str, float]:
-    """Each metric's value by its name in the recipe."""
-    users = examples.users[predictions.rows]
-    found = {}
-    for label, metric in metrics:
-        given, references = examples.predictor.judged(metric, predictions, examples)
-        computed = metric.module().compute(predictions=given, references=references, users=users)
-        found[label] = float(computed[metric.name])
-    return found
+@torch.no_grad()
+def _some_vectors(
+    model: nn.Module, examples: Examples, table: Tensor | None, accelerator: Accelerator
+) -> Tensor | None:
+    """[m, d] the vectors that items are compared by, of a sample of them; None where there are none, or a process holds
+    but a shard of the weights that make them."""
+    if table is None or is_sharded(accelerator):
+        return None
+    head = cast(Head, plain_model(model, accelerator).head)
+    rows = torch.from_numpy(sample_of(len(table))).to(table.device)
+    return examples.predictor.likeness(head, table[rows], rows)
+
+
+def sample_of(size: int) -> np.ndarray:
+    """[m] int64 evenly spread catalog rows, at most about SAMPLED of them."""
+    return np.arange(0, size, max(1, size // SAMPLED))

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from lorarec.contracts import PairPredictor, Predictions, VectorPredictor
-from lorarec.engine import bootstrap
-from lorarec.engine.bootstrap import Resamples, interval, metric_intervals
-from lorarec.engine.evaluate import NamedMetric
+from lorarec.evaluation.intervals import RECOMPUTED, Resamples, interval, metric_intervals
+from lorarec.evaluation.metrics import NamedMetric
 from lorarec_metrics.binary import Auc
 from lorarec_metrics.ranking import Coverage, HitRate
 from lorarec_metrics.regression import Rmse, UserRmse
@@ -70,7 +69,7 @@ def test_the_same_seed_draws_the_same_and_another_something_else():
 
 def test_resamples_differ_from_each_other_however_few_are_held_at_once(monkeypatch):
     whole = np.concatenate(list(Resamples.of(np.arange(50)).weights()))
-    monkeypatch.setattr(bootstrap, "CELLS", 50 * 300)
+    monkeypatch.setattr("lorarec.evaluation.intervals.CELLS", 50 * 300)
     blocks = list(Resamples.of(np.arange(50)).weights())
     assert len(blocks) == 4 and (np.concatenate(blocks) == whole).all()
     assert len(np.unique(whole, axis=0)) == len(whole)
@@ -102,7 +101,7 @@ def test_a_metric_without_a_formula_is_computed_anew_on_fewer_resamples():
     scores, labels, users = noisy(1, users=30, rows=3)
     found = judged(scores, labels, users, Slow(Rmse.Config()))["metrics"]["rmse"]
     quick = judged(scores, labels, users, Rmse(Rmse.Config()))["metrics"]["rmse"]
-    assert found["resamples"] == bootstrap.RECOMPUTED
+    assert found["resamples"] == RECOMPUTED
     assert found["low"] == pytest.approx(quick["low"], abs=0.1)
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from lorarec.cli.output import print_slices
 from lorarec.contracts import PairPredictor, Predictions, Statistics
-from lorarec.engine.evaluate import NamedMetric
-from lorarec.engine.slices import RULES, slice_metrics
+from lorarec.evaluation.metrics import RULES, NamedMetric, slice_metrics
 from lorarec_metrics.binary import Auc
 from lorarec_metrics.regression import Mae
 
