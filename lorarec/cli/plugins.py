@@ -45,7 +45,7 @@ def show_plugin(
 
 def _offers_named(name: str, registry: Registry) -> list[Offer]:
     """The plugins of that name, of whatever kind. Raises PluginError saying what to do if there is none."""
-    from lorarec.config.suggest import did_you_mean
+    from lorarec.config.strict import did_you_mean
     from lorarec.errors import PluginError
 
     found = [offer for offer in registry.offers() if offer.plugin.name == name]
@@ -62,7 +62,7 @@ def _offers_named(name: str, registry: Registry) -> list[Offer]:
 
 def _describe(offer: Offer, registry: Registry) -> None:
     from lorarec.cli.settings import setting_rows
-    from lorarec.registry.losses import heads_that_take
+    from lorarec.registry.registry import heads_that_take
 
     plugin = offer.plugin
     lines = [f"{offer.kind} '{plugin.name}': {plugin.summary}", f"Provided by {offer.provider}."]

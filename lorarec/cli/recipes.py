@@ -18,7 +18,7 @@ def list_recipes(context: typer.Context) -> None:
     """List the recipes that can be named: bundled ones and those of installed plugin packages."""
     if context.invoked_subcommand:
         return
-    from lorarec.config.recipe_search import recipe_files
+    from lorarec.config.recipe_file import recipe_files
 
     print_table(["recipe", "about"], [(file.stem, _about(file)) for file in recipe_files(_folders())])
 
@@ -59,7 +59,7 @@ def _folders() -> tuple[Path, ...]:
 
 
 def _find(name: str) -> Path:
-    from lorarec.config.recipe_search import find_recipe
+    from lorarec.config.recipe_file import find_recipe
 
     return find_recipe(name, _folders())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from lorarec.contracts.metric import Metric
     from lorarec.contracts.plugin import Plugin
-    from lorarec.registry.kinds import KindName
+    from lorarec.registry.discover import KindName
     from lorarec.registry.registry import Registry
 
 _REF = "#/$defs/{model}"
@@ -80,7 +80,7 @@ def _choice(
 def _with_options(
     kind: KindName, name: str, plugin: type[Plugin], registry: Registry, definitions: dict[str, Any]
 ) -> dict[str, Any]:
-    from lorarec.registry.losses import loss_settings, names_that_fit
+    from lorarec.registry.registry import loss_settings, names_that_fit
 
     # Two plugins may call a nested settings class alike: definitions are kept apart by kind and name.
     prefix = f"{kind}.{name}."

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from lorarec.config.strict import StrictConfig
-from lorarec.config.suggest import did_you_mean
+from lorarec.config.strict import StrictConfig, did_you_mean
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]

@@ -1,7 +1,9 @@
-"""StrictConfig: settings that refuse what they do not know."""
+"""StrictConfig: settings that refuse what they do not know; and the nearest name to a misspelt one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
@@ -33,3 +35,11 @@ def _takes_bool(annotation: Any) -> bool:
     if annotation in (bool, Any, object):
         return True
     return any(inner is True or inner is False or _takes_bool(inner) for inner in get_args(annotation))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint to put at the end of a message: " Did you mean 'alpha'?", or nothing when no name is near."""
+    names = sorted(known)
+    folded = {name.lower(): name for name in names}
+    near = get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    return f" Did you mean '{folded[near[0]]}'?" if near else ""

@@ -5,19 +5,14 @@ This package alone is under semantic versioning. Plugins import from here and no
 
 from typing import TYPE_CHECKING, Any
 
-from lorarec.config.strict import StrictConfig
-from lorarec.config.suggest import did_you_mean
+from lorarec.config.strict import StrictConfig, did_you_mean
 from lorarec.contracts.adapter import OWN_ADAPTER, Adapter, TrainingPlan
 from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featurizer, Remarks, View
-from lorarec.contracts.batch import Batch, Collation, Views
-from lorarec.contracts.callback import Callback, TrainState
-from lorarec.contracts.data_source import DataSource
-from lorarec.contracts.examples import Examples
-from lorarec.contracts.hooks import hookimpl
+from lorarec.contracts.batch import Batch, Collation, Examples, Views
 from lorarec.contracts.loss import SHAPES, Loss, LossFunction, Takes, moved, named
 from lorarec.contracts.metric import Metric
 from lorarec.contracts.pair_predictor import PairHead, PairPredictor
-from lorarec.contracts.plugin import Plugin
+from lorarec.contracts.plugin import DataSource, Plugin, hookimpl
 from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor, Scored
 from lorarec.contracts.targets import (
     Targets,
@@ -28,7 +23,7 @@ from lorarec.contracts.targets import (
     find_targets,
 )
 from lorarec.contracts.task_head import Encoder, Head, TaskHead
-from lorarec.contracts.training_step import StepContext, TrainingStep
+from lorarec.contracts.training import Callback, StepContext, TrainingStep, TrainState
 from lorarec.contracts.vector_predictor import VectorHead, VectorPredictor
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories, History

@@ -12,8 +12,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from lorarec.contracts.backbone import Architecture, Backbone
-from lorarec.contracts.callback import Callback
 from lorarec.contracts.plugin import Plugin
+from lorarec.contracts.training import Callback
 from lorarec.errors import IncompatibleError
 
 OWN_ADAPTER = "default"

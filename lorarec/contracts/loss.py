@@ -94,7 +94,7 @@ def named(name: str) -> Any:
 def _only_a_loss(value: Any) -> Loss:
     if isinstance(value, Loss):
         return value
-    raise ValueError("a loss is found by its name when a recipe is read; in tests, lorarec.testing.made does it")
+    raise ValueError("a loss is found by its name when a recipe is read; in tests, lorarec.testing.tiny does it")
 
 
 def written(plugin: Plugin) -> dict[str, Any]:

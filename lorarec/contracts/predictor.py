@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 import numpy as np
 from torch import Tensor
 
-from lorarec.contracts.batch import Batch
-from lorarec.contracts.examples import Examples
+from lorarec.contracts.batch import Batch, Examples
 from lorarec.contracts.metric import Metric
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import nn
 
-from lorarec.config.suggest import did_you_mean
+from lorarec.config.strict import did_you_mean
 from lorarec.contracts.backbone import Architecture, Backbone
 from lorarec.errors import IncompatibleError
 

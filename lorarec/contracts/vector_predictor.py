@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lorarec.contracts.batch import Batch
-from lorarec.contracts.examples import Examples
+from lorarec.contracts.batch import Batch, Examples
 from lorarec.contracts.metric import Metric
 from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor
 from lorarec.contracts.task_head import Encoder, Head, TaskHead

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from lorarec.config.suggest import did_you_mean
+from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import ITEM, missing_column
 from lorarec.data.ids import Encoded, encode_ids
 from lorarec.data.item_text import TITLE, Piece, default_template, parse_template, render

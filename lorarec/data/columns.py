@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lorarec.config.suggest import did_you_mean
+from lorarec.config.strict import did_you_mean
 from lorarec.data.ids import Encoded, encode_ids
 from lorarec.errors import DataError
 

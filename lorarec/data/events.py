@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lorarec.config.recipe import DataSection, EventsSection
-from lorarec.config.suggest import did_you_mean
+from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import CLICK, EVENT, HISTORY, ITEM, RATING, TIME, USER, WEIGHT, missing_column
 from lorarec.data.interactions import Part
 from lorarec.data.number import as_arrow

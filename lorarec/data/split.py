@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from lorarec.config.recipe import SplitSection
-from lorarec.config.suggest import did_you_mean
+from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import TIME, USER, missing_column
 from lorarec.data.interactions import Part
 from lorarec.data.streams import Purpose, generator

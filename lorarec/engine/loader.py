@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lorarec.contracts import Batch
-from lorarec.contracts.examples import Examples
+from lorarec.contracts.batch import Examples
 from lorarec.data.streams import epoch_order, step_batches, steps_per_epoch
 
 

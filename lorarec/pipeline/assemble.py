@@ -25,7 +25,7 @@ from lorarec.contracts import (
     TaskHead,
     TrainingPlan,
 )
-from lorarec.contracts.examples import Examples
+from lorarec.contracts.batch import Examples
 from lorarec.data.audit import Finding, audit
 from lorarec.data.prepare import PreparedData, Wanted, prepare
 from lorarec.data.streams import Purpose, derived_seed

@@ -12,15 +12,47 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pluggy
 
 from lorarec.config.strict import StrictConfig
-from lorarec.contracts import hooks
-from lorarec.contracts.plugin import Plugin
+from lorarec.contracts import plugin as hooks
+from lorarec.contracts.adapter import Adapter
+from lorarec.contracts.backbone import Backbone
+from lorarec.contracts.loss import Loss
+from lorarec.contracts.metric import Metric
+from lorarec.contracts.plugin import DataSource, Plugin
+from lorarec.contracts.task_head import TaskHead
+from lorarec.contracts.training import Callback, TrainingStep
 from lorarec.errors import PluginError
-from lorarec.registry.kinds import KINDS, Kind, KindName
+
+KindName = Literal["adapter", "backbone", "head", "source", "metric", "loss", "step", "callback"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of plugin."""
+
+    name: KindName
+    hook: str
+    contract: type[Plugin]
+
+
+KINDS: dict[KindName, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("adapter", "lorarec_adapters", Adapter),
+        Kind("backbone", "lorarec_backbones", Backbone),
+        Kind("head", "lorarec_task_heads", TaskHead),
+        Kind("source", "lorarec_data_sources", DataSource),
+        Kind("metric", "lorarec_metrics", Metric),
+        Kind("loss", "lorarec_losses", Loss),
+        Kind("step", "lorarec_steps", TrainingStep),
+        Kind("callback", "lorarec_callbacks", Callback),
+    )
+}
+
 
 DISABLE = "LORAREC_DISABLE_PLUGINS"
 _log = logging.getLogger(__name__)

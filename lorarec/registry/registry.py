@@ -1,20 +1,23 @@
-"""Registry: the plugin classes at hand, by kind and name."""
+"""Registry: the plugin classes at hand, by kind and name; losses by their shape, metrics by their label."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from lorarec.config.suggest import did_you_mean
+from lorarec.config.strict import did_you_mean
 from lorarec.config.yaml_text import read_yaml
+from lorarec.contracts.loss import Loss, Takes
+from lorarec.contracts.metric import Metric
 from lorarec.contracts.plugin import Plugin
-from lorarec.errors import PluginError
-from lorarec.registry.discover import DISABLE, Broken, Found, Offer, Provider, discover
-from lorarec.registry.kinds import KINDS, KindName
+from lorarec.contracts.task_head import TaskHead
+from lorarec.errors import PluginError, RecipeError
+from lorarec.registry.discover import DISABLE, KINDS, Broken, Found, KindName, Offer, Provider, discover
 
 
 class Registry:
@@ -96,3 +99,90 @@ def _known_packages() -> Mapping[str, Mapping[str, Any]]:
     text = files("lorarec.registry").joinpath("known_packages.yaml").read_text(encoding="utf-8")
     values, _ = read_yaml(text, "known_packages.yaml")
     return values or {}
+
+
+def loss_settings(cls: type[Plugin]) -> dict[str, tuple[Takes, Any]]:
+    """The settings of a plugin that name a loss: what each takes, and its default."""
+    return {
+        name: (takes, field.default)
+        for name, field in cls.Config.model_fields.items()
+        for takes in field.metadata
+        if isinstance(takes, Takes)
+    }
+
+
+def names_that_fit(takes: Takes, registry: Registry) -> list[str]:
+    """Losses of the shapes that are taken."""
+    losses = ((name, cast(type[Loss], registry.find("loss", name))) for name in registry.names("loss"))
+    return [name for name, loss in losses if loss.shape in takes.shapes]
+
+
+def heads_that_take(shape: str, registry: Registry) -> list[str]:
+    """Heads with a setting that takes losses of the shape."""
+    settings = {name: loss_settings(registry.find("head", name)) for name in registry.names("head")}
+    return [name for name, found in settings.items() if any(shape in takes.shapes for takes, _ in found.values())]
+
+
+def find_loss(choice: Any, takes: Takes, registry: Registry) -> tuple[type[Loss], dict[str, Any]]:
+    """The class of a loss that is chosen by its name, or by its name with options; and the options.
+
+    Raises PluginError for an unknown name, and for a loss of another shape, with the names of those that fit.
+    """
+    given = {"name": choice} if isinstance(choice, str) else choice
+    if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
+        fitting = ", ".join(names_that_fit(takes, registry))
+        raise PluginError(f"must be the name of a loss, or {{name: NAME}} with its options. Losses: {fitting}.")
+    cls = cast(type[Loss], registry.find("loss", given["name"]))
+    if cls.shape not in takes.shapes:
+        fitting = ", ".join(names_that_fit(takes, registry))
+        raise PluginError(
+            f"loss '{cls.name}' is one of {cls.shape}, and this head takes {' or '.join(takes.shapes)}. "
+            f"Losses that fit: {fitting}."
+        )
+    return cls, {name: value for name, value in given.items() if name != "name"}
+
+
+@dataclass(frozen=True)
+class ResolvedMetric:
+    """A metric as a recipe asks for it."""
+
+    label: str
+    """What metrics.json calls it: "rmse", "ndcg@10"."""
+    cls: type[Metric]
+    k: int | None
+
+
+def resolve_metric(label: str, head: TaskHead | None, registry: Registry) -> tuple[ResolvedMetric, Provider]:
+    """The metric of a label, and who offers it; `head` is None where the recipe's head is itself in doubt.
+
+    Raises PluginError for an unknown name, RecipeError for a missing or extra @k and for a metric that reads
+    what this head does not give.
+    """
+    name, at, cutoff = label.partition("@")
+    cls = _metric(registry, name)
+    if head is not None and not _fits(cls, head):
+        known = {other: _metric(registry, other) for other in registry.names("metric")}
+        fitting = [f"{other}@10" if one.takes_k else other for other, one in known.items() if _fits(one, head)]
+        raise RecipeError(
+            f"metric '{name}' needs {_needs(cls)}, which head '{head.name}' does not give. "
+            f"Metrics for it: {', '.join(fitting) or 'none'}."
+        )
+    if not cls.takes_k:
+        if at:
+            raise RecipeError(f"metric '{name}' takes no @k; write '{name}'.")
+        return ResolvedMetric(name, cls, None), registry.provider("metric", name)
+    if not (cutoff.isascii() and cutoff.isdigit() and int(cutoff) > 0):
+        raise RecipeError(f"metric '{name}' needs a whole number after @, such as '{name}@10', not '{label}'.")
+    return ResolvedMetric(f"{name}@{int(cutoff)}", cls, int(cutoff)), registry.provider("metric", name)
+
+
+def _metric(registry: Registry, name: str) -> type[Metric]:
+    return cast(type[Metric], registry.find("metric", name))
+
+
+def _fits(cls: type[Metric], head: TaskHead) -> bool:
+    return cls.reads in head.predictor.reads and cls.label in (None, head.label())
+
+
+def _needs(cls: type[Metric]) -> str:
+    return f"{cls.reads} labelled by '{cls.label}'" if cls.label else cls.reads

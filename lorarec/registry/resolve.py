@@ -16,18 +16,13 @@ from lorarec.config.recipe_file import LoadedRecipe
 from lorarec.config.yaml_text import KeyPath
 from lorarec.contracts.adapter import Adapter
 from lorarec.contracts.backbone import Backbone
-from lorarec.contracts.callback import Callback
-from lorarec.contracts.data_source import DataSource
 from lorarec.contracts.loss import written
-from lorarec.contracts.plugin import Plugin
+from lorarec.contracts.plugin import DataSource, Plugin
 from lorarec.contracts.task_head import TaskHead
-from lorarec.contracts.training_step import TrainingStep
+from lorarec.contracts.training import Callback, TrainingStep
 from lorarec.errors import LorarecError, PluginError, RecipeError
-from lorarec.registry.discover import Provider
-from lorarec.registry.kinds import KindName
-from lorarec.registry.losses import find_loss, loss_settings
-from lorarec.registry.metrics import ResolvedMetric, resolve_metric
-from lorarec.registry.registry import Registry
+from lorarec.registry.discover import KindName, Provider
+from lorarec.registry.registry import Registry, ResolvedMetric, find_loss, loss_settings, resolve_metric
 
 _SECTIONS: dict[KindName, KeyPath] = {
     "source": ("data", "source"),

@@ -3,14 +3,9 @@
 from lorarec.testing.adapter_laws import check_adapter
 from lorarec.testing.backbone_laws import check_backbone
 from lorarec.testing.head_laws import check_task_head, tiny_interactions
-from lorarec.testing.loss_laws import check_loss
-from lorarec.testing.made import made
-from lorarec.testing.metric_laws import check_metric
-from lorarec.testing.plugin_laws import check_plugin
-from lorarec.testing.source_laws import check_data_source
-from lorarec.testing.step_laws import check_training_step
-from lorarec.testing.tiny_backbone import FAMILIES, TinyBackbone, tiny_backbone
-from lorarec.testing.tiny_data import tiny_catalog, tiny_views
+from lorarec.testing.plugin_laws import check_data_source, check_metric, check_plugin
+from lorarec.testing.tiny import FAMILIES, TinyBackbone, made, tiny_backbone, tiny_catalog, tiny_views
+from lorarec.testing.training_laws import check_loss, check_training_step
 
 __all__ = [
     "FAMILIES",

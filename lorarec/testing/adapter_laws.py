@@ -23,7 +23,7 @@ from lorarec.contracts import (
     TrainState,
 )
 from lorarec.testing.plugin_laws import check_plugin
-from lorarec.testing.tiny_data import tiny_catalog, tiny_views
+from lorarec.testing.tiny import tiny_catalog, tiny_views
 
 STEPS = 16
 LEARNING_RATE = 1e-2

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lorarec.contracts import Backbone, Encoded
 from lorarec.testing.plugin_laws import check_plugin
-from lorarec.testing.tiny_data import tiny_catalog, tiny_views
+from lorarec.testing.tiny import tiny_catalog, tiny_views
 
 TOLERANCE = 1e-4
 

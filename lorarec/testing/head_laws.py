@@ -36,10 +36,8 @@ from lorarec.data.history import Histories, feedback_column
 from lorarec.data.statistics import statistics_of
 from lorarec.model.item_table import encoded_catalogue
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
-from lorarec.testing.made import made
 from lorarec.testing.plugin_laws import check_plugin
-from lorarec.testing.tiny_backbone import HIDDEN, tiny_backbone
-from lorarec.testing.tiny_data import ITEMS, tiny_catalog
+from lorarec.testing.tiny import HIDDEN, ITEMS, made, tiny_backbone, tiny_catalog
 
 USERS = 6
 EVENTS_EACH = 6

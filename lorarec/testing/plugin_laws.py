@@ -1,10 +1,16 @@
-"""check_plugin: what every plugin class must say of itself."""
+"""What every plugin class must say of itself, and what every data source and every metric must do."""
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable
+from typing import Any
 
-from lorarec.contracts import Plugin, StrictConfig
+import numpy as np
+
+from lorarec.contracts import DataSource, Metric, Plugin, StrictConfig
+from lorarec.data.columns import ITEM, KNOWN, USER
 
 
 def check_plugin(plugin_class: type[Plugin]) -> None:
@@ -32,3 +38,92 @@ def _unset(plugin_class: type[Plugin]) -> list[str]:
         for name, kind in vars(base).get("__annotations__", {}).items()
         if "ClassVar" in str(kind) and not hasattr(plugin_class, name)
     ]
+
+
+def check_data_source(source: DataSource) -> None:
+    """Raise AssertionError, in a sentence, for the first law that the source breaks.
+
+    Interactions have users and items and at least one row; the columns it names exist; loading twice gives
+    the same rows in the same order.
+    """
+    check_plugin(type(source))
+    tables, again = source.load(), source.load()
+    assert len(tables.interactions), "the source gives no interactions"
+    unknown = sorted(set(tables.columns) - set(KNOWN))
+    assert not unknown, f"columns maps names lorarec does not know: {unknown}; it knows {sorted(KNOWN)}"
+    for column in (USER, ITEM):
+        name = tables.columns.get(column, column)
+        there = name in tables.interactions.column_names
+        assert there, f"no column of the interactions is the {column}: map it in columns"
+    present = [table for table in (tables.interactions, tables.items, tables.users) if table is not None]
+    for column, name in tables.columns.items():
+        found = any(name in table.column_names for table in present)
+        assert found, f"columns maps {column} to '{name}', which no table has"
+    same = tables.interactions.data.table.equals(again.interactions.data.table)
+    assert same, "loading twice gave other rows, or another order"
+    assert tables.origin, "origin is empty: messages need the file or address to name"
+
+
+K = 3
+CATALOG = 12
+
+Cases = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Perfect predictions, the worst ones, and the references [n] of both."""
+
+
+def check_metric(metric_class: type[Metric], cases: Cases | None = None, **options: Any) -> None:
+    """Raise AssertionError, in a sentence, for the first law that the metric breaks.
+
+    The module's result holds a finite number under the metric's name; perfect predictions are no worse than
+    the worst ones, in the direction the metric declares; the order of the rows does not matter; `weighted`, where there
+    is one, gives the same number for rows that stand there once. `cases` are needed where a metric reads what only
+    predictors of another package give; `options` are settings as in a recipe.
+    """
+    check_plugin(metric_class)
+    config = metric_class.Config.model_validate(options)
+    metric = metric_class(config, k=K if metric_class.takes_k else None, catalog_size=CATALOG)
+    good, bad, references = cases or _cases(metric_class.reads)
+    users = np.arange(len(references)) // 4
+    best, worst = (_value(metric, predictions, references, users) for predictions in (good, bad))
+    assert math.isfinite(best) and math.isfinite(worst), f"'{metric.name}' is not a finite number"
+    better = best >= worst if metric.higher_is_better else best <= worst
+    better |= math.isclose(best, worst, rel_tol=1e-6, abs_tol=1e-9)
+    assert better, f"perfect predictions get {best:.3g}, the worst {worst:.3g}: is higher_is_better right?"
+    order = np.random.default_rng(0).permutation(len(references))
+    again = _value(metric, bad[order], references[order], users[order])
+    assert math.isclose(again, worst, rel_tol=1e-6, abs_tol=1e-9), "the order of the rows changes the result"
+    once = metric.weighted(bad, references, users, np.ones((1, len(users))))
+    agrees = once is None or math.isclose(float(once[0]), worst, rel_tol=1e-6, abs_tol=1e-9)
+    assert agrees, (
+        f"`weighted` gives {once} where the metric is {worst:.6g}: intervals would be those of another metric"
+    )
+
+
+def _value(metric: Metric, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> float:
+    result = metric.module().compute(predictions=predictions, references=references, users=users)
+    assert metric.name in result, f"compute must return the key '{metric.name}', but returned {result}"
+    return float(result[metric.name])
+
+
+def _cases(reads: str) -> Cases:
+    """For what the metric reads."""
+    assert reads in CASES, f"give `cases`: what predictions '{reads}' look like, only their predictor knows"
+    return CASES[reads]()
+
+
+def _scores() -> Cases:
+    truth = np.tile([0.0, 1.0, 1.0, 0.0], 3)
+    return np.clip(truth, 0.01, 0.99), np.clip(1 - truth, 0.01, 0.99), truth
+
+
+def _ranks() -> Cases:
+    return np.zeros(CATALOG, np.int64), np.full(CATALOG, CATALOG - 1), np.arange(CATALOG)
+
+
+def _lists() -> Cases:
+    items = np.arange(CATALOG)
+    lists = (items[:, None] + np.arange(K)) % CATALOG
+    return lists, np.tile((items[0] + 1 + np.arange(K)) % CATALOG, (CATALOG, 1)), items
+
+
+CASES: dict[str, Callable[[], Cases]] = {"scores": _scores, "ranks": _ranks, "lists": _lists}

@@ -32,8 +32,14 @@ from lorarec.contracts import (
     hookimpl,
 )
 from lorarec_adapters.peft_methods import METHODS, Method, method_of
-from lorarec_adapters.peft_options import check_method, check_options, config_class, open_methods
-from lorarec_adapters.peft_sizes import fitting_sizes, shape_of
+from lorarec_adapters.peft_options import (
+    check_method,
+    check_options,
+    config_class,
+    fitting_sizes,
+    open_methods,
+    shape_of,
+)
 
 FEWEST_LEFT = 8
 """A context that leaves no more positions than this to the text is refused."""

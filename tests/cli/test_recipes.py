@@ -12,7 +12,7 @@ def shipped(tmp_path, monkeypatch):
     folder.mkdir(), here.mkdir()
     (folder / "shop.yaml").write_text("name: shop\ndescription: a shop\n")
     (folder / "torn.yaml").write_text("name: [\n")
-    monkeypatch.setattr("lorarec.config.recipe_search.bundled_folder", lambda: folder)
+    monkeypatch.setattr("lorarec.config.recipe_file.bundled_folder", lambda: folder)
     monkeypatch.chdir(here)
     return folder
 

@@ -6,7 +6,7 @@ import pytest
 
 from lorarec.cli.main import run
 from lorarec.cli.schema import recipe_schema
-from lorarec.config.recipe_search import recipe_files
+from lorarec.config.recipe_file import recipe_files
 from lorarec.config.yaml_text import read_yaml
 from lorarec.registry.registry import Registry
 

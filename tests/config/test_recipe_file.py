@@ -2,8 +2,7 @@
 
 import pytest
 
-from lorarec.config.recipe_file import load_recipe
-from lorarec.config.recipe_search import bundled_folder, find_recipe
+from lorarec.config.recipe_file import bundled_folder, find_recipe, load_recipe
 from lorarec.config.yaml_text import write_yaml
 from lorarec.errors import RecipeError
 

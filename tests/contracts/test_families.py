@@ -15,7 +15,7 @@ CORE = Path(lorarec.__file__).parent
 FAMILIES = {"contracts/pair_predictor.py", "contracts/vector_predictor.py"}
 DOOR = "contracts/__init__.py"
 NAMES = {"PairPredictor", "VectorPredictor", "PairHead", "VectorHead"}
-READS = {*FAMILIES, "registry/metrics.py", "testing/metric_laws.py", "testing/head_laws.py"}
+READS = {*FAMILIES, "registry/registry.py", "testing/plugin_laws.py", "testing/head_laws.py"}
 """What may look at `reads`: the families, what matches a metric with a head, and the laws of both."""
 
 

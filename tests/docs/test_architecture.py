@@ -5,7 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from lorarec.registry.kinds import KINDS
+from lorarec.registry.discover import KINDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")

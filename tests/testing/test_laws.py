@@ -42,8 +42,8 @@ from lorarec.contracts import (
     TaskHead,
     TrainingPlan,
     TrainState,
-    hooks,
     named,
+    plugin,
 )
 from lorarec.testing import (
     FAMILIES,
@@ -234,7 +234,7 @@ def test_a_metric_with_the_wrong_direction_is_told_so() -> None:
 
 def test_a_metric_that_gives_both_the_same_is_not_judged_by_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([4e-18, 0.0, 0.0])
-    monkeypatch.setattr("lorarec.testing.metric_laws._value", lambda *given: next(values))
+    monkeypatch.setattr("lorarec.testing.plugin_laws._value", lambda *given: next(values))
     monkeypatch.setattr(Rmse, "weighted", lambda *given: None)
     check_metric(Rmse)
 
@@ -422,5 +422,5 @@ def test_a_head_that_cannot_be_judged_or_asked_is_told_so(broken: type[Rating], 
 def test_the_readme_lists_every_hook_and_every_family() -> None:
     text = README.read_text(encoding="utf-8")
     listed = set(re.findall(r"^\| `(lorarec_\w+)`", text, re.MULTILINE))
-    assert listed == {name for name in vars(hooks) if name.startswith("lorarec_")}
+    assert listed == {name for name in vars(plugin) if name.startswith("lorarec_")}
     assert len(FAMILIES) == 10

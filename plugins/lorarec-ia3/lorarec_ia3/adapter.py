@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+import torch
 from peft import IA3Config, PeftConfig
 from pydantic import Field
 from torch import nn
@@ -17,10 +18,10 @@ from lorarec.contracts import (
     PeftAdapter,
     StrictConfig,
     TrainingPlan,
+    TrainState,
     adaptable_layers,
     find_targets,
 )
-from lorarec_ia3.query_factors import FUSED, QueryFactors
 
 KEY_AND_VALUE = frozenset(
     {*("key", "value"), *("k_lin", "v_lin"), *("key_proj", "value_proj"), *("k_proj", "v_proj"), *("k", "v")}
@@ -79,3 +80,24 @@ class Ia3(PeftAdapter):
                 f"({backbone.architecture().model_type}). Name them (adapter.attention=[key,value])."
             )
         return names
+
+
+FUSED = frozenset({"c_attn", "Wqkv"})
+"""Projections to query, key and value, stacked in this order: GPT-2, ModernBERT."""
+
+
+class QueryFactors(Callback):
+    """Puts the query's third of each fused vector back to 1 after each optimizer step; keeps no state."""
+
+    name = "ia3_query_factors"
+    summary = "holds IA3's factors on queries at 1"
+
+    def __init__(self, factors: Sequence[nn.Parameter]) -> None:
+        super().__init__(self.Config())
+        self._factors = factors
+
+    def on_optimizer_step(self, state: TrainState) -> None:
+        """Factors are [3 D, 1]: query, key, value."""
+        with torch.no_grad():
+            for factor in self._factors:
+                factor[: len(factor) // 3] = 1.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lorarec.config.overrides import apply_overrides
+from lorarec.config.document import apply_overrides
 from lorarec.errors import RecipeError
 
 DOCUMENT = {

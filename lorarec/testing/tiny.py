@@ -1,19 +1,68 @@
-"""TinyBackbone: a small random transformer of a real architecture, for adapters and heads to be tried on."""
+"""Small things for plugins to be tried on: a random transformer of a real architecture, a catalog, views; `made`."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
 from lorarec.config.strict import StrictConfig
-from lorarec.contracts import Architecture, Backbone, Catalog, Encoded, Featurizer, View
+from lorarec.contracts import Architecture, Backbone, Catalog, Encoded, Featurizer, Plugin, View
+from lorarec.registry.registry import Registry, find_loss, loss_settings
+
+P = TypeVar("P", bound=Plugin)
+
+
+def made(plugin_class: type[P], **options: Any) -> P:
+    """The plugin with these settings, as in a recipe: a head's loss is given by its name.
+
+    Raises PluginError for a loss that is not installed or does not fit, pydantic's ValidationError for other settings.
+    """
+    losses = {}
+    for setting, (takes, default) in loss_settings(plugin_class).items():
+        loss, given = find_loss(options.get(setting, default), takes, _installed())
+        losses[setting] = loss(loss.Config.model_validate(given))
+    return plugin_class(plugin_class.Config.model_validate({**options, **losses}))
+
+
+@cache
+def _installed() -> Registry:
+    return Registry.discover()
+
+
+ITEMS = 12
+
+
+def tiny_catalog() -> Catalog:
+    """Twelve items with titles and texts."""
+    from datasets import Dataset
+
+    titles = [f"{colour} {thing}" for colour in ("red", "green", "blue") for thing in ("cup", "lamp", "chair", "rug")]
+    return Catalog(
+        Dataset.from_dict(
+            {"item": [f"i{n}" for n in range(ITEMS)], "title": titles, "text": [f"a {t}" for t in titles]}
+        )
+    )
+
+
+def tiny_views() -> list[View]:
+    """A user, an item, both together, and views of other lengths, so that batches need padding."""
+    return [
+        View(history=(3, 7, 1)),
+        View(candidate=4),
+        View(history=(2,), candidate=5),
+        View(history=(6, 8), liked=(1, 0), candidate=9),
+        View(history=(10, 11, 0, 5)),
+        View(candidate=0),
+    ]
+
 
 MAX_LENGTH = 40
 HIDDEN = 16
