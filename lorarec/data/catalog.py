@@ -1,41 +1,28 @@
-"""Catalog: item id <-> row <-> text, and the declared columns of items. It only grows."""
+"""Catalog: item id <-> row <-> text, and the declared columns of items, also as vectors. It only grows."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from lorarec.config.strict import did_you_mean
-from lorarec.data.columns import ITEM, missing_column
-from lorarec.data.ids import Encoded, encode_ids
-from lorarec.data.item_text import TITLE, Piece, default_template, parse_template, render
+from lorarec.data.item_table import COLUMN, Declared, Piece, id_column_of, item_rows, kind_of, listed_ids
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Kind = Literal["number", "text", "words", "other", "empty"]
-"""What a column holds: numbers; text, or the name of a category; lists of words; what only a template writes (dates,
-true and false); nothing in any row. Each further kind, such as pictures, is one more name here and in `kind_of`."""
-COLUMN = "column_"
-"""Begins the names of the catalog's columns that are the item table's own."""
 METADATA = b"lorarec_catalog"
-
-
-class Declared(NamedTuple):
-    """What of the item table belongs to the items: the columns that item_text, the head or the titles are made of."""
-
-    id_column: str
-    pieces: Sequence[Piece]
-    """The template of the items' text, over `kinds`."""
-    kinds: Mapping[str, Kind]
-    """Column of the item table -> what it holds."""
+WORDS = 256
+"""So many distinct words a column may have: more are names, which the text tells better."""
+REACH = 4.0
+"""Numbers further than so many standard deviations from the mean count as so far: an outlier would stretch the grid."""
 
 
 class Catalog:
@@ -138,90 +125,6 @@ class Catalog:
         return list(data.to_pylist())
 
 
-def declare(table: pa.Table, id_column: str, template: str | None, more: Sequence[str], origin: str) -> Declared:
-    """The columns of an item table that the template and `more` (the head's) name, and its titles.
-
-    Raises DataError naming a column that is not there, with the nearest one.
-    """
-    if template is None:
-        pieces = default_template(table, id_column)
-    else:
-        pieces = parse_template(template, table.column_names, origin)
-    names = [piece.column for piece in pieces if piece.column is not None]
-    for name in more:
-        if name not in table.column_names:
-            what = ", by which the head compares items"
-            raise missing_column(name, table.column_names, f"item table of {origin}", what)
-    titles = [TITLE] if TITLE in table.column_names else []
-    kinds = {name: kind_of(table.schema.field(name).type) for name in dict.fromkeys([*names, *more, *titles])}
-    return Declared(id_column, pieces, kinds)
-
-
-def kind_of(kind: pa.DataType) -> Kind:
-    """What a column of this Arrow type holds."""
-    if pa.types.is_null(kind):
-        return "empty"
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return "number"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return "text"
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return "words" if is_list and kind_of(kind.value_type) == "text" else "other"
-
-
-def item_rows(ids: pa.Array, table: pa.Table | None, declared: Declared | None, origin: str) -> pa.Table:
-    """Rows of a catalog: one an id, of which `table` describes the first ones, in its order.
-
-    An item that the table lacks, or whose text comes out empty, is read as its id. Raises DataError naming a declared
-    column that the table lacks.
-    """
-    names: list[str] = ids.to_pylist()
-    if table is None or declared is None:
-        return pa.table({ITEM: ids, "title": names, "text": names})
-    for name in declared.kinds:
-        if name not in table.column_names:
-            what = ", which the items that are there already have"
-            raise missing_column(name, table.column_names, origin, what)
-    texts = render(table, declared.pieces)
-    titles = render(table, [Piece("", TITLE)]) if TITLE in declared.kinds else texts
-    rest = names[len(texts) :]
-    made = {
-        ITEM: ids,
-        "title": [title or name for title, name in zip(titles, names, strict=False)] + rest,
-        "text": [text or name for text, name in zip(texts, names, strict=False)] + rest,
-    }
-    for name in declared.kinds:
-        column = table.column(name)
-        unknown = pa.nulls(len(rest), column.type)
-        made[COLUMN + name] = pa.chunked_array([*column.chunks, unknown], column.type)
-    return pa.table(made)
-
-
-def id_column_of(table: pa.Table, name: str, origin: str) -> str:
-    """The item table's id: under the name it has elsewhere, or under lorarec's own."""
-    for candidate in (name, ITEM):
-        if candidate in table.column_names:
-            return candidate
-    raise missing_column(name, table.column_names, f"item table of {origin}", ", which should hold the item's id")
-
-
-def listed_ids(table: pa.Table | None, id_column: str, origin: str) -> Encoded:
-    """The item table's ids, each of which may occur once."""
-    if table is None:
-        return Encoded(np.empty(0, np.int64), pa.array([], pa.string()))
-    place = f"item table of {origin}, column '{id_column}'"
-    listed = encode_ids(table.column(id_column), place)
-    if len(listed.ids) < len(listed.codes):
-        first = np.unique(listed.codes, return_index=True)[1]
-        row = int(np.setdiff1d(np.arange(len(listed.codes)), first)[0])
-        item = listed.ids[int(listed.codes[row])].as_py()
-        raise DataError(
-            f"{place}, row {row + 1}: item '{item}' is listed again (first in row "
-            f"{first[listed.codes[row]] + 1}). Keep one row an item."
-        )
-    return listed
-
-
 def _as_before(new: pa.Table, old: pa.Table, declared: Declared) -> pa.Table:
     """New items with values of the types that the old ones have, where nothing is lost by it, so that the template
     writes both the same way: a file with gaps has 1999.0 where another has 1999, and one title alone may be a number.
@@ -256,3 +159,58 @@ def _dataset(table: pa.Table) -> Dataset:
     from datasets import Dataset
 
     return Dataset(table)
+
+
+def item_features(catalog: Catalog, columns: Sequence[str], origin: str) -> dict[str, np.ndarray]:
+    """[N, F] float32 for each declared column: unit vectors, one an item; 0 where nothing is known.
+
+    Numbers: the dot product falls from 1 like a Gaussian as wide as half the column's standard deviation. Words and
+    lists of words: the cosine of the sets. Raises DataError naming a column that is missing or of another kind.
+    """
+    return {
+        name: _features(catalog.column(name), f"item table of {origin}, column '{name}'").astype(np.float32)
+        for name in columns
+    }
+
+
+def _features(column: pa.ChunkedArray, where: str) -> np.ndarray:
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return _number_features(column.cast(pa.float64()).to_numpy(), where)
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    inner = kind.value_type if is_list else kind
+    if not (pa.types.is_string(inner) or pa.types.is_large_string(inner)):
+        raise DataError(f"{where}: items are compared by numbers, words and lists of words, not by {kind}.")
+    values = column.to_pylist()
+    return _word_features(values if is_list else [None if value is None else [value] for value in values], where)
+
+
+def _number_features(values: np.ndarray, where: str) -> np.ndarray:
+    """Gaussian bumps on a grid: their product is a Gaussian again, and its width is the distance of the bumps."""
+    known = np.isfinite(values)
+    spread = values[known].std() if known.any() else 0.0
+    if spread == 0.0:
+        raise DataError(f"{where}: all items have the same number, or none: it tells them apart by nothing.")
+    width, mean = spread / 2, values[known].mean()
+    near = np.clip(np.where(known, values, mean), mean - REACH * spread, mean + REACH * spread)
+    grid = np.arange(near.min() - width, near.max() + 2 * width, width)
+    return _unit(np.exp(-(((near[:, None] - grid) / width) ** 2)) * known[:, None])
+
+
+def _word_features(values: Sequence[list[Any] | None], where: str) -> np.ndarray:
+    words = sorted({word for row in values for word in row or () if word})
+    if not 2 <= len(words) <= WORDS:
+        raise DataError(
+            f"{where}: {len(words)} distinct words; from 2 to {WORDS} can be compared. Put a column of names into "
+            "data.item_text instead."
+        )
+    index = {word: number for number, word in enumerate(words)}
+    features = np.zeros((len(values), len(words)))
+    for row, held in enumerate(values):
+        features[row, [index[word] for word in held or () if word]] = 1.0
+    return _unit(features)
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    unit: np.ndarray = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    return unit

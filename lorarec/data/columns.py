@@ -35,8 +35,8 @@ def resolve_columns(available: Sequence[str], columns: Mapping[str, str], origin
     """lorarec's name -> the source's, for every known column the source has.
 
     A name that `columns` does not map stands for itself, but for WEIGHT: a column may be called so that says what a
-    parcel weighs. Raises DataError for a name lorarec does not know,
-    for a mapped column that is not there, and where no item, or neither user nor history, can be found.
+    parcel weighs. Raises DataError for a name lorarec does not know, for a mapped column that is not there, and where
+    there is no item, or neither user nor history.
     """
     for name, source in columns.items():
         if name not in KNOWN:
@@ -47,21 +47,21 @@ def resolve_columns(available: Sequence[str], columns: Mapping[str, str], origin
         if source not in available:
             raise missing_column(source, available, origin, f", which data.columns takes for '{name}'")
     looked_for = {name: columns.get(name, name) for name in KNOWN if name in columns or name != WEIGHT}
-    found = {name: source for name, source in looked_for.items() if source in available}
-    if ITEM not in found:
+    resolved = {name: source for name, source in looked_for.items() if source in available}
+    if ITEM not in resolved:
         raise missing_column(ITEM, available, origin, "; say which one it is: data.columns.item=NAME")
-    if USER not in found and HISTORY not in found:
+    if USER not in resolved and HISTORY not in resolved:
         raise missing_column(
             USER, available, origin,
             "; say which one it is: data.columns.user=NAME (rows that bring their own history, "
             "data.columns.history=NAME, need none)",
         )  # fmt: skip
-    if HISTORY_FEEDBACK in found and HISTORY not in found:
+    if HISTORY_FEEDBACK in resolved and HISTORY not in resolved:
         raise DataError(
-            f"{origin}: column '{found[HISTORY_FEEDBACK]}' holds the feedback of a history, but no column "
+            f"{origin}: column '{resolved[HISTORY_FEEDBACK]}' holds the feedback of a history, but no column "
             f"holds the history itself; name it: data.columns.history=NAME. Columns: {', '.join(available)}."
         )
-    return found
+    return resolved
 
 
 def missing_column(name: str, available: Sequence[str], origin: str, detail: str = "") -> DataError:
@@ -70,31 +70,31 @@ def missing_column(name: str, available: Sequence[str], origin: str, detail: str
     return DataError(f"{origin}: no column '{name}'{detail}.{did_you_mean(name, available)} {there}")
 
 
-def numbers(column: pa.ChunkedArray, place: str) -> np.ndarray:
-    """[n] float64: numbers, numbers written as text, true/false as 1/0. `place` names file and column.
+def numbers(column: pa.ChunkedArray, where: str) -> np.ndarray:
+    """[n] float64: numbers, numbers written as text, true/false as 1/0. `where` names file and column.
 
     Raises DataError naming the row and value of the first one that is missing, NaN, infinite or no number.
     """
-    return _finite(column, as_float(column, place), place)
+    return _finite(column, as_float(column, where), where)
 
 
-def weights(column: pa.ChunkedArray, place: str) -> np.ndarray:
+def weights(column: pa.ChunkedArray, where: str) -> np.ndarray:
     """[n] float64 weights of rows, as scikit-learn's `sample_weight`: 0 or more, and not all 0.
 
     Raises DataError naming the row and value of the first one that is negative or no number.
     """
-    found = numbers(column, place)
-    if (found < 0).any():
-        row = int(np.argmax(found < 0))
+    values = numbers(column, where)
+    if (values < 0).any():
+        row = int(np.argmax(values < 0))
         raise DataError(
-            f"{place}, row {row + 1}: {found[row]:g} is below 0. Weights are 0 (the row is not learned from) or more."
+            f"{where}, row {row + 1}: {values[row]:g} is below 0. Weights are 0 (the row is not learned from) or more."
         )
-    if not found.any():
-        raise DataError(f"{place}: all {len(found)} weights are 0, so that nothing would be learned.")
-    return found
+    if not values.any():
+        raise DataError(f"{where}: all {len(values)} weights are 0, so that nothing would be learned.")
+    return values
 
 
-def seconds(column: pa.ChunkedArray, place: str) -> np.ndarray:
+def seconds(column: pa.ChunkedArray, where: str) -> np.ndarray:
     """[n] float64 seconds: numbers as they are; dates, and ISO 8601 dates written as text, since 1970."""
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("s"))
@@ -103,14 +103,14 @@ def seconds(column: pa.ChunkedArray, place: str) -> np.ndarray:
     if pa.types.is_timestamp(column.type):
         # The unit is microseconds at least: a float64 holds those of our era exactly.
         micros = _array(column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64()))
-        return _finite(column, micros / 1e6, place)
-    return numbers(column, place)
+        return _finite(column, micros / 1e6, where)
+    return numbers(column, where)
 
 
-def as_float(column: pa.ChunkedArray, place: str, rows: np.ndarray | None = None) -> np.ndarray:
+def as_float(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None) -> np.ndarray:
     """[n] float64 like `numbers`, but missing and infinite values pass (missing ones as NaN).
 
-    `rows` [n] names the row of each value where it is not its own place.
+    `rows` [n] names the row of each value where that is not its index.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -120,13 +120,13 @@ def as_float(column: pa.ChunkedArray, place: str, rows: np.ndarray | None = None
         column = column.cast(pa.uint8())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
               or pa.types.is_null(kind) or _is_text(kind)):  # fmt: skip
-        raise DataError(f"{place}: values of type {kind} are no numbers; convert the column.")
+        raise DataError(f"{where}: values of type {kind} are no numbers; convert the column.")
     try:
         return _array(column.cast(pa.float64(), safe=False))
     except pa.ArrowInvalid:
         index, value = _first_word(column)
         row = index if rows is None else int(rows[index])
-        raise DataError(f"{place}, row {row + 1}: {value!r} is no number. Mend or remove the row.") from None
+        raise DataError(f"{where}, row {row + 1}: {value!r} is no number. Correct or remove the row.") from None
 
 
 class Lists(NamedTuple):
@@ -143,41 +143,41 @@ class Lists(NamedTuple):
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
 
-def read_lists(column: pa.ChunkedArray, place: str) -> Lists:
-    """A column of lists, flat. `place` names file and column. Raises DataError for other types and missing
+def read_lists(column: pa.ChunkedArray, where: str) -> Lists:
+    """A column of lists, flat. `where` names file and column. Raises DataError for other types and missing
     lists."""
     kind = column.type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        raise DataError(f"{place}: values of type {kind}; each row needs a list, oldest first. Convert the column.")
+        raise DataError(f"{where}: values of type {kind}; each row needs a list, oldest first. Convert the column.")
     missing = np.flatnonzero(column.is_null().to_numpy())
     if len(missing):
-        raise DataError(f"{place}, row {missing[0] + 1}: no list. Write an empty list for a user without history.")
+        raise DataError(f"{where}, row {missing[0] + 1}: no list. Write an empty list for a user without history.")
     lengths = pc.list_value_length(column).to_numpy()
     values = pa.chunked_array([chunk.flatten() for chunk in column.chunks], kind.value_type)
     return Lists(values, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
 
 
-def item_lists(lists: Lists, place: str) -> Encoded:
+def item_lists(lists: Lists, where: str) -> Encoded:
     """The elements as numbered item ids."""
     values = lists.values.cast(pa.string()) if pa.types.is_null(lists.values.type) else lists.values
-    return encode_ids(values, place, lists.rows)
+    return encode_ids(values, where, lists.rows)
 
 
-def feedback_lists(column: pa.ChunkedArray, history: Lists, place: str) -> pa.LargeListArray:
+def feedback_lists(column: pa.ChunkedArray, history: Lists, where: str) -> pa.LargeListArray:
     """A column of lists of numbers, one beside each event of the histories; NaN where an element is missing.
 
     Raises DataError naming the row where the lengths differ, or where a number is infinite.
     """
-    lists = read_lists(column, place)
+    lists = read_lists(column, where)
     wrong = np.flatnonzero(np.diff(lists.offsets) != np.diff(history.offsets))
     if len(wrong):
         row = wrong[0]
         have, need = np.diff(lists.offsets)[row], np.diff(history.offsets)[row]
-        raise DataError(f"{place}, row {row + 1}: {have} numbers beside a history of {need} events. Give one an event.")
-    values = as_float(lists.values, place, lists.rows)
+        raise DataError(f"{where}, row {row + 1}: {have} numbers beside a history of {need} events. Give one an event.")
+    values = as_float(lists.values, where, lists.rows)
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
-        raise DataError(f"{place}, row {lists.rows[infinite[0]] + 1}: an infinite number. Mend or remove the row.")
+        raise DataError(f"{where}, row {lists.rows[infinite[0]] + 1}: an infinite number. Correct or remove the row.")
     return pa.LargeListArray.from_arrays(lists.offsets, pa.array(values))
 
 
@@ -202,7 +202,7 @@ def _parsed_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _first_word(column: pa.ChunkedArray) -> tuple[int, Any]:
-    """Place and value of the first text that is no number; only walked on the way to an error."""
+    """Index and value of the first text that is no number; only walked on the way to an error."""
     for row, value in enumerate(column.to_pylist()):
         try:
             float(value if value is not None else 0)
@@ -221,11 +221,11 @@ def _arrow_reads(value: Any) -> bool:
     return True
 
 
-def _finite(column: pa.ChunkedArray, values: np.ndarray, place: str) -> np.ndarray:
+def _finite(column: pa.ChunkedArray, values: np.ndarray, where: str) -> np.ndarray:
     bad = ~np.isfinite(values)
     if bad.any():
         row = int(np.argmax(bad))
         value = column[row].as_py()
         what = "the value is missing" if value is None else f"{value!r} is not a finite number"
-        raise DataError(f"{place}, row {row + 1}: {what}. Mend or remove the row.")
+        raise DataError(f"{where}, row {row + 1}: {what}. Correct or remove the row.")
     return values

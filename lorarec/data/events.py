@@ -14,7 +14,7 @@ from lorarec.config.recipe import DataSection, EventsSection
 from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import CLICK, EVENT, HISTORY, ITEM, RATING, TIME, USER, WEIGHT, missing_column
 from lorarec.data.interactions import Part
-from lorarec.data.number import as_arrow
+from lorarec.data.raw_tables import as_arrow
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Ids are what is written, text or whole numbers; numbered by dictionary encoding in Arrow, no loop over rows."""
+"""Ids: what is written, text or whole numbers, numbered by dictionary encoding in Arrow without a loop over rows."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Encoded(NamedTuple):
     """A column of n ids, numbered by first appearance."""
 
     codes: np.ndarray
-    """[n] int64 places in `ids`."""
+    """[n] int64 indices into `ids`."""
     ids: pa.Array
     """Distinct ids as strings."""
 
 
-def encode_ids(column: pa.ChunkedArray, place: str, rows: np.ndarray | None = None) -> Encoded:
+def encode_ids(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None) -> Encoded:
     """Number ids: text as it is written, whole numbers (also those kept as floats) in digits.
 
-    `place` names file and column for messages, `rows` [n] the row of each id where it is not its own place.
+    `where` names file and column for messages, `rows` [n] the row of each id where that is not its index.
 
     Raises DataError naming row and value of the first id that is missing, empty, of another type, no whole number, or
     rounded by whatever wrote it.
@@ -43,8 +43,8 @@ def encode_ids(column: pa.ChunkedArray, place: str, rows: np.ndarray | None = No
         column = column.cast(column.type.value_type)
     missing = pc.index(column.is_null(nan_is_null=True), pa.scalar(True)).as_py()
     if missing >= 0:
-        raise _refusal(place, missing, rows, "the id is missing")
-    column = _plain(column, place, rows)
+        raise _refusal(where, missing, rows, "the id is missing")
+    column = _plain(column, where, rows)
     # Numbers are encoded before they are written as text: text is made once per id, not once per row.
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -55,13 +55,30 @@ def encode_ids(column: pa.ChunkedArray, place: str, rows: np.ndarray | None = No
     ):
         if len(bad):
             row = int(np.flatnonzero(np.isin(codes, bad))[0])
-            raise _refusal(place, row, rows, what.format(id=ids[int(codes[row])].as_py()), remedy)
+            raise _refusal(where, row, rows, what.format(id=ids[int(codes[row])].as_py()), remedy)
     return Encoded(codes, ids)
 
 
-def id_texts(column: pa.ChunkedArray, place: str) -> list[str]:
+def encode_distinct(column: pa.ChunkedArray, where: str, what: str) -> Encoded:
+    """Number the ids of a table that has one row for each `what` ("item").
+
+    Raises DataError as `encode_ids` does, and naming the row of an id that is listed again.
+    """
+    encoded = encode_ids(column, where)
+    if len(encoded.ids) < len(encoded.codes):
+        first = np.unique(encoded.codes, return_index=True)[1]
+        row = int(np.setdiff1d(np.arange(len(encoded.codes)), first)[0])
+        code = int(encoded.codes[row])
+        raise DataError(
+            f"{where}, row {row + 1}: {what} '{encoded.ids[code].as_py()}' is listed again (first in row "
+            f"{first[code] + 1}). Keep one row for each {what}."
+        )
+    return encoded
+
+
+def id_texts(column: pa.ChunkedArray, where: str) -> list[str]:
     """[n] ids as text, one a row. Raises DataError as `encode_ids` does."""
-    encoded = encode_ids(column, place)
+    encoded = encode_ids(column, where)
     texts: list[str] = encoded.ids.take(pa.array(encoded.codes)).to_pylist()
     return texts
 
@@ -69,15 +86,15 @@ def id_texts(column: pa.ChunkedArray, place: str) -> list[str]:
 def merge_ids(columns: list[Encoded]) -> tuple[list[np.ndarray], pa.Array]:
     """One numbering for several columns: codes of each in it, and all ids in order of first appearance."""
     merged = pa.concat_arrays([column.ids for column in columns]).dictionary_encode()
-    places = merged.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    indices = merged.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     starts = np.cumsum([0, *(len(column.ids) for column in columns)])
-    codes = [places[start:][column.codes] for start, column in zip(starts, columns, strict=False)]
+    codes = [indices[start:][column.codes] for start, column in zip(starts, columns, strict=False)]
     return codes, merged.dictionary
 
 
-def _refusal(place: str, index: int, rows: np.ndarray | None, what: str, remedy: str = KINDS) -> DataError:
+def _refusal(where: str, index: int, rows: np.ndarray | None, what: str, remedy: str = KINDS) -> DataError:
     row = (index if rows is None else int(rows[index])) + 1
-    return DataError(f"{place}, row {row}: {what}. {remedy}")
+    return DataError(f"{where}, row {row}: {what}. {remedy}")
 
 
 def _rounded(ids: pa.Array) -> list[int]:
@@ -87,7 +104,7 @@ def _rounded(ids: pa.Array) -> list[int]:
     return [code for code, mantissa, power in parts if int(power[:9]) > len(mantissa.partition(".")[2])]
 
 
-def _plain(column: pa.ChunkedArray, place: str, rows: np.ndarray | None) -> pa.ChunkedArray:
+def _plain(column: pa.ChunkedArray, where: str, rows: np.ndarray | None) -> pa.ChunkedArray:
     """Integers and text as they are; whole floats (integers that pandas widened) as integers."""
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -97,9 +114,9 @@ def _plain(column: pa.ChunkedArray, place: str, rows: np.ndarray | None) -> pa.C
         large = pc.index(pc.greater(pc.abs(column), EXACT), pa.scalar(True)).as_py()
         if large >= 0:
             value = column[large].as_py()
-            raise _refusal(place, large, rows, f"digits of the id are lost in the float {value!r}", EXPORT)
+            raise _refusal(where, large, rows, f"digits of the id are lost in the float {value!r}", EXPORT)
         fraction = pc.index(pc.equal(column, pc.floor(column)), pa.scalar(False)).as_py()
         if fraction < 0:
             return column.cast(pa.int64())
-        raise _refusal(place, fraction, rows, f"{column[fraction].as_py()!r} is no id")
-    raise DataError(f"{place}: values of type {kind} are no ids. Ids are text or whole numbers; convert the column.")
+        raise _refusal(where, fraction, rows, f"{column[fraction].as_py()!r} is no id")
+    raise DataError(f"{where}: values of type {kind} are no ids. Ids are text or whole numbers; convert the column.")

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lorarec.config.recipe import DataSection, SplitSection
-from lorarec.data.catalog import Catalog
-from lorarec.data.columns import CLICK, EVENT, KNOWN, USER, WEIGHT, missing_column
+from lorarec.data.catalog import Catalog, item_features
+from lorarec.data.columns import CLICK, EVENT, KNOWN, WEIGHT, missing_column
 from lorarec.data.events import NONE, EventKinds, EventUse, read_kinds
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.interactions import Interactions, Part
-from lorarec.data.item_features import item_features
-from lorarec.data.number import NumberedTables, number
-from lorarec.data.raw_tables import RawTables
+from lorarec.data.raw_tables import NumberedTables, RawTables, number_tables
 from lorarec.data.report import DataReport, report_of
 from lorarec.data.split import few_shot, split
 from lorarec.data.statistics import Statistics, statistics_of
-from lorarec.data.users import Users, users_of_table
+from lorarec.data.users import Users, users_of
 from lorarec.errors import DataError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
     counts = _training_rows(interactions, len(numbered.catalog))
     # After histories and statistics: a row left out as an example is still an event that happened.
     interactions = _with_history(interactions, histories, section.history.at_least, raw.origin)
-    users, note = _users(raw, wanted, interactions)
+    users, note = users_of(raw, wanted.user_columns, interactions.user_ids)
     read = ", ".join(filter(None, (raw.origin, raw.items_origin)))
     report = report_of(interactions, numbered, histories, counts, read, by, users)
     return PreparedData(interactions, numbered.catalog, histories, statistics, replace(report, users_note=note), users)
@@ -102,49 +96,13 @@ def _numbered(raw: RawTables, wanted: Wanted, section: DataSection) -> NumberedT
         )
     keep = [section.split.column] if section.split.by == "column" else []
     keep += [section.split.users] if section.split.users is not None else []
-    return number(
-        raw.interactions,
-        raw.items,
-        raw.columns,
-        raw.item_text,
-        raw.origin,
-        keep,
-        raw.items_origin,
-        wanted.item_columns,
-        section.unlisted_items,
-    )
+    return number_tables(raw, keep, wanted.item_columns, section.unlisted_items)
 
 
 def _refuse_no_weight(interactions: Interactions, raw: RawTables) -> None:
     if interactions.has(WEIGHT) and not interactions.column(WEIGHT)[interactions.rows(Part.TRAIN)].any():
         weighed_by = f"column '{raw.columns[WEIGHT]}'" if WEIGHT in raw.columns else "data.events.weights"
         raise DataError(f"{raw.origin}, {weighed_by}: all training rows have weight 0: none is learned from.")
-
-
-def _users(raw: RawTables, wanted: Wanted, interactions: Interactions) -> tuple[Users | None, str]:
-    """What the backbone reads of the users, and a sentence for the report. A table of which it reads nothing is
-    mentioned, or refused if an option names it."""
-    table, names = raw.users, wanted.user_columns
-    written = ", ".join(f"{{user.{name}}}" for name in names)
-    if not names:
-        if table is None:
-            return None, ""
-        unread = f"nothing reads the users' table ({', '.join(table.column_names)})"
-        note = f"{unread}: templates of the backbone can, by {{user.NAME}}"
-        if raw.users_asked:
-            way = "Name a column in backbone.templates.history or pair, or leave users out."
-            raise DataError(f"{raw.origin}: {note}. {way}")
-        return None, note
-    if table is None:
-        raise DataError(
-            f"backbone.templates name {written}, but {raw.origin} comes without a users' table. Give the source one, "
-            "or leave it out of the template."
-        )
-    if raw.columns.get(USER, USER) not in raw.interactions.column_names:
-        raise DataError(f"backbone.templates name {written}, but the rows of {raw.origin} do not say whose they are.")
-    users, without = users_of_table(table, interactions.user_ids, names, raw.columns, raw.origin)
-    count = len(interactions.user_ids)
-    return users, f"{written} of the users' table are read; {without:,} of {count:,} users have no row there"
 
 
 def _parts(

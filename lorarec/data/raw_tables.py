@@ -1,17 +1,44 @@
-"""RawTables: what a source hands over, as it came."""
+"""RawTables: what a source hands over, and how it is checked and numbered."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from datasets import Dataset
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+
+from lorarec.data.catalog import Catalog
+from lorarec.data.columns import (
+    CLICK,
+    HISTORY,
+    HISTORY_FEEDBACK,
+    ITEM,
+    RATING,
+    SPLIT,
+    TIME,
+    USER,
+    WEIGHT,
+    Lists,
+    feedback_lists,
+    item_lists,
+    missing_column,
+    numbers,
+    read_lists,
+    resolve_columns,
+    seconds,
+    weights,
+)
+from lorarec.data.ids import Encoded, encode_ids, merge_ids
+from lorarec.data.item_table import declare, gaps, item_rows, listed_ids
+from lorarec.errors import DataError
 
 
 @dataclass(frozen=True)
 class RawTables:
-    """Tables as a source found them, with the source's own column names.
+    """Tables as a source reads them, with the source's own column names.
 
     `columns` maps the project's column names to the source's: {"user": "user_id", "item": "movie_id", "time":
     "timestamp", "rating": "stars"}; a recipe's `data.columns` overrides it. Names that lorarec knows: user, item,
@@ -34,3 +61,159 @@ class RawTables:
     merely lies beside the other tables is mentioned in the data report."""
     items_origin: str = ""
     """The item table's own file, where it has one: messages about items name it instead of `origin`."""
+
+
+@dataclass(frozen=True)
+class NumberedTables:
+    """What `Interactions` needs besides the split."""
+
+    table: Dataset
+    """As in `Interactions.table`, and the raw columns that were asked to be kept."""
+    user_ids: list[str]
+    """[U] original ids; "row-1", "row-2", ... where the data names no users (each row is then a user of its own)."""
+    catalog: Catalog
+    items_without_text: int
+    """Items that only occur in interactions or histories: their text and title are their id."""
+    empty_texts: int
+    """Items of the item table whose text came out empty: it is their id instead."""
+    blanks: Mapping[str, int]
+    """For each column of the text's template, items of the item table that have nothing there, but something in
+    another one: their text has a gap."""
+
+
+class _Events(NamedTuple):
+    """The raw interactions, and which of their columns are lorarec's."""
+
+    table: pa.Table
+    columns: Mapping[str, str]
+    """lorarec's name -> the table's."""
+    origin: str
+
+    def has(self, name: str) -> bool:
+        return name in self.columns
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        return self.table.column(self.columns[name])
+
+    def where(self, name: str) -> str:
+        """File and column, for messages."""
+        return f"{self.origin}, column '{self.columns[name]}'"
+
+
+def number_tables(
+    raw: RawTables,
+    keep: Sequence[str] = (),
+    item_columns: Sequence[str] = (),
+    unlisted: Literal["some", "all"] = "some",
+) -> NumberedTables:
+    """Check and number a source's tables.
+
+    `keep` names raw columns that the splitter wants, `item_columns` those of the item table by which the head compares
+    items; `unlisted` says whether the item table may lack all items of the interactions. Users are numbered by first
+    appearance; items in the order of the item table, then as they first appear.
+
+    Raises DataError naming file, row and column of what cannot be used.
+    """
+    events = _events(raw)
+    users, user_ids = _users(events)
+    histories = read_lists(events.column(HISTORY), events.where(HISTORY)) if events.has(HISTORY) else None
+    named = [encode_ids(events.column(ITEM), events.where(ITEM))]
+    if histories is not None:
+        named.append(item_lists(histories, events.where(HISTORY)))
+    items, origin = None if raw.items is None else as_arrow(raw.items), raw.items_origin or raw.origin
+    name = raw.columns.get(ITEM, ITEM)
+    declared = None if items is None else declare(items, name, raw.item_text, item_columns, origin)
+    listed = listed_ids(items, "" if declared is None else declared.id_column, origin)
+    codes, ids = merge_ids([listed, *named])
+    if len(ids) < 2:
+        raise DataError(f"{raw.origin}: the catalog has one item ({ids[0].as_py()!r}), so there is nothing to choose.")
+    if declared is None:
+        _refuse_columns_of_nothing(raw.item_text, item_columns, raw.origin)
+    elif unlisted == "some":
+        _refuse_other_items(listed, named, raw.origin, origin)
+    columns = {USER: users, ITEM: pa.array(codes[1])} | _numbers(events)
+    if histories is not None:
+        columns |= _histories(events, histories, codes[2])
+    columns |= _kept(events, [name for name in keep if name not in columns])
+    catalog = Catalog(Dataset(item_rows(ids, items, declared, origin)), declared)
+    empty, blanks = (0, {}) if declared is None else gaps(items, declared.pieces)
+    return NumberedTables(Dataset(pa.table(columns)), user_ids, catalog, len(ids) - len(listed.ids), empty, blanks)
+
+
+def as_arrow(dataset: Dataset) -> pa.Table:
+    """A Dataset as the Arrow table it stands for: selected and shuffled rows as the Dataset has them; no copy
+    if none."""
+    table: pa.Table = dataset.with_format("arrow")[:]
+    return table
+
+
+def _events(raw: RawTables) -> _Events:
+    table = as_arrow(raw.interactions)
+    if not table.num_rows:
+        raise DataError(f"{raw.origin}: no rows. Give a file with at least one interaction.")
+    return _Events(table, resolve_columns(table.column_names, raw.columns, raw.origin), raw.origin)
+
+
+def _users(events: _Events) -> tuple[pa.Array, list[str]]:
+    """[E] the user of each row, and the ids of all [U]."""
+    if not events.has(USER):
+        rows = events.table.num_rows
+        return pa.array(np.arange(rows)), [f"row-{row}" for row in range(1, rows + 1)]
+    users = encode_ids(events.column(USER), events.where(USER))
+    return pa.array(users.codes), users.ids.to_pylist()
+
+
+def _numbers(events: _Events) -> dict[str, pa.Array]:
+    """The columns of numbers that are there, checked."""
+    readers = {TIME: seconds, RATING: numbers, CLICK: numbers, WEIGHT: weights}
+    present = {name: read for name, read in readers.items() if events.has(name)}
+    return {name: pa.array(read(events.column(name), events.where(name))) for name, read in present.items()}
+
+
+def _histories(events: _Events, lists: Lists, items: np.ndarray) -> dict[str, pa.Array]:
+    """The histories that rows bring, of numbered items, and the feedback beside them."""
+    columns = {HISTORY: pa.LargeListArray.from_arrays(lists.offsets, pa.array(items))}
+    if events.has(HISTORY_FEEDBACK):
+        feedback, where = events.column(HISTORY_FEEDBACK), events.where(HISTORY_FEEDBACK)
+        columns[HISTORY_FEEDBACK] = feedback_lists(feedback, lists, where)
+    return columns
+
+
+def _kept(events: _Events, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+    """What the splitter wants, as it came."""
+    for name in names:
+        if name not in events.table.column_names:
+            raise missing_column(name, events.table.column_names, events.origin, ", which data.split names")
+    split = {SPLIT: events.column(SPLIT)} if events.has(SPLIT) else {}
+    return split | {name: events.table.column(name) for name in names if name not in split}
+
+
+def _refuse_columns_of_nothing(template: str | None, item_columns: Sequence[str], origin: str) -> None:
+    if template is not None:
+        raise DataError(
+            f"data.item_text '{template}': {origin} comes without an item table, so there is nothing "
+            "to fill it with. Give the source an item table, or leave item_text out: items are then "
+            "read as their ids."
+        )
+    if item_columns:
+        raise DataError(f"head.item_columns: {origin} comes without an item table. Leave it out, or give one.")
+
+
+def _refuse_other_items(listed: Encoded, sources: Sequence[Encoded], origin: str, items_origin: str) -> None:
+    """Raise DataError where none of the items is in the item table, with what may have made the ids differ."""
+    others, some = listed.ids.to_pylist(), list(dict.fromkeys(item for ids in sources for item in ids.ids.to_pylist()))
+    if not set(others).isdisjoint(some):
+        return
+    causes: dict[str, Callable[[str], str]] = {
+        "leading zeros are lost in one of them": lambda text: text.lstrip("0"),
+        "one of them ends ids with .0": lambda text: text.removesuffix(".0"),
+        "capital letters differ": str.casefold,
+        "there are blanks around the ids of one": str.strip,
+    }
+    likely = next((cause for cause, plain in causes.items() if {*map(plain, some)} & {*map(plain, others)}), None)
+    example = f", such as '{others[0]}'" if others else ""
+    raise DataError(
+        f"No item of {origin} (such as '{some[0]}') is in the item table of {items_origin}{example}"
+        f"{f': {likely}' if likely else ''}. Write the ids the same way in both, name the right columns under "
+        "data.columns, or read all items as their ids with data.unlisted_items=all."
+    )

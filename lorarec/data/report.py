@@ -13,7 +13,7 @@ from lorarec.data.catalog import Catalog
 from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING, TIME, WEIGHT
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
-from lorarec.data.number import NumberedTables
+from lorarec.data.raw_tables import NumberedTables
 from lorarec.data.users import Users
 
 YEAR_1980 = 315_532_800

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from lorarec.data.columns import USER, missing_column
-from lorarec.data.ids import encode_ids
-from lorarec.data.item_text import written
+from lorarec.data.ids import encode_distinct
+from lorarec.data.item_table import as_words
+from lorarec.data.raw_tables import RawTables, as_arrow
 from lorarec.errors import DataError
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 
 TRUTH = {"True": "true", "False": "false"}
 """Some files keep them as values, others as text, and a run is asked by either."""
@@ -37,38 +34,26 @@ class Users:
         return list(zip(*(map(_written, column.to_pylist()) for column in taken.columns), strict=True))
 
 
-def users_of_table(
-    raw: Dataset, user_ids: Sequence[str], names: Sequence[str], columns: Mapping[str, str], origin: str
-) -> tuple[Users, int]:
-    """The columns `names` of the users' table in the order of `user_ids`, and how many of these users have no row.
+def users_of(raw: RawTables, names: Sequence[str], user_ids: Sequence[str]) -> tuple[Users | None, str]:
+    """The columns `names`, which the backbone reads of the users' table, in the order of `user_ids`; and a sentence for
+    the report. A table of which it reads nothing is mentioned, or refused if an option of the source names it.
 
-    The id's column has the name it has in the interactions, or lorarec's own. Raises DataError naming a column that is
-    missing, with the nearest one, a user who is there twice, and a table that has none of the users.
+    Raises DataError naming a column that is missing, with the nearest one, a user who is listed twice, and a table that
+    has none of the users.
     """
-    table: pa.Table = raw.with_format("arrow")[:]
-    place = f"users' table of {origin}"
-    for name in names:
-        if name not in table.column_names:
-            what = f", which the backbone's templates write as {{user.{name}}}"
-            raise missing_column(name, table.column_names, place, what)
-    id_column = next((name for name in (columns.get(USER, USER), USER) if name in table.column_names), None)
-    if id_column is None:
-        what = ", which should hold the user's id"
-        raise missing_column(columns.get(USER, USER), table.column_names, place, what)
-    listed = encode_ids(table.column(id_column), f"{place}, column '{id_column}'")
-    if len(listed.ids) < len(listed.codes):
-        again = int(np.setdiff1d(np.arange(len(listed.codes)), np.unique(listed.codes, return_index=True)[1])[0])
-        user = listed.ids[int(listed.codes[again])].as_py()
-        raise DataError(f"{place}, row {again + 1}: user '{user}' is there again. Keep one row a user.")
-    rows = {user: row for row, user in enumerate(listed.ids.to_pylist())}
-    found = [rows.get(user) for user in user_ids]
-    if all(row is None for row in found):
-        example = f" (it has '{listed.ids[0].as_py()}')" if len(listed.ids) else ""
+    if not names:
+        return None, _unread_table(raw)
+    written = ", ".join(f"{{user.{name}}}" for name in names)
+    if raw.users is None:
         raise DataError(
-            f"{place}: none of the users, such as '{user_ids[0]}', is in its column '{id_column}'{example}. Write the "
-            "ids the same way in both files, or name the right column: data.columns.user=NAME."
+            f"backbone.templates name {written}, but {raw.origin} comes without a users' table. Give the source one, "
+            "or leave it out of the template."
         )
-    return Users(table.select(list(names)).take(pa.array(found, pa.int64()))), sum(row is None for row in found)
+    if raw.columns.get(USER, USER) not in raw.interactions.column_names:
+        raise DataError(f"backbone.templates name {written}, but the rows of {raw.origin} do not say whose they are.")
+    users, without = _read(as_arrow(raw.users), names, user_ids, raw.columns.get(USER, USER), raw.origin)
+    count = len(user_ids)
+    return users, f"{written} of the users' table are read; {without:,} of {count:,} users have no row there"
 
 
 def users_of_requests(columns: Sequence[Mapping[str, Any] | None], names: Sequence[str]) -> Users:
@@ -82,8 +67,48 @@ def users_of_requests(columns: Sequence[Mapping[str, Any] | None], names: Sequen
     return Users(pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, words, strict=True)}))
 
 
+def _unread_table(raw: RawTables) -> str:
+    if raw.users is None:
+        return ""
+    note = (
+        f"nothing reads the users' table ({', '.join(raw.users.column_names)}): templates of the backbone can, by "
+        "{user.NAME}"
+    )
+    if raw.users_asked:
+        remedy = "Name a column in backbone.templates.history or pair, or leave users out."
+        raise DataError(f"{raw.origin}: {note}. {remedy}")
+    return note
+
+
+def _read(
+    table: pa.Table, names: Sequence[str], user_ids: Sequence[str], id_name: str, origin: str
+) -> tuple[Users, int]:
+    """The columns of the users, and how many have no row. The id's column has the name it has in the interactions, or
+    lorarec's own."""
+    where = f"users' table of {origin}"
+    for name in names:
+        if name not in table.column_names:
+            what = f", which the backbone's templates write as {{user.{name}}}"
+            raise missing_column(name, table.column_names, where, what)
+    id_column = next((name for name in (id_name, USER) if name in table.column_names), None)
+    if id_column is None:
+        what = ", which should hold the user's id"
+        raise missing_column(id_name, table.column_names, where, what)
+    listed = encode_distinct(table.column(id_column), f"{where}, column '{id_column}'", "user")
+    rows = {user: row for row, user in enumerate(listed.ids.to_pylist())}
+    rows_of_users = [rows.get(user) for user in user_ids]
+    if all(row is None for row in rows_of_users):
+        example = f" (it has '{listed.ids[0].as_py()}')" if len(listed.ids) else ""
+        raise DataError(
+            f"{where}: none of the users, such as '{user_ids[0]}', is in its column '{id_column}'{example}. Write the "
+            "ids the same way in both files, or name the right column: data.columns.user=NAME."
+        )
+    known = Users(table.select(list(names)).take(pa.array(rows_of_users, pa.int64())))
+    return known, sum(row is None for row in rows_of_users)
+
+
 def _written(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    text = written(value)
+    text = as_words(value)
     return TRUTH.get(text, text)

@@ -1,4 +1,4 @@
-"""The catalog keeps the declared columns of items, and grows without moving what is there."""
+"""The catalog keeps the declared columns of items, compares items by them, and grows without moving what is there."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 
-from lorarec.data.catalog import Catalog
-from lorarec.data.item_features import item_features
-from lorarec.data.number import NumberedTables, number
+from lorarec.data.catalog import Catalog, item_features
 from lorarec.data.prepare import PreparedData
+from lorarec.data.raw_tables import NumberedTables, RawTables, number_tables
 from lorarec.errors import DataError
 
 ITEMS: dict[str, list[Any]] = {
@@ -30,8 +29,14 @@ NEW = {"item_id": ["d", "e"], "title": ["Dune", ""], "genres": [[], ["War"]], "y
 def numbered(items: dict[str, list[Any]] | None = ITEMS, **more: Any) -> NumberedTables:
     events = Dataset.from_dict({"user": [1, 1], "item_id": ["b", "x"]})
     table = None if items is None else Dataset.from_dict(items)
-    told = {"item_text": "{title} ({genres})", "item_columns": ["year"]} | more
-    return number(events, table, {"item": "item_id"}, origin="events.csv", items_origin="items.csv", **told)
+    given = {"item_text": "{title} ({genres})", "item_columns": ["year"]} | more
+    return number_tables(
+        RawTables(
+            events, table, columns={"item": "item_id"}, item_text=given.pop("item_text"), origin="events.csv",
+            items_origin="items.csv",
+        ),
+        **given,
+    )  # fmt: skip
 
 
 def test_it_keeps_what_the_text_the_head_and_the_titles_name_and_nothing_else() -> None:
@@ -115,11 +120,11 @@ def test_an_item_table_of_other_items_is_refused_with_the_likely_cause(
 ) -> None:
     events, items = Dataset.from_dict({"user": [1, 1], "item": asked}), Dataset.from_dict({"item": listed})
     with pytest.raises(DataError, match=r"No item of t\.csv") as caught:
-        number(events, items, {}, None, "t.csv", items_origin="i.csv")
+        number_tables(RawTables(events, items, origin="t.csv", items_origin="i.csv"))
     message = str(caught.value)
     assert cause in message and f"'{asked[0]}'" in message and f"'{listed[0]}'" in message
     assert "data.unlisted_items=all" in message
-    assert number(events, items, {}, None, "t.csv", unlisted="all").items_without_text == 2
+    assert number_tables(RawTables(events, items, origin="t.csv"), unlisted="all").items_without_text == 2
 
 
 def test_new_items_are_written_as_the_old_ones_whatever_types_their_file_has() -> None:
@@ -152,3 +157,69 @@ def test_reading_unlisted_items_as_their_ids_is_refused_where_there_is_no_item_t
 ) -> None:
     with pytest.raises(DataError, match=r"data\.unlisted_items=all does nothing here: events\.csv comes without"):
         prepared({"user": [1] * 12, "item": ["a", "b"] * 6, "time": list(range(12))}, unlisted_items="all")
+
+
+COMPARED = {
+    "item": ["a", "b", "c", "d"],
+    "year": [1990, 1991, 1950, None],
+    "genres": [["Drama"], ["Drama", "War"], ["Comedy"], []],
+    "color": ["red", "blue", "red", None],
+    "same": [1.0, 1.0, 1.0, 1.0],
+    "flag": [True, False, True, True],
+}
+
+
+def compared(items: dict[str, list[Any]] | None, column: str) -> Catalog:
+    """The items of the table, and one that is not in it."""
+    events = Dataset.from_dict({"user": [1, 1], "item": ["a", "e"]})
+    table = None if items is None else Dataset.from_dict(items)
+    raw = RawTables(events, table, origin="events.csv", items_origin="items.csv")
+    return number_tables(raw, item_columns=[column]).catalog
+
+
+def similarity(column: str) -> np.ndarray:
+    features = item_features(compared(COMPARED, column), [column], "items.csv")[column]
+    assert features.shape[0] == 5 and features.dtype == np.float32
+    return features @ features.T
+
+
+def test_the_similarity_of_numbers_falls_like_a_gaussian_half_a_standard_deviation_wide() -> None:
+    similar, width = similarity("year"), np.std([1990, 1991, 1950]) / 2
+    assert similar[0, 0] == pytest.approx(1)
+    assert similar[0, 1] == pytest.approx(np.exp(-0.5 / width**2), abs=0.01)
+    assert similar[0, 2] == pytest.approx(np.exp(-0.5 * (40 / width) ** 2), abs=0.01)
+
+
+def test_the_similarity_of_lists_of_words_is_the_cosine_of_the_sets() -> None:
+    similar = similarity("genres")
+    assert similar[0, 1] == pytest.approx(0.5**0.5) and similar[0, 2] == 0
+
+
+def test_equal_words_have_similarity_1() -> None:
+    similar = similarity("color")
+    assert similar[0, 2] == 1 and similar[0, 1] == 0
+
+
+@pytest.mark.parametrize("column", ["year", "genres", "color"])
+def test_where_nothing_is_known_an_item_is_like_no_other(column: str) -> None:
+    assert (similarity(column)[3:] == 0).all()  # the fourth has no value, the fifth is not in the item table
+
+
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [("yaer", "Did you mean 'year'"), ("same", "all items have the same number"), ("flag", "not by bool")],
+)
+def test_a_column_that_cannot_compare_items_is_refused_by_name(column: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        similarity(column)
+
+
+def test_names_are_no_words() -> None:
+    items = {"item": ["a", *map(str, range(299))], "title": [f"title {n}" for n in range(300)]}
+    with pytest.raises(DataError, match=r"300 distinct words.*data\.item_text"):
+        item_features(compared(items, "title"), ["title"], "items.csv")
+
+
+def test_without_an_item_table_columns_are_refused() -> None:
+    with pytest.raises(DataError, match="without an item table"):
+        compared(None, "year")

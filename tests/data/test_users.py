@@ -41,7 +41,7 @@ def test_a_column_that_is_missing_is_refused_with_the_nearest() -> None:
 
 
 def test_a_user_who_is_there_twice_and_a_table_of_other_users_are_refused() -> None:
-    with pytest.raises(DataError, match="row 2: user '8' is there again"):
+    with pytest.raises(DataError, match="row 2: user '8' is listed again"):
         prepared({"user": [8, 8], "age": [1, 2]}, "age")
     with pytest.raises(DataError, match=r"none of the users, such as '7', is in its column 'user' \(it has 'x'\)"):
         prepared({"user": ["x"], "age": [1]}, "age")

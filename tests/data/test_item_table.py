@@ -1,4 +1,4 @@
-"""Item text: templates, their defaults, and what is empty."""
+"""The item table: templates of the items' text, their defaults, and what is empty."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from lorarec.data.number import NumberedTables, number
+from lorarec.data.raw_tables import NumberedTables, RawTables, number_tables
 from lorarec.errors import DataError
 
 ITEMS: dict[str, list[Any]] = {
@@ -20,7 +20,8 @@ ITEMS: dict[str, list[Any]] = {
 
 def numbered(items: dict[str, list[Any]] | None, item_text: str | None = None) -> NumberedTables:
     events = Dataset.from_dict({"user": [1, 1], "item": ["a", "b"]})
-    return number(events, None if items is None else Dataset.from_dict(items), {}, item_text, "events.csv")
+    table = None if items is None else Dataset.from_dict(items)
+    return number_tables(RawTables(events, table, item_text=item_text, origin="events.csv"))
 
 
 def test_a_template_joins_columns_and_lists() -> None:

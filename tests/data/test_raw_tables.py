@@ -1,4 +1,4 @@
-"""Numbering: ids of any type, catalogue order, and refusals that name file, row and column."""
+"""Numbering: ids of any type, catalog order, and refusals that name file, row and column."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from lorarec.data.number import NumberedTables, number
+from lorarec.data.raw_tables import NumberedTables, RawTables, number_tables
 from lorarec.errors import DataError
 
 
@@ -20,7 +20,8 @@ def numbered(
     keep: tuple[str, ...] = (),
 ) -> NumberedTables:
     table = None if items is None else Dataset.from_dict(items)
-    return number(Dataset.from_dict(events), table, columns or {}, item_text, "events.csv", keep)
+    raw = RawTables(Dataset.from_dict(events), table, columns=columns or {}, item_text=item_text, origin="events.csv")
+    return number_tables(raw, keep)
 
 
 def refused(*arguments: Any, **named: Any) -> str:
@@ -32,7 +33,7 @@ def refused(*arguments: Any, **named: Any) -> str:
 EVENTS = {"user": ["u2", "u1", "u2"], "item": [7, 3, 9]}
 
 
-def test_the_catalogue_lists_the_item_table_first_then_items_met_in_events() -> None:
+def test_the_catalog_lists_the_item_table_first_then_items_met_in_events() -> None:
     made = numbered(EVENTS, {"item": [3, 5, 7], "title": ["Three", "Five", "Seven"]})
     assert made.catalog.ids == ["3", "5", "7", "9"]
     assert made.catalog.titles() == ["Three", "Five", "Seven", "9"]
@@ -53,7 +54,7 @@ def test_ids_of_different_types_meet_as_text() -> None:
 
 
 def test_a_selection_of_a_dataset_is_numbered_as_the_dataset_shows_it() -> None:
-    made = number(Dataset.from_dict(EVENTS).select([2, 0]), None, {}, None, "events.csv")
+    made = number_tables(RawTables(Dataset.from_dict(EVENTS).select([2, 0]), origin="events.csv"))
     assert made.catalog.ids == ["9", "7"]
 
 
@@ -64,7 +65,7 @@ def test_a_table_in_several_chunks_is_numbered_as_one() -> None:
         Dataset.from_dict({"user": ["a", "b"], "item": [1, 2]}),
         Dataset.from_dict({"user": ["b", "c"], "item": [2, 3]}),
     ]
-    made = number(concatenate_datasets(parts), None, {}, None, "events.csv")
+    made = number_tables(RawTables(concatenate_datasets(parts), origin="events.csv"))
     assert made.table["user"][:] == [0, 1, 1, 2]
     assert made.table["item"][:] == [0, 1, 1, 2]
 
@@ -84,7 +85,7 @@ def test_rows_without_users_are_users_of_their_own() -> None:
     assert made.table["history"][:] == [[1], []]
 
 
-def test_items_that_only_a_history_names_join_the_catalogue() -> None:
+def test_items_that_only_a_history_names_join_the_catalog() -> None:
     made = numbered({"user": [1, 1], "item": [1, 2], "history": [[8, 1], [9]], "history_feedback": [[1, 0], [None]]})
     assert made.catalog.ids == ["1", "2", "8", "9"]
     assert made.table["history"][:] == [[2, 0], [3]]

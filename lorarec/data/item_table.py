@@ -1,0 +1,184 @@
+"""The item table: which of its columns belong to the items, and the text that a template writes of them.
+
+A template names columns in braces, such as "{title} ({genres})".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from string import Formatter
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from lorarec.config.strict import did_you_mean
+from lorarec.data.columns import ITEM, missing_column
+from lorarec.data.ids import Encoded, encode_distinct
+from lorarec.errors import DataError
+
+Kind = Literal["number", "text", "words", "other", "empty"]
+"""What a column holds: numbers; text, or the name of a category; lists of words; what only a template writes (dates,
+true and false); nothing in any row. Each further kind, such as pictures, is one more name here and in `kind_of`."""
+COLUMN = "column_"
+"""Begins the names of the catalog's columns that are the item table's own."""
+TITLE = "title"
+
+
+class Piece(NamedTuple):
+    """Words of a template and the column that follows them, if any."""
+
+    words: str
+    column: str | None
+
+
+class Declared(NamedTuple):
+    """What of the item table belongs to the items: the columns that item_text, the head or the titles are made of."""
+
+    id_column: str
+    pieces: Sequence[Piece]
+    """The template of the items' text, over `kinds`."""
+    kinds: Mapping[str, Kind]
+    """Column of the item table -> what it holds."""
+
+
+def id_column_of(table: pa.Table, name: str, origin: str) -> str:
+    """The item table's id: under the name it has elsewhere, or under lorarec's own."""
+    for candidate in (name, ITEM):
+        if candidate in table.column_names:
+            return candidate
+    raise missing_column(name, table.column_names, f"item table of {origin}", ", which should hold the item's id")
+
+
+def listed_ids(table: pa.Table | None, id_column: str, origin: str) -> Encoded:
+    """The item table's ids, each of which may occur once."""
+    if table is None:
+        return Encoded(np.empty(0, np.int64), pa.array([], pa.string()))
+    return encode_distinct(table.column(id_column), f"item table of {origin}, column '{id_column}'", "item")
+
+
+def declare(table: pa.Table, id_name: str, template: str | None, more: Sequence[str], origin: str) -> Declared:
+    """The columns of an item table that the template and `more` (the head's) name, and its titles.
+
+    `id_name` is as in `id_column_of`. Raises DataError naming a column that is not there, with the nearest one.
+    """
+    id_column = id_column_of(table, id_name, origin)
+    if template is None:
+        pieces = default_template(table, id_column)
+    else:
+        pieces = parse_template(template, table.column_names, origin)
+    names = [piece.column for piece in pieces if piece.column is not None]
+    for name in more:
+        if name not in table.column_names:
+            what = ", by which the head compares items"
+            raise missing_column(name, table.column_names, f"item table of {origin}", what)
+    titles = [TITLE] if TITLE in table.column_names else []
+    kinds = {name: kind_of(table.schema.field(name).type) for name in dict.fromkeys([*names, *more, *titles])}
+    return Declared(id_column, pieces, kinds)
+
+
+def kind_of(kind: pa.DataType) -> Kind:
+    """What a column of this Arrow type holds."""
+    if pa.types.is_null(kind):
+        return "empty"
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return "number"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "text"
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return "words" if is_list and kind_of(kind.value_type) == "text" else "other"
+
+
+def parse_template(template: str, available: Sequence[str], origin: str) -> list[Piece]:
+    """The pieces of a template. Raises DataError for an unknown column, none at all, or a format
+    specification."""
+    where = f"data.item_text '{template}'"
+    try:
+        parsed = list(Formatter().parse(template))
+    except ValueError as error:
+        raise DataError(f"{where}: {error}. Write columns as {{name}}, braces of your own as {{{{ and }}}}.") from None
+    pieces = []
+    for words, column, format_spec, conversion in parsed:
+        if column is not None and column not in available:
+            raise DataError(
+                f"{where}: the item table of {origin} has no column '{column}'."
+                f"{did_you_mean(column, available)} Columns: {', '.join(available)}."
+            )
+        if format_spec or conversion:
+            raise DataError(f"{where}: '{column}' must be a plain column name, without a conversion or a format.")
+        pieces.append(Piece(words, column))
+    if not any(piece.column for piece in pieces):
+        raise DataError(f"{where} names no column, so all items would read alike. Columns: {', '.join(available)}.")
+    return pieces
+
+
+def default_template(table: pa.Table, id_column: str) -> list[Piece]:
+    """The title where there is one, else the first column of text, else the id."""
+    names = [field.name for field in table.schema if kind_of(field.type) == "text" and field.name != id_column]
+    name = TITLE if TITLE in table.column_names else next(iter(names), id_column)
+    return [Piece("", name)]
+
+
+def render(table: pa.Table, pieces: Sequence[Piece]) -> list[str]:
+    """[n] the text of each row; lists are joined by commas. Empty where all its columns are."""
+    values = _values(table, pieces)
+    texts = []
+    for row in range(table.num_rows):
+        if any(column[row] for column in values.values()):
+            filled = [p.words + (values[p.column][row] if p.column is not None else "") for p in pieces]
+            texts.append("".join(filled).strip())
+        else:
+            texts.append("")
+    return texts
+
+
+def gaps(table: pa.Table, pieces: Sequence[Piece]) -> tuple[int, dict[str, int]]:
+    """How many rows have nothing in all columns, and for each column, how many have nothing there alone."""
+    values = _values(table, pieces)
+    blank = {name: np.array([not value for value in column], bool) for name, column in values.items()}
+    empty = np.logical_and.reduce(list(blank.values()))
+    return int(empty.sum()), {name: int((b & ~empty).sum()) for name, b in blank.items() if (b & ~empty).any()}
+
+
+def as_words(value: Any) -> str:
+    """A value of a table as words: lists joined by commas, nothing for nothing (NaN, which stands for it in columns of
+    floats, among them)."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(as_words(element) for element in value if element is not None)
+    return str(value).strip()
+
+
+def item_rows(ids: pa.Array, table: pa.Table | None, declared: Declared | None, origin: str) -> pa.Table:
+    """Rows of a catalog: one for each id, of which `table` describes the first ones, in its order.
+
+    An item that the table lacks, or whose text comes out empty, is read as its id. Raises DataError naming a declared
+    column that the table lacks.
+    """
+    names: list[str] = ids.to_pylist()
+    if table is None or declared is None:
+        return pa.table({ITEM: ids, "title": names, "text": names})
+    for name in declared.kinds:
+        if name not in table.column_names:
+            what = ", which the items that are there already have"
+            raise missing_column(name, table.column_names, origin, what)
+    texts = render(table, declared.pieces)
+    titles = render(table, [Piece("", TITLE)]) if TITLE in declared.kinds else texts
+    rest = names[len(texts) :]
+    made = {
+        ITEM: ids,
+        "title": [title or name for title, name in zip(titles, names, strict=False)] + rest,
+        "text": [text or name for text, name in zip(texts, names, strict=False)] + rest,
+    }
+    for name in declared.kinds:
+        column = table.column(name)
+        unknown = pa.nulls(len(rest), column.type)
+        made[COLUMN + name] = pa.chunked_array([*column.chunks, unknown], column.type)
+    return pa.table(made)
+
+
+def _values(table: pa.Table, pieces: Sequence[Piece]) -> dict[str, list[str]]:
+    """What stands in each column of a template, as words."""
+    names = dict.fromkeys(piece.column for piece in pieces if piece.column is not None)
+    return {name: [as_words(value) for value in table.column(name).to_pylist()] for name in names}
