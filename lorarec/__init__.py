@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lorarec.artifact.recommender import Recommender as Recommender
     from lorarec.contracts.plugin import hookimpl as hookimpl
     from lorarec.errors import LorarecError as LorarecError
+    from lorarec.inference.recommender import Recommender as Recommender
     from lorarec.pipeline.load import load as load
     from lorarec.pipeline.train import train as train
 
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "LorarecError": "lorarec.errors",
-    "Recommender": "lorarec.artifact.recommender",
+    "Recommender": "lorarec.inference.recommender",
     "hookimpl": "lorarec.contracts.plugin",
     "load": "lorarec.pipeline.load",
     "train": "lorarec.pipeline.train",

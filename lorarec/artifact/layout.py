@@ -1,8 +1,12 @@
-"""Every name in a run folder, once."""
+"""What a run folder is: every name in it, its format version, and the manifest that says whether it is whole."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+
+from lorarec.errors import ArtifactError
 
 RECIPE = "recipe.yaml"
 ADAPTER = "adapter"
@@ -10,12 +14,14 @@ HEAD = "head.safetensors"
 BACKBONE = "backbone"
 CATALOG = "catalog.parquet"
 FEATURES = "feature_"
-"""Begins the names of the catalogue's columns that hold item features."""
+"""Begins the names of the catalog's columns that hold item features."""
 STATISTICS = "statistics.json"
 ITEM_VECTORS = "item_vectors.safetensors"
 METRICS = "metrics.json"
 CALIBRATION = "calibration.json"
 TEST_SCORES = "test_scores.parquet"
+USER = "user"
+"""The column of the test scores that says which rows are of one user; the others are the predictor's."""
 HISTORY = "history.jsonl"
 DATA_REPORT = "data_report.json"
 ENVIRONMENT = "environment.json"
@@ -29,8 +35,76 @@ FORMAT = 2
 change that an older lorarec would misread takes the next number."""
 
 REQUIRED = (RECIPE, ADAPTER, HEAD, CATALOG, STATISTICS, METRICS, ENVIRONMENT, MANIFEST)
+OPTIONAL = (BACKBONE, ITEM_VECTORS, CALIBRATION, TEST_SCORES, HISTORY, DATA_REPORT, MODEL_CARD, PROFILE, CHECKPOINTS)
+"""Anything else in the folder is the user's own."""
+EDITABLE = (MANIFEST, MODEL_CARD)
+"""Files without a checksum: a model card is meant to be edited."""
 
 
 def unfinished(output: Path) -> Path:
-    """Where a run lies until it is whole: beside its place, on the same disk, so that it can be renamed."""
+    """Where a run lies until it is whole: beside its final name, on the same disk, so that it can be renamed."""
     return output.with_name(output.name + ".unfinished")
+
+
+def write_checksums(folder: Path) -> None:
+    """Record the format version and the checksum of every file in the folder."""
+    sums = {path.relative_to(folder).as_posix(): _checksum(path) for path in _files(folder)}
+    manifest = {"format": FORMAT, "files": sums}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def check_checksums(folder: Path) -> None:
+    """Raises ArtifactError naming the first file that is missing or not as it was written, and where a newer lorarec
+    wrote the folder."""
+    if not folder.is_dir():
+        raise ArtifactError(f"There is no run folder {folder}.")
+    for name in REQUIRED:
+        if not (folder / name).exists():
+            raise ArtifactError(f"{folder} is not a whole run folder: '{name}' is missing. Train it again.")
+    sums = _read_sums(folder / MANIFEST)
+    for name, known in sums.items():
+        path = folder / name
+        if not path.is_file():
+            raise ArtifactError(f"{path} is missing. Train the run again, or restore the file.")
+        if _checksum(path) != known:
+            raise ArtifactError(
+                f"{path}: not as it was written (truncated or changed). Train the run again, or restore the file."
+            )
+    for path in _files(folder):
+        inside = path.relative_to(folder)
+        if inside.parts[0] in (*REQUIRED, *OPTIONAL) and inside.as_posix() not in sums:
+            raise ArtifactError(
+                f"{path}: {MANIFEST} does not know it, so one of the two was changed since the run was "
+                "written. Remove the file if you put it there; else train the run again."
+            )
+
+
+def _read_sums(manifest: Path) -> dict[str, str]:
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no list of files")
+        if "files" not in content:  # the first format: the files alone, none of which is called "files"
+            content = {"format": 1, "files": content}
+        sums, version = content["files"], content.get("format")
+        if not isinstance(sums, dict) or not isinstance(version, int):
+            raise ValueError("it holds no list of files, or no version")
+    except (ValueError, OSError) as error:
+        raise ArtifactError(f"{manifest}: not as it was written ({error}). Train the run again.") from error
+    if version > FORMAT:
+        raise ArtifactError(
+            f"{manifest.parent}: a newer lorarec wrote this run (format {version}; this one reads up to "
+            f"{FORMAT}). Upgrade lorarec to read it."
+        )
+    return sums
+
+
+def _files(folder: Path) -> list[Path]:
+    """Every file that has a checksum. Checkpoints go before the run gets its name; a profile may go at any time."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in EDITABLE)
+    return sorted(path for path in files if path.relative_to(folder).parts[0] not in (CHECKPOINTS, PROFILE))
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,11 +1,12 @@
-"""Read a run folder: its parts, checked."""
+"""Read a run folder: its parts, checked, and the scores that it keeps of the test part."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lorarec.artifact import layout
-from lorarec.artifact.checksums import check_checksums
+from lorarec.artifact.layout import check_checksums
 from lorarec.contracts import Catalog, Statistics
 from lorarec.evaluation.calibration import Calibration
 
@@ -73,6 +74,23 @@ def read_run(path: Path) -> RunFolder:
         if calibration.exists()
         else None,
     )
+
+
+class KeptScores(NamedTuple):
+    """What a run said of each test example, in their order, so that runs can be compared row by row. No histories, no
+    items: users are numbers that mean nothing elsewhere."""
+
+    users: np.ndarray
+    """[n] int64 which examples are of one user."""
+    columns: Mapping[str, np.ndarray]
+    """[n] by name, as the head's predictor keeps them and reads them again."""
+
+
+def read_test_scores(run: Path) -> KeptScores:
+    """What `RunWriter.write_test_scores` wrote."""
+    table = pq.read_table(run / layout.TEST_SCORES)
+    columns = {name: table.column(name).to_numpy() for name in table.column_names}
+    return KeptScores(columns.pop(layout.USER), columns)
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:

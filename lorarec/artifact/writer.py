@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lorarec.artifact import layout
-from lorarec.artifact.checksums import write_checksums
-from lorarec.artifact.kept_scores import KeptScores, write_kept_scores
-from lorarec.artifact.new_folder import check_new_folder
+from lorarec.artifact.layout import write_checksums
+from lorarec.artifact.reader import KeptScores
 from lorarec.contracts import Adapter, Catalog, Statistics
 from lorarec.errors import ArtifactError
+
+PACKAGES = ("lorarec", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "pluggy", "safetensors")
+
+
+def check_new_folder(output: Path) -> None:
+    """Raises ArtifactError if `output` exists, or if there is no folder in which it could be made."""
+    if output.exists() or output.is_symlink():
+        raise ArtifactError(f"{output} exists already. Name another folder with --output, or remove it.")
+    nearest = next(parent for parent in output.absolute().parents if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        what = "may not be written to" if nearest.is_dir() else "is no folder"
+        raise ArtifactError(f"{output} cannot be made: {nearest} {what}. Name another folder with --output.")
 
 
 class RunWriter:
@@ -68,15 +82,17 @@ class RunWriter:
         save_file(state, self.folder / layout.HEAD)
 
     def write_item_vectors(self, vectors: Tensor) -> None:
-        """[N, d] the head's item vectors, in catalogue order."""
+        """[N, d] the head's item vectors, in catalog order."""
         save_file({"item_vectors": vectors.cpu().contiguous()}, self.folder / layout.ITEM_VECTORS)
 
     def write_test_scores(self, kept: KeptScores) -> None:
-        """What the model says of each test example, for comparing runs."""
-        write_kept_scores(self.folder / layout.TEST_SCORES, kept)
+        """What the model says of each test example, for comparing runs: the column user, and the predictor's."""
+        columns = {layout.USER: kept.users, **kept.columns}
+        table = pa.table({name: pa.array(values) for name, values in columns.items()})
+        pq.write_table(table, self.folder / layout.TEST_SCORES)
 
     def write_catalog(self, catalog: Catalog, statistics: Statistics) -> None:
-        """Catalogue and what the training rows say, as a head needs them to be rebuilt."""
+        """Catalog and what the training rows say, as a head needs them to be rebuilt."""
         table = catalog.arrow()
         for name, features in statistics.item_features.items():
             vectors = pa.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])
@@ -108,6 +124,19 @@ class RunWriter:
             shutil.rmtree(self.folder, ignore_errors=True)
         for half_written in checkpoints.glob(".*.partial"):
             shutil.rmtree(half_written, ignore_errors=True)
+
+
+def environment(providers: Mapping[str, str], **facts: Any) -> dict[str, Any]:
+    """Versions of what was used, who provided each part, and the facts given."""
+    return {
+        "packages": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else (platform.processor() or "cpu"),
+        "threads": torch.get_num_threads(),
+        "plugins": dict(providers),
+        **facts,
+    }
 
 
 def _plain(value: Any) -> Any:

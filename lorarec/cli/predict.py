@@ -27,7 +27,7 @@ def predict(
 
     Where the run uses them: history_feedback (a number beside each id of the history), and user.
     """
-    from lorarec.pipeline.answer_files import predict_file
+    from lorarec.inference.answer_files import predict_file
     from lorarec.pipeline.load import load
 
     print_notices(predict_file(load(run), input_file, output_file))

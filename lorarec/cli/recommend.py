@@ -38,7 +38,7 @@ def recommend(
 
     Where the run uses them: history_feedback (a number beside each id of the history), and user.
     """
-    from lorarec.pipeline.answer_files import recommend_file
+    from lorarec.inference.answer_files import recommend_file
     from lorarec.pipeline.load import load
 
     print_notices(recommend_file(load(run), histories, output_file, k, approximate, diversify))

@@ -12,7 +12,7 @@ from lorarec.cli.arguments import Overrides, RecipeName
 from lorarec.cli.output import print_lines, print_metrics, print_table, process_rank
 
 if TYPE_CHECKING:
-    from lorarec.artifact.recommender import Recommender
+    from lorarec.inference.recommender import Recommender
 
 _PREVIEWED = 5
 

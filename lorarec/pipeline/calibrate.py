@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lorarec.artifact import layout
-from lorarec.artifact.checksums import write_checksums
+from lorarec.artifact.layout import write_checksums
 from lorarec.artifact.reader import read_run
 from lorarec.contracts import Part, Scored
 from lorarec.errors import DataError

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lorarec.artifact import layout
-from lorarec.artifact.kept_scores import KeptScores, read_kept_scores
-from lorarec.artifact.reader import RunFolder, read_run
+from lorarec.artifact.reader import KeptScores, RunFolder, read_run, read_test_scores
 from lorarec.contracts import Judged, Metric, Predictor
 from lorarec.errors import ArtifactError, DataError
 from lorarec.evaluation.intervals import METHOD, Resamples, Statistic, interval, is_slow, resampled, statistic
@@ -105,7 +104,7 @@ def _open(path: Path) -> _Run:
         raise ArtifactError(f"{path} has no test part ({layout.TEST_SCORES} is missing): there is nothing to compare.")
     resolved = open_run_recipe(folder)
     metrics = named_metrics(resolved, len(folder.catalog))
-    kept = read_kept_scores(path / layout.TEST_SCORES)
+    kept = read_test_scores(path)
     return _Run(str(path), folder, metrics, kept, resolved.head.predictor(resolved.head))
 
 

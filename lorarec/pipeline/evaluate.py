@@ -12,10 +12,10 @@ from accelerate import Accelerator
 from torch import nn
 
 from lorarec.artifact.reader import RunFolder, read_run
-from lorarec.artifact.recommender import Recommender
 from lorarec.contracts import Part
 from lorarec.errors import ArtifactError, IncompatibleError
 from lorarec.evaluation.evaluate import predict, table_for
+from lorarec.inference.recommender import Recommender
 from lorarec.pipeline.assemble import Materials, gather_materials, make_accelerator
 from lorarec.pipeline.load import assemble_run
 from lorarec.pipeline.measure import HELD_OUT, frozen_item_vectors, measure

@@ -11,13 +11,13 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from lorarec.artifact import layout
-from lorarec.artifact.kept_scores import KeptScores
 from lorarec.artifact.model_card import model_card
-from lorarec.artifact.recommender import Recommender
+from lorarec.artifact.reader import KeptScores
 from lorarec.artifact.writer import RunWriter
-from lorarec.contracts import Part, View
+from lorarec.contracts import Examples, Part, Predictions, View
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.errors import PluginError
+from lorarec.inference.recommender import Recommender
 from lorarec.model.item_table import is_sharded, item_table
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.model.trainable import WeightCount
@@ -127,6 +127,15 @@ def _item_vectors(
         table = item_table(encoder_of(model), materials.examples[Part.TRAIN].collation, accelerator)
     vectors = predictor.item_vectors(AskedModel(model), table)
     return None if vectors is None else vectors.cpu()
+
+
+def kept_scores(examples: dict[Part, Examples], predictions: dict[Part, Predictions]) -> KeptScores | None:
+    """What is kept of the test part; None where it has no examples."""
+    if Part.TEST not in predictions:
+        return None
+    test, asked = predictions[Part.TEST], examples[Part.TEST]
+    _, users = np.unique(asked.users[test.rows], return_inverse=True)
+    return KeptScores(users, asked.predictor.kept(test, asked))
 
 
 def _sample(materials: Materials) -> list[tuple[str, float]]:

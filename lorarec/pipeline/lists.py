@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from lorarec.artifact.reader import read_run
-from lorarec.artifact.recommender import Recommender
 from lorarec.contracts import Part
 from lorarec.errors import DataError, IncompatibleError
+from lorarec.inference.recommender import Recommender, list_rows
 from lorarec.pipeline.assemble import Materials
 from lorarec.pipeline.evaluate import open_run, refused_about
 from lorarec.prediction.diversity import list_measures
@@ -52,9 +52,7 @@ def _measures(recommender: Recommender, materials: Materials, weight: float, k: 
         [history.feedback.tolist() for history in histories],
         diversify=weight,
     )
-    lists = np.full((len(answers), k), -1)
-    for row, answer in zip(lists, answers, strict=True):
-        row[: len(answer)] = [recommender.catalog.rows[found.item] for found in answer]
+    lists = list_rows(answers, recommender.catalog, k)
     hit = lists == examples.items[:, None]
     gains = hit / np.log2(np.arange(k) + 2.0)
     accuracy = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lorarec.artifact.new_folder import check_new_folder
+from lorarec.artifact.writer import check_new_folder
 from lorarec.contracts import View
 from lorarec.errors import ArtifactError
 from lorarec.pipeline.load import load

@@ -10,7 +10,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from lorarec.artifact import layout
-from lorarec.artifact.environment import environment
+from lorarec.artifact.writer import environment
 from lorarec.config.yaml_text import read_yaml
 from lorarec.errors import CheckpointError, RecipeError
 from lorarec.pipeline.assemble import Materials

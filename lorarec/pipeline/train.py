@@ -14,19 +14,18 @@ from typing import Any
 from torch import Tensor
 
 from lorarec.artifact import layout
-from lorarec.artifact.kept_scores import kept_scores
-from lorarec.artifact.recommender import Recommender
 from lorarec.artifact.writer import RunWriter
 from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import Part, Predictions, TrainingPlan, TrainState
 from lorarec.engine.fit import Fit, Trained
 from lorarec.engine.processes import check_processes
 from lorarec.evaluation.evaluate import refresh_head, table_for
+from lorarec.inference.recommender import Recommender
 from lorarec.model.rec_model import RecModel
 from lorarec.model.trainable import count_weights
 from lorarec.pipeline.assemble import build_model, gather_materials, make_accelerator, with_layer_cache
 from lorarec.pipeline.build_fit import Session, build_fit
-from lorarec.pipeline.finish import finish_run
+from lorarec.pipeline.finish import finish_run, kept_scores
 from lorarec.pipeline.measure import HELD_OUT, frozen_item_vectors, measure
 from lorarec.pipeline.open_recipe import open_recipe
 from lorarec.pipeline.resume import check_same_backbone, check_unchanged, read_facts, run_identity

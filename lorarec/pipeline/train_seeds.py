@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lorarec.artifact import layout
-from lorarec.artifact.new_folder import check_new_folder
 from lorarec.artifact.reader import read_run
+from lorarec.artifact.writer import check_new_folder
 from lorarec.errors import RecipeError
 from lorarec.pipeline.open_recipe import open_recipe
 from lorarec.pipeline.resume import check_same_recipe

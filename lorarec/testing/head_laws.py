@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec.artifact.recommender import Recommender
 from lorarec.contracts import (
     OWN_ADAPTER,
     Adapter,
@@ -34,6 +33,7 @@ from lorarec.contracts import (
 )
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.statistics import statistics_of
+from lorarec.inference.recommender import Recommender
 from lorarec.model.item_table import encoded_catalogue
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.testing.plugin_laws import check_plugin

@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from lorarec.artifact import request_files, writer
+from lorarec.artifact import writer
 from lorarec.engine import checkpoint
+from lorarec.inference import answer_files
 
 FULL = ["The disk is full", "Free some space and run the command again"]
 LIMITED = """
@@ -77,7 +78,7 @@ def test_no_room_for_answers_leaves_no_half_written_file(
     finished_run: Callable[[str], Path], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("asked.csv").write_text("item,history\ni1,i2\n")
-    monkeypatch.setattr(request_files.pacsv, "write_csv", no_room)
+    monkeypatch.setattr(answer_files.pacsv, "write_csv", no_room)
     refused("predict", finished_run("ctr"), "--input", "asked.csv", "--output", "scores.csv", says=FULL)
 
 

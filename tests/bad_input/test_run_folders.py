@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from lorarec.artifact.checksums import write_checksums
+from lorarec.artifact.layout import write_checksums
 from lorarec.artifact.writer import RunWriter
 from lorarec.errors import ArtifactError
 

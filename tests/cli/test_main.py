@@ -7,10 +7,10 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from lorarec.artifact.recommender import Recommendation
 from lorarec.cli.main import run
 from lorarec.cli.output import print_metrics
 from lorarec.errors import DataError, IncompatibleError, Interrupted
+from lorarec.inference.recommender import Recommendation
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_evaluate_prints_a_table(pipeline, capsys):
 
 def test_predict_and_recommend_pass_on_notices(pipeline, monkeypatch, capsys):
     asked = []
-    answers = ModuleType("lorarec.pipeline.answer_files")
+    answers = ModuleType("lorarec.inference.answer_files")
     vars(answers).update(
         predict_file=lambda *given: asked.append(given) or ["item i7 is unknown"],
         recommend_file=lambda *given: asked.append(given) or [],

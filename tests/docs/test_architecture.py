@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 ELSEWHERE = {"Recipe": "lorarec.config.recipe", "ResolvedRecipe": "lorarec.registry.resolve",
              "RecModel": "lorarec.model.rec_model", "Fit": "lorarec.engine.fit",
-             "Recommender": "lorarec.artifact.recommender"}  # fmt: skip
+             "Recommender": "lorarec.inference.recommender"}  # fmt: skip
 """Names of the page that plugins do not need, and the modules that define them."""
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import lorarec
 from lorarec.artifact import layout
-from lorarec.artifact.checksums import write_checksums
+from lorarec.artifact.layout import write_checksums
 from lorarec.cli.main import run as command
 from lorarec.errors import LorarecError
 from lorarec.pipeline.compare import compare

@@ -13,9 +13,9 @@ import pytest
 from torch import Tensor
 
 import lorarec
-from lorarec.artifact.recommender import Recommender
 from lorarec.contracts import pair_predictor
 from lorarec.errors import LorarecError
+from lorarec.inference.recommender import Recommender
 from lorarec.model import item_table
 from lorarec.pipeline.evaluate import evaluate
 from lorarec.prediction import ranking

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 import lorarec
-from lorarec.artifact.answers import UnknownIdWarning
-from lorarec.artifact.recommender import Recommender
 from lorarec.errors import IncompatibleError, LorarecError
-from lorarec.pipeline.answer_files import predict_file
+from lorarec.inference.answer_files import predict_file
+from lorarec.inference.recommender import Recommender
+from lorarec.inference.requests import UnknownIdWarning
 from lorarec.pipeline.calibrate import calibrate
 from lorarec.pipeline.check import check
 from lorarec.pipeline.compare import compare

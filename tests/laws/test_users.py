@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import lorarec
-from lorarec.artifact.recommender import Recommender
-from lorarec.pipeline.answer_files import predict_file
+from lorarec.inference.answer_files import predict_file
+from lorarec.inference.recommender import Recommender
 
 AGES = {f"u{user}": f"{user + 20} years" for user in range(16)}
 TEMPLATES = {"pair": "{candidate}{separator}{user.age} {history}", "history": "{user.age}: {history}"}

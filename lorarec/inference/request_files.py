@@ -1,18 +1,15 @@
-"""Requests and answers in files: csv, tsv, jsonl or parquet, with the caller's own ids."""
+"""Request files: histories and items in csv, tsv, jsonl or parquet, with the caller's own ids."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from lorarec.data.columns import missing_column
 from lorarec.data.delimited import typed
@@ -20,9 +17,23 @@ from lorarec.data.ids import encode_ids, id_texts
 from lorarec.data.tables import read_into_memory
 from lorarec.errors import DataError
 
-KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 SEPARATOR = "|"
 """Between the items of a history in csv and tsv files."""
+USER_PREFIX = "user."
+"""Begins the columns that hold what is known of the users, as in a template: user.age."""
+
+
+class FileRequests(NamedTuple):
+    """What a request file says, row by row, beside its column `item`."""
+
+    histories: list[list[str]] | None
+    """Item ids, oldest first; None where there is no column `history`."""
+    feedback: list[list[float]] | None
+    """A number beside each of them, NaN where it is missing; None where there is no column `history_feedback`."""
+    users: list[dict[str, Any]] | None
+    """What is known of each user, by the names in `user_columns`; None for a run that reads nothing of them."""
+    notices: list[str]
+    """What the caller should know: columns that the run reads and the file lacks, and the opposite."""
 
 
 def read_requests(path: Path) -> pa.Table:
@@ -34,10 +45,29 @@ def read_requests(path: Path) -> pa.Table:
     return table
 
 
+def requests_in(table: pa.Table, path: Path, user_columns: Sequence[str], learned_feedback: bool) -> FileRequests:
+    """The histories, their feedback and the users of a request file that was read from `path`.
+
+    `user_columns`: what the run reads of a user; `learned_feedback`: whether it learned from feedback. Raises DataError
+    naming row and column of what cannot be read.
+    """
+    users, notices = _users(table, path, user_columns)
+    if "history" not in table.column_names:
+        return FileRequests(None, None, users, notices)
+    histories = list_column(table, "history", path)
+    feedback = feedback_column(table, "history_feedback", path, histories)
+    if feedback is None and learned_feedback:
+        lacking = (
+            f"{path} has no column 'history_feedback': histories are read without what users thought of the items."
+        )
+        notices = [lacking, *notices]
+    return FileRequests(histories, feedback, users, notices)
+
+
 def id_column(table: pa.Table, name: str, path: Path) -> list[str]:
     """A column of ids as strings. Raises DataError if it is missing or has gaps."""
     _refuse_missing(table, name, path)
-    return id_texts(as_read(table.column(name)), f"{path}, column '{name}'")
+    return id_texts(_as_read(table.column(name)), f"{path}, column '{name}'")
 
 
 def list_column(table: pa.Table, name: str, path: Path) -> list[list[str]]:
@@ -48,7 +78,7 @@ def list_column(table: pa.Table, name: str, path: Path) -> list[list[str]]:
     lists = [values for _, values in _lists(table, name, path)]
     rows = np.repeat(np.arange(len(lists)), [len(values) for values in lists])
     flat = _flat([value for values in lists for value in values], f"{path}, column '{name}'")
-    encoded = encode_ids(as_read(flat), f"{path}, column '{name}'", rows)
+    encoded = encode_ids(_as_read(flat), f"{path}, column '{name}'", rows)
     ids = iter(encoded.ids.take(pa.array(encoded.codes)).to_pylist())
     return [[next(ids) for _ in values] for values in lists]
 
@@ -60,7 +90,7 @@ def feedback_column(
     number is missing. Raises DataError naming the row where one is no finite number, or where lengths differ."""
     if name not in table.column_names:
         return None
-    found = []
+    feedback = []
     for (row, values), history in zip(_lists(table, name, path), histories, strict=True):
         try:
             numbers = [math.nan if value in (None, "") else float(value) for value in values]
@@ -73,44 +103,24 @@ def feedback_column(
                 f"{path}, row {row}, '{name}': numbers for {len(numbers)} events beside a history of "
                 f"{len(history)}. Give one an event."
             )
-        found.append(numbers)
-    return found
+        feedback.append(numbers)
+    return feedback
 
 
-def write_answers(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write a table aside and give it its name when it is whole."""
-    table = pa.table({name: _array(values) for name, values in columns.items()})
-    aside = path.with_name(f".{path.name}.partial")
-    try:
-        match _kind(path):
-            case ".csv" | ".tsv":
-                options = pacsv.WriteOptions(delimiter="\t" if path.suffix == ".tsv" else ",")
-                pacsv.write_csv(_joined(table), aside, options)
-            case ".jsonl":
-                lines = (json.dumps(row, ensure_ascii=False) for row in table.to_pylist())
-                aside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-            case _:
-                pq.write_table(table, aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def check_output(path: Path) -> None:
-    """Raises DataError before any work is done if answers could not be written there."""
-    _kind(path)
-    if path.is_dir():
-        raise DataError(f"{path} is a folder. Name a file for the answers.")
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}. Make it, or name another file.")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise DataError(f"{path}: {path.parent} may not be written to. Name another file.")
-
-
-def _kind(path: Path) -> str:
-    if path.suffix not in KINDS:
-        raise DataError(f"{path}: '{path.suffix}' files are not known here. Use {', '.join(KINDS)}.")
-    return path.suffix
+def _users(table: pa.Table, path: Path, columns: Sequence[str]) -> tuple[list[dict[str, Any]] | None, list[str]]:
+    """What the file says of its users, and notices of what the run reads and the file lacks, and of the opposite."""
+    read = {f"{USER_PREFIX}{name}": name for name in columns}
+    lacking = [column for column in read if column not in table.column_names]
+    idle = [column for column in table.column_names if column.startswith(USER_PREFIX) and column not in read]
+    notices = []
+    if lacking:
+        notices.append(f"{path} has no column '{lacking[0]}': users are read without what the run learned of them.")
+    if idle:
+        notices.append(f"{path}: the run reads nothing called {', '.join(idle)}.")
+    if not read:
+        return None, notices
+    values = {name: _as_read(table.column(c)).to_pylist() for c, name in read.items() if c in table.column_names}
+    return [{name: column[row] for name, column in values.items()} for row in range(table.num_rows)], notices
 
 
 def _lists(table: pa.Table, name: str, path: Path) -> Iterator[tuple[int, list[Any]]]:
@@ -125,17 +135,17 @@ def _refuse_missing(table: pa.Table, name: str, path: Path) -> None:
         raise missing_column(name, table.column_names, str(path))
 
 
-def _flat(ids: list[Any], place: str) -> pa.ChunkedArray:
+def _flat(ids: list[Any], column: str) -> pa.ChunkedArray:
     """The ids of all lists: floats, where all are, so that they are checked like a column of floats; else text."""
     kinds = {type(value) for value in ids if value is not None}
     if odd := next((kind for kind in kinds if kind not in (str, int, float)), None):
-        raise DataError(f"{place}: a value of type {odd.__name__} is no id. Ids are text or whole numbers.")
+        raise DataError(f"{column}: a value of type {odd.__name__} is no id. Ids are text or whole numbers.")
     if kinds != {float}:
         ids = [value if value is None or isinstance(value, str) else str(value) for value in ids]
     return pa.chunked_array([pa.array(ids, pa.float64() if kinds == {float} else pa.string())])
 
 
-def as_read(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _as_read(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Text as a csv file's column would be read, so that ids are the same ones wherever they are written."""
     return typed(column) if column.type == pa.string() and not column.null_count else column
 
@@ -152,18 +162,5 @@ def _listed(value: Any, path: Path, row: int, name: str) -> list[Any]:
         try:
             return list(json.loads(text))
         except ValueError as error:
-            raise DataError(f"{path}, row {row}, '{name}': not a list in JSON: {error}. Mend the row.") from error
+            raise DataError(f"{path}, row {row}, '{name}': not a list in JSON: {error}. Correct the row.") from error
     return [part.strip() for part in text.split(SEPARATOR)] if text else []
-
-
-def _array(values: Sequence[Any]) -> pa.Array:
-    return values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
-
-
-def _joined(table: pa.Table) -> pa.Table:
-    """Lists as text: csv has none."""
-    for place, field in enumerate(table.schema):
-        if pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
-            texts = [SEPARATOR.join(map(str, value or [])) for value in table.column(place).to_pylist()]
-            table = table.set_column(place, field.name, pa.array(texts))
-    return table

@@ -1,0 +1,160 @@
+"""Predict and recommend from file to file."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from lorarec.data.columns import missing_column
+from lorarec.errors import DataError
+from lorarec.inference.recommender import Recommendation, Recommender, list_rows
+from lorarec.inference.request_files import SEPARATOR, FileRequests, id_column, read_requests, requests_in
+from lorarec.inference.requests import UnknownIdWarning
+from lorarec.prediction.diversity import list_measures
+
+KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
+Answers = TypeVar("Answers")
+
+
+def predict_file(recommender: Recommender, source: Path, target: Path) -> list[str]:
+    """Answer about the rows of a file; the same rows come out with one more column, `score` or what the head's
+    predictor calls it. Returns notices for the user.
+
+    Columns read: `item`; `history` and `history_feedback` where there are any (lists; in csv joined by "|");
+    `user.NAME` for each column that the run reads of users. Raises DataError naming file, row and column.
+    """
+    check_output(target)
+    table, column = read_requests(source), recommender.predictor.column
+    if column in table.column_names:
+        raise DataError(f"{source}: has a column '{column}' already. Rename it: the answers go there.")
+    items = id_column(table, "item", source)
+    asked = _requests_in(recommender, table, source)
+    new_users = f"{source} has no column 'history': every row is scored as one of a new user."
+    scores, unknown = _with_unknown_ids(
+        lambda: recommender.predict(items, asked.histories, asked.feedback, asked.users)
+    )
+    columns: dict[str, Any] = {name: table.column(name) for name in table.column_names}
+    write_answers(target, columns | {column: pa.array(scores, from_pandas=True)})  # NaN is nothing
+    return [*([new_users] if asked.histories is None else []), *asked.notices, *unknown]
+
+
+def recommend_file(
+    recommender: Recommender, source: Path, target: Path, k: int, approximate: bool = False, diversify: float = 0.0
+) -> list[str]:
+    """Recommend for the histories in a file: one row an item, with `row` (from 1), `user` where the file has it,
+    `rank`, `item`, `title` and `score`. Returns notices for the user.
+
+    Columns read: `history`, `history_feedback` where there is any, and `user.NAME` for each column that the run reads
+    of users. `approximate` and `diversify` are as in `Recommender.recommend`; diversified lists are measured, and the
+    notices begin with their coverage, intra-list diversity and novelty.
+    """
+    check_output(target)
+    table = read_requests(source)
+    users = id_column(table, "user", source) if "user" in table.column_names else None
+    asked = _requests_in(recommender, table, source)
+    if asked.histories is None:
+        raise missing_column("history", table.column_names, str(source))
+    histories = asked.histories
+    lists, unknown = _with_unknown_ids(
+        lambda: recommender.recommend(
+            histories, k, asked.feedback, asked.users, approximate=approximate, diversify=diversify
+        )
+    )
+    write_answers(target, _list_columns(lists, users))
+    measured = [_measures(recommender, lists)] if diversify else []
+    short = sum(len(one_list) < k for one_list in lists)
+    too_few = f"{short} rows got fewer than {k} items: there are no more in the catalog than they have seen."
+    return [*measured, *asked.notices, *unknown, *([too_few] if short else [])]
+
+
+def _requests_in(recommender: Recommender, table: pa.Table, source: Path) -> FileRequests:
+    head = recommender.head
+    return requests_in(table, source, recommender.user_columns, learned_feedback=head.label() in head.needs())
+
+
+def _list_columns(lists: Sequence[Sequence[Recommendation]], users: Sequence[str] | None) -> dict[str, Any]:
+    """Columns of the answers to `recommend_file`, by name."""
+    flat = [(row, rank, item) for row, items in enumerate(lists) for rank, item in enumerate(items, start=1)]
+    return {
+        "row": [row + 1 for row, _, _ in flat],
+        **({"user": [users[row] for row, _, _ in flat]} if users is not None else {}),
+        "rank": [rank for _, rank, _ in flat],
+        "item": [item.item for _, _, item in flat],
+        "title": [item.title for _, _, item in flat],
+        "score": [item.score for _, _, item in flat],
+    }
+
+
+def _measures(recommender: Recommender, lists: Sequence[Sequence[Recommendation]]) -> str:
+    """Coverage, diversity and novelty of lists, in words."""
+    rows = list_rows(lists, recommender.catalog, max(map(len, lists), default=0))
+    measures = list_measures(rows, recommender.vectors().cpu(), recommender.statistics.item_counts)
+    return "The lists: " + ", ".join(f"{name} {value:.4f}" for name, value in measures.items()) + "."
+
+
+def _with_unknown_ids(answer: Callable[[], Answers]) -> tuple[Answers, list[str]]:
+    """The answers, and the warnings of unknown ids that were given on the way, as sentences."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UnknownIdWarning)
+        answers = answer()
+    for other in caught:
+        if other.category is not UnknownIdWarning:
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+    return answers, [str(warning.message) for warning in caught if warning.category is UnknownIdWarning]
+
+
+def write_answers(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write a table aside and give it its name when it is whole."""
+    table = pa.table({name: _array(values) for name, values in columns.items()})
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        match _kind(path):
+            case ".csv" | ".tsv":
+                options = pacsv.WriteOptions(delimiter="\t" if path.suffix == ".tsv" else ",")
+                pacsv.write_csv(_joined(table), aside, options)
+            case ".jsonl":
+                lines = (json.dumps(row, ensure_ascii=False) for row in table.to_pylist())
+                aside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            case _:
+                pq.write_table(table, aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def check_output(path: Path) -> None:
+    """Raises DataError before any work is done if answers could not be written there."""
+    _kind(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder. Name a file for the answers.")
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent}. Make it, or name another file.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise DataError(f"{path}: {path.parent} may not be written to. Name another file.")
+
+
+def _kind(path: Path) -> str:
+    if path.suffix not in KINDS:
+        raise DataError(f"{path}: '{path.suffix}' files are not known here. Use {', '.join(KINDS)}.")
+    return path.suffix
+
+
+def _array(values: Sequence[Any]) -> pa.Array:
+    return values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
+
+
+def _joined(table: pa.Table) -> pa.Table:
+    """Lists as text: csv has none."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
+            texts = [SEPARATOR.join(map(str, value or [])) for value in table.column(index).to_pylist()]
+            table = table.set_column(index, field.name, pa.array(texts))
+    return table

@@ -1,0 +1,100 @@
+"""What callers ask, in their own ids, as requests in catalog rows; ids that the run does not know are named."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lorarec.contracts import Candidates, Catalog, Requests
+from lorarec.data.users import Users, users_of_requests
+from lorarec.errors import DataError
+
+
+class UnknownIdWarning(UserWarning):
+    """Ids that the run has never seen were left out; the message names them and says what was done."""
+
+
+def item_rows(items: Sequence[str], catalog: Catalog) -> np.ndarray:
+    """[n] catalog rows of items to score, -1 for an id that is not known, which an UnknownIdWarning names."""
+    rows = np.array([catalog.rows.get(str(item), -1) for item in items], np.int64)
+    _warn_unknown("items to score", [str(i) for i, row in zip(items, rows, strict=True) if row < 0], "get no score")
+    return rows
+
+
+def candidates_of(items: Sequence[str] | None, catalog: Catalog) -> Candidates:
+    """The items to choose among; all of the catalog where none are named.
+
+    Unknown ids are left out under an UnknownIdWarning. Raises DataError if no id is known.
+    """
+    if items is None:
+        return Candidates(np.arange(len(catalog)), len(catalog))
+    known = [catalog.rows[str(item)] for item in items if str(item) in catalog.rows]
+    _warn_unknown("candidates", [str(item) for item in items if str(item) not in catalog.rows], "are left out")
+    if not known:
+        raise DataError("None of the candidates is in the run's catalog: there is nothing to recommend.")
+    return Candidates(np.unique(known), len(catalog))
+
+
+def requests_of(
+    count: int,
+    histories: Sequence[Sequence[str]] | None,
+    feedback: Sequence[Sequence[float]] | None,
+    users: Sequence[Mapping[str, Any] | None] | None,
+    *,
+    catalog: Catalog,
+    liked_above: float,
+    user_columns: tuple[str, ...],
+) -> Requests:
+    """`count` requests: the histories in catalog rows, the feedback that follows them, and what is known of the users.
+
+    Items that are not known are left out of the histories under an UnknownIdWarning. `liked_above`: feedback above it
+    counts as liked; `user_columns`: what the run reads of a user. Raises DataError where lengths differ.
+    """
+    histories = histories if histories is not None else [()] * count
+    for name, given in (("histories", histories), ("feedback", feedback), ("users", users)):
+        if given is not None and len(given) != count:
+            raise DataError(f"There are {count} requests, but {len(given)} {name}. Give one a request.")
+    rows: list[list[int]] = []
+    numbers: list[list[float]] = []
+    unknown: list[str] = []
+    for index, history in enumerate(histories):
+        given_numbers = feedback[index] if feedback is not None else [np.nan] * len(history)
+        if len(given_numbers) != len(history):
+            raise DataError(
+                f"Request {index + 1}: {len(history)} items in the history, {len(given_numbers)} feedbacks."
+            )
+        events = [(str(item), float(number)) for item, number in zip(history, given_numbers, strict=True)]
+        unknown += [item for item, _ in events if item not in catalog.rows]
+        rows.append([catalog.rows[item] for item, _ in events if item in catalog.rows])
+        numbers.append([number for item, number in events if item in catalog.rows])
+    _warn_unknown("items in histories", unknown, "are left out of them")
+    return Requests.of(rows, numbers, None, liked_above, _users_of(users, count, user_columns))
+
+
+def _users_of(
+    users: Sequence[Mapping[str, Any] | None] | None, count: int, user_columns: tuple[str, ...]
+) -> Users | None:
+    """What is known of the users, where the run reads it; nothing of one who is not described."""
+    if not user_columns:
+        if users is not None:
+            raise DataError("users: this run reads nothing of its users but their histories. Leave it out.")
+        return None
+    for user in users or ():
+        if not (user is None or isinstance(user, Mapping)):
+            named = ", ".join(f"'{name}': ..." for name in user_columns)
+            raise DataError(
+                f"users: {user!r} is not what is known of a user, and a run keeps nothing of the users it learned "
+                f"from. Give each one's columns, {{{named}}}, or None."
+            )
+    return users_of_requests([None] * count if users is None else users, user_columns)
+
+
+def _warn_unknown(what: str, ids: list[str], consequence: str) -> None:
+    names = list(dict.fromkeys(ids))
+    if names:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        message = f"{len(names)} unknown {what} {consequence}: {', '.join(names[:5])}{more}."
+        warnings.warn(message, UnknownIdWarning, stacklevel=4)
