@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Iterator
@@ -15,10 +16,11 @@ import torch
 import transformers
 from huggingface_hub import constants, get_session
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from lorarec.contracts import LorarecError
+from lorarec_backbones.language_model import decoder_of
 from lorarec_backbones.module_survey import Survey, survey
-from lorarec_backbones.next_tokens import OutputEmbeddings, makes_plain_logits
 
 logger = logging.getLogger(__name__)
 PATIENCE = 5.0
@@ -46,7 +48,7 @@ def quietly() -> Iterator[None]:
 class Checkpoint:
     """Where an encoder's configuration, tokenizer and weights lie."""
 
-    place: str
+    name_or_path: str
     """A hub id or a local folder."""
     revision: str | None = None
     """A commit, branch or tag of a hub id."""
@@ -54,7 +56,7 @@ class Checkpoint:
     @property
     def local(self) -> bool:
         """Whether it is a folder on this machine."""
-        return Path(self.place).expanduser().is_dir()
+        return Path(self.name_or_path).expanduser().is_dir()
 
     @property
     def pinned(self) -> bool:
@@ -67,7 +69,7 @@ class Checkpoint:
             config = transformers.AutoConfig.from_pretrained(self._source(), **self._how())
         if config.is_encoder_decoder:
             raise LorarecError(
-                f"backbone.checkpoint '{self.place}' ({config.model_type}) is an encoder-decoder; "
+                f"backbone.checkpoint '{self.name_or_path}' ({config.model_type}) is an encoder-decoder; "
                 "choose an encoder (such as BERT) or a decoder (such as Llama)."
             )
         with self._reading("the architecture"):
@@ -78,7 +80,7 @@ class Checkpoint:
         with self._reading("the tokenizer"):
             return transformers.AutoTokenizer.from_pretrained(self._source(), **self._how())
 
-    def module(self, found: Survey, dtype: torch.dtype, attention: str | None) -> Any:
+    def module(self, info: Survey, dtype: torch.dtype, attention: str | None) -> Any:
         """The encoder with its weights, without a pooler. Raises LorarecError if a weight is missing."""
         with self._reading("the weights"), quietly():
             module, report = transformers.AutoModel.from_pretrained(
@@ -89,14 +91,14 @@ class Checkpoint:
                 **self._how(),
             )
         self._check_whole(module, report)
-        if not isinstance(module, found.model_class):  # a text model inside a multimodal one
+        if not isinstance(module, info.model_class):  # a text model inside a multimodal one
             module = module.language_model
         if getattr(module, "pooler", None) is not None:
             module.pooler = None
         module.config.use_cache = False
         return module
 
-    def language_model(self, found: Survey, dtype: torch.dtype, attention: str | None) -> Any:
+    def language_model(self, info: Survey, dtype: torch.dtype, attention: str | None) -> Any:
         """The decoder as `module` gives it, with what turns its last state into logits, see OutputEmbeddings.
 
         Raises LorarecError if a weight is missing, or its logits are made in another way.
@@ -110,24 +112,14 @@ class Checkpoint:
                 **self._how(),
             )
         self._check_whole(whole, report)
-        module = whole.base_model
-        module.config.use_cache = False
-        if not isinstance(module, found.model_class) or not makes_plain_logits(whole):
-            raise LorarecError(
-                f"backbone.language_model=true: {type(whole).__name__} in '{self.place}' does more than multiply its "
-                "last state with output embeddings, which is all that can be done here. Use another decoder, or "
-                "leave language_model out."
-            )
-        output = whole.get_output_embeddings()
-        if output.weight is not module.get_input_embeddings().weight:
-            module.output_embeddings = OutputEmbeddings(output)
-        return module
+        whole.base_model.config.use_cache = False
+        return decoder_of(whole, info.model_class, self.name_or_path)
 
     def _check_whole(self, module: Any, report: dict[str, Any]) -> None:
         missing = sorted(name for name in report["missing_keys"] if UNUSED not in name)
         if missing:
             raise LorarecError(
-                f"backbone.checkpoint '{self.place}' lacks {len(missing)} weights of {type(module).__name__} "
+                f"backbone.checkpoint '{self.name_or_path}' lacks {len(missing)} weights of {type(module).__name__} "
                 f"({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}); they would be random. "
                 "Use a checkpoint of this architecture that was saved whole."
             )
@@ -140,7 +132,7 @@ class Checkpoint:
         try:
             get_session().head(constants.ENDPOINT, timeout=PATIENCE)
         except Exception:  # whichever HTTP library the installed client speaks through
-            logger.warning("The hub cannot be reached; looking for '%s' in its local cache.", self.place)
+            logger.warning("The hub cannot be reached; looking for '%s' in its local cache.", self.name_or_path)
             return False
         return True
 
@@ -149,16 +141,16 @@ class Checkpoint:
 
     def _source(self) -> str:
         if self.local:
-            folder = Path(self.place).expanduser()
+            folder = Path(self.name_or_path).expanduser()
             if not (folder / "config.json").is_file():
                 raise LorarecError(
-                    f"backbone.checkpoint: the folder '{self.place}' has no config.json; "
+                    f"backbone.checkpoint: the folder '{self.name_or_path}' has no config.json; "
                     "give a folder written by transformers' save_pretrained."
                 )
             return str(folder)
-        if self.place.startswith((".", "/", "~")) or self.place.count("/") > 1:
-            raise LorarecError(f"backbone.checkpoint: there is no folder '{self.place}'.")
-        return self.place
+        if self.name_or_path.startswith((".", "/", "~")) or self.name_or_path.count("/") > 1:
+            raise LorarecError(f"backbone.checkpoint: there is no folder '{self.name_or_path}'.")
+        return self.name_or_path
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[None]:
@@ -172,7 +164,7 @@ class Checkpoint:
     def _explain(self, what: str, error: Exception) -> str:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
-        message = f"backbone.checkpoint: cannot read {what} of '{self.place}'"
+        message = f"backbone.checkpoint: cannot read {what} of '{self.name_or_path}'"
         if self.local:
             broken = self._broken_file()
             where = f" ({broken} is truncated or damaged; copy the folder again)" if broken else ""
@@ -184,10 +176,25 @@ class Checkpoint:
         )
 
     def _broken_file(self) -> str:
-        for file in sorted(Path(self.place).expanduser().glob("*.safetensors")):
+        for file in sorted(Path(self.name_or_path).expanduser().glob("*.safetensors")):
             try:
                 with safe_open(file, "pt"):
                     pass
             except (SafetensorError, OSError):
                 return file.name
         return ""
+
+
+def weights_fingerprint(module: nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and bytes of all weights and buffers, in order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def file_fingerprint(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

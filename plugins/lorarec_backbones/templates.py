@@ -51,7 +51,7 @@ class Fields:
                 raise ValueError(f"template {template!r} must have the field {{{name}}} once")
         if not fields:
             listed = " or ".join(f"{{{name}}}" for name in self.known)
-            raise ValueError(f"template {template!r} has no field: every item would read alike. Use {listed}")
+            raise ValueError(f"template {template!r} has no field: every item would read the same. Use {listed}")
         return template
 
 
@@ -66,7 +66,7 @@ PairTemplate = Annotated[
 class Templates(StrictConfig):
     """How views are written as words. `{{` and `}}` stand for braces.
 
-    A view is put together from pieces that are tokenised one by one, once: these templates' words, and the
+    A view is put together from pieces that are tokenized one by one, once: these templates' words, and the
     items. A history is written as up to three parts (liked, disliked, and events without feedback), each only
     if it has items, oldest first. Where a view does not fit, the oldest events are left out, whole.
     """
@@ -90,7 +90,7 @@ class Templates(StrictConfig):
     pair: PairTemplate = "{candidate}{separator}{history}"
     """A history with a candidate. {separator} is the tokenizer's own (such as [SEP]), or a new line where it
     has none; {user.NAME} as above. The candidate is never shortened in favor of the rest, and what is known of the
-    user takes at most half of the room beside it: it is cut at its end."""
+    user takes at most half of the room left by it: it is cut at its end."""
     empty: Annotated[str, AfterValidator(str.strip)] = "nothing yet"
     """A history without events, or without room for one."""
 

@@ -32,9 +32,9 @@ def without_dropout(module: nn.Module) -> None:
 
 def block_list(module: nn.Module, path: str) -> nn.ModuleList:
     """The blocks that `path` names in the encoder, also where an adapter has wrapped it."""
-    found = [part for name, part in module.named_modules() if f".{name}".endswith(f".{path}")]
-    assert isinstance(found[0], nn.ModuleList), path
-    return found[0]
+    matches = [part for name, part in module.named_modules() if f".{name}".endswith(f".{path}")]
+    assert isinstance(matches[0], nn.ModuleList), path
+    return matches[0]
 
 
 def count_frozen(module: nn.Module, blocks: nn.ModuleList) -> int:

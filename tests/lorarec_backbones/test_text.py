@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from lorarec.contracts import Catalog, View
-from lorarec_backbones.pooling import pool
-from lorarec_backbones.text import TextBackbone
+from lorarec_backbones.text import TextBackbone, pool
 
 Build = Callable[..., TextBackbone]
 FACTS = {  # adaptable, takes past key-values, second feed-forward matrix, causal

@@ -211,7 +211,7 @@ def test_an_item_without_words_is_named(text: Build, make: Make) -> None:
     ("setting", "value", "message"),
     [
         ("item", "{titel}", "unknown field {titel}. Did you mean 'title'?"),
-        ("item", "no field", "every item would read alike"),
+        ("item", "no field", "every item would read the same"),
         ("liked", "liked", "must have the field {items} once"),
         ("pair", "{candidate}", "must have the field {history} once"),
         ("pair", "{candidate}{candidate}{history}", "must have the field {candidate} once"),
