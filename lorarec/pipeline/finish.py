@@ -89,8 +89,8 @@ def _write(
     start = read_facts(writer.folder / layout.ENVIRONMENT).get("warm_start")
     writer.write_json(layout.ENVIRONMENT, identity | ({} if start is None else {"warm_start": start}))
     parts = {kind: getattr(resolved, kind).name for kind in ("backbone", "adapter", "head")}
-    card = model_card(resolved.recipe.name, parts, data.report.lines(), weights, metrics)
-    writer.write_text(layout.MODEL_CARD, card)
+    card = model_card(resolved.recipe.name, parts, resolved.source.name, data.report.lines(), weights, metrics)
+    writer.write_text(layout.MODEL_CARD, str(card))
 
 
 @torch.no_grad()
