@@ -9,8 +9,11 @@ from lorarec.config.strict import StrictConfig, did_you_mean
 from lorarec.contracts.adapter import OWN_ADAPTER, Adapter, TrainingPlan
 from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featurizer, Remarks, View
 from lorarec.contracts.batch import Batch, Collation, Examples, Views
+from lorarec.contracts.click_task import ClickTask
 from lorarec.contracts.loss import SHAPES, Loss, LossFunction, Takes, moved, named
 from lorarec.contracts.metric import Metric
+from lorarec.contracts.pair_batch import PaddedHistory, distinct_items, event_examples, pair_batch
+from lorarec.contracts.pair_layers import ItemEmbedding, PairScore, TextCosine, pair_products
 from lorarec.contracts.pair_predictor import PairHead, PairPredictor
 from lorarec.contracts.plugin import DataSource, Plugin, hookimpl
 from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor, Scored
@@ -49,6 +52,7 @@ __all__ = [
     "Callback",
     "Candidates",
     "Catalog",
+    "ClickTask",
     "Collation",
     "DataError",
     "DataSource",
@@ -62,6 +66,7 @@ __all__ = [
     "History",
     "IncompatibleError",
     "Interactions",
+    "ItemEmbedding",
     "Judged",
     "LorarecError",
     "Loss",
@@ -69,8 +74,10 @@ __all__ = [
     "Metric",
     "Model",
     "NegativeSampler",
+    "PaddedHistory",
     "PairHead",
     "PairPredictor",
+    "PairScore",
     "Part",
     "PeftAdapter",
     "Plugin",
@@ -87,6 +94,7 @@ __all__ = [
     "Takes",
     "Targets",
     "TaskHead",
+    "TextCosine",
     "TrainState",
     "TrainingEvents",
     "TrainingPlan",
@@ -101,12 +109,16 @@ __all__ = [
     "check_targets",
     "chosen_blocks",
     "did_you_mean",
+    "distinct_items",
+    "event_examples",
     "expand_pattern",
     "find_targets",
     "hookimpl",
     "joined_tables",
     "moved",
     "named",
+    "pair_batch",
+    "pair_products",
     "read_table",
 ]
 

@@ -16,6 +16,7 @@ from lorarec.contracts.plugin import Plugin
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.statistics import Statistics
+from lorarec.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -113,7 +114,14 @@ class TaskHead(Plugin):
         return None
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
-        """Raise DataError naming the row if a label is out of the task's range. NaN and infinity never get here."""
+        """Raise DataError naming the row if a label is out of the task's range; by default, if all are the same number.
+        NaN and infinity never get here."""
+        if len(labels) > 1 and np.all(labels == labels[0]):
+            label = self.label()
+            raise DataError(
+                f"All {len(labels)} values of '{label}' are {labels[0]:g} (row {rows[0]} is the first): there is "
+                f"nothing to learn. Check data.columns.{label}."
+            )
 
     @abstractmethod
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:

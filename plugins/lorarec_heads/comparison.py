@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -24,11 +25,11 @@ from lorarec.contracts import (
     Statistics,
     StrictConfig,
     TaskHead,
+    event_examples,
     hookimpl,
+    pair_batch,
 )
-from lorarec_heads.fact_groups import fact_examples, facts_of
 from lorarec_heads.hashed_words import HashedWords, hashed_texts
-from lorarec_heads.padded_history import Distinct, PaddedHistory
 
 TEXT_STEP, WORD_STEP = 0.1, 10.0
 """What the encoder's direction and the weights of words are multiplied by: Adam's steps are of one size for both,
@@ -83,31 +84,19 @@ class Comparison(TaskHead):
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         """One comparison a row; in training, `pairs_per_example` of one user a row."""
-        return fact_examples(
+        return event_examples(
             interactions, part, self.label(), self.config.pairs_per_example if part == Part.TRAIN else 1
         )
 
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
-        """Distinct items as views; tensors of F comparisons: places of candidates, of histories and their items,
-        buckets of the items' words, leads."""
-        events = facts_of(rows)
-        history, owner = PaddedHistory.shared(collation.histories, events, self.config.max_history)
-        distinct = Distinct.of(collation.interactions.item[events], history.items)
-        tensors = {
-            "candidate": distinct.places[0],
-            "history": distinct.places[1],
-            "owner": torch.from_numpy(owner),
-            "mask": torch.from_numpy(history.mask),
-        }
-        if self.config.words:
-            assert collation.catalog is not None
-            texts = collation.catalog.texts(distinct.items.tolist())
-            tensors["buckets"], tensors["starts"] = hashed_texts(texts, self.config.words)
-        if collation.training:
-            leads = collation.interactions.column(self.label())[events]
-            tensors["labels"] = torch.from_numpy(leads.astype(np.float32))
-        views = {"items": collation.item_views(distinct.items)}
-        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
+        """The batch of `pair_batch`, and buckets of the items' words; the labels are leads."""
+        batch = pair_batch(rows, collation, self.config.max_history)
+        if not self.config.words:
+            return batch
+        assert collation.catalog is not None
+        texts = collation.catalog.texts(batch.tensors["items"].tolist())
+        buckets, starts = hashed_texts(texts, self.config.words)
+        return replace(batch, tensors=batch.tensors | {"buckets": buckets, "starts": starts})
 
     def build(self, hidden_size: int, statistics: Statistics) -> ComparisonNetwork:
         """A network that starts with all items alike."""

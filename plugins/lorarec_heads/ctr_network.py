@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Encoder, PairHead, Statistics
-from lorarec_heads.ctr_settings import CtrSettings
+from lorarec.contracts import Batch, Encoder, ItemEmbedding, PairHead, PairScore, Statistics
 from lorarec_heads.history_signals import HistorySignals
-from lorarec_heads.own_vectors import OwnVectors
-from lorarec_heads.pair_score import PairScore
 from lorarec_heads.taste_ridge import START, TasteRidge
+
+if TYPE_CHECKING:
+    from lorarec_heads.ctr import Ctr
 
 RARE = 0.02
 """Shares of clicks nearer to 0 or 1 than this are taken for it, to start from."""
@@ -25,7 +26,7 @@ class CtrNetwork(PairHead):
     seen: Tensor
     base: Tensor
 
-    def __init__(self, config: CtrSettings, hidden_size: int, statistics: Statistics) -> None:
+    def __init__(self, config: Ctr.Config, hidden_size: int, statistics: Statistics) -> None:
         super().__init__()
         self._config = config
         self.loss = config.loss.build(statistics)
@@ -49,7 +50,7 @@ class CtrNetwork(PairHead):
             features = [statistics.item_features[name] for name in config.item_columns]
             # Counts know of rows alone: of histories' events, items never met keep the weight 0 they start from.
             seen = rated | config.history_targets if config.biases else rated[:0]
-            factors = OwnVectors(counts, config.factors, START) if config.factors else None
+            factors = ItemEmbedding(counts, config.factors, START) if config.factors else None
             self.ridge = TasteRidge(share, seen, text_size, features, unlabelled, factors)
         else:
             self.signals = HistorySignals(text_size, explicit=not config.negatives)

@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lorarec_heads.crossed import history_products
-from lorarec_heads.item_kernel import TextCosine
+from lorarec.contracts import TextCosine, pair_products
 
 NAMES = ("liked_share", "liked_likeness", "nearest_liked", "likeness", "nearest")
 EXPLICIT = (1.0, 1.5, 0.7, 0.0, 0.0)
@@ -50,7 +49,7 @@ class HistorySignals(nn.Module):
             assert texts is not None
             unit = self.text(texts)
             mask, liked = mask[owner], liked[owner]
-            cosine = history_products(unit, candidate, history, owner) * mask
+            cosine = pair_products(unit, candidate, unit[history], owner) * mask
             near = _attention(cosine * self.log_sharpness.exp(), mask)
             count = mask.sum(dim=1).clamp(min=1)
             signals += [

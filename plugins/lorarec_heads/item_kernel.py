@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec_heads.own_vectors import OwnVectors
+from lorarec.contracts import ItemEmbedding, TextCosine
 
 SMALL = 0.01
 """Spread of freshly drawn id weights: they start next to nothing, so that the text speaks first."""
@@ -33,9 +33,9 @@ class ItemKernel(nn.Module):
         if text_size:
             self.text = TextCosine(text_size)
             self.log_text = nn.Parameter(torch.tensor(math.log(0.2)))
-        self.factors: OwnVectors | None = None
+        self.factors: ItemEmbedding | None = None
         if factors:
-            self.factors = OwnVectors(item_counts, factors, SMALL)
+            self.factors = ItemEmbedding(item_counts, factors, SMALL)
             self.log_factors = nn.Parameter(torch.zeros(()))
 
     def forward(self, items: Tensor, texts: Tensor | None) -> Tensor:
@@ -47,17 +47,3 @@ class ItemKernel(nn.Module):
         if self.factors is not None:
             parts.append((0.5 * self.log_factors).exp() * self.factors(items))
         return torch.cat(parts, dim=1)
-
-
-class TextCosine(nn.Module):
-    """Unit vectors whose dot product is the cosine of two texts, each dimension weighted and shifted."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.log_weight = nn.Parameter(torch.zeros(size))
-        self.shift = nn.Parameter(torch.zeros(size))
-
-    def forward(self, texts: Tensor) -> Tensor:
-        """[..., D] from text vectors [..., D] of any scale."""
-        levelled = nn.functional.layer_norm(texts.float(), texts.shape[-1:])
-        return nn.functional.normalize(levelled * self.log_weight.exp() + self.shift, dim=-1)

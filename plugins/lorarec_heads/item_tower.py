@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec_heads.own_vectors import OwnVectors
+from lorarec.contracts import ItemEmbedding
 
 SMALL = 0.02
 """Spread of freshly drawn id weights: they start next to nothing, so that the text speaks first."""
@@ -32,7 +32,7 @@ class ItemTower(nn.Module):
         nn.init.zeros_(self.project.bias)
         self.text_bias = nn.Linear(text_size, 1, bias=False)
         nn.init.zeros_(self.text_bias.weight)
-        self.ids = OwnVectors(item_counts, width, SMALL) if ids else None
+        self.ids = ItemEmbedding(item_counts, width, SMALL) if ids else None
         self.bias = nn.Parameter(torch.log1p(counts))
 
     def forward(self, texts: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:

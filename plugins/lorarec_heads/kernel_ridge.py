@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lorarec_heads.crossed import Crossed
+from lorarec.contracts import pair_products
 
 GRAM_LIMIT = 4096
 """Up to so many distinct items, all their products are computed once and looked up: 64 MiB at most."""
@@ -24,12 +24,11 @@ def kernel_ridge(
     histories belongs to each fact; residual [H, L]; mask [H, L] true where there is something known; noise []
     variance of the residual that no kernel explains. An empty history gives 0.
     """
-    crossed = Crossed.of(candidate, len(history))
-    if crossed is not None:
+    if 2 * len(history) <= len(candidate):
         rows = features[history]
         weights = _weights(rows @ rows.mT, residual, mask, noise)
         users = (weights[:, None] @ rows).squeeze(1)  # the regression's own coefficients, one row a history
-        return (features[crossed.candidates] @ users.T)[crossed.column, owner]
+        return pair_products(features, candidate, users, owner)
     if len(features) <= GRAM_LIMIT:
         gram = features @ features.T
         among = gram[history[:, :, None], history[:, None, :]]

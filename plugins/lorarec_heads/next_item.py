@@ -15,6 +15,7 @@ from lorarec.contracts import (
     DataError,
     Histories,
     Interactions,
+    PaddedHistory,
     Part,
     Statistics,
     StepSample,
@@ -22,11 +23,11 @@ from lorarec.contracts import (
     VectorPredictor,
     View,
     Views,
+    distinct_items,
     hookimpl,
 )
 from lorarec_heads.next_item_network import NextItemNetwork
 from lorarec_heads.next_item_settings import NextItemSettings
-from lorarec_heads.padded_history import Distinct, PaddedHistory
 from lorarec_heads.windows import window_examples
 
 
@@ -97,9 +98,9 @@ class NextItem(TaskHead):
         `tensors`."""
         read = np.empty((len(history.items), 0), np.int64) if self.config.reads_views else history.items
         if targets is None:
-            distinct = Distinct.of(read)
-            tensors |= {"items": torch.from_numpy(distinct.items), "history": distinct.places[0]}
-            return {} if self.config.reads_views else {"items": collation.item_views(distinct.items)}
+            items, (within,) = distinct_items(read)
+            tensors |= {"items": torch.from_numpy(items), "history": within}
+            return {} if self.config.reads_views else {"items": collation.item_views(items)}
         tensors["targets"] = torch.from_numpy(targets)
         if not self.config.draws:
             every = np.arange(collation.catalog_size)
@@ -107,10 +108,10 @@ class NextItem(TaskHead):
             return {"items": collation.item_views(every)}
         wanted = targets[targets >= 0]
         drawn = self._negatives(wanted, collation)
-        distinct = Distinct.of(read, wanted, drawn.items)
-        tensors |= dict(zip(("history", "own", "drawn"), distinct.places, strict=True))
-        tensors |= {"items": torch.from_numpy(distinct.items), "expected": torch.from_numpy(drawn.expected).float()}
-        return {"items": collation.item_views(distinct.items)}
+        items, indices = distinct_items(read, wanted, drawn.items)
+        tensors |= dict(zip(("history", "own", "drawn"), indices, strict=True))
+        tensors |= {"items": torch.from_numpy(items), "expected": torch.from_numpy(drawn.expected).float()}
+        return {"items": collation.item_views(items)}
 
     def _negatives(self, targets: np.ndarray, collation: Collation) -> StepSample:
         """What targets [F] of the batch are told apart from."""

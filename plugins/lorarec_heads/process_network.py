@@ -129,7 +129,7 @@ class ProcessNetwork(PairHead):
         users = _with_one(self._spectrum.of_histories(items[history], tensors["mask"]))
         answers = Weights(users, self.item_weights[items], self.shared_weights).of_items(features)
         shared = (users @ answers.T).gather(1, history)
-        residual = ((tensors["stars"] - self._mean) / self._unit - shared) * known
+        residual = ((tensors["feedback"] - self._mean) / self._unit - shared) * known
         own = user_weights(features * spreads.item.sqrt(), history, residual, known, self.kernel.log_noise.exp())
         candidate, owner = tensors["candidate"], tensors["owner"]
         liked = (own[owner] * (features * spreads.item.sqrt())[candidate]).sum(dim=1)

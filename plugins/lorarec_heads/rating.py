@@ -14,27 +14,26 @@ from torch import Tensor, nn
 from lorarec.contracts import (
     Batch,
     Collation,
-    DataError,
     Encoder,
     Histories,
     Interactions,
     Loss,
     PairHead,
     PairPredictor,
+    PairScore,
     Part,
     Statistics,
     StrictConfig,
     Takes,
     TaskHead,
+    event_examples,
     hookimpl,
     moved,
     named,
+    pair_batch,
 )
-from lorarec_heads.fact_groups import fact_examples, facts_of
 from lorarec_heads.item_kernel import ItemKernel
 from lorarec_heads.kernel_ridge import kernel_ridge
-from lorarec_heads.padded_history import Distinct, PaddedHistory, distinct_views, pair_views
-from lorarec_heads.pair_score import PairScore
 
 TEXT_BIAS_STEP = 0.1
 """Slows the text's bias down beside the few weights of the kernel, whose learning rate it shares."""
@@ -101,44 +100,18 @@ class Rating(TaskHead):
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
         """Raise DataError if all labels are the same number, or such as the loss cannot learn by."""
-        if len(labels) > 1 and np.all(labels == labels[0]):
-            raise DataError(
-                f"All {len(labels)} values of 'rating' are {labels[0]:g} (row {rows[0]} is the first): there is "
-                "nothing to learn. Check data.columns.rating."
-            )
+        super().check_labels(labels, rows)
         self.config.loss.check_labels(labels, rows)
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         """One rating a row; in training, `facts_per_example` ratings of one user a row."""
         group = self.config.facts_per_example if part == Part.TRAIN else 1
-        return fact_examples(interactions, part, self.label(), group)
+        return event_examples(interactions, part, self.label(), group)
 
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
-        """Distinct items, or pairs, as views; tensors of F facts: places of candidates, histories and
-        their items, stars."""
-        config, events = self.config, facts_of(rows)
-        limit = config.training_history if collation.training else None
-        history, owner = PaddedHistory.shared(collation.histories, events, limit or config.max_history)
-        candidates = collation.interactions.item[events]
-        distinct = Distinct.of(candidates, history.items)
-        known = history.mask & ~np.isnan(history.feedback)
-        tensors = {
-            "items": torch.from_numpy(distinct.items),
-            "candidate": distinct.places[0],
-            "history": distinct.places[1],
-            "owner": torch.from_numpy(owner),
-            "mask": torch.from_numpy(known),
-            "stars": torch.from_numpy(np.where(known, history.feedback, 0.0).astype(np.float32)),
-        }
-        if collation.training:
-            labels = collation.interactions.column(self.label())[events]
-            tensors["labels"] = torch.from_numpy(labels.astype(np.float32))
-        if config.encoding == "separate":
-            views = {"items": collation.item_views(distinct.items)}
-        else:
-            pairs, tensors["pair"] = distinct_views(pair_views(history, owner, candidates, events, collation))
-            views = {"pairs": collation.views(pairs)}
-        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
+        """The batch of `pair_batch`, whose histories may be shorter in training."""
+        limit = self.config.training_history if collation.training else None
+        return pair_batch(rows, collation, limit or self.config.max_history, self.config.encoding)
 
     def build(self, hidden_size: int, statistics: Statistics) -> RatingNetwork:
         """A network that starts as the ridge regression of each user on the untrained texts."""
@@ -181,9 +154,9 @@ class RatingNetwork(PairHead):
             features = self.kernel(tensors["items"], per_item)
             bias = self._bias(tensors["items"], per_item)
             candidate, history, owner = (tensors[name] for name in ("candidate", "history", "owner"))
-            residual = (tensors["stars"] - self._mean) / self._unit - bias[history]
+            residual = (tensors["feedback"] - self._mean) / self._unit - bias[history]
             noise = self.log_noise.exp()
-            found = kernel_ridge(features, candidate, history, owner, residual, tensors["mask"], noise)
+            found = kernel_ridge(features, candidate, history, owner, residual, tensors["known"], noise)
             found = found + bias[candidate]
             if self.pair is not None:
                 found = found + self.pair(texts)[tensors["pair"]]

@@ -23,13 +23,16 @@ from lorarec.contracts import (
     StrictConfig,
     Takes,
     TaskHead,
+    event_examples,
     hookimpl,
     moved,
     named,
+    pair_batch,
 )
-from lorarec_heads.fact_groups import dealt_examples, fact_examples
-from lorarec_heads.padded_history import Distinct, PaddedHistory
 from lorarec_heads.process_network import ProcessNetwork
+
+DEALING = 0
+"""Seed of which row is dealt into which part."""
 
 
 class RatingProcess(TaskHead):
@@ -94,11 +97,7 @@ class RatingProcess(TaskHead):
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
         """Raise DataError if all labels are the same number, or such as the loss cannot learn by."""
-        if len(labels) > 1 and np.all(labels == labels[0]):
-            raise DataError(
-                f"All {len(labels)} values of 'rating' are {labels[0]:g} (row {rows[0]} is the first): there is "
-                "nothing to learn. Check data.columns.rating."
-            )
+        super().check_labels(labels, rows)
         self.config.loss.check_labels(labels, rows)
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
@@ -110,29 +109,15 @@ class RatingProcess(TaskHead):
                     "head=rating_process learns from the other rows of each user, but the rows bring their own "
                     "histories. Use head=rating, or leave data.columns.history out."
                 )
-            return dealt_examples(interactions, self.config.parts)
-        return fact_examples(interactions, part, self.label(), 1)
+            return _dealt(interactions, self.config.parts)
+        return event_examples(interactions, part, self.label())
 
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
         """In training, all items with stars as views, and which F facts belong to which part. Else the distinct items
-        as views; places of candidates, histories and their items; stars."""
+        as views, as `pair_batch` gives them."""
         if collation.training:
             return self._parts(rows, collation)
-        events = rows["event"]
-        history, owner = PaddedHistory.shared(collation.histories, events, self.config.max_history)
-        distinct = Distinct.of(collation.interactions.item[events], history.items)
-        known = history.mask & ~np.isnan(history.feedback)
-        tensors = {
-            "items": torch.from_numpy(distinct.items),
-            "candidate": distinct.places[0],
-            "history": distinct.places[1],
-            "owner": torch.from_numpy(owner),
-            "mask": torch.from_numpy(history.mask),
-            "known": torch.from_numpy(known),
-            "stars": torch.from_numpy(np.where(known, history.feedback, 0.0).astype(np.float32)),
-        }
-        views = {"items": collation.item_views(distinct.items)}
-        return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors)
+        return pair_batch(rows, collation, self.config.max_history)
 
     def _parts(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
         facts = [np.asarray(events, np.int64) for events in rows["events"]]
@@ -150,6 +135,16 @@ class RatingProcess(TaskHead):
         """A network whose variances start where other data had them."""
         loss = self.config.loss.build(statistics)
         return ProcessNetwork(hidden_size, statistics, loss, self.config.item_columns)
+
+
+def _dealt(interactions: Interactions, parts: int) -> Dataset:
+    """The training events, dealt at random into so many parts, a part a row; the same ones whenever it is asked.
+
+    Columns: `events` (list, ascending) and `event`, the first of them.
+    """
+    rows = np.random.default_rng(DEALING).permutation(interactions.rows(Part.TRAIN))
+    dealt = [np.sort(rows[number::parts]) for number in range(min(parts, len(rows)))]
+    return Dataset.from_dict({"event": [events[0] for events in dealt], "events": dealt})
 
 
 @hookimpl

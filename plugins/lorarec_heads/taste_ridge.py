@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lorarec.contracts import ItemEmbedding
 from lorarec_heads.item_quality import ItemQuality
 from lorarec_heads.kernel_ridge import kernel_ridge
-from lorarec_heads.own_vectors import OwnVectors
 
 CONSTANT, TEXT, COLUMN, NOISE = 0.03, 0.03, 0.015, 0.17
 """Variances of a user's leaning, of taste by text and by each column, and of the rest, all of a probability of liking:
@@ -36,7 +36,7 @@ class TasteRidge(nn.Module):
         text_size: int,
         features: Sequence[np.ndarray],
         unlabelled: float,
-        factors: OwnVectors | None = None,
+        factors: ItemEmbedding | None = None,
     ) -> None:
         """`mean`: share of likes; `seen` [N]: which items may have a quality of their own; `text_size`: 0 to compare no
         texts; `features`: columns of all items [N, F]; `unlabelled`: what an event without feedback counts as (1

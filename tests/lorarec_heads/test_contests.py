@@ -1,4 +1,4 @@
-"""Losses that compare: who meets whom, and that what was liked comes to stand above what was not."""
+"""Losses that compare: what was liked comes to stand above what was not."""
 
 from __future__ import annotations
 
@@ -8,39 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
 from pydantic import ValidationError
 
-from lorarec.contracts import DataError
 from lorarec.testing import made
-from lorarec_heads.contests import contests, facts_of_contests
 from lorarec_heads.ctr import Ctr
 
 World = Any
-FACTS = Dataset.from_dict({"event": [0, 1, 2, 3, 4, 5], "label": [1.0, 0.0, 0.0, 1.0, 0.0, 1.0]})
-OWNER = np.array([7, 7, 7, 8, 8, 9])
-
-
-def test_only_facts_of_one_owner_meet_and_each_takes_part() -> None:
-    found = contests(FACTS, OWNER, 1)
-    met = set(zip(found["event"][:], found["rival1_event"][:], strict=True))
-    assert met == {(0, 1), (0, 2), (3, 4)}  # the ninth liked everything
-
-
-def test_too_few_rivals_come_again() -> None:
-    found = contests(FACTS, OWNER, 3)
-    assert [found[f"rival{n}_event"][:][0] for n in (1, 2, 3)] == [1, 2, 1]
-
-
-def test_a_batch_lists_each_contest_with_the_liked_one_first() -> None:
-    found = contests(FACTS, OWNER, 1).with_format("numpy")[:]
-    flat = facts_of_contests({**found, "row": np.arange(3)}, 1)
-    assert flat["label"].tolist() == [1, 0] * 3 and len(flat["row"]) == 3
-
-
-def test_nobody_with_both_likes_and_dislikes_is_refused() -> None:
-    with pytest.raises(DataError, match=r"head\.loss=bce"):
-        contests(FACTS, np.arange(6), 1)
 
 
 @pytest.mark.parametrize("rivals", [1, 4])

@@ -12,7 +12,6 @@ import torch
 
 from lorarec.contracts import Examples, Requests, TaskHead
 from lorarec.testing import made
-from lorarec_heads.crossed import Crossed, history_products
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.kernel_ridge import kernel_ridge
 from lorarec_heads.rating import Rating
@@ -37,24 +36,6 @@ def meeting(histories: int, items: int) -> tuple[torch.Tensor, ...]:
         torch.randint(0, 9, (histories, 4), generator=generator),
         torch.arange(histories).repeat_interleave(items),
     )
-
-
-def test_facts_are_crossed_only_where_they_share_histories() -> None:
-    candidate = torch.arange(100)
-    assert Crossed.of(candidate, histories=100) is None, "as in training"
-    assert Crossed.of(candidate, histories=50) is None, "few of the 5,000 pairs are wanted"
-    crossed = Crossed.of(candidate % 20, histories=5)
-    assert crossed is not None and crossed.candidates[crossed.column].tolist() == (candidate % 20).tolist()
-
-
-def test_products_with_shared_histories_are_those_of_each_fact() -> None:
-    features, candidate, history, owner = meeting(3, 8)
-    assert Crossed.of(candidate, 3) is not None
-    alone = [
-        history_products(features, candidate[f, None], history[owner[f, None]], torch.zeros(1).long())
-        for f in range(24)
-    ]
-    torch.testing.assert_close(history_products(features, candidate, history, owner), torch.cat(alone))
 
 
 def test_the_ridge_regression_of_shared_histories_is_that_of_each_fact() -> None:

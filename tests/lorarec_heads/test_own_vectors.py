@@ -7,32 +7,6 @@ import torch
 
 from lorarec_heads.item_kernel import ItemKernel
 from lorarec_heads.item_tower import ItemTower
-from lorarec_heads.own_vectors import OwnVectors
-
-COUNTS = np.array([3, 0, 1, 0, 0, 7])
-
-
-def test_items_never_seen_have_no_weights_and_the_vector_0() -> None:
-    own = OwnVectors(COUNTS, 4, 1.0)
-    assert own.weight.shape == (3, 4)
-    found = own(torch.arange(6))
-    assert torch.equal(found[[0, 2, 5]], own.weight)
-    assert not found[[1, 3, 4]].any()
-
-
-def test_an_item_starts_alike_whichever_others_were_seen() -> None:
-    torch.manual_seed(0)
-    few = OwnVectors(COUNTS, 4, 0.02)
-    torch.manual_seed(0)
-    all_seen = OwnVectors(np.ones(6), 4, 0.02)
-    assert torch.equal(few(torch.tensor([2, 5])), all_seen(torch.tensor([2, 5])))
-
-
-def test_gradients_reach_the_items_of_the_batch_alone() -> None:
-    own = OwnVectors(COUNTS, 4, 1.0)
-    own(torch.tensor([5, 1, 5])).sum().backward()
-    assert own.weight.grad is not None
-    assert own.weight.grad.tolist() == [[0.0] * 4, [0.0] * 4, [2.0] * 4]
 
 
 def test_weights_grow_with_the_items_seen_not_with_the_catalogue() -> None:

@@ -1,4 +1,5 @@
-"""Events of histories as targets: each with what came before it, and none that validation or test asks about."""
+"""Examples of clicks: who is compared with whom, and events of histories as targets, none that validation or test asks
+about."""
 
 from __future__ import annotations
 
@@ -10,12 +11,14 @@ import torch
 from datasets import Dataset
 
 from lorarec.config.recipe import DataSection
-from lorarec.contracts import Collation, DataError, NegativeSampler, Part
+from lorarec.contracts import ClickTask, Collation, DataError, NegativeSampler, PairHead, Part, Statistics
+from lorarec.contracts.click_examples import pairwise_groups, ungrouped
 from lorarec.data.prepare import PreparedData, Wanted, prepare
 from lorarec.data.raw_tables import RawTables
 from lorarec.testing import made
-from lorarec_heads.ctr import Ctr
 
+EXAMPLES = Dataset.from_dict({"event": [0, 1, 2, 3, 4, 5], "label": [1.0, 0.0, 0.0, 1.0, 0.0, 1.0]})
+OWNER = np.array([7, 7, 7, 8, 8, 9])
 ROWS: dict[str, list[Any]] = {
     "user": ["a", "a", "b", "a"],
     "item": ["d", "e", "x", "f"],
@@ -27,6 +30,16 @@ ROWS: dict[str, list[Any]] = {
 """Windows of two users, oldest first."""
 
 
+class Clicks(ClickTask):
+    """A task of the class without a network."""
+
+    name = "clicks"
+    summary = "a task without a network"
+
+    def build(self, hidden_size: int, statistics: Statistics) -> PairHead:
+        raise NotImplementedError
+
+
 def prepared(rows: dict[str, list[Any]]) -> PreparedData:
     section = DataSection(source="files", split={"by": "column", "validation": 0.0})
     raw = RawTables(Dataset.from_dict(rows), origin="rows")
@@ -35,7 +48,7 @@ def prepared(rows: dict[str, list[Any]]) -> PreparedData:
 
 def targets(rows: dict[str, list[Any]], **options: Any) -> list[tuple[str, str, float, tuple[str, ...]]]:
     """(user, item, label, history) of each training example, as the head's batch has them."""
-    data, head = prepared(rows), made(Ctr, history_targets=True, **options)
+    data, head = prepared(rows), made(Clicks, history_targets=True, **options)
     found = head.examples(data.interactions, data.histories, Part.TRAIN).with_format("numpy")[:]
     collation = Collation(
         data.interactions, data.histories, lambda views: {"n": torch.zeros(len(views), 1)}, NegativeSampler(0, 9),
@@ -97,3 +110,25 @@ def test_histories_sorted_by_what_was_liked_are_refused() -> None:
 def test_data_without_labelled_histories_are_refused() -> None:
     with pytest.raises(DataError, match="all training events are targets already"):
         targets({name: ROWS[name] for name in ("user", "item", "click", "split")})
+
+
+def test_only_examples_of_one_owner_meet_and_each_takes_part() -> None:
+    found = pairwise_groups(EXAMPLES, OWNER, 1)
+    met = set(zip(found["event"][:], found["rival1_event"][:], strict=True))
+    assert met == {(0, 1), (0, 2), (3, 4)}  # the ninth liked everything
+
+
+def test_too_few_rivals_come_again() -> None:
+    found = pairwise_groups(EXAMPLES, OWNER, 3)
+    assert [found[f"rival{n}_event"][:][0] for n in (1, 2, 3)] == [1, 2, 1]
+
+
+def test_a_batch_lists_each_group_with_the_liked_one_first() -> None:
+    found = pairwise_groups(EXAMPLES, OWNER, 1).with_format("numpy")[:]
+    flat = ungrouped({**found, "row": np.arange(3)}, 1)
+    assert flat["label"].tolist() == [1, 0] * 3 and len(flat["row"]) == 3
+
+
+def test_nobody_with_both_likes_and_dislikes_is_refused() -> None:
+    with pytest.raises(DataError, match=r"head\.loss=bce"):
+        pairwise_groups(EXAMPLES, np.arange(6), 1)

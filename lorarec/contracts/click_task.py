@@ -1,0 +1,160 @@
+"""ClickTask: a click-through-rate task whose author writes the network and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from datasets import Dataset
+from pydantic import Field, model_validator
+
+from lorarec.config.strict import StrictConfig
+from lorarec.contracts.batch import Batch, Collation
+from lorarec.contracts.click_examples import (
+    drawn_examples,
+    drawn_items,
+    pairwise_groups,
+    refuse_weights_of_rivals,
+    ungrouped,
+    with_history_targets,
+)
+from lorarec.contracts.loss import Loss, Takes, moved, named
+from lorarec.contracts.pair_batch import event_examples, pair_batch
+from lorarec.contracts.pair_predictor import PairPredictor
+from lorarec.contracts.task_head import TaskHead
+from lorarec.data.history import Histories
+from lorarec.data.interactions import Interactions, Part
+from lorarec.errors import DataError
+
+READ = frozenset({"row", "event", "item", "label", "ago", "draw"})
+"""Columns of examples that `pair_batch` has read."""
+
+
+class ClickSettings(StrictConfig):
+    """Settings of every click-through-rate head: what is a click, and what it is judged from."""
+
+    encoding: Literal["separate", "joint"] = "separate"
+    """separate: each item's text is encoded once a batch and compared with those of the history. joint:
+    the history and the candidate are read as one text."""
+    max_history: Annotated[int, Field(ge=1)] = 50
+    """The latest events of the user that are looked at."""
+    negatives: Annotated[int, Field(ge=0)] = 0
+    """0: the data says what was clicked and what was not. Above: every event is a click, and so many
+    items that the user has not had are drawn beside it; validation and test draw once and for all."""
+    history_targets: bool = False
+    """Where rows bring labeled histories along, learn from those events too, each with what came before it."""
+    loss: Annotated[Loss, Takes("binary", "ranking")] = named("bce")
+    """bce, or another binary loss: of each click. ranking, or another loss of that shape: of which of a user's facts is
+    the liked one, beside `rivals` that were not; probabilities are then right up to a shift."""
+    rivals: Annotated[int, Field(ge=1)] = 1
+    """How many facts that were not liked stand beside each one that was, with losses of ranking; 1 compares pairs."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, values: Any) -> Any:
+        return moved(values, {"label_smoothing": (0.0, "loss: {name: bce, label_smoothing: ...}")})
+
+    @property
+    def compares(self) -> bool:
+        """Whether the loss compares targets with one another."""
+        return self.loss.shape == "ranking"
+
+    @model_validator(mode="after")
+    def _no_dead_option(self) -> ClickSettings:
+        if self.history_targets and self.negatives:
+            raise ValueError("history_targets reads labels of histories, and negatives is for data without any")
+        if not self.compares and self.rivals != 1:
+            raise ValueError(f"rivals would do nothing with loss={self.loss.name}")
+        if self.negatives and self.rivals > self.negatives:
+            raise ValueError(f"rivals={self.rivals} would repeat the {self.negatives} that `negatives` draws: lower it")
+        return self
+
+
+class ClickTask(TaskHead):
+    """The probability that a user will like, click or choose an item. Subclass it, and write `build`, which makes a
+    `PairHead`; settings of your own go into `class Config(ClickTask.Config)`.
+
+    Targets are given clicks, or events against items drawn beside them (`negatives`); with `history_targets` also the
+    labeled events of training histories. Batches are those of `pair_batch`. With losses of the shape "ranking", whose
+    targets are groups, a batch of T targets has T (1 + R) candidates and labels, each group's together and the liked
+    one first. Columns of numbers that a subclass adds to the training examples come as float32 tensors of their names.
+    """
+
+    predictor = PairPredictor
+    default_metrics = ("auc", "log_loss")
+
+    class Config(ClickSettings):
+        """Settings of every click-through-rate head."""
+
+    config: Config
+
+    def needs(self) -> frozenset[str]:
+        """Clicks, unless items are drawn to tell them apart from."""
+        return frozenset() if self.config.negatives else frozenset({"click"})
+
+    def reads_feedback(self, views: bool) -> bool:
+        """Unless items are drawn: histories are then what was chosen, and start to count as such."""
+        return not self.config.negatives and (views or self.config.encoding == "separate")
+
+    def label(self) -> str:
+        """Clicks: the data's, or made by drawing items beside them."""
+        return "click"
+
+    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
+        """Raise DataError naming the first row whose click is neither 0 nor 1, or if all are the same."""
+        wrong = np.flatnonzero((labels != 0) & (labels != 1))
+        if len(wrong):
+            raise DataError(
+                f"Row {rows[wrong[0]]}, 'click': {labels[wrong[0]]:g} is neither 0 nor 1 ({len(wrong)} such rows). "
+                "Give clicks as 0 and 1; for stars use head 'rating'."
+            )
+        if len(labels) > 1 and np.all(labels == labels[0]):
+            raise DataError(
+                f"All {len(labels)} values of 'click' are {labels[0]:g}: there is nothing to tell apart. Where the "
+                "data holds clicks alone, leave out data.columns.click and set head.negatives=4."
+            )
+
+    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
+        """One target a row: an event, with `negatives` also each item drawn beside it (column `draw`), in training with
+        `history_targets` also events of the histories (column `ago`); with losses of ranking one group a row."""
+        single = self._single_examples(interactions, histories, part)
+        if part != Part.TRAIN or not len(single) or not self.config.compares:
+            return single
+        events = np.asarray(single.with_format("numpy")["event"])
+        if self.config.negatives:
+            return pairwise_groups(single, events, self.config.rivals)
+        refuse_weights_of_rivals(single, interactions)
+        return pairwise_groups(single, interactions.user[events], self.config.rivals)
+
+    def _single_examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
+        if not self.config.negatives:
+            own = event_examples(interactions, part, "click")
+            if self.config.history_targets and part == Part.TRAIN:
+                return with_history_targets(own, interactions, histories, self.config.max_history)
+            return own
+        if interactions.has("click"):
+            raise DataError(
+                "head.negatives draws items that were not clicked, but the data has the column 'click', which says so "
+                "itself. Set head.negatives=0, or leave out data.columns.click and the rows without a click."
+            )
+        return drawn_examples(interactions, part, self.config.negatives)
+
+    def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
+        """The batch of `pair_batch`, and what a subclass has added to the examples."""
+        config, targets = self.config, rows["event"]  # a group is about what was liked
+        if collation.training and config.compares:
+            rows = ungrouped(rows, config.rivals)
+        skipped = rows["ago"] + 1 if "ago" in rows else None
+        candidates = self.items(rows, collation)
+        batch = pair_batch(rows, collation, config.max_history, config.encoding, candidates, skipped)
+        if collation.training:
+            added = {name: torch.from_numpy(rows[name].astype(np.float32)) for name in rows.keys() - READ}
+            batch = replace(batch, tensors=batch.tensors | added)
+        return replace(batch, count=len(targets), events=targets)
+
+    def items(self, rows: dict[str, np.ndarray], collation: Collation) -> np.ndarray:
+        """The event's item, that of the column `item`, or one drawn."""
+        chosen = super().items(rows, collation)
+        return drawn_items(rows, chosen, self.config.negatives, collation) if "draw" in rows else chosen
