@@ -13,9 +13,8 @@ BINS = 15
 """Bins of equal width of the calibration error, as Guo et al. take them."""
 EDGE = 1e-6
 """Probabilities stay so far from 0 and 1: no row is certain."""
-STEPS = 60
 COLDEST, HOTTEST = 0.05, 20.0
-"""Temperatures that are looked for."""
+"""Temperatures among which the best is sought."""
 
 Method = Literal["temperature", "isotonic"]
 
@@ -47,7 +46,7 @@ class Calibration:
 
     @property
     def at_its_limit(self) -> bool:
-        """Whether the best temperature lies beyond those that are looked for."""
+        """Whether the best temperature lies beyond those among which it was sought."""
         return self.method == "temperature" and not COLDEST * 1.001 < self.temperature < HOTTEST / 1.001
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,33 +81,23 @@ def _logits(scores: np.ndarray) -> np.ndarray:
 
 
 def _best_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature of the lowest log loss, by golden section: the loss has one valley over log temperature."""
+    """The temperature of the lowest log loss, which has one valley over log temperature."""
+    from scipy.optimize import minimize_scalar
+
     logits = _logits(scores)
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
         return float(np.mean(np.logaddexp(0.0, scaled) - labels * scaled))
 
-    low, high, ratio = np.log(COLDEST), np.log(HOTTEST), (np.sqrt(5) - 1) / 2
-    for _ in range(STEPS):
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        low, high = (low, right) if loss(left) < loss(right) else (left, high)
-    return float(np.exp((low + high) / 2))
+    within = np.log(COLDEST), np.log(HOTTEST)
+    return float(np.exp(minimize_scalar(loss, bounds=within, method="bounded", options={"xatol": 1e-9}).x))
 
 
 def _isotonic(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Knots of the monotone step function of the least squared error (pool adjacent violators): the first and the last
-    score of each pool, with its share of ones."""
-    distinct, place = np.unique(scores, return_inverse=True)
-    pools: list[tuple[float, float, int, int]] = []  # ones, rows, first and last distinct score
-    for spot, (ones, rows) in enumerate(zip(np.bincount(place, labels), np.bincount(place), strict=True)):
-        pool = (float(ones), float(rows), spot, spot)
-        while pools and pools[-1][0] * pool[1] >= pool[0] * pools[-1][1]:
-            before = pools.pop()
-            pool = (before[0] + pool[0], before[1] + pool[1], before[2], pool[3])
-        pools.append(pool)
-    shares = np.array([ones / rows for ones, rows, _, _ in pools])
-    ends = np.array([(first, last) for _, _, first, last in pools])
-    knots, values = distinct[ends].ravel(), np.repeat(shares, 2)
-    kept = np.concatenate(([True], np.diff(knots) > 0))  # a pool of one score has one knot
-    return knots[kept], values[kept]
+    """Knots of the monotone function of the least squared error: the first and the last score of each step of it, with
+    the share of ones there."""
+    from sklearn.isotonic import IsotonicRegression
+
+    fitted = IsotonicRegression().fit(scores, labels)
+    return fitted.X_thresholds_, fitted.y_thresholds_

@@ -35,7 +35,7 @@ def raising(error):
 def test_help_imports_no_torch_and_looks_for_no_plugin():
     code = (
         "import sys; from lorarec.cli.main import run; status = run(['--help']); "
-        "heavy = {'torch', 'transformers', 'datasets', 'pluggy'}; "
+        "heavy = {'torch', 'transformers', 'datasets', 'pluggy', 'scipy', 'sklearn'}; "
         "print(status, sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
