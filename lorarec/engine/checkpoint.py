@@ -1,4 +1,4 @@
-"""Checkpoints: everything a stopped run needs to go on to the bit, and nothing else."""
+"""Checkpoints: everything a stopped run needs to resume to the bit, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from lorarec.contracts import TrainState
-from lorarec.engine.callback_list import CallbackList
+from lorarec.engine.callbacks import CallbackList
 from lorarec.engine.step import OptimizerStep
 from lorarec.errors import CheckpointError
 from lorarec.model.trainable import extract, put_back

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from lorarec.config.recipe import Recipe
 from lorarec.contracts import TrainState
-from lorarec.engine.callback_list import CallbackList
+from lorarec.engine.callbacks import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
 from lorarec.engine.guards import Guards
 from lorarec.engine.loader import Loader, Window
+from lorarec.engine.processes import StopSignal
 from lorarec.engine.step import OptimizerStep
-from lorarec.engine.stop_signal import StopSignal
 from lorarec.errors import Interrupted, TrainingError
 from lorarec.evaluation.evaluate import Evaluation
 
@@ -31,6 +31,8 @@ class Trained(NamedTuple):
     state: TrainState
     evaluation: Evaluation | None
     """The last one on validation, if any; that of the final weights where `state.best_step` is the last step."""
+    warnings: dict[str, str]
+    """What the guards warned of, by kind."""
 
 
 @dataclass
@@ -58,6 +60,11 @@ class Fit:
     _evaluation: Evaluation | None = None
     _since: float = field(default_factory=time.perf_counter)
 
+    def resume(self) -> None:
+        """Put everything back as it was at the latest checkpoint; nothing where there is none yet."""
+        if steps := self.checkpoints.steps():
+            self.state = self.checkpoints.load(steps[-1])
+
     def run(self) -> Trained:
         """Train to the end, or raise Interrupted with a checkpoint written."""
         try:
@@ -67,7 +74,7 @@ class Fit:
         except BaseException:
             self.callbacks.call("on_error", self.state)
             raise
-        return Trained(self.state, self._evaluation)
+        return Trained(self.state, self._evaluation, dict(self.guards.warnings))
 
     def _run(self) -> None:
         state = self.state

@@ -3,47 +3,76 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lorarec.contracts import Callback, TrainState
+from lorarec.errors import TrainingError
 from lorarec.evaluation.evaluate import Evaluation
 
 NO_LOSS = 1e-3
 """Share of the first step's loss below which nothing is left to tell apart. A share, since losses differ in scale: the
 mean over a target and its negatives (gbce) is small from the start."""
 ALIKE = 1e-4
-"""Share of the vectors' squared length, or of the scores' range, below which they count as all alike."""
+"""Share of the vectors' squared length, or of the scores' range, below which they count as all the same."""
 HALF = 0.02
 """Distance of an AUC from one half below which it tells nothing."""
+STEPS = 10
+"""Optimizer steps after which a weight should have had a gradient. Zeros at first are right: LoRA's A waits until B has
+left zero, B until a head that starts at zero has, and the first step of a warm-up moves nothing."""
 
 _log = logging.getLogger(__name__)
 
 
 class Guards(Callback):
-    """Warns once of each kind of silent failure: constant scores, collapsed item vectors, vanished negatives, and an
-    AUC near one half after the first epoch. (Weights without gradient stop a run at its first step.)"""
+    """Warns once of each kind of silent failure: constant scores, collapsed item vectors, vanished negatives, an AUC
+    near one half after the first epoch, and weights whose gradient stays zero. An adapter that trains nothing at all is
+    refused. (Weights without any gradient stop a run at its first step.)"""
 
     name = "guards"
     summary = "warn of failures that raise no error"
 
-    def __init__(self, tells_apart: bool) -> None:
-        """`tells_apart`: whether the loss is that of telling right answers from wrong ones."""
+    def __init__(self, tells_apart: bool, moved: Callable[[], dict[str, bool]] = dict) -> None:
+        """`tells_apart`: whether the loss is that of telling right answers from wrong ones. `moved`: by name, whether
+        each of the adapter's weights has had a gradient other than 0, see `moved_weights`."""
         super().__init__(self.Config())
         self._tells_apart = tells_apart
+        self._moved = moved
         self._latest: Evaluation | None = None
         self.warnings: dict[str, str] = {}
-        """What was warned of, by kind."""
+        """Each warning, by kind."""
         self._first: float | None = None
         self._loss: float | None = None
 
     def on_optimizer_step(self, state: TrainState) -> None:
+        """Raises TrainingError, naming a weight, where the adapter has trained nothing in the first STEPS steps."""
         self._loss = state.logs.get("loss", self._loss)
         if self._first is None:
             self._first = self._loss
+        if state.step == STEPS:
+            self._look_at_weights(self._moved())
+
+    def _look_at_weights(self, moved: dict[str, bool]) -> None:
+        dead = [name for name, has_moved in moved.items() if not has_moved]
+        if not dead:
+            return
+        if len(dead) == len(moved):
+            raise TrainingError(
+                f"None of the adapter's {len(dead)} weights has had a gradient other than 0 in the first {STEPS} "
+                f"steps, for instance '{dead[0]}': nothing that the model answers depends on the adapter. Choose "
+                "another adapter, or other targets or layers for it, or a head that reads the backbone's vectors."
+            )
+        self._warn(
+            "weights without gradient",
+            f"{len(dead)} of the adapter's {len(moved)} weights have had no gradient other than 0 in the first {STEPS} "
+            f"steps, for instance '{dead[0]}': nothing depends on them. Leave out the targets or layers they belong to",
+        )
 
     def look_at(self, evaluation: Evaluation) -> None:
         """Warn of what one evaluation on validation shows."""
@@ -53,7 +82,7 @@ class Guards(Callback):
                 "constant scores",
                 f"the model scores all {len(scored.scores):,} rows of validation alike. Likely the learning rate "
                 "is so high that it has broken the weights (lower train.learning_rate), or so low that nothing was "
-                "learnt, or no row has a history or a text to tell it from others",
+                "learned, or no row has a history or a text to tell it from others",
             )
         if evaluation.vectors is not None and collapsed(evaluation.vectors):
             self._warn(
@@ -99,22 +128,38 @@ class Guards(Callback):
         self._first = state.get("first_loss")
 
 
+def moved_weights(model: nn.Module, optimizer: Optimizer, accelerator: Accelerator) -> dict[str, bool]:
+    """By name, whether AdamW's running mean of the gradient of each of the network's trainable weights has left zero.
+
+    The mean is kept anyway: reading it once costs no step a wait for the device.
+    """
+    names, flags = [], []
+    for name, weight in model.named_parameters():
+        mean = optimizer.state.get(weight, {}).get("exp_avg")
+        # None: another optimizer's state, or no step was taken at all (fp16 skips those that overflow).
+        if name.startswith("network.") and weight.requires_grad and mean is not None:
+            names.append(name.removeprefix("network."))
+            flags.append((mean.to_local() if hasattr(mean, "to_local") else mean).any())
+    if not flags:
+        return {}
+    moved = accelerator.reduce(torch.stack(flags).long(), reduction="sum")  # a process may hold a shard
+    return dict(zip(names, (moved > 0).tolist(), strict=True))
+
+
 def constant(scores: np.ndarray) -> bool:
-    """Whether scores [n] are all alike, but for rounding; what is no number is like nothing else."""
+    """Whether scores [n] are all the same, but for rounding; what is no number differs from everything."""
     if len(scores) < 2 or not np.isfinite(scores).all():
         return False
     return bool(np.ptp(scores) <= ALIKE * max(float(np.abs(scores).max()), 1e-12))
 
 
 def area(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Area under the ROC curve of scores [n] beside labels [n] of 0 and 1, ties counting half; NaN for one class."""
-    order = np.sort(scores)
-    ranks = (np.searchsorted(order, scores, "left") + np.searchsorted(order, scores, "right") + 1) / 2
-    positive = labels > 0.5
-    ones, zeros = int(positive.sum()), int((~positive).sum())
-    if not ones or not zeros:
+    """Area under the ROC curve of scores [n] beside labels [n] of 0 and 1; NaN where either has no such curve."""
+    from sklearn.metrics import roc_auc_score
+
+    if not np.isfinite(scores).all() or len(np.unique(labels > 0.5)) < 2:
         return float("nan")
-    return float((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+    return float(roc_auc_score(labels > 0.5, scores))
 
 
 def collapsed(vectors: Tensor) -> bool:

@@ -1,8 +1,12 @@
-"""How many processes were asked for, and how many run."""
+"""Processes: as many run as were asked for, and a signal ends training after the running step."""
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 import psutil
 from accelerate import Accelerator
@@ -10,6 +14,7 @@ from accelerate import Accelerator
 from lorarec.errors import RecipeError
 
 FLAGS = ("--num_processes", "--num-processes")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def check_processes(accelerator: Accelerator, wanted: int | None) -> None:
@@ -49,9 +54,34 @@ def _asked_of_accelerate(words: list[str]) -> int | None:
     several_machines = any(word.startswith(("--num_machines", "--num-machines")) for word in words)
     if not launched or several_machines:
         return None
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         flag, _, value = word.partition("=")
         if flag in FLAGS:
-            number = value or (words[place + 1] if place + 1 < len(words) else "")
+            number = value or (words[index + 1] if index + 1 < len(words) else "")
             return int(number) if number.isdigit() else None
     return None
+
+
+class StopSignal:
+    """A context in which the first SIGINT or SIGTERM only asks to stop; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        # Python lets only the main thread set handlers; elsewhere (a notebook's worker) signals keep their meaning.
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -17,7 +18,6 @@ from torch.optim.lr_scheduler import LRScheduler
 from lorarec.contracts import Batch, TrainingStep
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.loader import Window
-from lorarec.engine.seeding import seed_step
 from lorarec.errors import PluginError, TrainingError
 from lorarec.model.rec_model import RecModel, call
 
@@ -44,7 +44,8 @@ class OptimizerStep:
 
         Raises PluginError unless the training step gives back one number without gradient.
         """
-        seed_step(self.seed, step, self.accelerator.process_index)
+        # What a step draws (dropout) follows from where it stands: a resumed run is exact without a generator's state.
+        set_seed(derived_seed(self.seed, Purpose.TRAINING_STEP, step, self.accelerator.process_index))
         loss: Any = self.plugin.gradients(_Context(self, window, weight, step))
         if not isinstance(loss, Tensor) or loss.shape != () or loss.requires_grad:
             raise PluginError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from accelerate import Accelerator
+from accelerate.utils import set_seed
 from torch import nn
 
 from lorarec.artifact import layout
@@ -30,7 +31,6 @@ from lorarec.data.audit import Finding, audit
 from lorarec.data.prepare import PreparedData, Wanted, prepare
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.layer_cache import cache_layers
-from lorarec.engine.seeding import seed_all
 from lorarec.errors import DataError, IncompatibleError, RecipeError
 from lorarec.evaluation.metrics import NamedMetric
 from lorarec.model.compatibility import check_compatible, usable_length
@@ -116,9 +116,9 @@ def build_model(materials: Materials, plan: TrainingPlan, folder: Path | None = 
         enable_gradient_checkpointing(backbone)
     if folder is not None and not backbone.refetchable():
         backbone.save(backbone.module, folder / layout.BACKBONE)
-    seed_all(derived_seed(seed, Purpose.ADAPTER_WEIGHTS))
+    set_seed(derived_seed(seed, Purpose.ADAPTER_WEIGHTS))
     network = adapter.attach(backbone, plan)
-    seed_all(derived_seed(seed, Purpose.HEAD_WEIGHTS))
+    set_seed(derived_seed(seed, Purpose.HEAD_WEIGHTS))
     head = materials.resolved.head.build(materials.architecture.hidden_size, materials.data.statistics)
     return RecModel(backbone, adapter, network, head)
 

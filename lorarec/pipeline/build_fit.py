@@ -15,19 +15,15 @@ from torch.profiler import record_function
 from lorarec.artifact import layout
 from lorarec.artifact.writer import RunWriter
 from lorarec.contracts import Callback, Part, TrainingPlan, TrainState
-from lorarec.engine.callback_list import CallbackList
+from lorarec.engine.callbacks import CallbackList, EarlyStopping, ProgressReport
 from lorarec.engine.checkpoint import Checkpoints
-from lorarec.engine.dead_weights import DeadWeights
-from lorarec.engine.early_stopping import EarlyStopping
 from lorarec.engine.fit import Fit
-from lorarec.engine.guards import Guards
-from lorarec.engine.history_file import HistoryFile
+from lorarec.engine.guards import Guards, moved_weights
 from lorarec.engine.loader import Loader
 from lorarec.engine.optimizer import build_optimizer, build_schedule
 from lorarec.engine.profile import Profile
-from lorarec.engine.progress import ProgressReport
 from lorarec.engine.step import OptimizerStep
-from lorarec.engine.tracking import Tracking
+from lorarec.engine.tracking import HistoryFile, Tracking
 from lorarec.evaluation.evaluate import Evaluation, evaluate
 from lorarec.model.item_table import item_table
 from lorarec.model.rec_model import RecModel, encoder_of
@@ -82,9 +78,8 @@ def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingP
     if table is not None:
         loader = replace(loader, examples=loader.examples.with_table())
     step = build_step(session.materials, accelerator, model, plan, table)
-    guards = Guards(loader.examples.predictor.tells_apart())
-    dead_weights = DeadWeights(model, step.optimizer, accelerator, guards.warnings)
-    callbacks = CallbackList([*_callbacks(session, model, guards), dead_weights])
+    guards = Guards(loader.examples.predictor.tells_apart(), lambda: moved_weights(model, step.optimizer, accelerator))
+    callbacks = CallbackList(_callbacks(session, model, guards))
     folder = session.writer.folder / layout.CHECKPOINTS
     kept = train.keep_checkpoints
     monitor = session.materials.metrics[0]

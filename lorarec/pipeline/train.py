@@ -78,8 +78,8 @@ def _train(session: Session) -> Recommender:
     frozen = _frozen_vectors(session, model)
     session = replace(session, materials=with_layer_cache(session.materials, model, session.accelerator))
     fit = build_fit(session, model, session.loader(), plan)
-    if session.writer.resumes and (steps := fit.checkpoints.steps()):
-        fit.state = fit.checkpoints.load(steps[-1])
+    if session.writer.resumes:
+        fit.resume()
     trained = fit.run()
     state = trained.state
     _take_best(fit, state)
@@ -95,7 +95,7 @@ def _train(session: Session) -> Recommender:
         "best_step": state.best_step or state.step,
         "steps": state.step,
         "stopped_early": state.stop_reason,
-        "warnings": fit.guards.warnings,
+        "warnings": trained.warnings,
         "trainable_weights": weights.trainable,
         "total_weights": weights.total,
         "train_seconds": round(time.perf_counter() - started, 1),

@@ -1,4 +1,4 @@
-"""The bar on a terminal."""
+"""Stock callbacks: the bar on a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from lorarec.contracts import TrainState
-from lorarec.engine.progress import ProgressReport
+from lorarec.engine.callbacks import ProgressReport
 
 SHOW_CURSOR = "\x1b[?25h"
 

@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 import lorarec
-from lorarec.engine.stop_signal import StopSignal
+from lorarec.engine.processes import StopSignal
 from lorarec.errors import CheckpointError, Interrupted
 
 pytestmark = pytest.mark.no_cover  # whole trainings, again and again: other tests trace the same lines

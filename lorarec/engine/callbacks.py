@@ -1,0 +1,131 @@
+"""Stock callbacks of a run: several called as one, early stopping, and a report of progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from lorarec.contracts import Callback, StrictConfig, TrainState
+from lorarec.errors import CheckpointError
+
+
+class CallbackList:
+    """Calls each callback in order; a state is saved under the callback's number and name."""
+
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        self.callbacks = list(callbacks)
+
+    def __iter__(self) -> Iterator[Callback]:
+        return iter(self.callbacks)
+
+    def call(self, moment: str, state: TrainState) -> None:
+        """Call the method `moment` of each: "on_epoch_end", say."""
+        for callback in self.callbacks:
+            getattr(callback, moment)(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of every callback that has one."""
+        return {key: state for key, callback in self._keyed() if (state := callback.state_dict())}
+
+    def load_state_dict(self, states: dict[str, Any]) -> None:
+        """Give each callback its own. Raises CheckpointError if a state belongs to none of them."""
+        keyed = dict(self._keyed())
+        if unknown := sorted(set(states) - set(keyed)):
+            raise CheckpointError(f"The checkpoint holds the state of callbacks this run does not have: {unknown}.")
+        for key, state in states.items():
+            keyed[key].load_state_dict(state)
+
+    def _keyed(self) -> Iterator[tuple[str, Callback]]:
+        return ((f"{number}:{callback.name}", callback) for number, callback in enumerate(self.callbacks))
+
+
+class EarlyStopping(Callback):
+    """Stops after `patience` evaluations without a better value of the first metric."""
+
+    name = "early_stopping"
+    summary = "stop when validation no longer improves"
+
+    class Config(StrictConfig):
+        """See `evaluate.patience`."""
+
+        patience: int
+        """Evaluations without a better one to wait for."""
+
+    config: Config
+
+    def on_evaluation_end(self, state: TrainState) -> None:
+        if state.evaluations_since_best >= self.config.patience:
+            state.stop = True
+            state.stop_reason = (
+                f"no better value on validation in {state.evaluations_since_best} evaluations "
+                f"(best at step {state.best_step})"
+            )
+
+
+class ProgressReport(Callback):
+    """Shows loss, rate, time left and validation metrics on standard error: a bar on a terminal, else plain lines."""
+
+    name = "progress"
+    summary = "show how training goes"
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__(self.Config())
+        self._console = console or Console(stderr=True)
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._said = ""
+        self._first_step = 0
+        self._started = 0.0
+
+    def on_fit_start(self, state: TrainState) -> None:
+        self._first_step, self._started = state.step, time.perf_counter()
+        if not self._console.is_terminal:
+            return
+        columns = (
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[said]}"),
+            TextColumn("time left"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=self._console, transient=True)
+        self._task = self._bar.add_task("train", total=state.total_steps, completed=state.step, said="")
+        self._bar.start()
+
+    def on_optimizer_step(self, state: TrainState) -> None:
+        if "loss" in state.logs:
+            self._said = f"loss {state.logs['loss']:.4f}  {state.logs['facts_per_second']:.0f} facts/s"
+            if self._bar is None:
+                self._line(f"step {state.step}/{state.total_steps}  {self._said}  time left {self._left(state)}")
+        if self._bar is not None:
+            self._bar.update(self._task, completed=state.step, said=self._said)
+
+    def on_evaluation_end(self, state: TrainState) -> None:
+        metrics = "  ".join(f"{name} {value:.4f}" for name, value in state.metrics.items())
+        best = "  (best so far)" if state.best_step == state.step else ""
+        self._line(f"step {state.step}: validation  {metrics}{best}")
+
+    def on_interrupt(self, state: TrainState) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def on_error(self, state: TrainState) -> None:
+        self.on_interrupt(state)
+
+    def on_fit_end(self, state: TrainState) -> None:
+        self.on_interrupt(state)
+        if state.stop_reason:
+            self._line(f"Stopped early: {state.stop_reason}.")
+
+    def _left(self, state: TrainState) -> str:
+        done = state.step - self._first_step
+        seconds = (time.perf_counter() - self._started) / max(1, done) * (state.total_steps - state.step)
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
