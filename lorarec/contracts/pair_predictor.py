@@ -16,9 +16,8 @@ from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions,
 from lorarec.contracts.task_head import Encoder, Head
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics
-from lorarec.prediction.asked import Asked
+from lorarec.prediction.baselines import Asked, score_baselines
 from lorarec.prediction.ranking import Candidates, users_at_once
-from lorarec.prediction.score_baselines import score_baselines
 
 BLOCK = 256
 """Requests answered at once."""

@@ -16,9 +16,8 @@ from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions,
 from lorarec.contracts.task_head import Encoder, Head, TaskHead
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics
-from lorarec.prediction.asked import Asked
+from lorarec.prediction.baselines import Asked, rank_baselines
 from lorarec.prediction.item_index import ItemIndex
-from lorarec.prediction.rank_baselines import rank_baselines
 from lorarec.prediction.ranking import Candidates, catalogue_scores, held_out_rank, mask_seen, top_items
 
 BLOCK = 256

@@ -1,4 +1,4 @@
-"""RecModel: adapted backbone and head, one module whose methods are run through one door."""
+"""RecModel: a backbone and an adapter that fit and a head, in one module whose methods are run through one door."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import OWN_ADAPTER, Adapter, Backbone, Batch, Encoded, Head, Views
+from lorarec.contracts import OWN_ADAPTER, Adapter, Architecture, Backbone, Batch, Encoded, Head, Views
 from lorarec.errors import IncompatibleError, PluginError
 
 LOWER_STATES = "lower_states"
@@ -18,6 +18,31 @@ LOWER_STATES = "lower_states"
 
 STRETCH = 2**16
 """Items whose vectors a head makes at once: what it needs on the way then does not grow with the catalogue."""
+
+
+def check_compatible(backbone: Backbone, adapter: Adapter, gradient_checkpointing: bool) -> Architecture:
+    """The backbone's architecture, once the adapter has agreed to it, before any weight is loaded.
+
+    Raises IncompatibleError otherwise.
+    """
+    architecture = backbone.architecture()
+    adapter.check(architecture)
+    if gradient_checkpointing and not adapter.supports_gradient_checkpointing:
+        raise IncompatibleError(
+            f"Adapter '{adapter.name}' does not go with gradient checkpointing. Set train.gradient_checkpointing=false."
+        )
+    return architecture
+
+
+def usable_length(architecture: Architecture, adapter: Adapter) -> int:
+    """Positions left for a view once the adapter has taken its own. Raises IncompatibleError if too few are left."""
+    left = architecture.max_length - adapter.reserved_positions()
+    if left < 8:
+        raise IncompatibleError(
+            f"Adapter '{adapter.name}' takes {adapter.reserved_positions()} of the {architecture.max_length} positions "
+            f"of backbone '{architecture.backbone}': too few are left for a text. Use fewer virtual tokens."
+        )
+    return left
 
 
 class StepOutput(NamedTuple):

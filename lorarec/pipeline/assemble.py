@@ -33,9 +33,8 @@ from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.layer_cache import cache_layers
 from lorarec.errors import DataError, IncompatibleError, RecipeError
 from lorarec.evaluation.metrics import NamedMetric
-from lorarec.model.compatibility import check_compatible, usable_length
 from lorarec.model.item_table import is_sharded
-from lorarec.model.rec_model import RecModel
+from lorarec.model.rec_model import RecModel, check_compatible, usable_length
 from lorarec.pipeline.users_read import refuse_unread_users
 from lorarec.registry.resolve import ResolvedRecipe
 

@@ -10,8 +10,7 @@ from lorarec.artifact.reader import RunFolder, read_run
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.errors import ArtifactError
 from lorarec.inference.recommender import Recommender
-from lorarec.model.compatibility import check_compatible, usable_length
-from lorarec.model.rec_model import RecModel
+from lorarec.model.rec_model import RecModel, check_compatible, usable_length
 from lorarec.pipeline.open_recipe import open_run_recipe
 from lorarec.registry.resolve import ResolvedRecipe
 

@@ -7,9 +7,7 @@ import torch
 from datasets import Dataset
 
 from lorarec.contracts import Histories, Interactions, Part, Requests, Statistics
-from lorarec.prediction.asked import Asked
-from lorarec.prediction.rank_baselines import rank_baselines
-from lorarec.prediction.score_baselines import score_baselines
+from lorarec.prediction.baselines import Asked, rank_baselines, score_baselines
 
 COLUMNS = {
     #        training                  test
