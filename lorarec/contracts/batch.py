@@ -34,6 +34,39 @@ CHUNK_COST = 96
 two CPU cores with a small encoder, forward and backward."""
 
 
+@dataclass(frozen=True)
+class ItemStates:
+    """Hidden states of every item below the lowest block that trains: the network can start from them."""
+
+    blocks: int
+    """How many of the lowest blocks they stand in for."""
+    states: Tensor
+    """[T, D] of all items, one position after another; memory-mapped."""
+    starts: np.ndarray
+    """[N + 1] int64 where each item's positions begin."""
+
+    def of(self, views: Sequence[View]) -> Tensor | None:
+        """[B, L, D] of B views, padded with zeros; None unless each of them is an item alone."""
+        items = np.array([view.candidate for view in views if view.is_item], np.int64)
+        if len(items) < len(views):
+            return None
+        lengths = self.starts[items + 1] - self.starts[items]
+        position_BL = np.arange(lengths.max())[None, :]
+        mask_BL = torch.from_numpy(position_BL < lengths[:, None])
+        rows = torch.from_numpy((self.starts[items][:, None] + position_BL)[mask_BL.numpy()])
+        padded = torch.zeros(*mask_BL.shape, self.states.shape[1], dtype=self.states.dtype)
+        padded[mask_BL] = self.states[rows]
+        return padded
+
+
+class LowerStates(NamedTuple):
+    """What stands in for the lowest blocks where views are encoded."""
+
+    blocks: int
+    chunks: list[Tensor | None]
+    """[B, L, D] of each chunk; None where all blocks must run."""
+
+
 class Views(NamedTuple):
     """V distinct views as features, in chunks of like length so that little is spent on padding."""
 
@@ -42,13 +75,19 @@ class Views(NamedTuple):
     """[V] int64: where each view, in the order it was given, stands in the concatenated chunks."""
     items: Tensor | None = None
     """[V] int64 catalogue rows, where every view is one item: an item table can then stand in for the chunks."""
+    lower: LowerStates | None = None
 
     def to(self, device: torch.device) -> Views:
         """The same views on another device."""
+
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
         return Views(
             [{name: t.to(device, non_blocking=True) for name, t in chunk.items()} for chunk in self.chunks],
             self.order.to(device, non_blocking=True),
-            None if self.items is None else self.items.to(device, non_blocking=True),
+            moved(self.items),
+            self.lower and self.lower._replace(chunks=[moved(states) for states in self.lower.chunks]),
         )
 
 
@@ -110,6 +149,8 @@ class Collation:
     """What the backbone reads of the users; None where it reads nothing of them."""
     catalog: Catalog | None = None
     """The items' texts, for heads that look at words themselves. lorarec always gives it."""
+    item_states: ItemStates | None = None
+    """Hidden states that the lowest blocks need not compute again; None where these train, or nothing was kept."""
 
     def user_words(self, events: np.ndarray) -> list[tuple[str, ...]]:
         """[n] `View.user` for the users of these events [n]: empty where the backbone reads nothing of users."""
@@ -121,13 +162,12 @@ class Collation:
         """Features of distinct views, in chunks of like length."""
         lengths = np.fromiter((self.featurizer.length(view) for view in views), np.int64, len(views))
         by_length = np.argsort(lengths, kind="stable")
-        chunks = [
-            self.featurizer([views[place] for place in by_length[start:stop]])
-            for start, stop in chunk_bounds(lengths[by_length])
-        ]
+        groups = [[views[index] for index in by_length[start:stop]] for start, stop in chunk_bounds(lengths[by_length])]
+        kept = self.item_states
+        lower = None if kept is None else LowerStates(kept.blocks, [kept.of(group) for group in groups])
         order = np.empty(len(views), np.int64)
         order[by_length] = np.arange(len(views))
-        return Views(chunks, torch.from_numpy(order))
+        return Views([self.featurizer(group) for group in groups], torch.from_numpy(order), lower=lower)
 
     def item_views(self, items: np.ndarray) -> Views:
         """Features of distinct catalogue rows [V]; none are made where an item table stands ready."""

@@ -1,4 +1,5 @@
-"""LayerCache: hidden states of every item below the lowest block that trains, computed once and kept on disk."""
+"""Layer cache: hidden states of every item below the lowest block that trains, computed once and kept on disk
+(Legommenders' `tune_from`; IISAN, Fu et al., SIGIR 2024). Exact: the blocks below neither train nor drop out."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lorarec.contracts import Collation, Featurizer, View, Views
+from lorarec.contracts import Collation, View, Views
+from lorarec.contracts.batch import ItemStates
 from lorarec.errors import LorarecError
 from lorarec.model.item_table import BLOCK, is_sharded
-from lorarec.model.rec_model import LOWER_STATES, RecModel
+from lorarec.model.rec_model import RecModel
 
 _log = logging.getLogger(__name__)
 AS_NUMPY: dict[torch.dtype, np.dtype[Any]] = {
@@ -31,43 +33,10 @@ AS_NUMPY: dict[torch.dtype, np.dtype[Any]] = {
 """numpy has no bfloat16: its bits are kept."""
 
 
-@dataclass(frozen=True)
-class LayerCache:
-    """A featurizer that adds kept hidden states to the features of single items (Legommenders' `tune_from`; IISAN,
-    Fu et al., SIGIR 2024). Exact: the blocks below neither train nor drop out."""
+def cache_layers(model: RecModel, collation: Collation, accelerator: Any) -> ItemStates | None:
+    """The states of a model as it begins to train, read from disk or made; None where no block stays frozen.
 
-    featurizer: Featurizer
-    states: Tensor
-    """[T, D] of all items, one position after another; memory-mapped."""
-    starts: np.ndarray
-    """[N + 1] int64 where each item's positions begin."""
-
-    def __call__(self, views: Sequence[View]) -> dict[str, Tensor]:
-        """Features of B views, with LOWER_STATES [B, L, D] if every one of them is an item alone."""
-        features = self.featurizer(views)
-        items = [view.candidate for view in views if view.is_item]
-        if len(items) == len(views):
-            features[LOWER_STATES] = self._padded(np.array(items, np.int64))
-        return features
-
-    def length(self, view: View) -> int:
-        """As the featurizer says."""
-        return self.featurizer.length(view)
-
-    def _padded(self, items: np.ndarray) -> Tensor:
-        lengths = self.starts[items + 1] - self.starts[items]
-        place_BL = np.arange(lengths.max())[None, :]
-        mask_BL = torch.from_numpy(place_BL < lengths[:, None])
-        rows = torch.from_numpy((self.starts[items][:, None] + place_BL)[mask_BL.numpy()])
-        padded = torch.zeros(*mask_BL.shape, self.states.shape[1], dtype=self.states.dtype)
-        padded[mask_BL] = self.states[rows]
-        return padded
-
-
-def cache_layers(model: RecModel, collation: Collation, accelerator: Any) -> LayerCache | None:
-    """The cache for a model as it begins to train, read from disk or made; None where no block stays frozen.
-
-    Also tells the model from which block the kept states let it start. Raises LorarecError if the disk is full.
+    Raises LorarecError if the disk is full.
     """
     blocks = model.backbone.frozen_blocks(model.network)
     if not blocks:
@@ -76,13 +45,11 @@ def cache_layers(model: RecModel, collation: Collation, accelerator: Any) -> Lay
         _log.warning("train.cache_frozen_layers does nothing here: the weights are shared out among processes.")
         return None
     model.to(accelerator.device)
-    with accelerator.local_main_process_first():  # the others find it made
-        states, starts = _kept(model, collation, accelerator, blocks)
-    model.lower_blocks = blocks
-    return LayerCache(collation.featurizer, states, starts)
+    with accelerator.local_main_process_first():  # the others read what the first has made
+        return _kept(model, collation, accelerator, blocks)
 
 
-def _kept(model: RecModel, collation: Collation, accelerator: Any, blocks: int) -> tuple[Tensor, np.ndarray]:
+def _kept(model: RecModel, collation: Collation, accelerator: Any, blocks: int) -> ItemStates:
     size = collation.catalog_size
     lengths = np.fromiter((collation.featurizer.length(View(candidate=item)) for item in range(size)), np.int64, size)
     starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -96,7 +63,7 @@ def _kept(model: RecModel, collation: Collation, accelerator: Any, blocks: int) 
     # Copy-on-write, since torch takes no read-only arrays; nobody writes.
     states = torch.from_numpy(np.load(file, mmap_mode="c"))
     _log.info("The lowest %d blocks are frozen: hidden states of %d items are read from %s.", blocks, size, file)
-    return (states.view(torch.bfloat16) if dtype == torch.bfloat16 else states), starts
+    return ItemStates(blocks, states.view(torch.bfloat16) if dtype == torch.bfloat16 else states, starts)
 
 
 def _key(model: RecModel, collation: Collation, blocks: int, dtype: torch.dtype) -> str:
@@ -122,17 +89,17 @@ def _filled(
         for states in _lower(model, views, blocks, accelerator):
             mine, items = items[: len(states)], items[len(states) :]
             for item, state in zip(mine, states.cpu(), strict=True):
-                place = slice(int(starts[item]), int(starts[item + 1]))
-                yield place, state[: place.stop - place.start]
+                positions = slice(int(starts[item]), int(starts[item + 1]))
+                yield positions, state[: positions.stop - positions.start]
 
 
 def _lower(model: RecModel, views: Views, blocks: int, accelerator: Any) -> list[Tensor]:
     training = model.network.training
     model.network.eval()
     chunks = views.to(accelerator.device).chunks
-    found = [model.backbone.lower_states(model.network, chunk, blocks) for chunk in chunks]
+    states = [model.backbone.lower_states(model.network, chunk, blocks) for chunk in chunks]
     model.network.train(training)
-    return found
+    return states
 
 
 def _starts(collation: Collation) -> range:
@@ -150,13 +117,13 @@ def _make(file: Path, shape: tuple[int, int], dtype: torch.dtype, filled: Iterat
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(file.parent).free < needed:
-            raise OSError(0, "not enough room on the disk")
+            raise OSError(0, "not enough space on the disk")
         handle, aside = tempfile.mkstemp(suffix=".aside", dir=file.parent)
         os.close(handle)
         try:
             states = np.lib.format.open_memmap(aside, "w+", AS_NUMPY[dtype], shape)
-            for place, values in filled:
-                states[place] = (values.view(torch.int16) if dtype == torch.bfloat16 else values).numpy()
+            for positions, values in filled:
+                states[positions] = (values.view(torch.int16) if dtype == torch.bfloat16 else values).numpy()
             states.flush()
             os.replace(aside, file)
         finally:

@@ -13,9 +13,6 @@ from torch import Tensor, nn
 from lorarec.contracts import OWN_ADAPTER, Adapter, Architecture, Backbone, Batch, Encoded, Head, Views
 from lorarec.errors import IncompatibleError, PluginError
 
-LOWER_STATES = "lower_states"
-"""Name among a chunk's features of hidden states from which the network can start, see `RecModel.lower_blocks`."""
-
 STRETCH = 2**16
 """Items whose vectors a head makes at once: what it needs on the way then does not grow with the catalogue."""
 
@@ -67,8 +64,6 @@ class RecModel(nn.Module):
         """By name, the adapters that sit on the network: the run's own, and those added."""
         self.network = network
         """The backbone's module as the adapter returned it."""
-        self.lower_blocks = 0
-        """How many of the lowest blocks LOWER_STATES stand in for, where a chunk brings them."""
         self.head = head.float()
         self._no_split_modules = getattr(backbone.module, "_no_split_modules", None)
         """Names of the blocks that FSDP shards as wholes."""
@@ -236,8 +231,7 @@ class BatchEncoder:
         """[V, K] float32 logits of named tokens."""
         model, wanted = self._model, self._views[views]
         with self._switched():
-            chunks = [_plain(chunk) for chunk in wanted.chunks]
-            logits = [model.backbone.logits(model.network, chunk, tokens).float() for chunk in chunks]
+            logits = [model.backbone.logits(model.network, chunk, tokens).float() for chunk in wanted.chunks]
         return torch.cat(logits)[wanted.order]
 
     @contextmanager
@@ -269,16 +263,13 @@ class BatchEncoder:
                 model.network.train(training)
 
     def _encoded(self, views: Views) -> list[Encoded]:
+        backbone, network, lower = self._model.backbone, self._model.network, views.lower
         with self._switched():
-            return [self._encode(chunk) for chunk in views.chunks]
-
-    def _encode(self, chunk: dict[str, Tensor]) -> Encoded:
-        model = self._model
-        if LOWER_STATES not in chunk or self._adapter not in (OWN_ADAPTER, None):  # others may change lower blocks
-            return model.backbone.encode(model.network, _plain(chunk))
-        return model.backbone.encode_above(model.network, _plain(chunk), model.lower_blocks, chunk[LOWER_STATES])
-
-
-def _plain(chunk: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Features as the featurizer made them."""
-    return {name: tensor for name, tensor in chunk.items() if name != LOWER_STATES}
+            if lower is None or self._adapter not in (OWN_ADAPTER, None):  # others may change the lower blocks
+                return [backbone.encode(network, chunk) for chunk in views.chunks]
+            return [
+                backbone.encode(network, chunk)
+                if states is None
+                else backbone.encode_above(network, chunk, lower.blocks, states)
+                for chunk, states in zip(views.chunks, lower.chunks, strict=True)
+            ]

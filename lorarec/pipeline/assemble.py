@@ -123,18 +123,15 @@ def build_model(materials: Materials, plan: TrainingPlan, folder: Path | None = 
 
 
 def with_layer_cache(materials: Materials, model: RecModel, accelerator: Accelerator) -> Materials:
-    """The same examples, but items come with their hidden states below the lowest block that trains, if there is one.
-
-    The featurizer of the finished run stays the plain one.
-    """
+    """The same examples, items with their hidden states below the lowest block that trains, where one is frozen."""
     examples = materials.examples[Part.TRAIN]
     if not (materials.resolved.recipe.train.cache_frozen_layers and examples.reads_items()):
         return materials
-    cache = cache_layers(model, examples.collation, accelerator)
-    if cache is None:
+    states = cache_layers(model, examples.collation, accelerator)
+    if states is None:
         return materials
     kept = {
-        part: replace(found, collation=replace(found.collation, featurizer=cache))
+        part: replace(found, collation=replace(found.collation, item_states=states))
         for part, found in materials.examples.items()
     }
     return replace(materials, examples=kept)

@@ -146,7 +146,7 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
         weights=weights,
         groups=groups,
         tensors=names,
-        lower_blocks=model.lower_blocks,
+        lower_blocks=0 if (kept := loader.examples.collation.item_states) is None else kept.blocks,
         blocks=materials.architecture.layers,
         zero=zero,
         total_steps=total,
