@@ -1,53 +1,46 @@
 """YAML as recipes use it: read with the line of every key, and written so that it reads back the same.
 
-PyYAML follows YAML 1.1, in which `1e-3` is text, `no` is false, `12:30` is 750 and a repeated key silently
-wins. Recipes follow YAML 1.2's core schema instead, and a repeated key is refused.
+Recipes follow YAML 1.2's core schema: `no`, `12:30` and `2020-01-01` are text, `1e-3` is a number. A repeated key, an
+anchor that refers to itself and a tag that would make an object are refused.
 """
 
 from __future__ import annotations
 
-import re
+import sys
+from io import StringIO
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lorarec.errors import RecipeError
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands in a document: ("data", "split", "by")."""
 
-_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$")
-_CORE_SCHEMA = [
-    ("null", re.compile(r"^(~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
-    ("bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
-    ("int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789")),
-    ("float", _FLOAT, list("-+0123456789.")),
-]
+DEPTH = 100
+"""How deep sections may lie in one another."""
+MOST_VALUES = 100_000
+"""How many values a document may have, once its aliases are written out."""
+INT, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe, and resolves plain scalars by YAML 1.2's core schema."""
+class _Constructor(SafeConstructor):
+    """Leaves as text what ruamel makes dates, merges or, for their underscores, numbers of: YAML 1.2 has no such."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes text that either YAML 1.1 or 1.2 would take for something else."""
-
-
-def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    return int(node.value)
+    def construct_number(self, node: ScalarNode) -> int | float | str:
+        if "_" in node.value or node.value.lstrip("+-").startswith("0b"):
+            return str(node.value)
+        return self.construct_yaml_int(node) if node.tag == INT else self.construct_yaml_float(node)
 
 
-def _construct_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
-    return float(node.value.replace(".", "") if node.value[-1].isalpha() else node.value)
-
-
-for _kind, _pattern, _first in _CORE_SCHEMA:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", _pattern, _first)
-_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
-_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
-_Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
+for _kind in ("timestamp", "merge", "value"):
+    _Constructor.add_constructor(f"tag:yaml.org,2002:{_kind}", SafeConstructor.construct_yaml_str)
+for _kind in (INT, FLOAT):
+    _Constructor.add_constructor(_kind, _Constructor.construct_number)
 
 
 def read_yaml(text: str, origin: str) -> tuple[Any, dict[KeyPath, int]]:
@@ -55,19 +48,19 @@ def read_yaml(text: str, origin: str) -> tuple[Any, dict[KeyPath, int]]:
 
     Raises RecipeError naming `origin` and line for text that is not YAML, and for repeated keys.
     """
-    loader = _Loader(text)
+    yaml = _reader()
     lines: dict[KeyPath, int] = {}
     try:
-        node = loader.get_single_node()
-        return (None if node is None else _value(loader, node, (), lines, origin, ())), lines
-    except yaml.MarkedYAMLError as error:
+        node = yaml.compose(text)
+        return (None if node is None else _value(yaml, node, (), lines, origin, ())), lines
+    except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"{origin}:{mark.line + 1}" if mark else origin
-        raise RecipeError(f"{place}: this is not valid YAML: {error.problem or error.context}.") from None
-    except yaml.YAMLError as error:
+        where = f"{origin}:{mark.line + 1}" if mark else origin
+        if isinstance(error, MaxDepthExceededError):
+            raise RecipeError(f"{where}: sections lie more than {DEPTH} deep in one another.") from None
+        raise RecipeError(f"{where}: this is not valid YAML: {error.problem or error.context}.") from None
+    except YAMLError as error:
         raise RecipeError(f"{origin}: this is not valid YAML: {error}.") from None
-    finally:
-        loader.dispose()
 
 
 def read_scalar(text: str) -> Any:
@@ -78,51 +71,55 @@ def read_scalar(text: str) -> Any:
     text = text.strip()
     if text[:1] in ("[", "{", '"', "'"):
         return read_yaml(text, "value")[0]
-    loader = _Loader("")
-    try:
-        tag: str = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-        return loader.construct_object(yaml.ScalarNode(tag, text))
-    finally:
-        loader.dispose()
+    yaml = _reader()
+    return yaml.constructor.construct_object(ScalarNode(yaml.resolver.resolve(ScalarNode, text, (True, False)), text))
 
 
 def write_yaml(value: Any) -> str:
     """`value` as YAML in the order given, which `read_yaml` reads back the same."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.representer.sort_base_mapping_type_on_output = False
+    yaml.width = sys.maxsize  # folded, a text with a backslash at the fold would not read back
+    stream = StringIO()
+    yaml.dump(value, stream)
+    return stream.getvalue()
+
+
+def _reader() -> YAML:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
+    yaml.max_depth = DEPTH
+    return yaml
 
 
 def _value(
-    loader: _Loader,
-    node: yaml.Node,
-    path: KeyPath,
-    lines: dict[KeyPath, int],
-    origin: str,
-    parents: tuple[yaml.Node, ...],
+    yaml: YAML, node: Node, path: KeyPath, lines: dict[KeyPath, int], origin: str, parents: tuple[Node, ...]
 ) -> Any:
+    here = f"{origin}:{node.start_mark.line + 1}"
     if node in parents:
-        raise RecipeError(f"{origin}:{node.start_mark.line + 1}: an anchor refers to itself.")
-    if isinstance(node, yaml.ScalarNode):
-        return loader.construct_object(node)
-    if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+        raise RecipeError(f"{here}: an anchor refers to itself.")
+    if len(lines) > MOST_VALUES:
+        raise RecipeError(f"{origin}: aliases stand for more than {MOST_VALUES:,} values.")
+    if isinstance(node, ScalarNode):
+        return yaml.constructor.construct_object(node)
+    if isinstance(node, SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
         entries = []
-        for place, child in enumerate(node.value):
-            lines[(*path, place)] = child.start_mark.line + 1
-            entries.append(_value(loader, child, (*path, place), lines, origin, (*parents, node)))
+        for number, child in enumerate(node.value):
+            lines[(*path, number)] = child.start_mark.line + 1
+            entries.append(_value(yaml, child, (*path, number), lines, origin, (*parents, node)))
         return entries
-    if not isinstance(node, yaml.MappingNode) or node.tag != "tag:yaml.org,2002:map":
-        raise RecipeError(f"{origin}:{node.start_mark.line + 1}: tags such as {node.tag} are not allowed in a recipe.")
+    if not isinstance(node, MappingNode) or node.tag != "tag:yaml.org,2002:map":
+        raise RecipeError(f"{here}: tags such as {node.tag} are not allowed in a recipe.")
     values: dict[str, Any] = {}
     for key_node, child in node.value:
-        key, line = _key(key_node, origin), key_node.start_mark.line + 1
+        line = key_node.start_mark.line + 1
+        key = yaml.constructor.construct_object(key_node) if isinstance(key_node, ScalarNode) else None
+        if not isinstance(key, str):
+            raise RecipeError(f"{origin}:{line}: a key must be text; put it in quotes.")
         if key in values:
             first = lines[(*path, key)]
             raise RecipeError(f"{origin}:{line}: '{key}' is given twice (first on line {first}). Keep one.")
         lines[(*path, key)] = line
-        values[key] = _value(loader, child, (*path, key), lines, origin, (*parents, node))
+        values[key] = _value(yaml, child, (*path, key), lines, origin, (*parents, node))
     return values
-
-
-def _key(node: yaml.Node, origin: str) -> str:
-    if not isinstance(node, yaml.ScalarNode) or node.tag != "tag:yaml.org,2002:str":
-        raise RecipeError(f"{origin}:{node.start_mark.line + 1}: a key must be text; put it in quotes.")
-    return str(node.value)

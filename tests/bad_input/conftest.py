@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import yaml
 
 from lorarec.cli.main import run
+from lorarec.config.yaml_text import write_yaml
 
 PROGRESS = ("WARNING: ", "step ")
 """How lines begin that tell of the work before it was stopped."""
@@ -89,7 +89,7 @@ def recipe(tmp_path: Path, tiny_checkpoint: Callable[[str], Path]) -> Callable[.
 
     def written(head: str = "ctr", **sections: Any) -> Path:
         path = tmp_path / "tiny.yaml"
-        path.write_text(yaml.safe_dump(recipe_of(tiny_checkpoint("bert"), head) | sections, sort_keys=False))
+        path.write_text(write_yaml(recipe_of(tiny_checkpoint("bert"), head) | sections))
         return path
 
     return written
@@ -105,7 +105,7 @@ def finished_run(
     def folder(head: str) -> Path:
         if head not in made:
             place = tmp_path_factory.mktemp(f"{head}-run")
-            (place / "tiny.yaml").write_text(yaml.safe_dump(recipe_of(tiny_checkpoint("bert"), head)))
+            (place / "tiny.yaml").write_text(write_yaml(recipe_of(tiny_checkpoint("bert"), head)))
             assert run(["train", str(place / "tiny.yaml"), "--output", str(place / "run")]) == 0
             made[head] = place / "run"
         return made[head]

@@ -16,6 +16,12 @@ head: ctr
 """
 
 
+BOMB = "a1: &a1 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(2, 9)
+)
+"""A few lines whose aliases stand for millions of values."""
+
+
 @pytest.fixture
 def write(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -43,7 +49,8 @@ def test_a_plugin_by_its_name_alone_is_legal(write):
     ("written", "meant"),
     [("1e-3", 0.001), ("3.0e-4", 0.0003), (".5", 0.5), ("2", 2), ("no", "no"), ("on", "on"),
      ("12:30", "12:30"),
-     ("2020-01-01", "2020-01-01"), ("0o7", "0o7"), ("010", 10), ("~", None), ("true", True), ("1e", "1e")],
+     ("2020-01-01", "2020-01-01"), ("0o7", 7), ("010", 10), ("1_000", "1_000"), ("0b1", "0b1"),
+     ("=", "="), ("<<", "<<"), ("~", None), ("true", True), ("1e", "1e")],
 )  # fmt: skip
 def test_scalars_are_read_as_yaml_1_2(write, written, meant):
     read = load_recipe(write(f"{RECIPE}extra: {written}\n")).document.values["extra"]
@@ -123,6 +130,9 @@ def test_an_override_is_named_beside_the_files_mistakes(write):
         ("name: !!python/name:os.system\n", "ctr.yaml:1: this is not valid YAML: could not determine "
          "a constructor for the tag 'tag:yaml.org,2002:python/name:os.system'."),
         ("name: &a [*a]\n", "ctr.yaml:1: an anchor refers to itself."),
+        ("name: x\na: !!set {x}\n", "ctr.yaml:2: tags such as tag:yaml.org,2002:set are not allowed in a recipe."),
+        (BOMB, "ctr.yaml: aliases stand for more than 100,000 values."),
+        ("name: " + "[" * 200, "ctr.yaml:1: sections lie more than 100 deep in one another."),
     ],
 )  # fmt: skip
 def test_what_is_no_recipe_is_told_with_its_line(write, text, complaint):
@@ -208,7 +218,16 @@ def test_bundled_recipes_are_those_of_the_checkout():
     assert (bundled_folder().parent / "pyproject.toml").is_file()
 
 
-def test_what_is_written_reads_back_the_same(tmp_path):
-    values = {"name": "x", "a": [1, 1e-5, "1e-3", "no", "12:30", None, True, "é", ""], "b": {"c": "x: #y"}}
+@pytest.mark.parametrize(
+    "value",
+    [1, 1e-5, 1e22, float("inf"), "1e-3", "no", "12:30", "007", "0o7", "1_000", "2020-01-01", "=", "<<", "null",
+     None, True, "é", "日本 😀", "", "x: #y", "- x", "{title} ({year})", "two\nlines\n", "\ttab", "a\\b " * 99, "~",
+     [], {}],
+    ids=repr,
+)  # fmt: skip
+def test_what_is_written_reads_back_the_same(tmp_path, value):
+    values = {"name": "x", "a": [value, [value]], "b": {"c": value}}
     (tmp_path / "x.yaml").write_text(write_yaml(values), encoding="utf-8")
-    assert load_recipe(tmp_path / "x.yaml").document.values == values
+    read = load_recipe(tmp_path / "x.yaml").document.values
+    assert read == values
+    assert type(read["a"][0]) is type(value)

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from lorarec.artifact import layout
+from lorarec.config.yaml_text import read_yaml
 
 ROOT = Path(__file__).parents[2]
 IN_PROJECT = re.compile(r"(?<![\w./-])((?:recipes|plugins|tests|lorarec|\.ci|\.github)/[\w./-]*[\w/])")
@@ -75,7 +75,7 @@ def test_a_recipe_of_each_task_has_a_table_with_a_row_for_each_adapter():
     shown = set(re.findall(r"^### (\w+)$", text, re.MULTILINE))
     recipes = {file.stem for file in (ROOT / "recipes").glob("*.yaml")}
     heads = {
-        yaml.safe_load((ROOT / "recipes" / f"{name}.yaml").read_text())["head"]["name"] for name in shown & recipes
+        read_yaml((ROOT / "recipes" / f"{name}.yaml").read_text(), name)[0]["head"]["name"] for name in shown & recipes
     }
     assert shown <= recipes and heads == {"rating_process", "ctr", "next_item"}
     for name in shown:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 import lorarec
 from lorarec.cli.main import run as command
+from lorarec.config.yaml_text import write_yaml
 from lorarec.errors import LorarecError
 from lorarec.pipeline.train_seeds import seeds_of, train_seeds
 
@@ -21,7 +21,7 @@ def test_each_seed_leaves_a_run_and_the_table_tells_mean_and_spread(
     recipe: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "law.yaml"
-    file.write_text(yaml.safe_dump(recipe("frozen", "ctr", train=QUICK)))
+    file.write_text(write_yaml(recipe("frozen", "ctr", train=QUICK)))
     assert command(["train", str(file), "seeds=1,2", "--output", str(tmp_path / "run")]) == 0
     printed = capsys.readouterr().out
     losses = [lorarec.load(tmp_path / f"run-seed{seed}").metrics["test"]["log_loss"] for seed in (1, 2)]

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
+
+from lorarec.config.yaml_text import read_yaml
 
 ROOT = Path(__file__).parents[2]
 IN_PROCESS = "import sys; from importlinter.cli import lint_imports_command as lint; sys.exit(lint())"
@@ -24,6 +25,6 @@ def test_the_code_satisfies(tool: str) -> None:
 
 
 def test_pre_commit_runs_the_same_tools() -> None:
-    written = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    written, _ = read_yaml((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"), "")
     entries = [hook["entry"] for repository in written["repos"] for hook in repository["hooks"]]
     assert entries == list(TOOLS)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
 import lorarec
+from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import TrainingPlan
 from lorarec.pipeline.assemble import build_model, gather_materials
 from lorarec.pipeline.evaluate import evaluate
@@ -58,7 +58,7 @@ def test_it_bears_its_files_name_and_describes_itself(recipe: Path) -> None:
 def test_written_out_it_is_the_same_recipe(recipe: Path, tmp_path: Path) -> None:
     whole = full_recipe(open_recipe(recipe))
     copy = tmp_path / "copy.yaml"
-    copy.write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
+    copy.write_text(write_yaml(whole), encoding="utf-8")
     assert full_recipe(open_recipe(copy)) == whole
 
 
