@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from lorarec.config.strict import did_you_mean
+from lorarec.data.columns import is_list
 from lorarec.data.item_table import COLUMN, Declared, Piece, id_column_of, item_rows, kind_of, listed_ids
 from lorarec.errors import DataError
 
@@ -177,12 +178,11 @@ def _features(column: pa.ChunkedArray, where: str) -> np.ndarray:
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _number_features(column.cast(pa.float64()).to_numpy(), where)
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    inner = kind.value_type if is_list else kind
+    inner = kind.value_type if is_list(kind) else kind
     if not (pa.types.is_string(inner) or pa.types.is_large_string(inner)):
         raise DataError(f"{where}: items are compared by numbers, words and lists of words, not by {kind}.")
     values = column.to_pylist()
-    return _word_features(values if is_list else [None if value is None else [value] for value in values], where)
+    return _word_features(values if is_list(kind) else [None if value is None else [value] for value in values], where)
 
 
 def _number_features(values: np.ndarray, where: str) -> np.ndarray:

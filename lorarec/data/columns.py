@@ -70,6 +70,21 @@ def missing_column(name: str, available: Sequence[str], origin: str, detail: str
     return DataError(f"{origin}: no column '{name}'{detail}.{did_you_mean(name, available)} {there}")
 
 
+def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """The narrowest type that holds the values of both, also within lists; text where no other does."""
+    try:
+        schemas = [pa.schema([("", kind)]) for kind in (one, other)]
+        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    except pa.ArrowTypeError:
+        lists = is_list(one) and is_list(other)
+        return pa.list_(common_type(one.value_type, other.value_type)) if lists else pa.string()
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a type is one of lists, of any length."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
 def numbers(column: pa.ChunkedArray, where: str) -> np.ndarray:
     """[n] float64: numbers, numbers written as text, true/false as 1/0. `where` names file and column.
 
@@ -147,7 +162,7 @@ def read_lists(column: pa.ChunkedArray, where: str) -> Lists:
     """A column of lists, flat. `where` names file and column. Raises DataError for other types and missing
     lists."""
     kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+    if not (is_list(kind) or pa.types.is_fixed_size_list(kind)):
         raise DataError(f"{where}: values of type {kind}; each row needs a list, oldest first. Convert the column.")
     missing = np.flatnonzero(column.is_null().to_numpy())
     if len(missing):

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from lorarec.data.columns import common_type
 from lorarec.errors import DataError
 
 BLOCK = 1 << 24
@@ -64,7 +65,7 @@ def raise_not_utf8(path: Path) -> None:
             except UnicodeDecodeError as error:
                 byte = line[error.start]
                 raise DataError(
-                    f"{path}, line {number}: byte 0x{byte:02x} at place {error.start + 1} is not UTF-8. "
+                    f"{path}, line {number}: byte 0x{byte:02x} at position {error.start + 1} is not UTF-8. "
                     "Save the file as UTF-8 (it may be in Latin-1 or Windows-1252 now)."
                 ) from error
 
@@ -83,7 +84,7 @@ class ColumnTypes:
         """Take more rows (all columns strings) into account."""
         for name, known in self.types.items():
             if known != pa.string():
-                self.types[name] = _wider(known, _type_of(table.column(name)))
+                self.types[name] = common_type(known, _type_of(table.column(name)))
 
     def convert(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """Tables of strings, converted."""
@@ -108,11 +109,6 @@ def _type_of(column: pa.ChunkedArray) -> pa.DataType:
             return pa.string()
         return pa.int64()
     return pa.float64() if pc.all(pc.match_substring_regex(values, DECIMAL)).as_py() else pa.string()
-
-
-def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    order = [pa.null(), pa.int64(), pa.float64(), pa.string()]
-    return max(one, other, key=order.index)
 
 
 def _converted(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:

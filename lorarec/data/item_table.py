@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lorarec.config.strict import did_you_mean
-from lorarec.data.columns import ITEM, missing_column
+from lorarec.data.columns import ITEM, is_list, missing_column
 from lorarec.data.ids import Encoded, encode_distinct
 from lorarec.errors import DataError
 
@@ -85,8 +85,7 @@ def kind_of(kind: pa.DataType) -> Kind:
         return "number"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return "text"
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return "words" if is_list and kind_of(kind.value_type) == "text" else "other"
+    return "words" if is_list(kind) and kind_of(kind.value_type) == "text" else "other"
 
 
 def parse_template(template: str, available: Sequence[str], origin: str) -> list[Piece]:

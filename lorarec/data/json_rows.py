@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pydantic_core import from_json
 
+from lorarec.data.columns import common_type
 from lorarec.data.delimited import raise_not_utf8
 from lorarec.errors import DataError
 
@@ -18,7 +20,7 @@ ROWS = 20_000
 EXACT = 2**53
 """Whole numbers beyond it are not all different as float64."""
 
-Numbered = tuple[int, dict[str, Any]]
+Row = dict[str, Any]
 
 
 def json_tables(path: Path, lines: bool) -> Iterator[pa.Table]:
@@ -26,7 +28,8 @@ def json_tables(path: Path, lines: bool) -> Iterator[pa.Table]:
 
     A field is true or false, whole numbers, numbers, text, or a list of one of these. One whose values are of several
     kinds, or objects, is text: words as they are, everything else as JSON; so a field that nobody reads is never in
-    the way, and ids of both kinds are what is written. The file is read twice: for the kinds, and for the values.
+    the way, and ids of both kinds are what is written. No library's table reader does so (docs/architecture.md). The
+    file is read twice: for the kinds, and for the values.
 
     Raises DataError naming file and line (jsonl) or row (json): text that is not JSON, a value that is not an object,
     a file without rows, bytes that are not UTF-8.
@@ -34,40 +37,33 @@ def json_tables(path: Path, lines: bool) -> Iterator[pa.Table]:
     kinds: dict[str, pa.DataType] = {}
     large: set[str] = set()
     for chunk in _chunks(path, lines):
-        for name in dict.fromkeys(name for _, row in chunk for name in row):
-            values = [row.get(name) for _, row in chunk]
-            kinds[name] = _common(kinds.get(name, pa.null()), _kind(values))
+        for name in dict.fromkeys(name for row in chunk for name in row):
+            values = [row.get(name) for row in chunk]
+            kinds[name] = common_type(kinds.get(name, pa.null()), _kind(values))
             large |= {name} if _beyond(values, EXACT) else set()
     if not kinds:
         raise DataError(f"{path}: there are no rows in this file.")
     schema = pa.schema([(name, _exact(kind, name in large)) for name, kind in kinds.items()])
     for chunk in _chunks(path, lines):
-        yield pa.Table.from_arrays([_column(path, field, chunk) for field in schema], schema=schema)
+        yield pa.Table.from_arrays([_column(field, chunk) for field in schema], schema=schema)
 
 
-def _objects(path: Path, lines: bool) -> Iterator[Numbered]:
+def _objects(path: Path, lines: bool) -> Iterator[Row]:
     try:
         if not lines:
-            yield from enumerate(_listed(path), start=1)
+            yield from _listed(path)
             return
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield number, _object(path, number, line)
+                    yield _object(path, number, line)
     except UnicodeDecodeError:
         raise_not_utf8(path)
         raise
 
 
-def _listed(path: Path) -> list[dict[str, Any]]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}.") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, UnicodeDecodeError):
-            raise
-        raise DataError(f"{path}: JSON that cannot be read: {error}.") from error
+def _listed(path: Path) -> list[Row]:
+    rows = _parsed(path, path.read_text(encoding="utf-8-sig"), 1)
     if not isinstance(rows, list):
         raise DataError(
             f"{path}: holds one {_named(rows)}, but a list of objects is wanted: [{{...}}, {{...}}]. "
@@ -79,21 +75,29 @@ def _listed(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _object(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}, line {number}, column {error.colno}: not JSON: {error.msg}. The line begins {line[:60]!r}."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}, line {number}: JSON that cannot be read: {error}.") from error
+def _object(path: Path, number: int, line: str) -> Row:
+    row = _parsed(path, line, number)
     if not isinstance(row, dict):
         raise DataError(f"{path}, line {number}: a {_named(row)}, but an object {{...}} is wanted.")
     return row
 
 
-def _chunks(path: Path, lines: bool) -> Iterator[list[Numbered]]:
+def _parsed(path: Path, text: str, first: int) -> Any:
+    """The value of a text that begins on line `first` of the file; whole numbers of any length keep their digits."""
+    text = text.rstrip()
+    try:
+        return from_json(text, cache_strings="keys")
+    except ValueError as error:
+        what, _, position = str(error).rpartition(" at line ")
+        line, byte = map(int, position.split(" column "))
+        before = text.split("\n")[line - 1].encode()[:byte].decode(errors="ignore")
+        raise DataError(
+            f"{path}, line {first + line - 1}, column {len(before)}: not JSON that can be read: {what}, after "
+            f"{before[-60:]!r}."
+        ) from error
+
+
+def _chunks(path: Path, lines: bool) -> Iterator[list[Row]]:
     rows = _objects(path, lines)
     while chunk := list(islice(rows, ROWS)):
         yield chunk
@@ -117,19 +121,6 @@ def _kind(values: Iterable[Any]) -> pa.DataType:
     return pa.string()
 
 
-def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """The kind that suits the values of both."""
-    if one == other or pa.types.is_null(other):
-        return one
-    if pa.types.is_null(one):
-        return other
-    if {one, other} == {pa.int64(), pa.float64()}:
-        return pa.float64()
-    if pa.types.is_list(one) and pa.types.is_list(other):
-        return pa.list_(_common(one.value_type, other.value_type))
-    return pa.string()
-
-
 def _beyond(values: Sequence[Any], limit: int) -> bool:
     """Whether there is a whole number beyond the limit, also within a list."""
     for value in values:
@@ -147,22 +138,13 @@ def _exact(kind: pa.DataType, large: bool) -> pa.DataType:
     return pa.string() if large and kind == pa.float64() else kind
 
 
-def _column(path: Path, field: pa.Field, chunk: list[Numbered]) -> pa.Array:
-    values = [row.get(field.name) for _, row in chunk]
+def _column(field: pa.Field, chunk: list[Row]) -> pa.Array:
+    values = [row.get(field.name) for row in chunk]
     if field.type == pa.string():
         values = [_text(value) for value in values]
     elif field.type == pa.list_(pa.string()):
         values = [None if value is None else [_text(element) for element in value] for value in values]
-    try:
-        return pa.array(values, field.type)
-    except UnicodeEncodeError as error:
-        for (number, _), value in zip(chunk, values, strict=True):
-            if "\\ud" in ascii(value):
-                raise DataError(
-                    f"{path}, {'row' if path.suffix == '.json' else 'line'} {number}: field '{field.name}' holds half "
-                    f"of a character ({ascii(value)[:60]}), which UTF-8 cannot write. Correct the text."
-                ) from error
-        raise
+    return pa.array(values, field.type)
 
 
 def _text(value: Any) -> str | None:

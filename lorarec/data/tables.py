@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lorarec.data.columns import common_type, is_list
 from lorarec.data.delimited import delimited_tables
 from lorarec.data.json_rows import json_tables
 from lorarec.errors import DataError
@@ -65,8 +66,8 @@ def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
     """Tables of the same columns, one after the other; each under the name of its file, for messages.
 
     Where the same column is whole numbers here and fractions or text there, also within lists, it becomes what suits
-    both; a column that is empty here is what it is there. Raises DataError naming file and column where one lacks a
-    column of the others, or has lists where they have none.
+    both; a column that is empty in one is what it is in the others. Raises DataError naming file and column where one
+    lacks a column of the others, or has lists where they have none.
     """
     from datasets import Features, concatenate_datasets
 
@@ -77,7 +78,7 @@ def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
     schemas = {name: part.features.arrow_schema for name, part in parts.items()}
     common = schemas[first]
     for name in others:
-        fields = [(f.name, _common(f.type, schemas[name].field(f.name).type, name, f.name)) for f in common]
+        fields = [(f.name, _joined_type(f.type, schemas[name].field(f.name).type, name, f.name)) for f in common]
         common = pa.schema(fields)
     features = Features.from_arrow_schema(common)
     return concatenate_datasets([part.select_columns(list(features)).cast(features) for part in parts.values()])
@@ -155,22 +156,12 @@ def _plain(table: pa.Table) -> pa.Table:
     return table
 
 
-def _common(one: pa.DataType, other: pa.DataType, file: str, column: str) -> pa.DataType:
-    """The type that suits the values of both."""
-    if one == other or pa.types.is_null(other):
-        return one
-    if pa.types.is_null(one):
-        return other
-    lists = [pa.types.is_list(kind) or pa.types.is_large_list(kind) for kind in (one, other)]
-    if all(lists):
-        return pa.list_(_common(one.value_type, other.value_type, file, column))
-    if any(lists):
+def _joined_type(one: pa.DataType, other: pa.DataType, file: str, column: str) -> pa.DataType:
+    if is_list(one) != is_list(other) and not pa.types.is_null(one) and not pa.types.is_null(other):
         raise DataError(
             f"{file}: column '{column}' holds {other}, but {one} in the other files. Write it the same way."
         )
-    if all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in (one, other)):
-        return pa.float64() if pa.types.is_floating(one) or pa.types.is_floating(other) else pa.int64()
-    return pa.string()
+    return common_type(one, other)
 
 
 def _fingerprint(sources: Sequence[Path], options: Sequence[object]) -> str:
