@@ -11,7 +11,7 @@ from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featuriz
 from lorarec.contracts.batch import Batch, Collation, Examples, Views
 from lorarec.contracts.click_task import ClickTask
 from lorarec.contracts.loss import SHAPES, Loss, LossFunction, Takes, moved, named
-from lorarec.contracts.metric import Metric
+from lorarec.contracts.metric import Metric, weighted_mean, weighted_ratio
 from lorarec.contracts.pair_batch import PaddedHistory, distinct_items, event_examples, pair_batch
 from lorarec.contracts.pair_layers import ItemEmbedding, PairScore, TextCosine, pair_products
 from lorarec.contracts.pair_predictor import PairHead, PairPredictor
@@ -120,6 +120,8 @@ __all__ = [
     "pair_batch",
     "pair_products",
     "read_table",
+    "weighted_mean",
+    "weighted_ratio",
 ]
 
 

@@ -1,31 +1,32 @@
-"""Metric: a number about predictions, computed by an in-memory `evaluate.Metric`."""
+"""Metric: a number about predictions, which Hugging Face's `evaluate` can compute as it does its own."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from lorarec.contracts.plugin import Plugin
+from lorarec.errors import PluginError
 
 if TYPE_CHECKING:
     import evaluate
-    import numpy as np
 
 
 class Metric(Plugin):
-    """Named in a recipe by `name`, or `name@k` where `takes_k` is set.
+    """Named in a recipe by `name`, or `name@k` where `takes_k` is set. Defines `value`, or `weighted`, or both.
 
-    What the module's `compute` is given depends on `reads`, one of the names that the head's predictor gives
-    (`Predictor.reads`); each family of answers may have its own. Ours are:
+    What they are given depends on `reads`, one of the names that the head's predictor gives (`Predictor.reads`); each
+    family of answers may have its own. Ours are:
 
     - "scores": `predictions` [n] float (the head's scores: stars, probabilities), `references` [n] float, `users`
       [n] int.
-    - "ranks": `predictions` [n] int, the zero-based rank of the held-out item in the whole catalogue; `references`
+    - "ranks": `predictions` [n] int, the zero-based rank of the held-out item in the whole catalog; `references`
       [n] int, the row of that item; `users` [n] int.
-    - "lists": `predictions` [n, k] int, the catalogue rows recommended, best first; `references` [n] int, the row
+    - "lists": `predictions` [n, k] int, the catalog rows recommended, best first; `references` [n] int, the row
       of the held-out item; `users` [n] int.
 
-    It returns a dict with the key `name`. Beside `name` and `summary`, a metric sets `reads` and `higher_is_better`.
+    Beside `name` and `summary`, a metric sets `reads` and `higher_is_better`.
     """
 
     reads: ClassVar[str]
@@ -39,9 +40,12 @@ class Metric(Plugin):
         self.k = k
         self.catalog_size = catalog_size
 
-    @abstractmethod
-    def module(self) -> evaluate.Metric:
-        """The metric as Hugging Face's `evaluate` knows it, made in memory (nothing is fetched)."""
+    def value(self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> float:
+        """The metric of n rows. By default that of `weighted` with every row once."""
+        values = self.weighted(predictions, references, users, np.ones((1, len(references))))
+        if values is None:
+            raise PluginError(f"metric '{self.name}' defines neither `value` nor `weighted`: it has no number to give.")
+        return float(values[0])
 
     def weighted(
         self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
@@ -49,7 +53,53 @@ class Metric(Plugin):
         """[R] the metric on R samples of the rows at once, row i standing `weights[r, i]` times in sample r [R, n].
 
         Samples hold each user's rows equally often. None, the default, where there is no such formula: an interval
-        then computes `module` anew on every sample, of which there are fewer. Not asked where
-        the predictor says that there is no interval (`Predictor.has_interval`), as with lists.
+        then computes `value` on every sample, of which there are fewer. Not asked where the predictor says that there
+        is no interval (`Predictor.has_interval`), as with lists.
         """
         return None
+
+    def module(self) -> evaluate.Metric:
+        """The metric as `evaluate` knows it, made in memory (nothing is fetched, nothing written). Its `compute` takes
+        `users` beside predictions and references, and returns a dict with the key `name`."""
+        return _in_memory(self)
+
+
+def weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """[R] the mean of values [n] on samples in which row i stands `weights[r, i]` times [R, n]."""
+    return weighted_ratio(values, np.ones(len(values)), weights)
+
+
+def weighted_ratio(above: np.ndarray, below: np.ndarray, weights: np.ndarray, empty: float = np.nan) -> np.ndarray:
+    """[R] the sum of `above` [n] over that of `below` [n] on each sample; `empty` where the latter is 0."""
+    # No matrix product: its rounding depends on the number of threads, and metrics may not.
+    tops, bottoms = (weights * above).sum(axis=1), (weights * below).sum(axis=1)
+    return np.asarray(np.divide(tops, bottoms, out=np.full(len(tops), empty), where=bottoms > 0))
+
+
+def _in_memory(metric: Metric) -> evaluate.Metric:
+    import evaluate  # takes seconds
+    from datasets import Features, Sequence, Value
+
+    of_rows = {"ranks": Value("int64"), "lists": Sequence(Value("int64"))}
+    columns = {
+        "predictions": of_rows.get(metric.reads, Value("float64")),
+        "references": Value("int64" if metric.reads in of_rows else "float64"),
+    }
+
+    class InMemory(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
+        def _info(self) -> evaluate.MetricInfo:
+            return evaluate.MetricInfo(
+                description=metric.summary,
+                citation=metric.paper,
+                inputs_description=f"Reads {metric.reads}; see lorarec.contracts.Metric.",
+                features=Features(columns),
+            )
+
+        def _compute(self, predictions: Any, references: Any, users: Any = None) -> dict[str, float]:
+            # Lists, not evaluate's own `format="numpy"`: that rounds to float32, which makes ties.
+            given = (np.asarray(values) for values in (predictions, references, users))
+            return {metric.name: float(metric.value(*given))}
+
+    module = InMemory(keep_in_memory=True, seed=0)
+    module.info.module_name = metric.name  # evaluate would name it after the class
+    return module

@@ -1,62 +1,16 @@
-"""How high the held-out item stands in the whole catalogue, and how much of the catalogue is recommended.
+"""How high the held-out item stands in the whole catalog, and how much of the catalog is recommended.
 
-One held-out item a row. Ranks are zero-based and already count ties against the model. The whole catalogue is
+One held-out item a row. Ranks are zero-based and already count ties against the model. The whole catalog is
 ranked, since sampled ranking can reorder models (Krichene and Rendle, KDD 2020).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import numpy as np
 
-from lorarec.contracts import DataError, Metric, hookimpl
-from lorarec_metrics.weighted_rows import weighted_mean
-
-if TYPE_CHECKING:
-    import evaluate
-
-
-def hits(ranks: np.ndarray, k: int) -> np.ndarray:
-    """[n] 1 where the rank is below k, else 0."""
-    return (ranks < k).astype(np.float64)
-
-
-def gains(ranks: np.ndarray, k: int) -> np.ndarray:
-    """[n] 1 / log2(rank + 2) where the rank is below k, else 0."""
-    return np.where(ranks < k, 1 / np.log2(ranks + 2.0), 0)
-
-
-def reciprocals(ranks: np.ndarray, k: int) -> np.ndarray:
-    """[n] 1 / (rank + 1) where the rank is below k, else 0."""
-    return np.where(ranks < k, 1 / (ranks + 1.0), 0)
-
-
-def hit_rate(ranks: np.ndarray, references: np.ndarray, k: int) -> float:
-    """Share of rows whose held-out item is among the first k."""
-    return float(np.mean(hits(ranks, k)))
-
-
-def ndcg(ranks: np.ndarray, references: np.ndarray, k: int) -> float:
-    """1 / log2(rank + 2) where the rank is below k, else 0; with one relevant item the ideal gain is 1."""
-    return float(np.mean(gains(ranks, k)))
-
-
-def reciprocal_rank(ranks: np.ndarray, references: np.ndarray, k: int) -> float:
-    """1 / (rank + 1) where the rank is below k, else 0."""
-    return float(np.mean(reciprocals(ranks, k)))
-
-
-def precision(ranks: np.ndarray, references: np.ndarray, k: int) -> float:
-    """Share of the k places that hold a held-out item: at most 1/k."""
-    return hit_rate(ranks, references, k) / k
-
-
-def coverage(lists: np.ndarray, references: np.ndarray, catalog_size: int) -> float:
-    """Share of the catalogue that is in at least one list [n, k]; places below 0 are empty."""
-    return len(np.unique(lists[lists >= 0])) / catalog_size
+from lorarec.contracts import DataError, Metric, hookimpl, weighted_mean
 
 
 class HitRate(Metric):
@@ -68,32 +22,27 @@ class HitRate(Metric):
     higher_is_better = True
     takes_k = True
 
-    def module(self) -> evaluate.Metric:
-        return _first_k(self, hit_rate)
-
     def weighted(
         self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
-        return weighted_mean(hits(predictions, _k(self)), weights)
+        return weighted_mean(predictions < _k(self), weights)
 
 
 class Ndcg(Metric):
-    """Normalised discounted cumulative gain."""
+    """Normalized discounted cumulative gain: with one relevant item the ideal gain is 1."""
 
     name = "ndcg"
-    summary = "normalised discounted cumulative gain of the first k"
+    summary = "normalized discounted cumulative gain of the first k"
     paper = "Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, TOIS 2002"
     reads = "ranks"
     higher_is_better = True
     takes_k = True
 
-    def module(self) -> evaluate.Metric:
-        return _first_k(self, ndcg)
-
     def weighted(
         self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
-        return weighted_mean(gains(predictions, _k(self)), weights)
+        gains = np.where(predictions < _k(self), 1 / np.log2(predictions + 2.0), 0)
+        return weighted_mean(gains, weights)
 
 
 class Mrr(Metric):
@@ -105,13 +54,10 @@ class Mrr(Metric):
     higher_is_better = True
     takes_k = True
 
-    def module(self) -> evaluate.Metric:
-        return _first_k(self, reciprocal_rank)
-
     def weighted(
         self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
-        return weighted_mean(reciprocals(predictions, _k(self)), weights)
+        return weighted_mean(_reciprocals(predictions, _k(self)), weights)
 
 
 class Recall(Metric):
@@ -123,17 +69,14 @@ class Recall(Metric):
     higher_is_better = True
     takes_k = True
 
-    def module(self) -> evaluate.Metric:
-        return _first_k(self, hit_rate)
-
     def weighted(
         self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
-        return weighted_mean(hits(predictions, _k(self)), weights)
+        return weighted_mean(predictions < _k(self), weights)
 
 
 class Precision(Metric):
-    """Precision."""
+    """Precision: at most 1/k with one held-out item a row."""
 
     name = "precision"
     summary = "share of the first k places that hold a held-out item"
@@ -141,13 +84,10 @@ class Precision(Metric):
     higher_is_better = True
     takes_k = True
 
-    def module(self) -> evaluate.Metric:
-        return _first_k(self, precision)
-
     def weighted(
         self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
-        return weighted_mean(hits(predictions, _k(self)) / _k(self), weights)
+        return weighted_mean(predictions < _k(self), weights) / _k(self)
 
 
 class MeanAveragePrecision(Metric):
@@ -159,36 +99,30 @@ class MeanAveragePrecision(Metric):
     higher_is_better = True
     takes_k = True
 
-    def module(self) -> evaluate.Metric:
-        return _first_k(self, reciprocal_rank)
-
     def weighted(
         self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
-        return weighted_mean(reciprocals(predictions, _k(self)), weights)
+        return weighted_mean(_reciprocals(predictions, _k(self)), weights)
 
 
 class Coverage(Metric):
-    """Catalogue coverage."""
+    """Catalog coverage: the share of the catalog that is in at least one list [n, k]; rows below 0 are empty."""
 
     name = "coverage"
-    summary = "share of the catalogue that is among anyone's first k"
+    summary = "share of the catalog that is among anyone's first k"
     reads = "lists"
     higher_is_better = True
     takes_k = True
 
-    def module(self) -> evaluate.Metric:
-        from lorarec_metrics.array_metric import ArrayMetric
-
+    def value(self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> float:
         if not self.catalog_size:
-            raise DataError("coverage needs the size of the catalogue.")
-        return ArrayMetric(self, partial(coverage, catalog_size=self.catalog_size))
+            raise DataError("coverage needs the size of the catalog.")
+        return len(np.unique(predictions[predictions >= 0])) / self.catalog_size
 
 
-def _first_k(metric: Metric, function: Callable[..., float]) -> evaluate.Metric:
-    from lorarec_metrics.array_metric import ArrayMetric
-
-    return ArrayMetric(metric, partial(function, k=_k(metric)))
+def _reciprocals(ranks: np.ndarray, k: int) -> np.ndarray:
+    """[n] 1 / (rank + 1) where the rank is below k, else 0."""
+    return np.where(ranks < k, 1 / (ranks + 1.0), 0)
 
 
 def _k(metric: Metric) -> int:

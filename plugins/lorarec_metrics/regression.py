@@ -3,32 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lorarec.contracts import Metric, hookimpl
-from lorarec_metrics.weighted_rows import weighted_mean, weighted_ratio
-
-if TYPE_CHECKING:
-    import evaluate
-
-
-def rmse(predictions: np.ndarray, references: np.ndarray) -> float:
-    """Root of the mean squared error over all rows."""
-    return float(np.sqrt(np.mean((predictions - references) ** 2)))
-
-
-def user_rmse(predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> float:
-    """Each user's own root mean squared error, averaged over users: busy users do not outweigh others."""
-    _, group = np.unique(users, return_inverse=True)
-    squares = np.bincount(group, weights=(predictions - references) ** 2)
-    return float(np.mean(np.sqrt(squares / np.bincount(group))))
-
-
-def mae(predictions: np.ndarray, references: np.ndarray) -> float:
-    """Mean absolute error over all rows."""
-    return float(np.mean(np.abs(predictions - references)))
+from lorarec.contracts import Metric, hookimpl, weighted_mean, weighted_ratio
 
 
 class Rmse(Metric):
@@ -39,11 +17,6 @@ class Rmse(Metric):
     reads = "scores"
     higher_is_better = False
 
-    def module(self) -> evaluate.Metric:
-        from lorarec_metrics.array_metric import ArrayMetric
-
-        return ArrayMetric(self, rmse)
-
     def weighted(
         self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
@@ -51,17 +24,12 @@ class Rmse(Metric):
 
 
 class UserRmse(Metric):
-    """Root mean squared error, averaged over users."""
+    """Each user's own root mean squared error, averaged over users: busy users do not outweigh others."""
 
     name = "user_rmse"
     summary = "root mean squared error of each user, averaged over users"
     reads = "scores"
     higher_is_better = False
-
-    def module(self) -> evaluate.Metric:
-        from lorarec_metrics.array_metric import ArrayMetric
-
-        return ArrayMetric(self, user_rmse, users=True)
 
     def weighted(
         self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
@@ -79,11 +47,6 @@ class Mae(Metric):
     summary = "mean absolute error over all rows"
     reads = "scores"
     higher_is_better = False
-
-    def module(self) -> evaluate.Metric:
-        from lorarec_metrics.array_metric import ArrayMetric
-
-        return ArrayMetric(self, mae)
 
     def weighted(
         self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray

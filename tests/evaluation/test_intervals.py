@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lorarec.contracts import PairPredictor, Predictions, VectorPredictor
+from lorarec.contracts import Metric, PairPredictor, Predictions, VectorPredictor
 from lorarec.evaluation.intervals import RECOMPUTED, Resamples, interval, metric_intervals
 from lorarec.evaluation.metrics import NamedMetric
 from lorarec_metrics.binary import Auc
@@ -16,7 +16,10 @@ from lorarec_metrics.regression import Rmse, UserRmse
 class Slow(Rmse):
     """Rmse as a plugin would have it that knows no formula for samples."""
 
-    weighted = Auc.__mro__[1].weighted
+    weighted = Metric.weighted
+
+    def value(self, predictions, references, users):
+        return float(np.sqrt(np.mean((predictions - references) ** 2)))
 
 
 def judged(scores, labels, users, *metrics):

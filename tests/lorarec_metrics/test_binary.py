@@ -8,7 +8,6 @@ import pytest
 from sklearn import metrics as sklearn
 
 from lorarec.contracts import DataError
-from lorarec_metrics import two_classes
 
 RNG = np.random.default_rng(5)
 CLICKED = RNG.integers(0, 2, 400).astype(float)
@@ -74,11 +73,11 @@ def test_ece_agrees_with_a_loop_over_bins(compute):
     assert compute("ece", PROBABLE, CLICKED) == pytest.approx(total, abs=1e-9)
 
 
-def test_stars_are_refused_as_labels_with_their_row():
+def test_stars_are_refused_as_labels_with_their_row(compute):
     with pytest.raises(DataError, match=r"labels of 0 and 1; row 1 has 4"):
-        two_classes.auc(np.array([0.1, 0.9]), np.array([1.0, 4.0]))
+        compute("auc", [0.1, 0.9], [1.0, 4.0])
 
 
-def test_a_logit_is_refused_as_a_probability_with_its_row():
+def test_a_logit_is_refused_as_a_probability_with_its_row(compute):
     with pytest.raises(DataError, match=r"probabilities between 0 and 1; row 1 has -2.5"):
-        two_classes.log_loss(np.array([0.1, -2.5]), np.array([1.0, 0.0]))
+        compute("log_loss", [0.1, -2.5], [1.0, 0.0])

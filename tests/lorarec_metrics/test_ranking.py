@@ -39,12 +39,12 @@ def test_ndcg_and_map_are_scikit_learns_on_the_whole_matrix(compute):
     assert compute("map", ranks, held_out, k=25) == pytest.approx(average, abs=1e-12)
 
 
-def test_coverage_counts_each_recommended_item_once_and_no_empty_places(compute):
+def test_coverage_counts_each_recommended_item_once_and_no_empty_rows(compute):
     assert compute("coverage", [[0, 1], [1, 4], [0, -1]], [5, 5, 5], k=2, catalog_size=6) == 3 / 6
 
 
-def test_coverage_without_a_catalogue_is_refused(compute):
-    with pytest.raises(DataError, match="needs the size of the catalogue"):
+def test_coverage_without_a_catalog_is_refused(compute):
+    with pytest.raises(DataError, match="needs the size of the catalog"):
         compute("coverage", [[0]], [0], k=1)
 
 

@@ -13,11 +13,9 @@ def test_rmse_and_mae_are_scikit_learns(compute):
     assert compute("mae", PREDICTED, GIVEN) == pytest.approx(mean_absolute_error(GIVEN, PREDICTED), abs=1e-12)
 
 
-def test_user_rmse_gives_every_user_one_vote():
-    from lorarec_metrics.regression import user_rmse
-
+def test_user_rmse_gives_every_user_one_vote(compute):
     # User 7 errs by 2 on three rows, user 2 by 1 on one: (2 + 1) / 2, while rmse would be sqrt(13 / 4).
-    assert user_rmse(np.array([3.0, 3, 3, 3]), np.array([1.0, 5, 1, 4]), np.array([7, 7, 7, 2])) == 1.5
+    assert compute("user_rmse", [3.0, 3, 3, 3], [1.0, 5, 1, 4], [7, 7, 7, 2]) == 1.5
 
 
 def test_user_rmse_is_the_mean_of_scikit_learns_over_users(compute):

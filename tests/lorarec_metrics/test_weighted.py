@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lorarec.contracts import Metric
+from lorarec.errors import PluginError
 from lorarec_metrics import binary, pairs, ranking, regression
 
 HOOKS = (binary, pairs, ranking, regression)
@@ -23,13 +24,13 @@ def test_weights_count_rows_as_if_they_were_repeated(cls: type[Metric]) -> None:
     # Whole users are drawn: 4 once, 7 twice, 9 three times, 2 not at all; and all of them once.
     times = np.array([{4: 1, 7: 2, 9: 3, 2: 0}[user] for user in USERS])
     weights = np.stack([times, np.ones_like(times)]).astype(float)
-    found = metric.weighted(*given, USERS, weights)
-    assert found is not None
-    for value, row in zip(found, weights.astype(int), strict=True):
+    values = metric.weighted(*given, USERS, weights)
+    assert values is not None
+    for value, row in zip(values, weights.astype(int), strict=True):
         # A user drawn twice is two users of the sample, not one with twice the rows.
-        copies = [(place, copy) for place, count in enumerate(row) for copy in range(count)]
-        drawn = np.array([place for place, _ in copies])
-        users = np.array([USERS[place] * 10 + copy for place, copy in copies])
+        copies = [(number, copy) for number, count in enumerate(row) for copy in range(count)]
+        drawn = np.array([number for number, _ in copies])
+        users = np.array([USERS[number] * 10 + copy for number, copy in copies])
         computed = metric.module().compute(predictions=given[0][drawn], references=given[1][drawn], users=users)
         assert value == pytest.approx(computed[cls.name], abs=1e-12)
 
@@ -37,3 +38,14 @@ def test_weights_count_rows_as_if_they_were_repeated(cls: type[Metric]) -> None:
 def test_auc_of_a_sample_of_one_class_is_no_number() -> None:
     metric = binary.Auc(binary.Auc.Config())
     assert np.isnan(metric.weighted(PROBABILITIES, CLICKS, USERS, CLICKS[None]))
+
+
+def test_a_metric_that_defines_neither_value_nor_weighted_says_so() -> None:
+    class Nothing(Metric):
+        name = "nothing"
+        summary = "no number"
+        reads = "scores"
+        higher_is_better = True
+
+    with pytest.raises(PluginError, match="'nothing' defines neither `value` nor `weighted`"):
+        Nothing(Nothing.Config()).value(PROBABILITIES, CLICKS, USERS)

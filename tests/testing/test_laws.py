@@ -241,6 +241,9 @@ def test_a_metric_that_gives_both_the_same_is_not_judged_by_rounding(monkeypatch
 
 def test_a_metric_whose_intervals_would_be_of_another_one_is_told_so() -> None:
     class Squared(Rmse):
+        def value(self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> float:
+            return super().value(predictions, references, users) ** 0.5
+
         def weighted(self, *given: np.ndarray) -> np.ndarray:
             return super().weighted(*given) ** 2
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
-import evaluate
 import numpy as np
 import torch
-from datasets import Dataset, Features, Value
+from datasets import Dataset
 from torch import Tensor, nn
 
 from lorarec.contracts import (
@@ -135,20 +133,8 @@ class TokenAccuracy(Metric):
     reads = "tokens"
     higher_is_better = True
 
-    def module(self) -> evaluate.Metric:
-        return _Accuracy()
-
-
-class _Accuracy(evaluate.Metric):
-    def __init__(self) -> None:
-        super().__init__(keep_in_memory=True, seed=0)
-
-    def _info(self) -> evaluate.MetricInfo:
-        columns = {"predictions": Value("int64"), "references": Value("float64"), "users": Value("int64")}
-        return evaluate.MetricInfo(description="", citation="", inputs_description="", features=Features(columns))
-
-    def _compute(self, predictions: Any, references: Any, users: Any) -> dict[str, float]:
-        return {"token_accuracy": float(np.mean(np.asarray(predictions) == np.asarray(references)))}
+    def value(self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> float:
+        return float(np.mean(predictions == references))
 
 
 @hookimpl
