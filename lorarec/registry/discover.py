@@ -55,6 +55,8 @@ KINDS: dict[KindName, Kind] = {
 
 
 DISABLE = "LORAREC_DISABLE_PLUGINS"
+RECIPES = "lorarec_recipes"
+"""The hook by which a package offers folders of recipes."""
 _log = logging.getLogger(__name__)
 
 
@@ -108,8 +110,11 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Found:
     that ignores it. Raises PluginError if two distributions offer an entry point of one name.
     """
     installed = list(entry_points(group=hooks.GROUP)) if points is None else list(points)
-    chosen = _switched_on(installed)
-    off = {point.name for point in installed} - {point.name for point in chosen}
+    manager = pluggy.PluginManager(hooks.GROUP)
+    manager.add_hookspecs(hooks)
+    for name in _switched_off(installed):
+        manager.set_blocked(name)
+    chosen = [point for point in installed if not manager.is_blocked(point.name)]
     _refuse_doubles(chosen)
     offers: list[Offer] = []
     broken: list[Broken] = []
@@ -117,29 +122,26 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Found:
     for point in sorted(chosen, key=lambda point: point.name):
         provider = _provider(point)
         try:
-            found = _load(point, provider)
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # a stranger's module may raise anything while it is imported
-            said = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-            broken.append(Broken(provider, said))
-            _log.warning("%s It is left out.", _sentence(str(broken[-1])))
+            found = _offered(manager, point, provider)
+        except (Exception, SystemExit) as error:  # a stranger's module may raise anything while it is imported
+            reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+            broken.append(Broken(provider, reason))
+            _log.warning("%s. It is left out.", str(broken[-1]).removesuffix("."))
         else:
             offers += found.offers
             folders += found.recipe_folders
-    return Found(tuple(offers), tuple(broken), tuple(folders), tuple(sorted(off)))
+    off = sorted({point.name for point in installed} - {point.name for point in chosen})
+    return Found(tuple(offers), tuple(broken), tuple(folders), tuple(off))
 
 
-def _switched_on(points: list[EntryPoint]) -> list[EntryPoint]:
+def _switched_off(points: list[EntryPoint]) -> set[str]:
     off = {name.strip() for name in os.environ.get(DISABLE, "").split(",")} - {""}
     for name in sorted(off - {point.name for point in points}):
         _log.warning("%s names '%s', which no installed package offers.", DISABLE, name)
-    return [point for point in points if point.name not in off]
+    return off
 
 
 def _refuse_doubles(points: list[EntryPoint]) -> None:
-    # pluggy would silently skip the second of two.
     first: dict[str, EntryPoint] = {}
     for point in points:
         other = first.setdefault(point.name, point)
@@ -157,40 +159,37 @@ def _provider(point: EntryPoint) -> Provider:
     return Provider(point.name, point.dist.name, point.dist.version)
 
 
-def _load(point: EntryPoint, provider: Provider) -> Found:
-    """What one entry point offers; raises whatever is wrong with it."""
+def _offered(manager: pluggy.PluginManager, point: EntryPoint, provider: Provider) -> Found:
+    """What one entry point offers, registered with the manager of all; raises whatever is wrong with it."""
     module = point.load()
-    manager = pluggy.PluginManager(hooks.GROUP)
-    manager.add_hookspecs(hooks)
     try:
         manager.register(module, name=point.name)
-        manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise PluginError(_hook_mistake(module, error)) from None
-    if not manager.get_hookcallers(module):
+        reason = str(error).splitlines()[-1]
+        raise PluginError(f"{reason}. A hook takes nothing and returns a list of classes.") from None
+    callers = manager.get_hookcallers(module)
+    if not callers:
         raise PluginError(f"{point.value} has no function marked @hookimpl. See docs/plugins.md.")
+    known = sorted([*(kind.hook for kind in KINDS.values()), RECIPES])
+    for caller in callers:
+        if not caller.has_spec():
+            raise PluginError(f"there is no hook '{caller.name}'. Hooks: {', '.join(known)}.")
+    returned = {caller.name: _returned(caller, module) for caller in callers}
     offers = [
         Offer(kind.name, checked_class(offered, kind, provider.distribution), provider)
         for kind in KINDS.values()
-        for offered in _returned(manager, kind.hook)
+        for offered in returned.get(kind.hook, [])
     ]
-    return Found(tuple(offers), (), tuple(Path(folder) for folder in _returned(manager, "lorarec_recipes")))
+    return Found(tuple(offers), (), tuple(Path(folder) for folder in returned.get(RECIPES, [])))
 
 
-def _returned(manager: pluggy.PluginManager, hook: str) -> list[Any]:
-    """What the hook returned, as a list; nothing where the module does not implement it."""
-    answers = getattr(manager.hook, hook)()
-    if not all(isinstance(answer, Iterable) and not isinstance(answer, str) for answer in answers):
-        raise PluginError(f"hook {hook} must return a list, not {type(answers[0]).__name__}.")
+def _returned(caller: pluggy.HookCaller, module: Any) -> list[Any]:
+    """What one plugin returned to a hook, as a list; a call of the hook itself would ask all plugins."""
+    answers: list[Any] = [impl.function() for impl in caller.get_hookimpls() if impl.plugin is module]
+    for answer in answers:
+        if not isinstance(answer, Iterable) or isinstance(answer, str):
+            raise PluginError(f"hook {caller.name} must return a list, not {type(answer).__name__}.")
     return [entry for answer in answers for entry in answer]
-
-
-def _hook_mistake(module: Any, error: pluggy.PluginValidationError) -> str:
-    specified = {name for name in vars(hooks) if name.startswith("lorarec_")}
-    for name, member in vars(module).items():
-        if hasattr(member, f"{hooks.GROUP}_impl") and name not in specified:
-            return f"there is no hook '{name}'. Hooks: {', '.join(sorted(specified))}."
-    return f"{str(error).splitlines()[-1]}. A hook takes nothing and returns a list of classes."
 
 
 def checked_class(offered: Any, kind: Kind, distribution: str) -> type[Plugin]:
@@ -225,7 +224,3 @@ def _lacking(offered: type[Plugin], kind: Kind) -> str:
     if not (isinstance(offered.Config, type) and issubclass(offered.Config, StrictConfig)):
         return "has a Config that is no subclass of StrictConfig."
     return ""
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith(".") else f"{text}."
