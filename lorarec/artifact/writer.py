@@ -38,26 +38,12 @@ def check_new_folder(output: Path) -> None:
 
 
 class RunWriter:
-    """A run in the making. `folder` is `DIR.unfinished`; `finish` renames it to `DIR`."""
+    """A run in the making. `folder` is `OUTPUT.unfinished`; `finish` renames it to `OUTPUT`."""
 
-    def __init__(self, output: Path, resume: bool) -> None:
-        """Raises ArtifactError if the run folder exists, or an unfinished one that is not to be resumed."""
+    def __init__(self, output: Path) -> None:
         self.output = output
         self.folder = layout.unfinished(output)
-        if resume and (output / layout.METRICS).exists():
-            raise ArtifactError(f"{output} exists already: that run is finished, there is nothing to go on with.")
-        check_new_folder(output)
-        if self.folder.exists() and not resume:
-            raise ArtifactError(
-                f"{self.folder} holds a run that was stopped. Add --resume to go on with it, or remove that folder."
-            )
         self._whole = False
-        self.resumes = resume and (self.folder / layout.RECIPE).exists()
-        if self.folder.exists() and not self.resumes and any(self.folder.iterdir()):
-            raise ArtifactError(
-                f"{self.folder} holds no run that was stopped ({layout.RECIPE} is missing), but other files. "
-                "Move them, or name another folder with --output."
-            )
 
     def start(self, recipe_text: str) -> None:
         """Make the folder, with the recipe in it."""

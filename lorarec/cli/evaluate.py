@@ -40,6 +40,6 @@ def evaluate(
 
 
 def _lists(run: Path, diversify: float) -> list[list[str]]:
-    from lorarec.pipeline.lists import compare_lists
+    from lorarec.pipeline.evaluate import compare_lists
 
     return [[name, f"{plain:.4f}", f"{mixed:.4f}"] for name, plain, mixed in compare_lists(run, diversify)]

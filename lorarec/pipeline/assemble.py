@@ -1,20 +1,19 @@
-"""Assembly: a resolved recipe becomes data, examples and a model."""
+"""Assembly: a recipe becomes data, examples and metrics, and all that needs no weights is checked."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from accelerate import Accelerator
-from accelerate.utils import set_seed
-from torch import nn
+import torch
+from torch import Tensor
 
-from lorarec.artifact import layout
+from lorarec.config.recipe_file import load_recipe
 from lorarec.contracts import (
     Architecture,
     Backbone,
@@ -24,21 +23,22 @@ from lorarec.contracts import (
     Part,
     Remarks,
     TaskHead,
-    TrainingPlan,
+    View,
 )
 from lorarec.contracts.batch import Examples
 from lorarec.data.audit import Finding, audit
 from lorarec.data.prepare import PreparedData, Wanted, prepare
-from lorarec.data.streams import Purpose, derived_seed
-from lorarec.engine.layer_cache import cache_layers
-from lorarec.errors import DataError, IncompatibleError, RecipeError
+from lorarec.errors import DataError, RecipeError
 from lorarec.evaluation.metrics import NamedMetric
-from lorarec.model.item_table import is_sharded
-from lorarec.model.rec_model import RecModel, check_compatible, usable_length
-from lorarec.pipeline.users_read import refuse_unread_users
-from lorarec.registry.resolve import ResolvedRecipe
+from lorarec.model.rec_model import check_compatible, usable_length
+from lorarec.registry.registry import Registry
+from lorarec.registry.resolve import ResolvedRecipe, resolve
 
-_log = logging.getLogger(__name__)
+
+def open_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> ResolvedRecipe:
+    """A recipe by file, bundled name or mapping, with its plugins built. Raises RecipeError with all its mistakes."""
+    registry = Registry.discover()
+    return resolve(load_recipe(recipe, overrides, registry.recipe_folders), registry)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
             "No training examples are left: no event has what the task needs (a history, say). See the data report of "
             "`lorarec check`."
         )
-    refuse_unread_users(backbone, examples[Part.TRAIN])
+    _refuse_unread_users(backbone, examples[Part.TRAIN])
     if recipe.evaluate.patience is not None and not len(examples[Part.VALIDATION]):
         raise RecipeError(
             f"evaluate.patience={recipe.evaluate.patience} waits for a better value on validation, but the "
@@ -95,88 +95,13 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
 
 def named_metrics(resolved: ResolvedRecipe, catalog_size: int) -> list[NamedMetric]:
     """The recipe's metrics, ready to compute."""
-    return [
-        NamedMetric(found.label, found.cls(found.cls.Config(), found.k, catalog_size)) for found in resolved.metrics
-    ]
+    return [NamedMetric(each.label, each.cls(each.cls.Config(), each.k, catalog_size)) for each in resolved.metrics]
 
 
-def build_model(materials: Materials, plan: TrainingPlan, folder: Path | None = None) -> RecModel:
-    """Load the backbone, attach the adapter, build the head.
-
-    `folder`: where to keep a copy of a backbone that cannot be fetched again, before anything changes it.
-
-    Network and head draw from generators of their own, so that runs which differ in the adapter alone start from the
-    same head.
-    """
-    resolved, seed = materials.resolved, materials.resolved.recipe.seed
-    backbone, adapter = resolved.backbone, resolved.adapter
-    backbone.load(materials.data.catalog, derived_seed(seed, Purpose.BACKBONE_WEIGHTS))
-    if resolved.recipe.train.gradient_checkpointing:
-        enable_gradient_checkpointing(backbone)
-    if folder is not None and not backbone.refetchable():
-        backbone.save(backbone.module, folder / layout.BACKBONE)
-    set_seed(derived_seed(seed, Purpose.ADAPTER_WEIGHTS))
-    network = adapter.attach(backbone, plan)
-    set_seed(derived_seed(seed, Purpose.HEAD_WEIGHTS))
-    head = materials.resolved.head.build(materials.architecture.hidden_size, materials.data.statistics)
-    return RecModel(backbone, adapter, network, head)
-
-
-def with_layer_cache(materials: Materials, model: RecModel, accelerator: Accelerator) -> Materials:
-    """The same examples, items with their hidden states below the lowest block that trains, where one is frozen."""
-    examples = materials.examples[Part.TRAIN]
-    if not (materials.resolved.recipe.train.cache_frozen_layers and examples.reads_items()):
-        return materials
-    states = cache_layers(model, examples.collation, accelerator)
-    if states is None:
-        return materials
-    kept = {
-        part: replace(found, collation=replace(found.collation, item_states=states))
-        for part, found in materials.examples.items()
-    }
-    return replace(materials, examples=kept)
-
-
-def enable_gradient_checkpointing(backbone: Backbone) -> None:
-    """Recompute activations in the backward pass. Raises IncompatibleError if the module cannot."""
-    module: nn.Module = backbone.module
-    enable = getattr(module, "gradient_checkpointing_enable", None)
-    if enable is None or not getattr(module, "supports_gradient_checkpointing", False):
-        raise IncompatibleError(
-            f"Backbone '{backbone.name}' cannot recompute its activations. Set train.gradient_checkpointing=false."
-        )
-    enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-
-
-def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Accelerator:
-    """The accelerator of a recipe: its precision and trackers."""
-    import torch
-    from accelerate.state import AcceleratorState
-    from accelerate.utils import DistributedDataParallelKwargs
-
-    from lorarec.engine.tracking import check_trackers
-
-    train = resolved.recipe.train
-    check_trackers(train.trackers)
-    if train.precision == "fp16" and not torch.cuda.is_available():
-        raise RecipeError("train.precision=fp16 needs a GPU: on a CPU small gradients would vanish. Use fp32 or bf16.")
-    precision = {"fp32": "no"}.get(train.precision, train.precision)
-    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
-        AcceleratorState._reset_state()  # it is one a process, and an earlier run's precision would stay
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),
-        mixed_precision=precision,
-        log_with=list(train.trackers) or None,
-        project_dir=folder,
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-    )
-    if is_sharded(accelerator):
-        _log.warning(
-            "FSDP and DeepSpeed have not been run with lorarec yet: views are encoded in as many forwards as a batch "
-            "has lengths, and sharded weights need equally many on every process. If it hangs or fails, use plain "
-            "data parallelism (recipes/accelerate/several_gpus.yaml): adapters train few weights."
-        )
-    return accelerator
+def label_column(head: TaskHead) -> str | None:
+    """The column the labels come from; None where the head makes them, or has none."""
+    label = head.label()
+    return label if label in head.needs() else None
 
 
 def _examples(resolved: ResolvedRecipe, data: PreparedData, featurizer: Featurizer, part: Part) -> Examples:
@@ -194,12 +119,6 @@ def _examples(resolved: ResolvedRecipe, data: PreparedData, featurizer: Featuriz
     return Examples(resolved.head.examples(data.interactions, data.histories, part), resolved.head, collation)
 
 
-def label_column(head: TaskHead) -> str | None:
-    """The column the labels come from; None where the head makes them, or has none."""
-    label = head.label()
-    return label if label in head.needs() else None
-
-
 @contextmanager
 def _about(origin: str) -> Iterator[None]:
     """Name the files in what plugins, which do not know them, find wrong with the data."""
@@ -214,3 +133,50 @@ def _check_labels(resolved: ResolvedRecipe, data: PreparedData) -> None:
     if label is not None:
         labels = data.interactions.column(label)
         resolved.head.check_labels(labels, np.arange(1, len(labels) + 1))
+
+
+WORDS = ("young", "old")
+"""Two users who must be written differently."""
+
+
+def _refuse_unread_users(backbone: Backbone, examples: Examples) -> None:
+    """Raise RecipeError if the backbone reads a column of the users that no view of the head is written with."""
+    columns = backbone.user_columns()
+    if not columns:
+        return
+    seen = _SeenViews(examples.collation.featurizer)
+    replace(examples, collation=replace(examples.collation, featurizer=seen)).batch(np.zeros(1, np.int64))
+    views = [view for view in seen.views if view.user]
+    unread = [name for index, name in enumerate(columns) if not any(_differs(seen.featurizer, v, index) for v in views)]
+    if not unread:
+        return
+    named = ", ".join(f"{{user.{name}}}" for name in unread)
+    raise RecipeError(
+        f"backbone.templates name {named}, but head '{examples.head.name}' with these settings reads no view that is "
+        "written with it (perhaps single items alone). Leave it out, or choose a head or setting that reads histories "
+        "or pairs as text."
+    )
+
+
+def _differs(featurizer: Featurizer, view: View, column: int) -> bool:
+    """Whether the view of a user who differs in this column alone reads otherwise."""
+    users = [tuple(word if index == column else "" for index in range(len(view.user))) for word in WORDS]
+    one, other = (featurizer([view._replace(user=user)]) for user in users)
+    return any(not torch.equal(one[name], other[name]) for name in one)
+
+
+class _SeenViews:
+    """A featurizer that remembers what it is asked to look at."""
+
+    def __init__(self, featurizer: Featurizer) -> None:
+        self.featurizer = featurizer
+        self.views: list[View] = []
+
+    def __call__(self, views: Sequence[View]) -> dict[str, Tensor]:
+        """The features of the views, which are remembered."""
+        self.views += views
+        return self.featurizer(views)
+
+    def length(self, view: View) -> int:
+        """As the featurizer says."""
+        return self.featurizer.length(view)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -13,8 +11,8 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from lorarec.artifact import layout
-from lorarec.artifact.writer import RunWriter
-from lorarec.contracts import Callback, Part, TrainingPlan, TrainState
+from lorarec.config.recipe import Recipe
+from lorarec.contracts import Callback, Examples, Part, TrainingPlan, TrainState
 from lorarec.engine.callbacks import CallbackList, EarlyStopping, ProgressReport
 from lorarec.engine.checkpoint import Checkpoints
 from lorarec.engine.fit import Fit
@@ -24,98 +22,41 @@ from lorarec.engine.optimizer import build_optimizer, build_schedule
 from lorarec.engine.profile import Profile
 from lorarec.engine.step import OptimizerStep
 from lorarec.engine.tracking import HistoryFile, Tracking
-from lorarec.evaluation.evaluate import Evaluation, evaluate
+from lorarec.evaluation.evaluate import evaluate
 from lorarec.model.item_table import item_table
 from lorarec.model.rec_model import RecModel, encoder_of
 from lorarec.model.trainable import trainable_names
 from lorarec.pipeline.assemble import Materials
+from lorarec.registry.resolve import ResolvedRecipe, full_recipe
 
 
-@dataclass(frozen=True)
-class Session:
-    """One training run as it goes: what it is made of, where it is written, on what it runs."""
-
-    materials: Materials
-    writer: RunWriter
-    accelerator: Accelerator
-    settings: Mapping[str, Any]
-    """The recipe with every default."""
-
-    def loader(self) -> Loader:
-        """The training examples in optimizer steps."""
-        train = self.materials.resolved.recipe.train
-        return Loader(
-            self.materials.examples[Part.TRAIN],
-            self.materials.resolved.recipe.seed,
-            train.batch_size,
-            train.accumulate,
-            self.accelerator.process_index,
-            self.accelerator.num_processes,
-            train.shuffle_block,
-        )
-
-    def plan(self, loader: Loader) -> TrainingPlan:
-        """How long the run is."""
-        recipe = self.materials.resolved.recipe
-        total = recipe.train.epochs * loader.steps_per_epoch
-        return TrainingPlan(min(total, recipe.train.max_steps or total), recipe.train.epochs, recipe.seed)
-
-    def evaluate(self, model: torch.nn.Module, part: Part, table: Tensor | None) -> Evaluation | None:
-        """The present weights judged on one part; None where it has no examples.
-
-        `table`: item vectors of these very weights, if known; without it they are encoded again.
-        """
-        materials = self.materials
-        batch_size = materials.resolved.recipe.evaluate.batch_size
-        return evaluate(model, materials.examples[part], materials.metrics, self.accelerator, batch_size, table)
+def training_loader(examples: Examples, recipe: Recipe, process: int = 0, processes: int = 1) -> Loader:
+    """The training examples in optimizer steps, as the process of that number reads them."""
+    train = recipe.train
+    return Loader(examples, recipe.seed, train.batch_size, train.accumulate, process, processes, train.shuffle_block)
 
 
-def build_fit(session: Session, model: RecModel, loader: Loader, plan: TrainingPlan) -> Fit:
-    """The loop of a run, ready to start at its first step."""
-    train, accelerator = session.materials.resolved.recipe.train, session.accelerator
-    names = trainable_names(model)
-    table = _unchanging_table(model, loader, accelerator)
-    if table is not None:
-        loader = replace(loader, examples=loader.examples.with_table())
-    step = build_step(session.materials, accelerator, model, plan, table)
-    guards = Guards(loader.examples.predictor.tells_apart(), lambda: moved_weights(model, step.optimizer, accelerator))
-    callbacks = CallbackList(_callbacks(session, model, guards))
-    folder = session.writer.folder / layout.CHECKPOINTS
-    kept = train.keep_checkpoints
-    monitor = session.materials.metrics[0]
-    sign = 1 if monitor.metric.higher_is_better else -1
-    return Fit(
-        recipe=session.materials.resolved.recipe,
-        accelerator=accelerator,
-        model=step.model,
-        optimizer_step=step,
-        loader=loader,
-        callbacks=callbacks,
-        guards=guards,
-        checkpoints=Checkpoints(folder, kept, names, step, callbacks, accelerator),
-        validate=lambda: session.evaluate(step.model, Part.VALIDATION, table),
-        is_better=lambda value, best: value == value and (best is None or sign * value > sign * best),
-        monitor=monitor.label,
-        part=step.part,
-        state=TrainState(total_steps=plan.total_steps),
-    )
+def training_plan(recipe: Recipe, steps_per_epoch: int) -> TrainingPlan:
+    """How long the run is."""
+    total = recipe.train.epochs * steps_per_epoch
+    return TrainingPlan(min(total, recipe.train.max_steps or total), recipe.train.epochs, recipe.seed)
 
 
 @torch.no_grad()
-def _unchanging_table(model: RecModel, loader: Loader, accelerator: Accelerator) -> Tensor | None:
-    """Where nothing below the head trains, every item is encoded once for the whole run."""
-    if model.network_trains or not loader.examples.reads_items():
+def unchanging_table(model: RecModel, examples: Examples, accelerator: Accelerator) -> Tensor | None:
+    """[N, D] every item, encoded once for the whole run, where nothing below the head trains; None otherwise."""
+    if model.network_trains or not examples.reads_items():
         return None
     model.to(accelerator.device).eval()
     with accelerator.autocast():  # as evaluation of the finished run will encode them
-        return item_table(encoder_of(model), loader.examples.collation, accelerator)
+        return item_table(encoder_of(model), examples.collation, accelerator)
 
 
 def build_step(
-    materials: Materials, accelerator: Accelerator, model: RecModel, plan: TrainingPlan, table: Tensor | None
+    resolved: ResolvedRecipe, model: RecModel, plan: TrainingPlan, table: Tensor | None, accelerator: Accelerator
 ) -> OptimizerStep:
-    """The optimizer step of a run, with the model wrapped as the devices ask for it."""
-    recipe = materials.resolved.recipe
+    """The optimizer step of a run, with the model wrapped as the devices ask for it. `table`: of `unchanging_table`."""
+    recipe = resolved.recipe
     optimizer = build_optimizer(model, recipe.train)
     schedule = build_schedule(optimizer, recipe.train, plan.total_steps)
     # The schedule is not prepared: accelerate would step it once a process.
@@ -125,7 +66,7 @@ def build_step(
         model=prepared,
         optimizer=optimizer,
         schedule=schedule,
-        plugin=materials.resolved.step,
+        plugin=resolved.step,
         seed=recipe.seed,
         max_grad_norm=recipe.train.max_grad_norm,
         table=table,
@@ -133,18 +74,57 @@ def build_step(
     )
 
 
-def _callbacks(session: Session, model: RecModel, guards: Guards) -> list[Callback]:
+def build_fit(
+    materials: Materials,
+    model: RecModel,
+    plan: TrainingPlan,
+    table: Tensor | None,
+    folder: Path,
+    accelerator: Accelerator,
+) -> Fit:
+    """The loop of a run, ready to start at its first step.
+
+    `table`: of `unchanging_table`; `folder`: where the run is written.
+    """
+    resolved, recipe = materials.resolved, materials.resolved.recipe
+    examples = materials.examples[Part.TRAIN] if table is None else materials.examples[Part.TRAIN].with_table()
+    names = trainable_names(model)
+    step = build_step(resolved, model, plan, table, accelerator)
+    guards = Guards(examples.predictor.tells_apart(), lambda: moved_weights(model, step.optimizer, accelerator))
+    callbacks = CallbackList(_callbacks(resolved, model, guards, folder, accelerator))
+    checkpoints = folder / layout.CHECKPOINTS
+    monitor = materials.metrics[0]
+    sign = 1 if monitor.metric.higher_is_better else -1
+    validation, batch_size = materials.examples[Part.VALIDATION], recipe.evaluate.batch_size
+    return Fit(
+        recipe=recipe,
+        accelerator=accelerator,
+        model=step.model,
+        optimizer_step=step,
+        loader=training_loader(examples, recipe, accelerator.process_index, accelerator.num_processes),
+        callbacks=callbacks,
+        guards=guards,
+        checkpoints=Checkpoints(checkpoints, recipe.train.keep_checkpoints, names, step, callbacks, accelerator),
+        validate=lambda: evaluate(step.model, validation, materials.metrics, accelerator, batch_size, table),
+        is_better=lambda value, best: value == value and (best is None or sign * value > sign * best),
+        monitor=monitor.label,
+        part=step.part,
+        state=TrainState(total_steps=plan.total_steps),
+    )
+
+
+def _callbacks(
+    resolved: ResolvedRecipe, model: RecModel, guards: Guards, folder: Path, accelerator: Accelerator
+) -> list[Callback]:
     """The adapter's, the recipe's, and the stock ones; those that write or print on the main process only."""
-    resolved, writer = session.materials.resolved, session.writer
-    found = [*model.adapter.callbacks(model.network), *resolved.callbacks]
-    found.append(guards)
+    callbacks = [*model.adapter.callbacks(model.network), *resolved.callbacks, guards]
     patience = resolved.recipe.evaluate.patience
     if patience is not None:
-        found.append(EarlyStopping(EarlyStopping.Config(patience=patience)))
-    if session.accelerator.is_main_process:
-        found += [HistoryFile(writer.folder / layout.HISTORY), ProgressReport()]
+        callbacks.append(EarlyStopping(EarlyStopping.Config(patience=patience)))
+    if accelerator.is_main_process:
+        callbacks += [HistoryFile(folder / layout.HISTORY), ProgressReport()]
     if resolved.recipe.train.trackers:
-        found.append(Tracking(session.accelerator, resolved.recipe.name, dict(session.settings)))
-    if resolved.recipe.train.profile and session.accelerator.is_main_process:
-        found.append(Profile(writer.folder / layout.PROFILE, session.accelerator.device))
-    return found
+        callbacks.append(Tracking(accelerator, resolved.recipe.name, full_recipe(resolved)))
+    if resolved.recipe.train.profile and accelerator.is_main_process:
+        callbacks.append(Profile(folder / layout.PROFILE, accelerator.device))
+    return callbacks

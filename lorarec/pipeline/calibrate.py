@@ -15,7 +15,8 @@ from lorarec.contracts import Part, Scored
 from lorarec.errors import DataError
 from lorarec.evaluation.calibration import Calibration, Method, calibration_error, log_loss
 from lorarec.evaluation.evaluate import predict, table_for
-from lorarec.pipeline.evaluate import open_run, refused_about
+from lorarec.pipeline.evaluate import refused_about
+from lorarec.pipeline.load import open_run
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from lorarec.config.yaml_text import write_yaml
-from lorarec.contracts import Part, TrainingPlan
+from lorarec.contracts import Examples, Part, TrainingPlan
 from lorarec.data.audit import audit_lines
 from lorarec.engine.loader import Loader
 from lorarec.engine.processes import check_processes
@@ -21,23 +22,34 @@ from lorarec.engine.step import OptimizerStep
 from lorarec.model.item_table import item_table
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.model.trainable import WeightCount, count_weights, trainable_names
-from lorarec.pipeline.assemble import Materials, build_model, gather_materials, make_accelerator, with_layer_cache
-from lorarec.pipeline.build_fit import build_step
-from lorarec.pipeline.open_recipe import open_recipe
+from lorarec.pipeline.assemble import Materials, gather_materials, open_recipe
+from lorarec.pipeline.build_fit import build_step, training_loader, training_plan
+from lorarec.pipeline.build_model import build_model, make_accelerator, warm_start, with_layer_cache
 from lorarec.pipeline.train import peak_memory_mib
-from lorarec.pipeline.warm_start import warm_start
 from lorarec.registry.resolve import full_recipe
 
 MEASURED_STEPS = 4
 """Steps timed after one that warms up."""
 GROWING_STEPS = 7
-"""Steps over which memory goes on growing as it does in the measured ones: the library that multiplies matrices keeps
+"""Steps over which memory grows further as it does in the measured ones: the library that multiplies matrices keeps
 code for every shape it meets, up to a limit. Constant shapes do not grow it."""
+
+
+class Costs(NamedTuple):
+    """What a few real steps and one block of evaluation measured."""
+
+    seconds_per_step: float
+    evaluation_seconds: float
+    """Of the whole run."""
+    peak_memory_mib: float
+    zero: list[str]
+    """Trainable tensors whose gradient is zero on the first batch: low-rank matrices at birth, weights of absent
+    ids."""
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `lorarec check` found."""
+    """What `lorarec check` reports."""
 
     recipe: Mapping[str, Any]
     """The recipe with every default."""
@@ -46,7 +58,7 @@ class CheckReport:
     data: Sequence[str]
     """The data report, line by line."""
     audit: Sequence[str]
-    """What the leakage audit found, line by line."""
+    """The leakage audit, line by line."""
     weights: WeightCount
     groups: Mapping[str, int]
     """Trainable weights by part of the model."""
@@ -56,23 +68,20 @@ class CheckReport:
     """How many of the lowest blocks are frozen and their hidden states of items kept; 0 where none are."""
     blocks: int
     """How many blocks the backbone has."""
-    zero: Sequence[str]
-    """Trainable tensors whose gradient is zero on this batch: low-rank matrices at birth, weights of absent ids."""
     total_steps: int
-    seconds_per_step: float
-    evaluation_seconds: float
-    peak_memory_mib: float
+    costs: Costs
 
     @property
     def estimated_seconds(self) -> float:
         """Training and evaluation of the whole run."""
-        return self.total_steps * self.seconds_per_step + self.evaluation_seconds
+        return self.total_steps * self.costs.seconds_per_step + self.costs.evaluation_seconds
 
     def lines(self) -> list[str]:
         """The report for people."""
         return list(self._lines())
 
     def _lines(self) -> Iterator[str]:
+        costs, zero = self.costs, self.costs.zero
         yield "Recipe, with every default:"
         yield from (f"  {line}" for line in write_yaml(dict(self.recipe)).splitlines())
         yield "Parts:"
@@ -84,9 +93,9 @@ class CheckReport:
         yield f"Trains: {self.weights.trainable:,} of {self.weights.total:,} weights ({self.weights.share:.2%})"
         yield from (f"  {group}: {count:,}" for group, count in self.groups.items())
         yield f"Gradient: reaches all {len(self.tensors)} trainable tensors on one batch" + (
-            f"; it is zero yet in {len(self.zero)}, such as {self.zero[0]} (low-rank weights at birth, or ids that are "
+            f"; it is zero yet in {len(zero)}, such as {zero[0]} (low-rank weights at birth, or ids that are "
             "not in the batch)."
-            if self.zero
+            if zero
             else "."
         )
         if self.lower_blocks:
@@ -97,8 +106,9 @@ class CheckReport:
         seconds = self.estimated_seconds
         time = f"{seconds / 60:.1f} minutes" if seconds >= 120 else f"{max(seconds, 1):.0f} seconds"
         yield (
-            f"Estimate: {self.total_steps} steps of {self.seconds_per_step:.2f} s and {self.evaluation_seconds:.0f} s "
-            f"of evaluation: about {time}. Peak memory: about {self.peak_memory_mib:.0f} MiB."
+            f"Estimate: {self.total_steps} steps of {costs.seconds_per_step:.2f} s and "
+            f"{costs.evaluation_seconds:.0f} s of evaluation: about {time}. "
+            f"Peak memory: about {costs.peak_memory_mib:.0f} MiB."
         )
 
 
@@ -112,32 +122,15 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
     accelerator = make_accelerator(resolved)
     check_processes(accelerator, resolved.recipe.train.processes)
     materials = gather_materials(resolved)
-    train = resolved.recipe.train
-    loader = Loader(
-        materials.examples[Part.TRAIN],
-        resolved.recipe.seed,
-        train.batch_size,
-        train.accumulate,
-        0,
-        1,
-        train.shuffle_block,
-    )
-    total = min(train.epochs * loader.steps_per_epoch, train.max_steps or 2**62)
-    plan = TrainingPlan(total, train.epochs, resolved.recipe.seed)
+    loader = training_loader(materials.examples[Part.TRAIN], resolved.recipe)
+    plan = training_plan(resolved.recipe, loader.steps_per_epoch)
     model = build_model(materials, plan)
     warm_start(model, resolved)
     model = model.to(accelerator.device)
-    names = trainable_names(model)
-    weights, groups = count_weights(model), _groups(model)
+    names, weights, groups = trainable_names(model), count_weights(model), _groups(model)
     materials = with_layer_cache(materials, model, accelerator)
-    loader = replace(loader, examples=materials.examples[Part.TRAIN])
-    table_seconds, table = _timed_table(materials, model, accelerator)
-    unchanging = table if not model.network_trains else None
-    if unchanging is not None:
-        loader = replace(loader, examples=loader.examples.with_table())
-    step = build_step(materials, accelerator, model, plan, unchanging)
-    seconds, growth, zero = _measured_steps(step, model, loader, names)
-    evaluation_seconds = _evaluation_seconds(materials, model, table, table_seconds, total, loader.steps_per_epoch)
+    kept = materials.examples[Part.TRAIN].collation.item_states
+    costs = _measured(materials, model, plan, names, accelerator)
     return CheckReport(
         recipe=full_recipe(resolved),
         providers={part: str(provider) for part, provider in resolved.providers.items()},
@@ -146,13 +139,10 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
         weights=weights,
         groups=groups,
         tensors=names,
-        lower_blocks=0 if (kept := loader.examples.collation.item_states) is None else kept.blocks,
+        lower_blocks=0 if kept is None else kept.blocks,
         blocks=materials.architecture.layers,
-        zero=zero,
-        total_steps=total,
-        seconds_per_step=seconds,
-        evaluation_seconds=evaluation_seconds,
-        peak_memory_mib=peak_memory_mib() + growth * min(GROWING_STEPS, max(0, total - MEASURED_STEPS)),
+        total_steps=plan.total_steps,
+        costs=costs,
     )
 
 
@@ -165,15 +155,31 @@ def _groups(model: nn.Module) -> dict[str, int]:
     return groups
 
 
-def _timed_table(materials: Materials, model: RecModel, accelerator: Any) -> tuple[float, torch.Tensor | None]:
-    """Seconds to encode the catalogue, and the table; 0 and None where no view is a single item."""
-    examples = materials.examples[Part.TRAIN]
+def _measured(
+    materials: Materials, model: RecModel, plan: TrainingPlan, names: list[str], accelerator: Accelerator
+) -> Costs:
+    """Takes a few steps of the run and evaluates one block; the model's weights are not those of before."""
+    recipe, examples = materials.resolved.recipe, materials.examples[Part.TRAIN]
+    table_seconds, table = _timed_table(examples, model, accelerator)
+    unchanging = table if not model.network_trains else None
+    step = build_step(materials.resolved, model, plan, unchanging, accelerator)
+    loader = training_loader(examples if unchanging is None else examples.with_table(), recipe)
+    seconds, growth, zero = _measured_steps(step, model, loader, names)
+    every = loader.steps_per_epoch if recipe.evaluate.every == "epoch" else recipe.evaluate.every
+    evaluations = -(-plan.total_steps // every)
+    evaluation = _evaluation_seconds(materials, model, table, table_seconds, evaluations)
+    growing = min(GROWING_STEPS, max(0, plan.total_steps - MEASURED_STEPS))
+    return Costs(seconds, evaluation, peak_memory_mib() + growth * growing, zero)
+
+
+@torch.no_grad()
+def _timed_table(examples: Examples, model: RecModel, accelerator: Accelerator) -> tuple[float, torch.Tensor | None]:
+    """Seconds to encode the catalog, and the table; 0 and None where no view is a single item."""
     if not examples.reads_items():
         return 0.0, None
     model.eval()
     started = time.perf_counter()
-    with torch.no_grad():
-        table = item_table(encoder_of(model), examples.collation, accelerator)
+    table = item_table(encoder_of(model), examples.collation, accelerator)
     return time.perf_counter() - started, table
 
 
@@ -206,17 +212,10 @@ def _measured_steps(
 
 @torch.no_grad()
 def _evaluation_seconds(
-    materials: Materials,
-    model: RecModel,
-    table: torch.Tensor | None,
-    table_seconds: float,
-    total_steps: int,
-    steps_per_epoch: int,
+    materials: Materials, model: RecModel, table: torch.Tensor | None, table_seconds: float, evaluations: int
 ) -> float:
-    """One block of validation is timed; the rest of it, the test part and their number follow."""
-    recipe = materials.resolved.recipe
-    every = steps_per_epoch if recipe.evaluate.every == "epoch" else recipe.evaluate.every
-    times = -(-total_steps // every) + 1
+    """One block of validation is timed; the rest of it, the test part and the number of evaluations follow."""
+    batch_size, times = materials.resolved.recipe.evaluate.batch_size, evaluations + 1
     validation, test = (len(materials.examples[part]) for part in (Part.VALIDATION, Part.TEST))
     part = Part.VALIDATION if validation else Part.TEST
     examples = materials.examples[part]
@@ -224,7 +223,7 @@ def _evaluation_seconds(
         return 0.0
     model.eval()
     examples = examples if table is None else examples.with_table()
-    rows = examples.blocks(recipe.evaluate.batch_size)[0]
+    rows = examples.blocks(batch_size)[0]
     metrics = [named.metric for named in materials.metrics]
     started = time.perf_counter()
     list(examples.predictor.predict(AskedModel(model), examples, [rows], metrics, table))

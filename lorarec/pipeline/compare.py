@@ -17,7 +17,7 @@ from lorarec.evaluation.intervals import METHOD, Resamples, Statistic, interval,
 from lorarec.evaluation.metrics import NamedMetric
 from lorarec.evaluation.protocol import SPLIT_FINGERPRINT, differences
 from lorarec.pipeline.assemble import named_metrics
-from lorarec.pipeline.open_recipe import open_run_recipe
+from lorarec.pipeline.load import open_run_recipe
 
 
 class Difference(NamedTuple):

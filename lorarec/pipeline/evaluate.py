@@ -1,62 +1,39 @@
-"""Judge a finished run again, on the data of its recipe."""
+"""Judge a run on the data of its recipe: its numbers, each with its interval, its protocol and the baselines beside
+it; and what its lists are like."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor
 
-from lorarec.artifact.reader import RunFolder, read_run
-from lorarec.contracts import Part
-from lorarec.errors import ArtifactError, IncompatibleError
+from lorarec.artifact.reader import read_run
+from lorarec.contracts import Catalog, Collation, Part, Predictions, Views
+from lorarec.data.columns import HISTORY
+from lorarec.data.streams import Purpose, derived_seed
+from lorarec.errors import DataError, IncompatibleError
 from lorarec.evaluation.evaluate import predict, table_for
-from lorarec.inference.recommender import Recommender
-from lorarec.pipeline.assemble import Materials, gather_materials, make_accelerator
-from lorarec.pipeline.load import assemble_run
-from lorarec.pipeline.measure import HELD_OUT, frozen_item_vectors, measure
-from lorarec.pipeline.open_recipe import open_run_recipe
+from lorarec.evaluation.intervals import LEVEL, METHOD, metric_intervals
+from lorarec.evaluation.metrics import baseline_metrics, compute_metrics, slice_metrics
+from lorarec.evaluation.protocol import protocol
+from lorarec.inference.recommender import Recommender, list_rows
+from lorarec.model.item_table import item_table
+from lorarec.pipeline.assemble import Materials
+from lorarec.pipeline.load import open_run
+from lorarec.prediction.diversity import list_measures
+from lorarec.registry.resolve import ResolvedRecipe
 
-
-@dataclass(frozen=True)
-class OpenRun:
-    """A finished run beside the data it was trained on."""
-
-    materials: Materials
-    recommender: Recommender
-    model: nn.Module
-    accelerator: Accelerator
-
-
-def open_run(folder: RunFolder) -> OpenRun:
-    """Raises ArtifactError if the data or their split are not what the run was trained on."""
-    resolved = open_run_recipe(folder)
-    accelerator = make_accelerator(resolved)
-    materials = gather_materials(resolved)
-    if materials.data.report.fingerprint != folder.environment["split_fingerprint"]:
-        raise ArtifactError(
-            f"{folder.path}: the data of its recipe, or their split, have changed since it was trained: its metrics "
-            "would not mean the same. Bring the data back, or train again."
-        )
-    recommender = assemble_run(folder, resolved)
-    return OpenRun(materials, recommender, accelerator.prepare(recommender.model), accelerator)
-
-
-@contextmanager
-def refused_about(path: Path) -> Iterator[None]:
-    """Name the run in what a predictor, which does not know it, refuses."""
-    try:
-        yield
-    except IncompatibleError as error:
-        raise IncompatibleError(f"{path}: {error}") from error
+HELD_OUT = (Part.VALIDATION, Part.TEST)
 
 
 def evaluate(run: str | Path) -> dict[str, Any]:
-    """Metrics of validation and test, their intervals and protocol, and the baselines', computed afresh from the
+    """Metrics of validation and test, their intervals and protocol, and the baselines', computed again from the
     run's weights and its data; of calibrated probabilities if `calibrate` was called on it.
 
     Raises ArtifactError if the data or their split are not what the run was trained on.
@@ -73,9 +50,117 @@ def evaluate(run: str | Path) -> dict[str, Any]:
     }
     if (calibration := opened.recommender.calibration) is not None:
         calibrated = opened.recommender.predictor.calibrated
-        predictions = {part: calibrated(found, calibration) for part, found in predictions.items()}
-    found = measure(materials, predictions, frozen_item_vectors(materials, accelerator, folder.backbone))
+        predictions = {part: calibrated(each, calibration) for part, each in predictions.items()}
+    collation = materials.examples[Part.TRAIN].collation
+    frozen = frozen_item_vectors(materials.resolved, materials.data.catalog, collation, accelerator, folder.backbone)
+    metrics = measure(materials, predictions, frozen)
     if calibration is not None:
-        told = f"calibrated on validation by {calibration.method}: figures of validation are those of the rows it fits"
-        found["protocol"]["probabilities"] = told
-    return found
+        note = f"calibrated on validation by {calibration.method}: figures of validation are those of the rows it fits"
+        metrics["protocol"] |= {"probabilities": note}
+    return metrics
+
+
+def measure(materials: Materials, predictions: Mapping[Part, Predictions], frozen: Tensor | None) -> dict[str, Any]:
+    """`validation` and `test` (plain numbers), `intervals`, `protocol`, `baselines`, `slices` and `leaks`.
+
+    `predictions` lacks the parts that have no examples; `frozen` holds the item vectors of `frozen_item_vectors`.
+    """
+    data = materials.data
+    values: dict[str, Any] = {"validation": {}, "test": {}}
+    bounds: dict[str, Any] = {"level": LEVEL, "method": METHOD}
+    baselines: dict[str, Any] = {}
+    slices: dict[str, Any] = {}
+    for part, judged in predictions.items():
+        examples, name = materials.examples[part], part.name.lower()
+        values[name] = compute_metrics(judged, examples, materials.metrics)
+        bounds[name] = metric_intervals(judged, examples, materials.metrics, materials.resolved.recipe.seed)
+        slices[name] = slice_metrics(judged, examples, materials.metrics, data.statistics)
+        for baseline, of_part in baseline_metrics(examples, materials.metrics, data.statistics, frozen).items():
+            baselines.setdefault(baseline, {})[name] = of_part
+    leaks = {finding.kind: {"rows": finding.rows, "message": finding.message} for finding in materials.leaks}
+    rules = protocol(
+        materials.resolved.recipe.data, materials.examples, data.report.fingerprint, data.interactions.has(HISTORY)
+    )
+    return values | {"intervals": bounds, "protocol": rules, "baselines": baselines, "slices": slices, "leaks": leaks}
+
+
+@torch.no_grad()
+def frozen_item_vectors(
+    resolved: ResolvedRecipe,
+    catalog: Catalog,
+    collation: Collation,
+    accelerator: Accelerator,
+    copy: Path | None = None,
+) -> Tensor | None:
+    """[N, D] the catalog as the backbone reads it before any training, for the baseline "nearest text"; None where
+    no baseline of the head's family asks for it, or the backbone reads no text. `copy`: the run's copy of the backbone,
+    where it has one."""
+    if not (resolved.head.predictor.compares_texts and resolved.backbone.reads_text):
+        return None
+    bare = type(resolved.backbone)(resolved.backbone.config)
+    if copy is not None:
+        bare.use_copy(copy)
+    bare.load(catalog, derived_seed(resolved.recipe.seed, Purpose.BACKBONE_WEIGHTS))
+    module = bare.module.to(accelerator.device).eval()
+
+    def encode(views: Views) -> Tensor:
+        pooled = [bare.encode(module, chunk).pooled.float() for chunk in views.chunks]
+        return torch.cat(pooled)[views.order]
+
+    return item_table(encode, collation, accelerator).cpu()
+
+
+def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[str, float, float]]:
+    """Measure, its value for lists by score alone, and for those that `diversify` weighs.
+
+    Raises IncompatibleError for heads that are not judged by lists, DataError where there is no test part.
+    """
+    folder = read_run(Path(run))
+    opened = open_run(folder)
+    materials, recommender = opened.materials, opened.recommender
+    with refused_about(folder.path):
+        recommender.predictor.check_lists()
+    if not len(materials.examples[Part.TEST]):
+        raise DataError(f"{folder.path} has no test part to make lists for.")
+    if _masks_more_than_histories(materials):
+        raise IncompatibleError(
+            f"{folder.path}: its metrics leave items out of the ranking that are not in the history (data.split by "
+            f"{materials.resolved.recipe.data.split.by}, data.history), while lists leave out the history's alone: the "
+            "two cannot be set beside each other. `lorarec recommend --diversify` works."
+        )
+    plain, mixed = (_list_figures(recommender, materials, weight, k) for weight in (0.0, diversify))
+    return [(name, value, mixed[name]) for name, value in plain.items()]
+
+
+def _masks_more_than_histories(materials: Materials) -> bool:
+    histories = materials.data.histories
+    events = materials.examples[Part.TEST].events.tolist()
+    return any(np.setdiff1d(histories.seen(event), histories.before(event).items).size for event in events)
+
+
+def _list_figures(recommender: Recommender, materials: Materials, weight: float, k: int) -> dict[str, float]:
+    examples, ids = materials.examples[Part.TEST], materials.data.catalog.ids
+    histories = [materials.data.histories.before(int(event)) for event in examples.events]
+    answers = recommender.recommend(
+        [[ids[item] for item in history.items] for history in histories],
+        k,
+        [history.feedback.tolist() for history in histories],
+        diversify=weight,
+    )
+    lists = list_rows(answers, recommender.catalog, k)
+    hit = lists == examples.items[:, None]
+    gains = hit / np.log2(np.arange(k) + 2.0)
+    accuracy = {
+        f"hit rate of the first {k}": float(hit.any(axis=1).mean()),
+        f"NDCG of the first {k}": float(gains.sum(axis=1).mean()),
+    }
+    return accuracy | list_measures(lists, recommender.vectors().cpu(), recommender.statistics.item_counts)
+
+
+@contextmanager
+def refused_about(path: Path) -> Iterator[None]:
+    """Name the run in what a predictor, which does not know it, refuses."""
+    try:
+        yield
+    except IncompatibleError as error:
+        raise IncompatibleError(f"{path}: {error}") from error

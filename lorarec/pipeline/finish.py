@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from lorarec.artifact import layout
 from lorarec.artifact.model_card import model_card
 from lorarec.artifact.reader import KeptScores
 from lorarec.artifact.writer import RunWriter
-from lorarec.contracts import Examples, Part, Predictions, View
+from lorarec.contracts import Catalog, Examples, Featurizer, Part, Predictions, View
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.errors import PluginError
 from lorarec.inference.recommender import Recommender
@@ -22,7 +23,6 @@ from lorarec.model.item_table import is_sharded, item_table
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.model.trainable import WeightCount
 from lorarec.pipeline.assemble import Materials
-from lorarec.pipeline.resume import read_facts, run_identity
 
 SAME = 1e-4
 """Largest difference of vectors read with what was trained and with what was saved, relative to the largest number."""
@@ -35,23 +35,26 @@ def finish_run(
     metrics: Mapping[str, Any],
     kept: KeptScores | None,
     weights: WeightCount,
+    identity: Mapping[str, Any],
     writer: RunWriter,
     accelerator: Accelerator,
 ) -> Recommender:
     """Write what the run needs to answer, rename its folder, and return it loaded. Called on every process.
 
-    `table`: the item table of the final weights, where there is one; `kept`: what it says of the test part.
+    `table`: the item table of the final weights, where there is one; `kept`: what they say of the test part;
+    `identity`: what the run was made with, for environment.json.
     """
     model.eval()
     if accelerator.mixed_precision != "no":
         table = None  # encoded in mixed precision, in which the run does not answer once it is loaded
-    vectors = _item_vectors(materials, model, table, accelerator)
+    vectors = _item_vectors(materials.examples[Part.TRAIN], model, table, accelerator)
     if accelerator.is_main_process:
         if kept is not None:
             writer.write_test_scores(kept)
-        _write(materials, model, vectors, metrics, weights, writer, accelerator)
+        _write(materials, model, vectors, metrics, weights, identity, writer)
         if model.network_trains and not is_sharded(accelerator):
-            _check_saved(materials, model, writer, accelerator)
+            seed = materials.resolved.recipe.seed
+            _check_saved(model, materials.data.catalog, materials.featurizer, seed, writer.folder)
         writer.finish()
     accelerator.wait_for_everyone()
     return Recommender(
@@ -75,8 +78,8 @@ def _write(
     vectors: Tensor | None,
     metrics: Mapping[str, Any],
     weights: WeightCount,
+    identity: Mapping[str, Any],
     writer: RunWriter,
-    accelerator: Accelerator,
 ) -> None:
     resolved, data = materials.resolved, materials.data
     writer.write_weights(model.adapter, model.network, model.head)
@@ -85,27 +88,25 @@ def _write(
     writer.write_catalog(data.catalog, data.statistics)
     writer.write_json(layout.METRICS, metrics)
     writer.write_json(layout.DATA_REPORT, data.report.to_dict())
-    identity = run_identity(materials, accelerator) | {"backbone_fingerprint": model.backbone.fingerprint()}
-    start = read_facts(writer.folder / layout.ENVIRONMENT).get("warm_start")
-    writer.write_json(layout.ENVIRONMENT, identity | ({} if start is None else {"warm_start": start}))
+    writer.write_json(layout.ENVIRONMENT, identity)
     parts = {kind: getattr(resolved, kind).name for kind in ("backbone", "adapter", "head")}
     card = model_card(resolved.recipe.name, parts, resolved.source.name, data.report.lines(), weights, metrics)
     writer.write_text(layout.MODEL_CARD, str(card))
 
 
 @torch.no_grad()
-def _check_saved(materials: Materials, model: RecModel, writer: RunWriter, accelerator: Accelerator) -> None:
+def _check_saved(model: RecModel, catalog: Catalog, featurizer: Featurizer, seed: int, folder: Path) -> None:
     """Read a few texts with what was written. Raises PluginError if it is not what was trained."""
-    catalog, recipe = materials.data.catalog, materials.resolved.recipe
     fresh = type(model.backbone)(model.backbone.config)
-    if (copy := writer.folder / layout.BACKBONE).is_dir():
+    if (copy := folder / layout.BACKBONE).is_dir():
         fresh.use_copy(copy)
+    device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[]):
-        fresh.load(catalog, derived_seed(recipe.seed, Purpose.BACKBONE_WEIGHTS))
-        restored = model.adapter.restore(fresh, writer.folder / layout.ADAPTER).to(accelerator.device)
+        fresh.load(catalog, derived_seed(seed, Purpose.BACKBONE_WEIGHTS))
+        restored = model.adapter.restore(fresh, folder / layout.ADAPTER).to(device)
     items = [int(row) for row in np.unique(np.linspace(0, len(catalog) - 1, 4).astype(int))]
-    features = materials.featurizer([View(history=tuple(items)), *(View(candidate=item) for item in items)])
-    features = {name: tensor.to(accelerator.device) for name, tensor in features.items()}
+    features = featurizer([View(history=tuple(items)), *(View(candidate=item) for item in items)])
+    features = {name: tensor.to(device) for name, tensor in features.items()}
     trained = model.backbone.encode(model.network, features).pooled.float()
     difference = float((fresh.encode(restored, features).pooled.float() - trained).abs().max())
     if not difference <= SAME * float(trained.abs().max()):
@@ -117,14 +118,12 @@ def _check_saved(materials: Materials, model: RecModel, writer: RunWriter, accel
 
 
 @torch.no_grad()
-def _item_vectors(
-    materials: Materials, model: RecModel, table: Tensor | None, accelerator: Accelerator
-) -> Tensor | None:
-    predictor = materials.examples[Part.TRAIN].predictor
+def _item_vectors(examples: Examples, model: RecModel, table: Tensor | None, accelerator: Accelerator) -> Tensor | None:
+    predictor = examples.predictor
     if not predictor.has_item_vectors:
         return None
     if table is None:
-        table = item_table(encoder_of(model), materials.examples[Part.TRAIN].collation, accelerator)
+        table = item_table(encoder_of(model), examples.collation, accelerator)
     vectors = predictor.item_vectors(AskedModel(model), table)
     return None if vectors is None else vectors.cpu()
 

@@ -1,17 +1,22 @@
-"""Load a finished run."""
+"""Load a finished run, alone or beside the data that it was trained on."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
+from torch import nn
 
+from lorarec.artifact import layout
 from lorarec.artifact.reader import RunFolder, read_run
 from lorarec.data.streams import Purpose, derived_seed
-from lorarec.errors import ArtifactError
+from lorarec.errors import ArtifactError, RecipeError
 from lorarec.inference.recommender import Recommender
 from lorarec.model.rec_model import RecModel, check_compatible, usable_length
-from lorarec.pipeline.open_recipe import open_run_recipe
+from lorarec.pipeline.assemble import Materials, gather_materials, open_recipe
+from lorarec.pipeline.build_model import make_accelerator
 from lorarec.registry.resolve import ResolvedRecipe
 
 
@@ -22,10 +27,27 @@ def load(run: str | Path) -> Recommender:
     """
     folder = read_run(Path(run))
     resolved = open_run_recipe(folder)
-    return assemble_run(folder, resolved)
+    return _assemble_run(folder, resolved)
 
 
-def assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
+def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
+    """The recipe of a finished run, its backbone reading the run's own copy where there is one.
+
+    Raises ArtifactError where another version wrote the recipe and this one no longer reads it.
+    """
+    try:
+        resolved = open_recipe(folder.path / layout.RECIPE)
+    except RecipeError as error:
+        raise ArtifactError(
+            f"{folder.path}: its recipe is of another version of lorarec or of a plugin, and is no longer read:\n"
+            f"{error}\nTrain a recipe so changed again, or install the versions that environment.json names."
+        ) from error
+    if folder.backbone is not None:
+        resolved.backbone.use_copy(folder.backbone)
+    return resolved
+
+
+def _assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
     """Backbone, adapter and head put together again from a run folder."""
     backbone, adapter = resolved.backbone, resolved.adapter
     architecture = check_compatible(backbone, adapter, gradient_checkpointing=False)
@@ -59,3 +81,27 @@ def assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
         item_vectors=folder.item_vectors,
         calibration=folder.calibration,
     )
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A finished run beside the data it was trained on."""
+
+    materials: Materials
+    recommender: Recommender
+    model: nn.Module
+    accelerator: Accelerator
+
+
+def open_run(folder: RunFolder) -> OpenRun:
+    """Raises ArtifactError if the data or their split are not what the run was trained on."""
+    resolved = open_run_recipe(folder)
+    accelerator = make_accelerator(resolved)
+    materials = gather_materials(resolved)
+    if materials.data.report.fingerprint != folder.environment["split_fingerprint"]:
+        raise ArtifactError(
+            f"{folder.path}: the data of its recipe, or their split, have changed since it was trained: its metrics "
+            "would not mean the same. Bring the data back, or train again."
+        )
+    recommender = _assemble_run(folder, resolved)
+    return OpenRun(materials, recommender, accelerator.prepare(recommender.model), accelerator)

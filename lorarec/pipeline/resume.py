@@ -1,4 +1,4 @@
-"""What must be the same for a stopped run to go on."""
+"""Resume: whether there is a stopped run to continue, and what must be the same as when it was begun."""
 
 from __future__ import annotations
 
@@ -10,13 +10,35 @@ from typing import Any
 from accelerate import Accelerator
 
 from lorarec.artifact import layout
-from lorarec.artifact.writer import environment
+from lorarec.artifact.writer import check_new_folder, environment
 from lorarec.config.yaml_text import read_yaml
-from lorarec.errors import CheckpointError, RecipeError
+from lorarec.errors import ArtifactError, CheckpointError, RecipeError
 from lorarec.pipeline.assemble import Materials
 
 FREE = ("train.profile",)
-"""Settings that change nothing of what is trained: a run may go on with other ones."""
+"""Settings that change nothing of what is trained: a run may continue with other ones."""
+
+
+def has_stopped_run(output: Path, resume: bool) -> bool:
+    """Whether `OUTPUT.unfinished` holds a stopped run that is to be resumed; False: the run starts from the beginning.
+
+    Raises ArtifactError if the run folder exists, if `OUTPUT.unfinished` is not to be resumed, or is no run.
+    """
+    if resume and (output / layout.METRICS).exists():
+        raise ArtifactError(f"{output} exists already: that run is finished, there is nothing to resume.")
+    check_new_folder(output)
+    folder = layout.unfinished(output)
+    if folder.exists() and not resume:
+        raise ArtifactError(
+            f"{folder} holds a run that was stopped. Add --resume to continue it, or remove that folder."
+        )
+    stopped = (folder / layout.RECIPE).exists()
+    if folder.exists() and not stopped and any(folder.iterdir()):
+        raise ArtifactError(
+            f"{folder} holds no run that was stopped ({layout.RECIPE} is missing), but other files. "
+            "Move them, or name another folder with --output."
+        )
+    return stopped
 
 
 def run_identity(materials: Materials, accelerator: Accelerator) -> dict[str, Any]:
@@ -31,19 +53,21 @@ def run_identity(materials: Materials, accelerator: Accelerator) -> dict[str, An
     )
 
 
-def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Raises CheckpointError listing what differs from the run that lies in `folder`."""
-    before, known = read_facts(folder / layout.RECIPE), read_facts(folder / layout.ENVIRONMENT)
+def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run in `folder` was begun with, as its environment.json has it. Raises CheckpointError listing what
+    differs from it now."""
+    before, recorded = read_facts(folder / layout.RECIPE), read_facts(folder / layout.ENVIRONMENT)
     changes = list(differences(before, json.loads(json.dumps(settings)), ""))
     for fact in ("processes", "split_fingerprint", "attention"):
-        if known.get(fact) != identity[fact]:
-            changes.append(f"{fact}: was {known.get(fact)}, is {identity[fact]}")
+        if recorded.get(fact) != identity[fact]:
+            changes.append(f"{fact}: was {recorded.get(fact)}, is {identity[fact]}")
     if changes:
         raise CheckpointError(
             f"{folder} was begun otherwise, and going on would mix two runs:\n  "
             + "\n  ".join(changes)
             + "\nUndo the changes, or train into another folder without --resume."
         )
+    return recorded
 
 
 def check_same_recipe(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -57,13 +81,22 @@ def check_same_recipe(folder: Path, settings: Mapping[str, Any]) -> None:
         )
 
 
-def check_same_backbone(folder: Path, identity: Mapping[str, Any]) -> None:
+def check_same_backbone(folder: Path, recorded: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     """Raises CheckpointError if the backbone has other weights than the run in `folder` was begun on."""
-    known = read_facts(folder / layout.ENVIRONMENT).get("backbone_fingerprint")
+    known = recorded.get("backbone_fingerprint")
     if known is not None and known != identity["backbone_fingerprint"]:
         raise CheckpointError(
             f"{folder} was begun on other weights of the backbone: its checkpoint has changed meanwhile. Bring the "
             "weights back, or train into another folder without --resume."
+        )
+
+
+def check_same_start(recorded: Mapping[str, str] | None, start: Mapping[str, str] | None) -> None:
+    """Raises CheckpointError if a run that was begun from other weights is to begin once more from these."""
+    if recorded is not None and start is not None and recorded["adapter_sha256"] != start["adapter_sha256"]:
+        raise CheckpointError(
+            f"train.warm_start: the adapter in {start['run']} has changed since this run was begun. Bring it back, or "
+            "train into another folder without --resume."
         )
 
 

@@ -28,7 +28,7 @@ def test_a_folder_that_exists_is_not_written_over(recipe: Callable[..., Path], r
     refused("train", recipe(), "--output", "run", says=says)
     refused("train", recipe(), "--output", "run", "--resume", says=says)
     Path("run/metrics.json").write_text("{}")
-    says = ["run exists already: that run is finished, there is nothing to go on with."]
+    says = ["run exists already: that run is finished, there is nothing to resume."]
     refused("train", recipe(), "--output", "run", "--resume", says=says)
 
 
@@ -40,7 +40,7 @@ def test_an_unfinished_run_is_not_begun_again_by_accident(
 
 
 def test_a_finished_run_whose_name_was_taken_meanwhile_is_kept(tmp_path: Path) -> None:
-    writer = RunWriter(tmp_path / "run", resume=False)
+    writer = RunWriter(tmp_path / "run")
     writer.start("name: mine\n")
     (tmp_path / "run").mkdir()
     with pytest.raises(ArtifactError, match="the finished run lies in"):
@@ -54,7 +54,7 @@ def test_resuming_where_there_is_nothing_says_so_and_begins(
 ) -> None:
     told = command("train", recipe(), "--output", "run", "--resume")
     assert told.code == 0
-    assert "WARNING: run.unfinished is not there to go on with: the run starts from the beginning." in told.err
+    assert "WARNING: run.unfinished is not there to be resumed: the run starts from the beginning." in told.err
 
 
 def test_resuming_in_a_folder_of_other_files_harms_none_of_them(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lorarec.cli import main
-from lorarec.pipeline.open_recipe import open_recipe
+from lorarec.pipeline.assemble import open_recipe
 from lorarec.pipeline.train_seeds import seeds_of
 
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ from lorarec.contracts import TrainState
 from lorarec.engine.callbacks import ProgressReport
 from lorarec.engine.profile import profile_table
 from lorarec.errors import Interrupted
-from lorarec.pipeline.build_fit import Session
+from lorarec.pipeline import build_fit
 
 Train = Callable[..., Path]
 
@@ -94,13 +94,13 @@ def test_a_profile_shows_steps_three_to_eight_part_by_part(train: Train, capsys:
 def test_evaluations_and_checkpoints_between_the_steps_do_not_count(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = Session.evaluate
+    quick = build_fit.evaluate
 
     def evaluate(*arguments: Any) -> Any:
         torch.linalg.inv(torch.randn(800, 800))  # training needs no such operator
-        return slow(*arguments)
+        return quick(*arguments)
 
-    monkeypatch.setattr(Session, "evaluate", evaluate)
+    monkeypatch.setattr(build_fit, "evaluate", evaluate)
     run = train("run", profile=True, max_steps=9, save_every=1, evaluate={"every": 1})
     assert marks(run)["evaluation"] == 6  # after the steps 2 to 7
     assert marks(run)["checkpoint"] == 6

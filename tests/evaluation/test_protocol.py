@@ -1,9 +1,8 @@
 """The protocol names what differs between two evaluations."""
 
 from lorarec.evaluation.protocol import differences, protocol_lines
-from lorarec.pipeline.assemble import gather_materials
-from lorarec.pipeline.measure import measure
-from lorarec.pipeline.open_recipe import open_recipe
+from lorarec.pipeline.assemble import gather_materials, open_recipe
+from lorarec.pipeline.evaluate import measure
 
 
 def rules(tiny_checkpoint, *overrides):

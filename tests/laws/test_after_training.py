@@ -13,8 +13,7 @@ from lorarec.cli.main import run as command
 from lorarec.contracts import OWN_ADAPTER, Backbone, TrainingPlan
 from lorarec.errors import LorarecError, PluginError
 from lorarec.pipeline.calibrate import calibrate
-from lorarec.pipeline.evaluate import evaluate
-from lorarec.pipeline.lists import compare_lists
+from lorarec.pipeline.evaluate import compare_lists, evaluate
 from lorarec_adapters.full import Full
 
 Make = Callable[..., dict[str, Any]]

@@ -21,8 +21,7 @@ from lorarec.inference.requests import UnknownIdWarning
 from lorarec.pipeline.calibrate import calibrate
 from lorarec.pipeline.check import check
 from lorarec.pipeline.compare import compare
-from lorarec.pipeline.evaluate import evaluate
-from lorarec.pipeline.lists import compare_lists
+from lorarec.pipeline.evaluate import compare_lists, evaluate
 from lorarec.testing import check_metric, check_task_head
 
 Make = Callable[..., dict[str, Any]]

@@ -12,9 +12,9 @@ import torch
 from lorarec.contracts import Part, TrainingPlan
 from lorarec.engine.fit import Fit
 from lorarec.pipeline import train as training
-from lorarec.pipeline.assemble import build_model, gather_materials
+from lorarec.pipeline.assemble import gather_materials, open_recipe
+from lorarec.pipeline.build_model import build_model
 from lorarec.pipeline.check import check
-from lorarec.pipeline.open_recipe import open_recipe
 
 Make = Callable[..., dict[str, Any]]
 ADAPTERS: dict[str, Any] = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lorarec.contracts import Loss, LossFunction, Statistics
 from lorarec.errors import PluginError, RecipeError
-from lorarec.pipeline.open_recipe import open_recipe
+from lorarec.pipeline.assemble import open_recipe
 from lorarec.registry.registry import Registry
 from lorarec.registry.resolve import full_recipe
 from lorarec.testing import check_loss, made

@@ -65,8 +65,7 @@ SHOP = Path(__file__).parents[2] / "../shared/data/amazon-video-games-seq"
 
 @pytest.mark.skipif(not SHOP.is_dir(), reason="needs ../shared/data/amazon-video-games-seq beside the checkout")
 def test_of_the_video_games_6000_users_are_judged() -> None:
-    from lorarec.pipeline.assemble import gather_materials
-    from lorarec.pipeline.open_recipe import open_recipe
+    from lorarec.pipeline.assemble import gather_materials, open_recipe
 
     recipe = Path(__file__).parents[2] / "recipes/video_games_next_item.yaml"
     data = gather_materials(open_recipe(recipe, [f"data.source.path={SHOP.resolve()}"])).data

@@ -14,9 +14,9 @@ import torch
 import lorarec
 from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import TrainingPlan
-from lorarec.pipeline.assemble import build_model, gather_materials
+from lorarec.pipeline.assemble import gather_materials, open_recipe
+from lorarec.pipeline.build_model import build_model
 from lorarec.pipeline.evaluate import evaluate
-from lorarec.pipeline.open_recipe import open_recipe
 from lorarec.registry.resolve import full_recipe
 
 ROOT = Path(__file__).parents[2]

@@ -19,8 +19,8 @@ def main() -> None:
     report = check(arguments.recipe, arguments.overrides)
     figures = {
         "seconds": report.estimated_seconds,
-        "peak_memory_mib": report.peak_memory_mib,
-        "seconds_per_step": report.seconds_per_step,
+        "peak_memory_mib": report.costs.peak_memory_mib,
+        "seconds_per_step": report.costs.seconds_per_step,
         "steps": report.total_steps,
         "threads": torch.get_num_threads(),
     }

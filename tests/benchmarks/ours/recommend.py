@@ -19,8 +19,7 @@ import lorarec
 from lorarec.artifact import layout
 from lorarec.data.split import time_order
 from lorarec.inference.recommender import Recommender
-from lorarec.pipeline.assemble import gather_materials
-from lorarec.pipeline.open_recipe import open_recipe
+from lorarec.pipeline.assemble import gather_materials, open_recipe
 from lorarec.pipeline.train import peak_memory_mib
 
 WARM = 8

@@ -18,8 +18,7 @@ from sklearn.metrics import roc_auc_score
 import lorarec
 from lorarec.artifact import layout
 from lorarec.contracts import Part
-from lorarec.pipeline.assemble import gather_materials
-from lorarec.pipeline.open_recipe import open_recipe
+from lorarec.pipeline.assemble import gather_materials, open_recipe
 from lorarec.pipeline.train import peak_memory_mib
 
 

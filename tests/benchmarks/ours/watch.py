@@ -18,8 +18,8 @@ import torch
 
 from lorarec.engine.fit import Fit
 from lorarec.engine.loader import Window
-from lorarec.pipeline.assemble import with_layer_cache
 from lorarec.pipeline.build_fit import build_fit
+from lorarec.pipeline.build_model import with_layer_cache
 
 WORK = ("forward", "backward", "optimizer")
 """The parts that training consists of; clipping, waiting for batches and everything else is time outside them."""

@@ -1,0 +1,134 @@
+"""Build a run's model: the accelerator it runs on, backbone, adapter and head, and what they begin with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from torch import nn
+
+from lorarec.artifact import layout
+from lorarec.artifact.reader import read_run
+from lorarec.config.yaml_text import read_yaml
+from lorarec.contracts import Backbone, Part, TrainingPlan
+from lorarec.data.streams import Purpose, derived_seed
+from lorarec.engine.layer_cache import cache_layers
+from lorarec.engine.tracking import check_trackers
+from lorarec.errors import IncompatibleError, RecipeError
+from lorarec.model.item_table import is_sharded
+from lorarec.model.rec_model import RecModel
+from lorarec.pipeline.assemble import Materials
+from lorarec.pipeline.resume import differences
+from lorarec.registry.resolve import ResolvedRecipe, full_recipe
+
+_log = logging.getLogger(__name__)
+
+
+def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Accelerator:
+    """The accelerator of a recipe: its precision and trackers."""
+    train = resolved.recipe.train
+    check_trackers(train.trackers)
+    if train.precision == "fp16" and not torch.cuda.is_available():
+        raise RecipeError("train.precision=fp16 needs a GPU: on a CPU small gradients would vanish. Use fp32 or bf16.")
+    precision = {"fp32": "no"}.get(train.precision, train.precision)
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+        AcceleratorState._reset_state()  # it is one a process, and an earlier run's precision would stay
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision=precision,
+        log_with=list(train.trackers) or None,
+        project_dir=folder,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
+    if is_sharded(accelerator):
+        _log.warning(
+            "FSDP and DeepSpeed have not been run with lorarec yet: views are encoded in as many forwards as a batch "
+            "has lengths, and sharded weights need equally many on every process. If it hangs or fails, use plain "
+            "data parallelism (recipes/accelerate/several_gpus.yaml): adapters train few weights."
+        )
+    return accelerator
+
+
+def build_model(materials: Materials, plan: TrainingPlan, folder: Path | None = None) -> RecModel:
+    """Load the backbone, attach the adapter, build the head.
+
+    `folder`: where to keep a copy of a backbone that cannot be fetched again, before anything changes it.
+
+    Network and head draw from generators of their own, so that runs which differ in the adapter alone start from the
+    same head.
+    """
+    resolved, seed = materials.resolved, materials.resolved.recipe.seed
+    backbone, adapter = resolved.backbone, resolved.adapter
+    backbone.load(materials.data.catalog, derived_seed(seed, Purpose.BACKBONE_WEIGHTS))
+    if resolved.recipe.train.gradient_checkpointing:
+        _enable_gradient_checkpointing(backbone)
+    if folder is not None and not backbone.refetchable():
+        backbone.save(backbone.module, folder / layout.BACKBONE)
+    set_seed(derived_seed(seed, Purpose.ADAPTER_WEIGHTS))
+    network = adapter.attach(backbone, plan)
+    set_seed(derived_seed(seed, Purpose.HEAD_WEIGHTS))
+    head = resolved.head.build(materials.architecture.hidden_size, materials.data.statistics)
+    return RecModel(backbone, adapter, network, head)
+
+
+def _enable_gradient_checkpointing(backbone: Backbone) -> None:
+    """Recompute activations in the backward pass. Raises IncompatibleError if the module cannot."""
+    module: nn.Module = backbone.module
+    enable = getattr(module, "gradient_checkpointing_enable", None)
+    if enable is None or not getattr(module, "supports_gradient_checkpointing", False):
+        raise IncompatibleError(
+            f"Backbone '{backbone.name}' cannot recompute its activations. Set train.gradient_checkpointing=false."
+        )
+    enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+def warm_start(model: RecModel, resolved: ResolvedRecipe) -> dict[str, str] | None:
+    """Put the weights of the run that `train.warm_start` names into the adapter; what was put in, for environment.json.
+
+    None where the recipe names no run. Raises ArtifactError if the run is not whole, IncompatibleError if its adapter
+    has other settings or was trained on other weights of the backbone.
+    """
+    if resolved.recipe.train.warm_start is None:
+        return None
+    run = read_run(Path(resolved.recipe.train.warm_start))
+    text = (run.path / layout.RECIPE).read_text(encoding="utf-8")
+    before, _ = read_yaml(text, str(run.path / layout.RECIPE))
+    now = json.loads(json.dumps(full_recipe(resolved)["adapter"]))
+    if changes := list(differences(before["adapter"], now, "adapter")):
+        raise IncompatibleError(
+            f"train.warm_start: the adapter in {run.path} is another one:\n  "
+            + "\n  ".join(changes)
+            + "\nGive the adapter the same settings, or leave train.warm_start out."
+        )
+    if run.environment.get("backbone_fingerprint") != model.backbone.fingerprint():
+        raise IncompatibleError(
+            f"train.warm_start: the adapter in {run.path} was trained on other weights of the backbone than "
+            f"'{model.backbone.name}' has here. Name the same backbone, or leave train.warm_start out."
+        )
+    model.adapter.warm_start(model.network, run.adapter)
+    digest = hashlib.sha256()
+    for file in sorted(run.adapter.iterdir()):
+        digest.update(file.name.encode() + file.read_bytes())
+    return {"run": str(run.path), "adapter_sha256": digest.hexdigest()}
+
+
+def with_layer_cache(materials: Materials, model: RecModel, accelerator: Accelerator) -> Materials:
+    """The same examples, items with their hidden states below the lowest block that trains, where one is frozen."""
+    examples = materials.examples[Part.TRAIN]
+    if not (materials.resolved.recipe.train.cache_frozen_layers and examples.reads_items()):
+        return materials
+    states = cache_layers(model, examples.collation, accelerator)
+    if states is None:
+        return materials
+    kept = {
+        part: replace(each, collation=replace(each.collation, item_states=states))
+        for part, each in materials.examples.items()
+    }
+    return replace(materials, examples=kept)
