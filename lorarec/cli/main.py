@@ -12,17 +12,11 @@ import typer
 
 from lorarec import __version__
 from lorarec.cli import output
-from lorarec.cli.calibrate import calibrate
-from lorarec.cli.check import check
-from lorarec.cli.compare import compare
-from lorarec.cli.evaluate import evaluate
-from lorarec.cli.merge import merge
+from lorarec.cli.finished_run import calibrate, compare, evaluate, merge, predict, recommend
 from lorarec.cli.plugins import plugins_app
-from lorarec.cli.predict import predict
 from lorarec.cli.recipes import recipes_app
-from lorarec.cli.recommend import recommend
 from lorarec.cli.schema import schema
-from lorarec.cli.train import train
+from lorarec.cli.train import check, train
 from lorarec.errors import IncompatibleError, Interrupted, LorarecError, PluginError, RecipeError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

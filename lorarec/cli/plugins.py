@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, cast
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 import typer
 
 from lorarec.cli.output import print_lines, print_table
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
     from lorarec.contracts.loss import Loss
     from lorarec.registry.discover import Offer
     from lorarec.registry.registry import Registry
+
+_WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", NoneType: "null"}
+_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 plugins_app = typer.Typer(help="List and describe installed plugins.", invoke_without_command=True)
 
@@ -48,9 +55,9 @@ def _offers_named(name: str, registry: Registry) -> list[Offer]:
     from lorarec.config.strict import did_you_mean
     from lorarec.errors import PluginError
 
-    found = [offer for offer in registry.offers() if offer.plugin.name == name]
-    if found:
-        return found
+    offers = [offer for offer in registry.offers() if offer.plugin.name == name]
+    if offers:
+        return offers
     for broken in registry.broken:
         if broken.provider.entry_point == name:
             raise PluginError(str(broken))
@@ -61,7 +68,6 @@ def _offers_named(name: str, registry: Registry) -> list[Offer]:
 
 
 def _describe(offer: Offer, registry: Registry) -> None:
-    from lorarec.cli.settings import setting_rows
     from lorarec.registry.registry import heads_that_take
 
     plugin = offer.plugin
@@ -75,3 +81,64 @@ def _describe(offer: Offer, registry: Registry) -> None:
     print_lines(lines if rows else [*lines, "It has no settings."])
     if rows:
         print_table(["setting", "type", "default", "about"], rows)
+
+
+def setting_rows(model: type[BaseModel]) -> list[tuple[str, str, str, str]]:
+    """One row a setting, in the order of the class."""
+    return [
+        (name, _type_of(field), _default_of(field), " ".join((field.description or "").split()))
+        for name, field in model.model_fields.items()
+    ]
+
+
+def _type_of(field: FieldInfo) -> str:
+    from lorarec.contracts.loss import Takes
+
+    for takes in field.metadata:
+        if isinstance(takes, Takes):
+            return f"loss of {' or '.join(takes.shapes)}, by name"
+    return f"{_words(field.annotation)}{_limits(field.metadata)}"
+
+
+def _default_of(field: FieldInfo) -> str:
+    from pydantic import BaseModel
+
+    if field.is_required():
+        return "(required)"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "its own"
+    if isinstance(value, tuple | list | set | frozenset):
+        return f"[{', '.join(str(entry) for entry in value)}]"
+    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if _plain(value) else str(value)
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _words(annotation: Any) -> str:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return f"{_words(inner[0])}{_limits(inner[1:])}"
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(_words(each) for each in inner))
+    if origin is Literal:
+        return " | ".join(str(choice) for choice in inner)
+    if origin in (tuple, list, set, frozenset):
+        return f"list of {_words(inner[0])}"
+    if origin is dict:
+        return f"{_words(inner[0])} to {_words(inner[1])}"
+    return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)).lower())
+
+
+def _limits(metadata: Any) -> str:
+    """ " >= 1, < 2": the bounds among an annotation's metadata, which pydantic may wrap in a FieldInfo."""
+    constraints = [inner for each in metadata for inner in getattr(each, "metadata", [each])]
+    limits = [
+        f"{sign} {getattr(each, key)}"
+        for each in constraints
+        for key, sign in _SIGNS.items()
+        if getattr(each, key, None) is not None
+    ]
+    return f" {', '.join(limits)}" if limits else ""

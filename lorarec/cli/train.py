@@ -1,4 +1,4 @@
-"""`lorarec train`."""
+"""`lorarec train` and `lorarec check`: what is done with a recipe."""
 
 from __future__ import annotations
 
@@ -8,13 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorarec.cli.arguments import Overrides, RecipeName
 from lorarec.cli.output import print_lines, print_metrics, print_table, process_rank
 
 if TYPE_CHECKING:
     from lorarec.inference.recommender import Recommender
 
+RecipeName = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="A recipe file, or a name that `lorarec recipes` lists.", show_default=False),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[OVERRIDES]...",
+        help="Changes to the recipe: adapter=NAME swaps a plugin, train.epochs=2 sets a value.",
+        show_default=False,
+    ),
+]
 _PREVIEWED = 5
+"""Items recommended as a first look."""
 
 
 def train(
@@ -28,7 +40,7 @@ def train(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the latest checkpoint of a stopped run.")
+        bool, typer.Option("--resume", help="Continue from the latest checkpoint of a stopped run.")
     ] = False,
 ) -> None:
     """Train a recipe, print its metrics beside a baseline's, and write the run folder.
@@ -51,11 +63,20 @@ def train(
     print(f"\nThe run is in {recommender.path}.")
 
 
+def check(recipe: RecipeName, overrides: Overrides = None) -> None:
+    """Do everything but train: show the recipe, the parts, the data, what would train, memory and time."""
+    from lorarec.pipeline.check import check as check_recipe
+
+    report = check_recipe(recipe, overrides or ())
+    if not process_rank():
+        print_lines(report.lines())
+
+
 def _train_seeds(recipe: str, overrides: list[str], output: Path | None, resume: bool) -> None:
     from lorarec.pipeline.train_seeds import seeds_of, train_seeds
 
     seeds, rest = seeds_of(overrides)
-    found = train_seeds(recipe, seeds, rest, output=output, resume=resume)
+    report = train_seeds(recipe, seeds, rest, output=output, resume=resume)
     if process_rank():
         return
     rows = [
@@ -66,14 +87,14 @@ def _train_seeds(recipe: str, overrides: list[str], output: Path | None, resume:
             f"{each.deviation:.4f}",
             *(f"{value:.4f}" for value in each.values),
         ]
-        for each in found.spreads
+        for each in report.spreads
     ]
     print_table(["part", "metric", "mean", "standard deviation", *(f"seed {seed}" for seed in seeds)], rows, words=2)
-    if not found.one_split:
+    if not report.one_split:
         print(
             "Each seed has drawn rows or items of its own to learn or be judged by: the spread is that of them as well."
         )
-    print(f"The runs are in {', '.join(str(folder) for folder in found.folders)}.")
+    print(f"The runs are in {', '.join(str(folder) for folder in report.folders)}.")
 
 
 def _effort(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -92,5 +113,5 @@ def _preview(recommender: Recommender) -> Iterator[str]:
     for title, number in zip(titles, feedback, strict=True):
         yield f"  {title}" + ("" if number != number else f"  ({number:g})")
     yield "and is recommended:"
-    for found in recommender.recommend([items], k=_PREVIEWED, feedback=[feedback])[0]:
-        yield f"  {found.title}  ({found.score:.3f})"
+    for item in recommender.recommend([items], k=_PREVIEWED, feedback=[feedback])[0]:
+        yield f"  {item.title}  ({item.score:.3f})"

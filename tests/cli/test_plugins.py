@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from lorarec.cli.main import run
-from lorarec.cli.settings import setting_rows
+from lorarec.cli.plugins import setting_rows
 from lorarec.config.strict import StrictConfig
 
 
