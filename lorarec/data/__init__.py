@@ -1,1 +1,1 @@
-"""Interactions, catalogue, splits and histories: ids, time and leakage are settled here."""
+"""Interactions, catalog, splits and histories: ids, time and leakage are decided here."""

@@ -22,24 +22,24 @@ class Finding(NamedTuple):
     kind: str
     rows: int
     message: str
-    """What was found, in which rows (from 1), and what to do."""
+    """What leaks, in which rows (from 1), and what to do."""
 
 
 def audit(interactions: Interactions, histories: Histories, section: SplitSection) -> list[Finding]:
     """Future events in histories, held-out rows that training has or reads of, users or items that were promised to be
-    apart, targets that only the order of the table decided, and rows there twice; empty if nothing was found.
+    apart, targets that only the order of the table decided, and rows there twice; empty if there are none.
     """
     return [
-        Finding(kind, int(found.sum()), f"{int(found.sum()):,} {what} ({_named(found)}). {advice}")
-        for kind, found, what, advice in _checks(interactions, histories, section)
-        if found.any()
+        Finding(kind, int(rows.sum()), f"{int(rows.sum()):,} {what} ({_named(rows)}). {advice}")
+        for kind, rows, what, advice in _checks(interactions, histories, section)
+        if rows.any()
     ]
 
 
 def audit_lines(findings: list[Finding]) -> list[str]:
     """For people."""
-    told = [f"{finding.kind}: {finding.message}" for finding in findings]
-    return told or ["nothing found: no future in a history, no row twice, no overlap, no tie that decides a target"]
+    lines = [f"{finding.kind}: {finding.message}" for finding in findings]
+    return lines or ["nothing found: no future in a history, no row twice, no overlap, no tie that decides a target"]
 
 
 _Check = tuple[str, np.ndarray, str, str]
@@ -70,15 +70,7 @@ def _checks(interactions: Interactions, histories: Histories, section: SplitSect
         "rows of validation and test stand in training as well",
         "Remove them from one of the two.",
     )  # fmt: skip
-    _, read = _training_histories(interactions)
-    read = np.append(read, interactions.item[_recalled_in_training(interactions)])
-    for whose, ids, more in (("user", interactions.user, read[:0]), ("item", interactions.item, read)):
-        if whose in section.disjoint:
-            yield (
-                f"{whose} overlap", held_out & np.isin(ids, np.append(ids[part == Part.TRAIN], more)),
-                f"held-out rows have a {whose} of training, though data.split.disjoint promises otherwise",
-                "Mend the split, or leave the promise out.",
-            )  # fmt: skip
+    yield from _overlaps(interactions, section)
     yield (
         "tie decides a target", held_out & _tied(interactions) & (section.by != "random"),
         "held-out rows have the same time as another event of their user, so that the order of the table decides what "
@@ -88,9 +80,23 @@ def _checks(interactions: Interactions, histories: Histories, section: SplitSect
     yield "duplicate", again, "rows repeat another of their part", "Remove them, unless they are separate events."
 
 
-def _named(found: np.ndarray) -> str:
-    rows = (np.flatnonzero(found)[:EXAMPLES] + 1).tolist()
-    more = ", ..." if found.sum() > len(rows) else ""
+def _overlaps(interactions: Interactions, section: SplitSection) -> Iterator[_Check]:
+    """Users or items of training among the held-out rows, where `data.split.disjoint` promises none."""
+    part = interactions.part
+    _, read = _training_histories(interactions)
+    read = np.append(read, interactions.item[_recalled_in_training(interactions)])
+    for whose, ids, more in (("user", interactions.user, read[:0]), ("item", interactions.item, read)):
+        if whose in section.disjoint:
+            yield (
+                f"{whose} overlap", (part >= Part.VALIDATION) & np.isin(ids, np.append(ids[part == Part.TRAIN], more)),
+                f"held-out rows have a {whose} of training, though data.split.disjoint promises otherwise",
+                "Correct the split, or leave the promise out.",
+            )  # fmt: skip
+
+
+def _named(concerned: np.ndarray) -> str:
+    rows = (np.flatnonzero(concerned)[:EXAMPLES] + 1).tolist()
+    more = ", ..." if concerned.sum() > len(rows) else ""
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows))}{more}"
 
 
@@ -103,11 +109,11 @@ def _sees_future(interactions: Interactions, histories: Histories) -> np.ndarray
 
 
 def _given_its_target(interactions: Interactions, histories: Histories, held_out: np.ndarray) -> np.ndarray:
-    found = np.zeros(len(interactions), bool)
+    given = np.zeros(len(interactions), bool)
     if interactions.has(HISTORY):
         for event in np.flatnonzero(held_out):
-            found[event] = (histories.before(int(event)).items == interactions.item[event]).any()
-    return found
+            given[event] = (histories.before(int(event)).items == interactions.item[event]).any()
+    return given
 
 
 def _training_histories(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
@@ -137,7 +143,7 @@ def _read_in_training(interactions: Interactions) -> np.ndarray:
 
 def _repeated(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
     """[E] whether a row equals one of training, and [E] whether it repeats an earlier one of its own part."""
-    kinds = _alike(interactions)
+    kinds = _row_kinds(interactions)
     part = interactions.part
     training = np.zeros(int(kinds.max(initial=0)) + 1, bool)
     training[kinds[part == Part.TRAIN]] = True
@@ -146,7 +152,7 @@ def _repeated(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
     return training[kinds], again & (part != Part.UNUSED)
 
 
-def _alike(interactions: Interactions) -> np.ndarray:
+def _row_kinds(interactions: Interactions) -> np.ndarray:
     """[E] int64, equal for rows of the same user, item and, where the data has them, time, kind and history. Users that
     the data does not name (each row is then one of its own) do not count."""
     nameless = interactions.has(HISTORY) and len(interactions.user_ids) == len(interactions)
@@ -173,8 +179,8 @@ def _list_numbers(interactions: Interactions) -> np.ndarray:
     ends = np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64))
     numbers: dict[bytes, int] = {}
     starts = np.concatenate(([0], ends[:-1]))
-    found = [numbers.setdefault(flat[a:b].tobytes(), len(numbers)) for a, b in zip(starts, ends, strict=True)]
-    return np.array(found, np.int64)
+    of_row = [numbers.setdefault(flat[a:b].tobytes(), len(numbers)) for a, b in zip(starts, ends, strict=True)]
+    return np.array(of_row, np.int64)
 
 
 def _tied(interactions: Interactions) -> np.ndarray:

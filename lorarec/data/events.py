@@ -222,18 +222,18 @@ def answers(table: Dataset, meaning: np.ndarray) -> np.ndarray:
     order = np.lexsort(keys)
     same = (user[order][1:] == user[order][:-1]) & (item[order][1:] == item[order][:-1])
     pairs = same & ~event[order][:-1] & event[order][1:]
-    found = np.full(len(meaning), NONE)
-    found[rows[order[:-1][pairs]]] = rows[order[1:][pairs]]
-    return found
+    answer = np.full(len(meaning), NONE)
+    answer[rows[order[:-1][pairs]]] = rows[order[1:][pairs]]
+    return answer
 
 
-def _encoded(column: pa.ChunkedArray, place: str) -> tuple[np.ndarray, list[str]]:
+def _encoded(column: pa.ChunkedArray, where: str) -> tuple[np.ndarray, list[str]]:
     """[E] int64 indices of the distinct kinds, and these as text."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     kind = column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
-        raise DataError(f"{place}: kinds of events are text or whole numbers, not {kind}. Write them so.")
+        raise DataError(f"{where}: kinds of events are text or whole numbers, not {kind}. Write them so.")
     encoded = column.combine_chunks().dictionary_encode()
     names = [None if value is None else str(value) for value in encoded.dictionary.to_pylist()]
     codes = encoded.indices.to_numpy(zero_copy_only=False)
@@ -241,15 +241,15 @@ def _encoded(column: pa.ChunkedArray, place: str) -> tuple[np.ndarray, list[str]
     if "" in names:
         empty |= codes == names.index("")
     if empty.any():
-        raise DataError(f"{place}, row {int(np.argmax(empty)) + 1}: the kind of event is missing. Fill it in.")
+        raise DataError(f"{where}, row {int(np.argmax(empty)) + 1}: the kind of event is missing. Fill it in.")
     return codes.astype(np.int64), [str(name) for name in names]
 
 
-def _meanings(events: EventsSection | None, names: list[str], counts: np.ndarray, place: str) -> tuple[Meaning, ...]:
+def _meanings(events: EventsSection | None, names: list[str], counts: np.ndarray, where: str) -> tuple[Meaning, ...]:
     """What each of the data's kinds means; raises DataError unless each has a meaning, and each meaning a kind."""
     if events is None:
         raise DataError(
-            f"{place} holds kinds of events ({_counted(range(len(names)), names, counts)}), and a dislike must not "
+            f"{where} holds kinds of events ({_counted(range(len(names)), names, counts)}), and a dislike must not "
             "count as a like. Say what each means: data.events={positive: [...], negative: [...], shown: [...], "
             "ignore: [...]}, of which only positive must be there."
         )
@@ -257,13 +257,13 @@ def _meanings(events: EventsSection | None, names: list[str], counts: np.ndarray
     for kind, (_, group) in named.items():
         if kind not in names:
             raise DataError(
-                f"{place}: no row is of the kind '{kind}', which data.events.{group} names.{did_you_mean(kind, names)} "
+                f"{where}: no row is of the kind '{kind}', which data.events.{group} names.{did_you_mean(kind, names)} "
                 f"Kinds: {_counted(range(len(names)), names, counts)}."
             )
     unknown = [index for index, name in enumerate(names) if name not in named]
     if unknown:
         raise DataError(
-            f"{place}: data.events does not say what {_counted(unknown, names, counts)} means. Name each kind under "
+            f"{where}: data.events does not say what {_counted(unknown, names, counts)} means. Name each kind under "
             "data.events.positive, negative, shown or ignore."
         )
     return tuple(named[name][0] for name in names)

@@ -16,7 +16,7 @@ class History(NamedTuple):
     """One user's events, oldest first."""
 
     items: np.ndarray
-    """[L] int64 catalogue rows."""
+    """[L] int64 catalog rows."""
     feedback: np.ndarray
     """[L] float32: stars, or 1/0 for clicks; NaN where there is none."""
     events: np.ndarray
@@ -31,7 +31,7 @@ def feedback_column(interactions: Interactions) -> str | None:
 class Histories:
     """Looks up histories by event. Arrays end to end, one slice an event: nothing is copied.
 
-    Events are ordered by time, equal times by their place in the table. Built by `of`.
+    Events are ordered by time, equal times by their order in the table. Built by `of`.
     """
 
     liked_above: float
@@ -39,17 +39,16 @@ class Histories:
 
     def __init__(
         self, flat: History, bounds: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray],
-        own: np.ndarray | None, liked_above: float,
+        own: np.ndarray | None, liked_above: float, had: Histories | None = None,
     ) -> None:  # fmt: skip
         """`flat` holds all events that can be looked up; `bounds` ([E] start, [E] end) those in each event's
-        history, `seen` those in what its user has seen; `own` [E] the event's own place in `flat`, -1 if it
-        is not there."""
+        history, `seen` those in what its user has seen; `own` [E] the event's own index in `flat`, -1 if it
+        is not there; `had` looks up what was seen, where that is not what histories hold."""
         self._flat = flat
         self._starts, self._ends = bounds
         self._seen_starts, self._seen_ends = seen
         self._own = own
-        self._had: Histories | None = None
-        """Looks up what was seen, where that is not what histories hold."""
+        self._had = had
         self.liked_above = liked_above
 
     @classmethod
@@ -114,10 +113,10 @@ class Histories:
         # Deaf to time, a return would hide the purchase that is held out, or give it away.
         fair = np.ones(len(part), bool) if all_visible else ~(_asks_the_same(interactions) & ~use.target)
         recalled = visible & use.recalled & (fair if scope == "training" else True)
-        made = cls._of_visible(interactions, recalled, scope, feedback, liked_above, all_visible)
+        had = None
         if (use.had != use.recalled).any() or not fair.all():
-            made._had = cls._of_visible(interactions, visible & use.had & fair, scope, None, liked_above, all_visible)
-        return made
+            had = cls._of_visible(interactions, visible & use.had & fair, scope, None, liked_above, all_visible)
+        return cls._of_visible(interactions, recalled, scope, feedback, liked_above, all_visible, had)
 
     @classmethod
     def _of_visible(
@@ -128,11 +127,12 @@ class Histories:
         feedback: str | None,
         liked_above: float,
         all_visible: bool,
+        had: Histories | None = None,
     ) -> Self:
         """Histories that hold the events where `visible` [E] is true."""
         order = time_order(interactions.user, interactions.time)
         visible = visible[order]
-        # Visible events before each place of the order, and before each user's first and past their last.
+        # Visible events before each index of the order, and before each user's first and past their last.
         before = np.concatenate(([0], np.cumsum(visible, dtype=np.int64)))
         user_bounds = np.concatenate(([0], np.cumsum(np.bincount(interactions.user))))
         first = before[user_bounds[interactions.user]]
@@ -142,10 +142,8 @@ class Histories:
         if interactions.use is not None and interactions.use.at_once and interactions.time is not None:
             here[order] = before[_first_of_moment(interactions.user[order], interactions.time[order])]
         events = order[visible]
-        stars = np.full(len(events), np.nan, np.float32)
-        if feedback is not None:
-            stars = interactions.column(feedback)[events].astype(np.float32)
-        flat = History(interactions.item[events], stars, events)
+        stars = np.full(len(events), np.nan) if feedback is None else interactions.column(feedback)[events]
+        flat = History(interactions.item[events], stars.astype(np.float32), events)
         past, everything = (first, here), (first, last)
         own = None
         if scope == "training" or not all_visible:
@@ -157,6 +155,7 @@ class Histories:
             past if all_visible else everything,
             own,
             liked_above,
+            had,
         )
 
     def before(self, event: int, limit: int | None = None) -> History:
@@ -169,15 +168,15 @@ class Histories:
         starts, ends, own = self._starts[events], self._ends[events], self._inside(events)
         lengths = np.minimum(self.lengths(events), limit)
         ago = np.arange(max(1, int(lengths.max(initial=0))))[::-1]
-        places = ends[:, None] - 1 - ago
-        places -= (own >= starts)[:, None] & (places <= own[:, None])  # step around the event itself
+        index = ends[:, None] - 1 - ago
+        index -= (own >= starts)[:, None] & (index <= own[:, None])  # step around the event itself
         mask = ago < lengths[:, None]
-        found = History(
+        latest = History(
             np.zeros(mask.shape, np.int64), np.full(mask.shape, np.nan, np.float32), np.full(mask.shape, -1, np.int64)
         )
-        for rectangle, column in zip(found, self._flat, strict=True):
-            rectangle[mask] = column[places[mask]]
-        return found, mask
+        for rectangle, column in zip(latest, self._flat, strict=True):
+            rectangle[mask] = column[index[mask]]
+        return latest, mask
 
     def alike(self, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which of `events` [n] look back on one and the same history: [H] the first event of each such history, in
@@ -193,12 +192,11 @@ class Histories:
         """The histories of `events` [n], which may repeat, as those of the rows 0 to n - 1 of another table."""
         own = None if self._own is None else self._own[events]
         bounds, seen = (self._starts[events], self._ends[events]), (self._seen_starts[events], self._seen_ends[events])
-        made = type(self)(self._flat, bounds, seen, own, self.liked_above)
-        made._had = None if self._had is None else self._had.of_rows(events)
-        return made
+        had = None if self._had is None else self._had.of_rows(events)
+        return type(self)(self._flat, bounds, seen, own, self.liked_above, had)
 
     def seen(self, event: int) -> np.ndarray:
-        """[L] int64 catalogue rows the event's user has had before, for masking; repeats stay in.
+        """[L] int64 catalog rows the event's user has had before, for masking; repeats stay in.
 
         Where the split does not respect time (random, column), these are all of the user's other training
         events. The event's own item is among them only if the user had it at another time as well.
@@ -262,11 +260,11 @@ def _first_of_moment(user: np.ndarray, time: np.ndarray) -> np.ndarray:
 
 def _largest(flat: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """[n] the largest number of `flat` from each start up to its end; -inf of nothing."""
-    found = np.full(len(starts), -np.inf)
+    largest = np.full(len(starts), -np.inf)
     # By where they start: what lies between one stretch and the next is then gone over once at most.
     order = np.flatnonzero(starts < ends)
     order = order[np.argsort(starts[order], kind="stable")]
     if len(order):
         bounds = np.stack([starts[order], ends[order]], axis=1).ravel()
-        found[order] = np.maximum.reduceat(flat, bounds)[::2]
-    return found
+        largest[order] = np.maximum.reduceat(flat, bounds)[::2]
+    return largest

@@ -30,14 +30,14 @@ class Part(IntEnum):
 
 @dataclass(frozen=True)
 class Interactions:
-    """E events; ids are numbered (users 0..U-1, items as rows of the catalogue), bad rows are refused.
+    """E events; ids are numbered (users 0..U-1, items as rows of the catalog), bad rows are refused.
 
     The table stays on disk (Arrow); single columns are read into memory when asked for.
     """
 
     table: Dataset
     """Columns user, item (int64) and, where the data has them, time, rating, click, weight (float64), history (list
-    of catalogue rows) and history_feedback (list of float)."""
+    of catalog rows) and history_feedback (list of float)."""
     user_ids: list[str]
     """[U] the users' original ids, as strings."""
     part: np.ndarray
@@ -66,7 +66,7 @@ class Interactions:
 
     @cached_property
     def item(self) -> np.ndarray:
-        """[E] int64 catalogue rows."""
+        """[E] int64 catalog rows."""
         return self.column(ITEM)
 
     @cached_property

@@ -107,7 +107,7 @@ def parse_template(template: str, available: Sequence[str], origin: str) -> list
             raise DataError(f"{where}: '{column}' must be a plain column name, without a conversion or a format.")
         pieces.append(Piece(words, column))
     if not any(piece.column for piece in pieces):
-        raise DataError(f"{where} names no column, so all items would read alike. Columns: {', '.join(available)}.")
+        raise DataError(f"{where} names no column, so all items would read the same. Columns: {', '.join(available)}.")
     return pieces
 
 

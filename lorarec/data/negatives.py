@@ -23,7 +23,7 @@ class StepSample(NamedTuple):
     """The negatives that a whole optimizer step shares, or, beside its targets, a batch."""
 
     items: np.ndarray
-    """[K] int64 catalogue rows, ascending; an item may stand here more than once where draws are by popularity."""
+    """[K] int64 catalog rows, ascending; an item may stand here more than once where draws are by popularity."""
     expected: np.ndarray
     """[K] float64 how often the item was to be expected for each time it was drawn: what logQ correction takes the
     logarithm of."""
@@ -31,18 +31,18 @@ class StepSample(NamedTuple):
 
 @dataclass(frozen=True)
 class NegativeSampler:
-    """Draws catalogue rows as a pure function of (seed, epoch, row): a resumed run draws what it would have
+    """Draws catalog rows as a pure function of (seed, epoch, row): a resumed run draws what it would have
     drawn."""
 
     seed: int
     catalog_size: int
     item_counts: np.ndarray | None = None
-    """[N] training events of each catalogue row; only sampling by popularity reads them."""
+    """[N] training events of each catalog row; only sampling by popularity reads them."""
 
     def for_row(self, epoch: int, row: int, count: int, exclude: np.ndarray) -> np.ndarray:
         """[count] int64 rows drawn uniformly, none of them in `exclude` (the target, what the user has seen).
 
-        Fewer are returned where the catalogue has not that many others; without replacement.
+        Fewer are returned where the catalog has not that many others; without replacement.
         """
         draw = generator(self.seed, Purpose.ROW_NEGATIVES, epoch, row)
         forbidden = np.unique(exclude)
@@ -50,10 +50,10 @@ class NegativeSampler:
         count = min(count, free)
         if count <= 0:
             return np.empty(0, np.int64)
-        # Place k among the allowed rows is row k + (how many forbidden rows lie below it).
-        places = np.sort(draw.choice(free, size=count, replace=False))
+        # The k-th of the allowed rows is row k + (how many forbidden rows lie below it).
+        chosen = np.sort(draw.choice(free, size=count, replace=False))
         below = forbidden - np.arange(len(forbidden))
-        drawn = places + np.searchsorted(below, places, side="right")
+        drawn = chosen + np.searchsorted(below, chosen, side="right")
         return draw.permutation(drawn).astype(np.int64)
 
     def for_step(self, epoch: int, step: int, count: int) -> np.ndarray:
@@ -66,8 +66,8 @@ class NegativeSampler:
     def sample_for_step(self, epoch: int, step: int, count: int, by: Sampling) -> StepSample:
         """`count` draws shared by a whole optimizer step, and how often each was to be expected.
 
-        uniform: distinct items, at most the catalogue. popularity: with replacement, by POWER. mixed: a share of
-        UNIFORM_SHARE of the draws is uniform and the others by popularity, so that rare items are told apart as well.
+        uniform: distinct items, at most the catalog. popularity: with replacement, by POWER. mixed: a share of
+        UNIFORM_SHARE of the draws is uniform and the others by popularity, so that rare items are among them as well.
         """
         if by == "uniform":
             items = self.for_step(epoch, step, count)
@@ -75,10 +75,10 @@ class NegativeSampler:
         share = self._popularity
         if by == "mixed":
             share = (1 - UNIFORM_SHARE) * share + UNIFORM_SHARE / self.catalog_size
-        places = generator(self.seed, Purpose.POPULAR_NEGATIVES, epoch, step).random(count)
+        points = generator(self.seed, Purpose.POPULAR_NEGATIVES, epoch, step).random(count)
         bounds = np.cumsum(share)
         # Rounding may leave the last bound a little below 1.
-        items = np.sort(np.searchsorted(bounds, places * bounds[-1], side="right")).astype(np.int64)
+        items = np.sort(np.searchsorted(bounds, points * bounds[-1], side="right")).astype(np.int64)
         return StepSample(items, count * share[items])
 
     def beside_targets(self, epoch: int, step: int, count: int, targets: np.ndarray) -> StepSample:

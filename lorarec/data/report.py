@@ -76,33 +76,33 @@ class DataReport:
     def lines(self) -> list[str]:
         """For people to read, one fact a line; what is nought is left out where it would be a warning."""
         parts = ", ".join(f"{name} {count:,}" for name, count in self.parts.items())
-        told = [
+        lines = [
             f"{self.origin}: {self.rows:,} rows of {self.users:,} users and {self.items:,} items "
             f"(density {self.density:.2%})",
             f"split by {self.split_by}: {parts}",
         ]
-        told += [
+        lines += [
             f"kind '{kind['kind']}' ({kind['meaning']}): {kind['rows']:,} rows, of which train {kind['train']:,}, "
             f"validation {kind['validation']:,}, test {kind['test']:,}; {kind['use']}"
             for kind in self.kinds
         ]
         if self.first_time is not None and self.last_time is not None:
-            told.append(f"time from {_moment(self.first_time)} to {_moment(self.last_time)}")
-        told.append(
+            lines.append(f"time from {_moment(self.first_time)} to {_moment(self.last_time)}")
+        lines.append(
             f"history of {self.history_min} to {self.history_max} events, median {self.history_median:g}; "
             f"liked is feedback above {self.liked_above:g}"
         )
         for part, share in self.cold_users.items():
-            told.append(f"{part}: {share:.1%} of rows have a new user, {self.cold_items[part]:.1%} a new item")
+            lines.append(f"{part}: {share:.1%} of rows have a new user, {self.cold_items[part]:.1%} a new item")
         counts = {
             "rows have an empty history": self.without_history,
             "users have no row outside training": self.users_only_in_training,
         }
-        told += [f"{count:,} {what}" for what, count in counts.items() if count]
-        told += [self.users_note] if self.users_note else []
-        told += self.warnings()
-        told.append(f"fingerprint of the split: {self.fingerprint[:16]}")
-        return told
+        lines += [f"{count:,} {what}" for what, count in counts.items() if count]
+        lines += [self.users_note] if self.users_note else []
+        lines += self.warnings()
+        lines.append(f"fingerprint of the split: {self.fingerprint[:16]}")
+        return lines
 
     def warnings(self) -> list[str]:
         """What is not read as it stands in the data; training says it too."""
@@ -110,13 +110,13 @@ class DataReport:
             "items are not in the item table and are read as their ids": self.items_without_text,
             "items have an empty text and are read as their ids": self.empty_texts,
         }
-        told = [f"{count:,} {what}" for what, count in counts.items() if count]
-        told += [
+        lines = [f"{count:,} {what}" for what, count in counts.items() if count]
+        lines += [
             f"{count:,} items have nothing for {{{name}}} in their text" for name, count in self.blank_fields.items()
         ]
-        told += [f"{count:,} rows are left out: {why}" for why, count in self.dropped.items()]
-        told += [f"column '{name}' is not read: data.events says what was liked and clicked" for name in self.unread]
-        return [*told, *self.notes]
+        lines += [f"{count:,} rows are left out: {why}" for why, count in self.dropped.items()]
+        lines += [f"column '{name}' is not read: data.events says what was liked and clicked" for name in self.unread]
+        return [*lines, *self.notes]
 
 
 def report_of(
@@ -129,14 +129,15 @@ def report_of(
     people: Users | None = None,
 ) -> DataReport:
     """Count a prepared data set; `seen_in_training` holds the training rows of each user [U] and item [N]."""
-    user, item, time, part = interactions.user, interactions.item, interactions.time, interactions.part
+    user, item, time = interactions.user, interactions.item, interactions.time
+    part, use = interactions.part, interactions.use
     user_counts, item_counts = seen_in_training
     users, items = len(user_counts), len(item_counts)
     lengths = histories.lengths(np.flatnonzero(part != Part.UNUSED))
     return DataReport(
         origin=origin,
         split_by=split_by,
-        rows=len(interactions) if interactions.use is None else interactions.use.rows(),
+        rows=len(interactions) if use is None else use.rows(),
         parts={p.name.lower(): int((part == p).sum()) for p in Part if p is not Part.UNUSED},
         users=users,
         items=items,
@@ -150,15 +151,22 @@ def report_of(
         empty_texts=numbered.empty_texts,
         blank_fields=dict(numbered.blanks),
         dropped=dict(interactions.dropped),
-        history_min=int(lengths.min()),
-        history_median=float(np.median(lengths)),
-        history_max=int(lengths.max()),
+        **_lengths(lengths),
         liked_above=histories.liked_above,
-        without_history=int((lengths == 0).sum()),
-        kinds=() if interactions.use is None else tuple(interactions.use.counts(part, interactions.has(HISTORY))),
-        unread=() if interactions.use is None else interactions.use.kinds.unread,
+        kinds=() if use is None else tuple(use.counts(part, interactions.has(HISTORY))),
+        unread=() if use is None else use.kinds.unread,
         fingerprint=split_fingerprint(interactions, numbered.catalog, people),
     )
+
+
+def _lengths(lengths: np.ndarray) -> dict[str, Any]:
+    """What the report says of how long histories are."""
+    return {
+        "history_min": int(lengths.min()),
+        "history_median": float(np.median(lengths)),
+        "history_max": int(lengths.max()),
+        "without_history": int((lengths == 0).sum()),
+    }
 
 
 def _cold(of_row: np.ndarray, counts: np.ndarray, part: np.ndarray) -> dict[str, float]:

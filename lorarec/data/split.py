@@ -57,8 +57,8 @@ def split(
 
 
 def time_order(user: np.ndarray, time: np.ndarray | None) -> np.ndarray:
-    """[E] int64 rows sorted by user, then time, then place in the table (which alone counts where time is
-    None)."""
+    """[E] int64 rows sorted by user, then time, then their order in the table (which alone counts
+    where time is None)."""
     if time is None:
         return np.argsort(user, kind="stable")
     return np.lexsort((time, user))
@@ -128,14 +128,16 @@ def _last_out(table: Dataset, section: SplitSection, origin: str, target: np.nda
 
 def _judged(table: Dataset, user: np.ndarray, name: str, origin: str) -> np.ndarray:
     """[E] bool of the column, which says the same in all rows of a user."""
-    place, column = f"{origin}, column '{name}'", table.data.column(name)
+    where, column = f"{origin}, column '{name}'", table.data.column(name)
     if not pa.types.is_boolean(column.type) or column.null_count:
-        raise DataError(f"{place}: data.split.users needs true or false in every row, not {column.type}.")
+        raise DataError(f"{where}: data.split.users needs true or false in every row, not {column.type}.")
     judged: np.ndarray = column.to_numpy()
     rows = np.bincount(user, judged.astype(np.float64))
     torn = np.flatnonzero((rows[user] > 0) & ~judged)
     if len(torn):
-        raise DataError(f"{place}, row {torn[0] + 1}: false, but true in another row of the same user. Say it alike.")
+        raise DataError(
+            f"{where}, row {torn[0] + 1}: false, but true in another row of the same user. Make them the same."
+        )
     return judged
 
 
@@ -153,19 +155,19 @@ def _by_column(table: Dataset, section: SplitSection, seed: int, origin: str, ta
     if section.column not in table.column_names:
         raise missing_column(section.column, table.column_names, origin, ", which data.split.column names")
     column = table.data.column(section.column)
-    place = f"{origin}, column '{section.column}'"
+    where = f"{origin}, column '{section.column}'"
     missing = np.flatnonzero(column.is_null().to_numpy())
     if len(missing):
-        raise DataError(f"{place}, row {missing[0] + 1}: the value is missing. Say train, validation or test.")
+        raise DataError(f"{where}, row {missing[0] + 1}: the value is missing. Say train, validation or test.")
     if pa.types.is_boolean(column.type):
         part = np.where(column.to_numpy(), Part.TEST, Part.TRAIN).astype(np.int8)
     else:
-        part = _named_parts(column, place)
+        part = _named_parts(column, where)
     train = np.flatnonzero((part == Part.TRAIN) & target)
     if (part == Part.VALIDATION)[target].any():
         if section.validation != type(section).model_fields["validation"].default:
             raise DataError(
-                f"{place} names validation rows itself, beside which data.split.validation={section.validation:g} does "
+                f"{where} names validation rows itself, beside which data.split.validation={section.validation:g} does "
                 "nothing. Leave it out."
             )
     else:
@@ -174,7 +176,7 @@ def _by_column(table: Dataset, section: SplitSection, seed: int, origin: str, ta
     return part
 
 
-def _named_parts(column: pa.ChunkedArray, place: str) -> np.ndarray:
+def _named_parts(column: pa.ChunkedArray, where: str) -> np.ndarray:
     encoded = column.combine_chunks()
     if not pa.types.is_dictionary(encoded.type):
         encoded = encoded.dictionary_encode()
@@ -184,7 +186,7 @@ def _named_parts(column: pa.ChunkedArray, place: str) -> np.ndarray:
         if str(value).strip().lower() not in NAMES:
             row = int(np.flatnonzero(codes == code)[0]) + 1
             raise DataError(
-                f"{place}, row {row}: {value!r} is no part of a split.{did_you_mean(str(value), NAMES)} "
+                f"{where}, row {row}: {value!r} is no part of a split.{did_you_mean(str(value), NAMES)} "
                 "A split column says train, validation (valid, val, dev) or test, or is true where a row is "
                 "test."
             )

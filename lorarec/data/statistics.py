@@ -23,7 +23,7 @@ class TrainingEvents(NamedTuple):
     user: np.ndarray
     """[n] int64"""
     item: np.ndarray
-    """[n] int64 catalogue rows."""
+    """[n] int64 catalog rows."""
     label: np.ndarray
     """[n] float64 what is predicted; empty where the head makes the labels."""
     weight: np.ndarray
@@ -37,7 +37,7 @@ class Statistics:
 
     MOST_VALUES: ClassVar[int] = 100
     item_counts: np.ndarray
-    """[N] int64 training events of each catalogue row; 0 for an item never seen in training. Where rows bring
+    """[N] int64 training events of each catalog row; 0 for an item never seen in training. Where rows bring
     their own histories these are the training rows' candidates, and nothing of the histories. Where the data have
     kinds of events, positive ones alone."""
     user_counts: np.ndarray
@@ -51,8 +51,8 @@ class Statistics:
     label_values: Sequence[float] = ()
     """All different training labels, ascending, where there are at most `MOST_VALUES`; empty otherwise."""
     item_features: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """For each column that `TaskHead.item_columns` names, [N, F] float32 unit vectors whose dot product says how alike
-    two items are; 0 where the column is empty."""
+    """For each column that `TaskHead.item_columns` names, [N, F] float32 unit vectors whose dot product says how
+    similar two items are; 0 where the column is empty."""
     events: TrainingEvents | None = None
     """The training rows themselves, for heads that fit something to all of them at once (`Head.refresh`). Not kept in
     the run folder: None where a head is rebuilt from one."""
@@ -60,10 +60,10 @@ class Statistics:
     def items_with_rows(self) -> np.ndarray:
         """[N] bool items that training rows are about: more than `item_counts` knows, where rows are shown or disliked.
         Not so where a head is rebuilt, so what a head makes of it belongs among its persistent buffers."""
-        found: np.ndarray = np.asarray(self.item_counts) > 0
+        known: np.ndarray = np.asarray(self.item_counts) > 0
         if self.events is not None:
-            found[self.events.item] = True
-        return found
+            known[self.events.item] = True
+        return known
 
 
 def statistics_of(
@@ -80,10 +80,11 @@ def statistics_of(
     if liked_above is None:
         feedback = _feedback(interactions, train)
         liked_above = _middle(feedback if len(feedback) else labels)
-    elif not any(interactions.has(name) for name in _told_by(interactions)):
+    elif not any(interactions.has(name) for name in _feedback_columns(interactions)):
+        columns = " or ".join(_feedback_columns(interactions))
         raise DataError(
             f"data.liked_above={liked_above:g} does nothing here: no column says what users thought of the items of "
-            f"their histories ({' or '.join(_told_by(interactions))}). Leave it out, or name it under data.columns."
+            f"their histories ({columns}). Leave it out, or name it under data.columns."
         )
     values = np.unique(labels).tolist()
     chosen = train if interactions.use is None else train[interactions.use.kinds.meaning[train] == Meaning.POSITIVE]
@@ -105,7 +106,7 @@ def statistics_of(
     )
 
 
-def _told_by(interactions: Interactions) -> tuple[str, ...]:
+def _feedback_columns(interactions: Interactions) -> tuple[str, ...]:
     """Columns that may hold the histories' feedback."""
     return (HISTORY_FEEDBACK,) if interactions.has(HISTORY) else (RATING, CLICK)
 
@@ -123,7 +124,7 @@ def _feedback(interactions: Interactions, train: np.ndarray) -> np.ndarray:
 
 
 def _middle(values: np.ndarray) -> float:
-    """The middle of the range; 0.5 for numbers all alike, which would otherwise count as not liked."""
+    """The middle of the range; 0.5 for numbers that are all the same, which would otherwise count as not liked."""
     if not len(values) or values.min() == values.max():
         return 0.5
     return float(values.min() + values.max()) / 2

@@ -31,7 +31,7 @@ class Purpose(Enum):
     TRAINING_STEP = ((1,), 2)
     """Whatever an optimizer step draws, such as dropout: step, process."""
     SHARED_STEP = ((2,), 1)
-    """What a training step draws for all processes alike: step."""
+    """What a training step draws for all processes, the same on each: step."""
     SPLIT = ((3,), 0)
     """Rows held out at random."""
     EPOCH_ORDER = ((4,), 1)
@@ -59,14 +59,15 @@ def derived_seed(seed: int, purpose: Purpose, *moment: int) -> int:
 
 
 def epoch_order(rows: int, seed: int, epoch: int, block: int = 1) -> np.ndarray:
-    """[rows] int64: every example once, shuffled for this epoch in blocks of `block` neighbours, cut anew each time."""
+    """[rows] int64: every example once, shuffled for this epoch in blocks of `block` neighbors, cut differently each
+    time."""
     draw = generator(seed, Purpose.EPOCH_ORDER, epoch)
     if block == 1:
         return draw.permutation(rows).astype(np.int64, copy=False)
     offset = int(draw.integers(block))
     starts = draw.permutation(np.arange(-offset, rows, block))
-    places = (starts[:, None] + np.arange(block)).ravel()
-    order: np.ndarray = places[(places >= 0) & (places < rows)]
+    examples = (starts[:, None] + np.arange(block)).ravel()
+    order: np.ndarray = examples[(examples >= 0) & (examples < rows)]
     return order
 
 

@@ -43,7 +43,7 @@ def test_last_out_is_leave_one_out_by_timestamp_with_file_order_on_ties(
 
 
 def test_popularity_on_movielens_reaches_its_published_numbers(last_out: PreparedData) -> None:
-    """HR@10 .0859 and NDCG@10 .0449 over the whole catalogue, seen items masked, ties by catalogue order."""
+    """HR@10 .0859 and NDCG@10 .0449 over the whole catalog, seen items masked, ties by catalog order."""
     popularity = last_out.statistics.item_counts.astype(float)
     hits = gain = 0.0
     events = last_out.interactions.rows(Part.TEST)

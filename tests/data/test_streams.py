@@ -62,15 +62,15 @@ def test_an_epoch_visits_every_row_once_in_an_order_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 3, 50])
-def test_blocks_of_neighbours_stay_together_and_are_cut_anew_each_epoch(rows: int) -> None:
+def test_blocks_of_neighbors_stay_together_and_are_cut_anew_each_epoch(rows: int) -> None:
     first, second = epoch_order(rows, 3, 0, block=4), epoch_order(rows, 3, 1, block=4)
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(rows))
     if rows > 4:
         steps = np.diff(first)
-        assert (steps == 1).mean() > 0.6, "neighbours must follow each other"
+        assert (steps == 1).mean() > 0.6, "neighbors must follow each other"
         assert (steps != 1).sum() > rows // 8, "but blocks must be shuffled"
         cuts = [set(order[1:][np.diff(order) != 1] % 4) for order in (first, second)]
-        assert cuts[0] != cuts[1], "the same neighbours must not meet in every epoch"
+        assert cuts[0] != cuts[1], "the same neighbors must not meet in every epoch"
 
 
 @pytest.mark.parametrize(("rows", "batch", "accumulate", "processes"), SHAPES)
