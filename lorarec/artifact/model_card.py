@@ -9,7 +9,6 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from lorarec.evaluation.protocol import protocol_lines
-from lorarec.model.trainable import WeightCount
 
 USE = """```python
 import lorarec
@@ -24,7 +23,6 @@ def model_card(
     parts: Mapping[str, str],
     dataset: str,
     data_lines: Sequence[str],
-    weights: WeightCount,
     metrics: Mapping[str, Any],
 ) -> ModelCard:
     """Data, split, adapter, share of weights trained, and metrics beside the baselines.
@@ -37,9 +35,10 @@ def model_card(
         tags=["recommendation", parts["adapter"], parts["head"]],
         eval_results=_eval_results(dataset, metrics["test"]) or None,
     )
+    trained, total = metrics["trainable_weights"], metrics["total_weights"]
     lines = [f"# {name}", "", "A recommender fine-tuned with lorarec.", ""]
     lines += [f"- {kind}: `{part}`" for kind, part in parts.items()]
-    lines += [f"- weights trained: {weights.trainable:,} of {weights.total:,} ({weights.share:.2%})", ""]
+    lines += [f"- weights trained: {trained:,} of {total:,} ({trained / total:.2%})", ""]
     lines += ["## Metrics", "", *_table(metrics), "", *_rules(metrics), ""]
     lines += [f"The checkpoint of step {metrics['best_step']} was chosen on validation by {metrics['monitor']}.", ""]
     lines += ["## Data", "", *[f"- {line}" for line in data_lines], ""]

@@ -21,7 +21,6 @@ from lorarec.errors import PluginError
 from lorarec.inference.recommender import Recommender
 from lorarec.model.item_table import is_sharded, item_table
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
-from lorarec.model.trainable import WeightCount
 from lorarec.pipeline.assemble import Materials
 
 SAME = 1e-4
@@ -34,7 +33,6 @@ def finish_run(
     table: Tensor | None,
     metrics: Mapping[str, Any],
     kept: KeptScores | None,
-    weights: WeightCount,
     identity: Mapping[str, Any],
     writer: RunWriter,
     accelerator: Accelerator,
@@ -49,9 +47,7 @@ def finish_run(
         table = None  # encoded in mixed precision, in which the run does not answer once it is loaded
     vectors = _item_vectors(materials.examples[Part.TRAIN], model, table, accelerator)
     if accelerator.is_main_process:
-        if kept is not None:
-            writer.write_test_scores(kept)
-        _write(materials, model, vectors, metrics, weights, identity, writer)
+        _write(materials, model, vectors, metrics, kept, identity, writer)
         if model.network_trains and not is_sharded(accelerator):
             seed = materials.resolved.recipe.seed
             _check_saved(model, materials.data.catalog, materials.featurizer, seed, writer.folder)
@@ -77,11 +73,13 @@ def _write(
     model: RecModel,
     vectors: Tensor | None,
     metrics: Mapping[str, Any],
-    weights: WeightCount,
+    kept: KeptScores | None,
     identity: Mapping[str, Any],
     writer: RunWriter,
 ) -> None:
     resolved, data = materials.resolved, materials.data
+    if kept is not None:
+        writer.write_test_scores(kept)
     writer.write_weights(model.adapter, model.network, model.head)
     if vectors is not None:
         writer.write_item_vectors(vectors)
@@ -90,7 +88,7 @@ def _write(
     writer.write_json(layout.DATA_REPORT, data.report.to_dict())
     writer.write_json(layout.ENVIRONMENT, identity)
     parts = {kind: getattr(resolved, kind).name for kind in ("backbone", "adapter", "head")}
-    card = model_card(resolved.recipe.name, parts, resolved.source.name, data.report.lines(), weights, metrics)
+    card = model_card(resolved.recipe.name, parts, resolved.source.name, data.report.lines(), metrics)
     writer.write_text(layout.MODEL_CARD, str(card))
 
 

@@ -108,7 +108,7 @@ def _train(materials: Materials, writer: RunWriter, resumes: bool, accelerator: 
     }
     plain = accelerator.unwrap_model(fit.model, keep_fp32_wrapper=False)
     kept = kept_scores(materials.examples, predictions)
-    return finish_run(materials, plain, table, metrics, kept, weights, identity, writer, accelerator)
+    return finish_run(materials, plain, table, metrics, kept, identity, writer, accelerator)
 
 
 def _begin(

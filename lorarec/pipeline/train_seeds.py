@@ -51,8 +51,8 @@ class SeedsReport:
     folders: Sequence[Path]
     spreads: Sequence[Spread]
     one_split: bool
-    """Whether all runs were judged on the same rows and learnt from the same ones; a random split, and items drawn to
-    judge by, are drawn anew by each seed."""
+    """Whether all runs were judged on the same rows and learned from the same ones; a random split, and items drawn to
+    judge by, are drawn again by each seed."""
 
 
 def seeds_of(overrides: Sequence[str]) -> tuple[list[int], list[str]]:
@@ -100,16 +100,16 @@ def train_seeds(
             _log.warning("%s is finished already and is kept.", folder)
             continue
         train(recipe, [*overrides, f"seed={seed}"], output=folder, resume=resume and layout.unfinished(folder).exists())
-    return summarise(seeds, folders)
+    return summarize(seeds, folders)
 
 
-def summarise(seeds: Sequence[int], folders: Sequence[Path]) -> SeedsReport:
+def summarize(seeds: Sequence[int], folders: Sequence[Path]) -> SeedsReport:
     """The metrics of finished runs, one a seed."""
-    found = [json.loads((read_run(folder).path / layout.METRICS).read_text(encoding="utf-8")) for folder in folders]
+    runs = [json.loads((read_run(folder).path / layout.METRICS).read_text(encoding="utf-8")) for folder in folders]
     spreads = [
-        Spread(part, label, [float(metrics[part][label]) for metrics in found])
+        Spread(part, label, [float(metrics[part][label]) for metrics in runs])
         for part in ("validation", "test")
-        for label in found[0][part]
+        for label in runs[0][part]
     ]
-    judged = {tuple(sorted(metrics["protocol"].items())) for metrics in found}
+    judged = {tuple(sorted(metrics["protocol"].items())) for metrics in runs}
     return SeedsReport(list(seeds), list(folders), spreads, len(judged) == 1)

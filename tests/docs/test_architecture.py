@@ -53,6 +53,14 @@ def test_attributes_that_the_page_names_belong_to_their_class() -> None:
         assert hasattr(getattr(module, owner), attribute), f"{owner}.{attribute}"
 
 
+def test_each_thing_to_understand_whole_takes_four_files_that_are_there() -> None:
+    rows = [row.split("|") for row in PAGE.split("| to understand |")[1].split("\n\n")[0].splitlines()[2:]]
+    assert rows
+    for _, what, files, _ in rows:
+        named = re.findall(r"`([\w/.]+)`", files)
+        assert len(named) == 4 and all((ROOT / name).is_file() for name in named), what
+
+
 def test_the_page_takes_ten_minutes() -> None:
     """Two hundred words a minute."""
     assert len(PAGE.split()) < 2000
