@@ -12,6 +12,7 @@ from lorarec.errors import RecipeError
 
 PLUGIN_SECTIONS: tuple[KeyPath, ...] = (("data", "source"), ("backbone",), ("adapter",), ("head",), ("train", "step"))
 """Sections that name a plugin: another name replaces the section, since its options belong to the plugin."""
+_EXAMPLE = "Write key=value, such as train.epochs=2."
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,6 @@ def dotted(path: KeyPath) -> str:
             yield f"[{key}]" if isinstance(key, int) else f".{key}" if depth else key
 
     return "".join(pieces())
-
-
-_EXAMPLE = "Write key=value, such as train.epochs=2."
 
 
 def apply_overrides(document: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

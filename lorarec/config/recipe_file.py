@@ -16,6 +16,8 @@ from lorarec.config.strict import did_you_mean
 from lorarec.config.yaml_text import KeyPath, read_yaml
 from lorarec.errors import RecipeError
 
+_SUFFIXES = (".yaml", ".yml")
+
 
 @dataclass(frozen=True)
 class LoadedRecipe:
@@ -118,9 +120,6 @@ def _shown(path: Path) -> str:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
-
-
-_SUFFIXES = (".yaml", ".yml")
 
 
 def bundled_folder() -> Path:

@@ -1,6 +1,7 @@
-"""What is built on the inside of PEFT, beyond its documented functions: all of it is in this file.
+"""What is built on the inside of PEFT, beyond its documented functions: all that is private or patched is in this file.
 
-Look here first when PEFT is upgraded: raise `TESTED` and the upper bound in pyproject.toml together.
+Look here first when PEFT is upgraded: raise `TESTED` and the upper bound in pyproject.toml together. The state of
+AdaLoRA's allocator, which PEFT keeps in no `state_dict`, is read and put back by the adapter `adalora`.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lorarec.contracts.task_head import TaskHead
     from lorarec.contracts.training import Callback, TrainingStep
 
+GROUP = "lorarec"
+
 
 class Plugin(ABC):
     """A named part whose settings live in its own nested `Config`.
@@ -56,7 +58,6 @@ class DataSource(Plugin):
         """Read the tables. Raises DataError naming file, line or row, and field."""
 
 
-GROUP = "lorarec"
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 

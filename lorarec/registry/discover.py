@@ -28,6 +28,10 @@ from lorarec.contracts.training import Callback, TrainingStep
 from lorarec.errors import PluginError
 
 KindName = Literal["adapter", "backbone", "head", "source", "metric", "loss", "step", "callback"]
+DISABLE = "LORAREC_DISABLE_PLUGINS"
+RECIPES = "lorarec_recipes"
+"""The hook by which a package offers folders of recipes."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,6 @@ KINDS: dict[KindName, Kind] = {
         Kind("callback", "lorarec_callbacks", Callback),
     )
 }
-
-
-DISABLE = "LORAREC_DISABLE_PLUGINS"
-RECIPES = "lorarec_recipes"
-"""The hook by which a package offers folders of recipes."""
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

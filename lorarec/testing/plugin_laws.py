@@ -12,6 +12,9 @@ import numpy as np
 from lorarec.contracts import DataSource, Metric, Plugin, StrictConfig
 from lorarec.data.columns import ITEM, KNOWN, USER
 
+K = 3
+CATALOG = 12
+
 
 def check_plugin(plugin_class: type[Plugin]) -> None:
     """Raise AssertionError if the name, the summary, another attribute that the contract asks for, or a setting's
@@ -63,9 +66,6 @@ def check_data_source(source: DataSource) -> None:
     assert same, "loading twice gave other rows, or another order"
     assert tables.origin, "origin is empty: messages need the file or address to name"
 
-
-K = 3
-CATALOG = 12
 
 Cases = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Perfect predictions, the worst ones, and the references [n] of both."""

@@ -18,6 +18,11 @@ from lorarec.contracts import Architecture, Backbone, Catalog, Encoded, Featuriz
 from lorarec.registry.registry import Registry, find_loss, loss_settings
 
 P = TypeVar("P", bound=Plugin)
+ITEMS = 12
+MAX_LENGTH = 40
+HIDDEN = 16
+VOCABULARY = 64
+_BERT_OUTPUTS = ("0.output.dense", "1.output.dense")
 
 
 def made(plugin_class: type[P], **options: Any) -> P:
@@ -35,9 +40,6 @@ def made(plugin_class: type[P], **options: Any) -> P:
 @cache
 def _installed() -> Registry:
     return Registry.discover()
-
-
-ITEMS = 12
 
 
 def tiny_catalog() -> Catalog:
@@ -64,11 +66,6 @@ def tiny_views() -> list[View]:
     ]
 
 
-MAX_LENGTH = 40
-HIDDEN = 16
-VOCABULARY = 64
-
-
 class Family(NamedTuple):
     """What differs from one architecture to the next."""
 
@@ -87,7 +84,6 @@ _ENCODER = {
     "max_position_embeddings": MAX_LENGTH,
 }
 _DECODER = _ENCODER | {"num_key_value_heads": 1, "head_dim": 8}
-_BERT_OUTPUTS = ("0.output.dense", "1.output.dense")
 
 FAMILIES: dict[str, Family] = {
     "bert": Family(("query", "value"), _BERT_OUTPUTS, True, "encoder.layer", _ENCODER),

@@ -16,6 +16,8 @@ from lorarec.testing.plugin_laws import check_plugin
 from lorarec.testing.tiny import made
 
 TARGETS, ITEMS, DRAWN = 5, 12, 4
+COUNTS = (2, 3, 1)
+"""Targets of the micro-batches."""
 
 
 def check_loss(loss_class: type[Loss], *given: Tensor, **options: Any) -> None:
@@ -85,10 +87,6 @@ def _good_and_bad(shape: str) -> tuple[list[Tensor], list[Tensor]]:
 def _statistics() -> Statistics:
     counts = np.ones(ITEMS, np.int64)
     return Statistics(counts, counts, 3.0, 1.0, 5.0, 3.0, label_values=(1.0, 2.0, 3.0, 4.0, 5.0))
-
-
-COUNTS = (2, 3, 1)
-"""Targets of the micro-batches."""
 
 
 def check_training_step(step_class: type[TrainingStep], **options: Any) -> None:

@@ -32,6 +32,7 @@ from lorarec.contracts import (
 Rank = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Decay = Annotated[float, Field(gt=0, lt=1)]
+logger = logging.getLogger(__name__)
 
 
 class AdaLora(PeftAdapter):
@@ -165,15 +166,6 @@ class AdaLora(PeftAdapter):
         return tinit, tfinal
 
 
-@hookimpl
-def lorarec_adapters() -> Iterable[type[Adapter]]:
-    """AdaLoRA."""
-    return [AdaLora]
-
-
-logger = logging.getLogger(__name__)
-
-
 class RankAllocation(Callback):
     """After each optimizer step: update the importance of every weight, and zero the least important
     singular values when it is time. Logs `rank_budget`, the number of singular values that may differ from
@@ -254,3 +246,9 @@ class RankAllocation(Callback):
                     f"Adapter 'adalora': '{name}' got no gradient, so its importance cannot be known: the "
                     "backbone's forward does not use that layer. Leave it out of adapter.targets."
                 )
+
+
+@hookimpl
+def lorarec_adapters() -> Iterable[type[Adapter]]:
+    """AdaLoRA."""
+    return [AdaLora]

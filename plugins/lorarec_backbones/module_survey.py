@@ -11,6 +11,8 @@ import transformers
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from lorarec_backbones.transformers_internals import attention_of
+
 QUERY_AND_VALUE = (
     ("query", "value"),
     ("q_lin", "v_lin"),
@@ -76,7 +78,7 @@ def survey(config: Any, attention: str | None) -> Survey:
         adaptable=_attention_names(linear),
         feedforward=_feedforward_names(module, linear, config.hidden_size),
         max_length=_max_length(module, config),
-        attention=module.config._attn_implementation or "",
+        attention=attention_of(module),
         blocks=_blocks(module, config.num_hidden_layers),
     )
 

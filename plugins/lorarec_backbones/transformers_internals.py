@@ -1,7 +1,8 @@
 """What is built on the inside of transformers' modules, beyond their documented calls: all of it is in this file.
 
-Switching off dropout, which they keep as numbers, and starting an encoder above blocks that never change. Look here
-first when transformers is upgraded: raise `TESTED` and the upper bound in pyproject.toml together.
+Which attention they chose, switching off dropout, which they keep as numbers, and starting an encoder above blocks that
+never change. Look here first when transformers is upgraded: raise `TESTED` and the upper bound in pyproject.toml
+together.
 """
 
 from __future__ import annotations
@@ -17,6 +18,13 @@ from lorarec.contracts import IncompatibleError
 
 TESTED = "5.23"
 """The minor version of transformers that this file was tested with."""
+
+
+def attention_of(module: nn.Module) -> str:
+    """How attention is computed ("eager", "sdpa"), as transformers chose it; empty where there is no choice."""
+    config: Any = module.config
+    chosen: str | None = config._attn_implementation
+    return chosen or ""
 
 
 def without_dropout(module: nn.Module) -> None:

@@ -119,6 +119,21 @@ def test_what_builds_on_a_library_s_inside_was_tested_with_the_version_installed
     assert bound.endswith(f",<{major}.{int(minor) + 1}")
 
 
+def test_what_is_private_to_peft_and_transformers_is_touched_in_one_file_each():
+    own = {"peft_internals.py", "transformers_internals.py"}
+    plain = {"_replace", "_asdict"}  # a NamedTuple's
+    files = [path for folder in [*PACKAGES, IA3] for path in folder.rglob("*.py") if path.name not in own]
+    touched = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+        for path in files
+        if re.search(r"^\s*(from|import) (peft|transformers)\b", text := path.read_text(encoding="utf-8"), re.MULTILINE)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr) and node.attr not in plain
+        if ast.unparse(node.value) not in ("self", "cls", "super()")
+    ]
+    assert touched == []
+
+
 @pytest.mark.parametrize("folder", [ROOT, IA3])
 def test_both_distributions_name_the_same_pythons_and_licence(folder):
     described = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
