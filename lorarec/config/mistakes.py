@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from lorarec.config.document import dotted
-from lorarec.config.strict import did_you_mean
+from lorarec.config.strict import StrictConfig, did_you_mean
 from lorarec.config.yaml_text import KeyPath
 
 _WANTED = {
@@ -118,6 +118,8 @@ def _unknown_key(path: KeyPath, model: type[BaseModel], section: str, root: bool
     key = str(path[-1])
     holder = settings_of(model, path[:-1])
     known = sorted(holder.model_fields) if holder else []
+    if isinstance(holder, type) and issubclass(holder, StrictConfig) and key in holder.renamed:
+        return f"{section} has no setting '{key}': it is called '{holder.renamed[key]}' now."
     hint = did_you_mean(key, known)
     if root and not hint:
         # A known key on the wrong floor, such as `epochs` beside `train`, is a common slip.

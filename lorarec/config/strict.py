@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -20,6 +20,9 @@ class StrictConfig(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
     )
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Former names of settings -> their names now. A recipe with a former name is refused by a message that has the
+    new one; recipes of finished runs are read all the same."""
 
     @field_validator("*", mode="before")
     @classmethod

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -11,13 +13,19 @@ from torch import nn
 
 from lorarec.artifact import layout
 from lorarec.artifact.reader import RunFolder, read_run
+from lorarec.config.document import Document, Place
+from lorarec.config.recipe import TrainSection
+from lorarec.config.recipe_file import load_recipe
+from lorarec.config.strict import StrictConfig
+from lorarec.config.yaml_text import read_yaml
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.errors import ArtifactError, RecipeError
 from lorarec.inference.recommender import Recommender
 from lorarec.model.rec_model import RecModel, check_compatible, usable_length
-from lorarec.pipeline.assemble import Materials, gather_materials, open_recipe
+from lorarec.pipeline.assemble import Materials, gather_materials
 from lorarec.pipeline.build_model import make_accelerator
-from lorarec.registry.resolve import ResolvedRecipe
+from lorarec.registry.registry import Registry
+from lorarec.registry.resolve import SECTIONS, ResolvedRecipe, resolve
 
 
 def load(run: str | Path) -> Recommender:
@@ -35,8 +43,10 @@ def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
 
     Raises ArtifactError where another version wrote the recipe and this one no longer reads it.
     """
+    registry, path = Registry.discover(), folder.path / layout.RECIPE
     try:
-        resolved = open_recipe(folder.path / layout.RECIPE)
+        values, _ = read_yaml(path.read_text(encoding="utf-8"), str(path))
+        resolved = resolve(load_recipe(_with_present_names(values, registry)), registry)
     except RecipeError as error:
         raise ArtifactError(
             f"{folder.path}: its recipe is of another version of lorarec or of a plugin, and is no longer read:\n"
@@ -45,6 +55,20 @@ def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
     if folder.backbone is not None:
         resolved.backbone.use_copy(folder.backbone)
     return resolved
+
+
+def _with_present_names(recipe: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
+    """A run's recipe with the settings that have been renamed since under their names of today."""
+    document = Document({**recipe, "train": _renamed(recipe["train"], TrainSection)}, {}, Place("recipe"))
+    for kind, path in SECTIONS.items():
+        section = document.get(path)
+        if isinstance(section, Mapping) and section.get("name") in registry.names(kind):
+            document.put(path, _renamed(section, registry.find(kind, section["name"]).Config), {})
+    return document.values
+
+
+def _renamed(settings: Mapping[str, Any], config: type[StrictConfig]) -> dict[str, Any]:
+    return {config.renamed.get(name, name): value for name, value in settings.items()}
 
 
 def _assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:

@@ -24,13 +24,14 @@ from lorarec.errors import LorarecError, PluginError, RecipeError
 from lorarec.registry.discover import KindName, Provider
 from lorarec.registry.registry import Registry, ResolvedMetric, find_loss, loss_settings, resolve_metric
 
-_SECTIONS: dict[KindName, KeyPath] = {
+SECTIONS: dict[KindName, KeyPath] = {
     "source": ("data", "source"),
     "backbone": ("backbone",),
     "adapter": ("adapter",),
     "head": ("head",),
     "step": ("train", "step"),
 }
+"""Where a recipe names its plugins."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def resolve(loaded: LoadedRecipe, registry: Registry) -> ResolvedRecipe:
     or PluginError, likewise placed, if the one thing wrong is a plugin that is unknown or broken.
     """
     builder = _Builder(loaded, registry)
-    built = {kind: builder.build(kind, path) for kind, path in _SECTIONS.items()}
+    built = {kind: builder.build(kind, path) for kind, path in SECTIONS.items()}
     entries = loaded.document.get(("callbacks",))
     count = len(entries) if isinstance(entries, list | tuple) else 0
     callbacks = [builder.build("callback", ("callbacks", place)) for place in range(count)]

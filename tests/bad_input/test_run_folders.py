@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from lorarec.artifact.layout import write_checksums
 from lorarec.artifact.writer import RunWriter
+from lorarec.config.recipe import TrainSection
 from lorarec.errors import ArtifactError
+from lorarec.registry.registry import Registry
 
 FILES = [
     *("recipe.yaml", "head.safetensors", "catalog.parquet", "statistics.json", "metrics.json", "environment.json"),
@@ -173,3 +175,17 @@ def test_an_adapter_that_cannot_be_merged_says_what_can(
     assert command("train", recipe(), "adapter=prefix", "adapter.tokens=4", "--output", "run").code == 0
     says = ["Adapter 'prefix' cannot be merged", "train with lora, adalora or full"]
     refused("merge", "run", "--output", "plain", says=says)
+
+
+def test_a_run_whose_settings_were_renamed_since_is_read(
+    copied_run: Callable[[str], Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copied_run("ctr")
+    recipe = run / "recipe.yaml"
+    former = recipe.read_text().replace("  epochs:", "  rounds:").replace("  max_history:", "  memory:")
+    assert "rounds" in former and "memory" in former
+    recipe.write_text(former)
+    write_checksums(run)
+    monkeypatch.setattr(TrainSection, "renamed", {"rounds": "epochs"})
+    monkeypatch.setattr(Registry.discover().find("head", "ctr").Config, "renamed", {"memory": "max_history"})
+    assert command("evaluate", run).code == 0

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lorarec.config.recipe import TrainSection
 from lorarec.config.recipe_file import bundled_folder, find_recipe, load_recipe
 from lorarec.config.yaml_text import write_yaml
 from lorarec.errors import RecipeError
@@ -231,3 +232,9 @@ def test_what_is_written_reads_back_the_same(tmp_path, value):
     read = load_recipe(tmp_path / "x.yaml").document.values
     assert read == values
     assert type(read["a"][0]) is type(value)
+
+
+def test_a_setting_that_was_renamed_is_refused_with_its_new_name(write, monkeypatch):
+    monkeypatch.setattr(TrainSection, "renamed", {"rounds": "epochs"})
+    (line,) = said(write(RECIPE + "train:\n  rounds: 4\n"))
+    assert line == "ctr.yaml:8: train has no setting 'rounds': it is called 'epochs' now."
