@@ -184,3 +184,15 @@ def test_the_watch_counts_each_row_once_an_epoch_and_no_evaluation(benchmarks, t
     a_token = found["model_gflops"] * 1e9 / found["tokens_per_second"]
     assert 2 * 2 * 9216 + 2 * 8192 < a_token < 2 * 2 * 2 * 9216 + 2 * 2 * 1024
     assert found["test_log_loss"] == found["test"]["log_loss"]
+
+
+@pytest.mark.parametrize("side", sorted(f"{path.parent.name}.{path.stem}" for path in FOLDER.glob("*/*.py")))
+def test_a_side_can_be_imported(side, benchmarks):
+    assert benchmarks(side).__doc__
+
+
+def test_every_stage_of_preparing_the_data_is_timed(benchmarks, tiny_checkpoint):
+    prepare, stages = benchmarks("ours.prepare"), benchmarks("ours.stages")
+    backbone = f"backbone={{name: text, checkpoint: {tiny_checkpoint('bert')}, max_length: 96}}"
+    figures = prepare.prepare("quickstart", [backbone, *SMALL])
+    assert all(figures[f"{stage}_seconds"] > 0 for stage in (*stages.STAGES, "rest"))

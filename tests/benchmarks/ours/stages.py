@@ -16,7 +16,7 @@ from lorarec.registry.resolve import ResolvedRecipe
 STAGES = ("read", "number", "split", "histories", "report", "tokenise", "examples")
 """In the order in which they happen; `rest` is what is left of the whole."""
 PATCHED: list[tuple[Any, str, str]] = [
-    (preparing, "number", "number"),
+    (preparing, "number_tables", "number"),
     (preparing, "split", "split"),
     (preparing, "statistics_of", "report"),
     (preparing, "report_of", "report"),
