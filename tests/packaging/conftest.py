@@ -1,11 +1,14 @@
-"""What the tests of packaging share: the project's description, and its archives, built without a network."""
+"""What the tests of packaging share: the project's description, its archives, built without a network, and an
+environment in which they alone are installed."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tarfile
 import tomllib
+import venv
 import zipfile
 from collections.abc import Mapping
 from configparser import ConfigParser
@@ -16,6 +19,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PLUGINS = sorted(file.parent for file in ROOT.glob("plugins/lorarec-*/pyproject.toml"))
+"""The distributions beside the main one."""
 
 
 def build(source: Path, target: str, folder: Path) -> Path:
@@ -63,10 +68,45 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Archives:
     return Archives(build(ROOT, "wheel", folder / "wheel"), sdist, build(source, "wheel", folder / "from_sdist"))
 
 
+@dataclass(frozen=True)
+class Installation:
+    """An environment of its own: Python, the wheels, and the packages that they need."""
+
+    folder: Path
+    wheels: tuple[Path, ...]
+
+    def run(self, command: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        """A program of the environment's, which sees nothing of the checkout or of the tests' environment."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
+        return subprocess.run(
+            [self.folder / "bin" / command, *words], cwd=cwd, env=clean, capture_output=True, text=True
+        )
+
+
+def link_dependencies(packages: Path) -> None:
+    """Links to all that is installed for the tests, but for the project's own distributions and the path files by which
+    the checkout joins."""
+    for folder in (Path(entry) for entry in sys.path if Path(entry).name == "site-packages"):
+        for path in folder.iterdir():
+            own = path.name.lstrip("_").startswith("lorarec") or path.suffix == ".pth"
+            if not own and not (packages / path.name).exists():
+                (packages / path.name).symlink_to(path)
+
+
 @pytest.fixture(scope="session")
-def ia3_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of the separate distribution lorarec-ia3."""
-    return build(ROOT / "plugins" / "lorarec-ia3", "wheel", tmp_path_factory.mktemp("ia3"))
+def installation(archives: Archives, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """The wheels of the main distribution and of each one in plugins/, installed by pip into a clean environment."""
+    folder = tmp_path_factory.mktemp("installation")
+    wheels = (archives.wheel, *(build(source, "wheel", folder / source.name) for source in PLUGINS))
+    venv.create(folder / "environment", symlinks=True)
+    (packages,) = (folder / "environment").glob("lib/python*/site-packages")
+    link_dependencies(packages)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "environment/bin/python")]
+    done = subprocess.run(
+        [*pip, "install", "--no-deps", "--no-index", *map(str, wheels)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Installation(folder / "environment", wheels)
 
 
 @pytest.fixture(scope="session")

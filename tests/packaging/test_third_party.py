@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -82,14 +81,6 @@ def test_a_broken_package_is_named_and_stops_only_who_wants_it(installed, monkey
     assert "'still' of their-plugins is broken" in capsys.readouterr().err
     assert run(["plugins", "show", "still"]) == 2
     assert "no_such_module_anywhere" in capsys.readouterr().err
-
-
-def test_ia3_joins_from_its_own_wheel(ia3_wheel, tmp_path):
-    with zipfile.ZipFile(ia3_wheel) as archive:
-        archive.extractall(tmp_path)
-    shown = lorarec(tmp_path, "plugins", "show", "ia3")
-    assert shown.returncode == 0, shown.stderr
-    assert "Provided by lorarec-ia3 0.1.0." in shown.stdout
 
 
 def test_without_its_package_ia3_is_refused_with_the_command_that_adds_it(monkeypatch, capsys):
