@@ -77,14 +77,14 @@ def find_mistakes(
 
 def settings_of(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
     """The settings class at `path` below `model`, or None where the path leads to no such class."""
-    found: type[BaseModel] | None = model
+    inner: type[BaseModel] | None = model
     for key in path:
         if isinstance(key, int):
             continue
-        if found is None or key not in found.model_fields:
+        if inner is None or key not in inner.model_fields:
             return None
-        found = _model_in(found.model_fields[key].annotation)
-    return found
+        inner = _model_in(inner.model_fields[key].annotation)
+    return inner
 
 
 def _sentence(
@@ -122,7 +122,7 @@ def _unknown_key(path: KeyPath, model: type[BaseModel], section: str, root: bool
         return f"{section} has no setting '{key}': it is called '{holder.renamed[key]}' now."
     hint = did_you_mean(key, known)
     if root and not hint:
-        # A known key on the wrong floor, such as `epochs` beside `train`, is a common slip.
+        # A known key on the wrong level, such as `epochs` next to `train`, is a common slip.
         homes = [dotted((top, key)) for top in model.model_fields if _has(settings_of(model, (top,)), key)]
         hint = f" Did you mean '{homes[0]}'?" if homes else ""
     return f"{section} has no setting '{key}'.{hint} Settings: {', '.join(known) or 'none'}."
@@ -164,8 +164,8 @@ def _path_in(values: Any, location: tuple[int | str, ...], kind: str) -> KeyPath
     """The part of pydantic's location that stands in the document: names of union branches are left out."""
     path: list[int | str] = []
     value = values
-    for place, key in enumerate(location):
-        last = place == len(location) - 1
+    for depth, key in enumerate(location):
+        last = depth == len(location) - 1
         if isinstance(value, Mapping) and (key in value or (last and kind == "missing")):
             path.append(key)
             value = value.get(key)
@@ -180,6 +180,6 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
         return annotation
     if get_origin(annotation) in (Union, UnionType, tuple, list, dict) or hasattr(annotation, "__metadata__"):
         for inner in get_args(annotation):
-            if get_origin(inner) is not Literal and (found := _model_in(inner)):
-                return found
+            if get_origin(inner) is not Literal and (settings := _model_in(inner)):
+                return settings
     return None

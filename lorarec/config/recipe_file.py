@@ -1,4 +1,4 @@
-"""The recipe's file: found by path or name, read with `extends` and overrides, every mistake with its file and line."""
+"""The recipe's file: by its path or name, read with `extends` and overrides, every mistake with its file and line."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def _read(path: Path, folders: tuple[Path, ...], children: tuple[Path, ...]) -> 
         raise RecipeError(f"{origin}: the file cannot be read: {error.strerror}.") from None
     values, lines = read_yaml(text, origin)
     if not isinstance(values, dict):
-        found = "the file is empty" if values is None else "the file does not hold settings"
-        raise RecipeError(f"{origin}: {found}. A recipe begins with 'name: ...'; see 'lorarec recipes'.")
+        reason = "the file is empty" if values is None else "the file does not hold settings"
+        raise RecipeError(f"{origin}: {reason}. A recipe begins with 'name: ...'; see 'lorarec recipes'.")
     places = {key: Place(origin, line) for key, line in lines.items()}
     document = Document(values, places, Place(origin))
     return _extend(document, path, folders, (*children, path.resolve()))

@@ -1,4 +1,4 @@
-"""StrictConfig: settings that refuse what they do not know; and the nearest name to a misspelt one."""
+"""StrictConfig: settings that refuse what they do not know; and the nearest name to a misspelled one."""
 
 from __future__ import annotations
 

@@ -183,11 +183,11 @@ def chunk_bounds(lengths: np.ndarray) -> Iterator[tuple[int, int]]:
     A chunk ends where it would be full, or where padding its shorter views would cost more than a new chunk.
     """
     start, padding = 0, 0
-    for place in range(1, len(lengths)):
-        padding += (place - start) * int(lengths[place] - lengths[place - 1])
-        if padding > CHUNK_COST or (place - start + 1) * int(lengths[place]) > POSITIONS:
-            yield start, place
-            start, padding = place, 0
+    for index in range(1, len(lengths)):
+        padding += (index - start) * int(lengths[index] - lengths[index - 1])
+        if padding > CHUNK_COST or (index - start + 1) * int(lengths[index]) > POSITIONS:
+            yield start, index
+            start, padding = index, 0
     if len(lengths):
         yield start, len(lengths)
 

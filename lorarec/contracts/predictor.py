@@ -31,7 +31,7 @@ class Predictions:
     """[n, ...] by the name under which metrics read them (`Predictor.reads`)."""
 
     def subset(self, inside: np.ndarray) -> Self:
-        """These entries only: places, or [n] true for those that are kept."""
+        """These entries only: row numbers, or [n] true for those that are kept."""
         return type(self)(self.rows[inside], {name: values[inside] for name, values in self.answers.items()})
 
     @classmethod

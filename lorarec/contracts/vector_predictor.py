@@ -109,8 +109,8 @@ class VectorPredictor(Predictor):
         """Popularity, most recent (where there are times), nearest text (where `frozen` is given)."""
         collation = examples.collation
         asked = Asked(examples.events, examples.items, collation.interactions, collation.histories)
-        found = rank_baselines(asked, statistics.item_counts, _longest(metrics), frozen)
-        return {name: Predictions(np.arange(len(examples)), ranked._asdict()) for name, ranked in found.items()}
+        baselines = rank_baselines(asked, statistics.item_counts, _longest(metrics), frozen)
+        return {name: Predictions(np.arange(len(examples)), ranked._asdict()) for name, ranked in baselines.items()}
 
     def tells_apart(self) -> bool:
         """The right item from all others."""

@@ -91,8 +91,8 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Everything that discovery came upon."""
+class Discovered:
+    """What discovery gives."""
 
     offers: tuple[Offer, ...]
     broken: tuple[Broken, ...]
@@ -101,7 +101,7 @@ class Found:
     """Names of entry points that the environment switches off."""
 
 
-def discover(points: Iterable[EntryPoint] | None = None) -> Found:
+def discover(points: Iterable[EntryPoint] | None = None) -> Discovered:
     """Load the entry points of the group `lorarec` (or those given) that are not switched off.
 
     One that fails to import or breaks its contract is kept as broken, with a warning: it must not stop a run
@@ -120,16 +120,16 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Found:
     for point in sorted(chosen, key=lambda point: point.name):
         provider = _provider(point)
         try:
-            found = _offered(manager, point, provider)
+            result = _offered(manager, point, provider)
         except (Exception, SystemExit) as error:  # a stranger's module may raise anything while it is imported
             reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             broken.append(Broken(provider, reason))
             _log.warning("%s. It is left out.", str(broken[-1]).removesuffix("."))
         else:
-            offers += found.offers
-            folders += found.recipe_folders
+            offers += result.offers
+            folders += result.recipe_folders
     off = sorted({point.name for point in installed} - {point.name for point in chosen})
-    return Found(tuple(offers), tuple(broken), tuple(folders), tuple(off))
+    return Discovered(tuple(offers), tuple(broken), tuple(folders), tuple(off))
 
 
 def _switched_off(points: list[EntryPoint]) -> set[str]:
@@ -157,7 +157,7 @@ def _provider(point: EntryPoint) -> Provider:
     return Provider(point.name, point.dist.name, point.dist.version)
 
 
-def _offered(manager: pluggy.PluginManager, point: EntryPoint, provider: Provider) -> Found:
+def _offered(manager: pluggy.PluginManager, point: EntryPoint, provider: Provider) -> Discovered:
     """What one entry point offers, registered with the manager of all; raises whatever is wrong with it."""
     module = point.load()
     try:
@@ -178,7 +178,7 @@ def _offered(manager: pluggy.PluginManager, point: EntryPoint, provider: Provide
         for kind in KINDS.values()
         for offered in returned.get(kind.hook, [])
     ]
-    return Found(tuple(offers), (), tuple(Path(folder) for folder in returned.get(RECIPES, [])))
+    return Discovered(tuple(offers), (), tuple(Path(folder) for folder in returned.get(RECIPES, [])))
 
 
 def _returned(caller: pluggy.HookCaller, module: Any) -> list[Any]:

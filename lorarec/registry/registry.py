@@ -17,20 +17,20 @@ from lorarec.contracts.metric import Metric
 from lorarec.contracts.plugin import Plugin
 from lorarec.contracts.task_head import TaskHead
 from lorarec.errors import PluginError, RecipeError
-from lorarec.registry.discover import DISABLE, KINDS, Broken, Found, KindName, Offer, Provider, discover
+from lorarec.registry.discover import DISABLE, KINDS, Broken, Discovered, KindName, Offer, Provider, discover
 
 
 class Registry:
     """What is installed. Made once and handed on; there is no global one."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, discovered: Discovered) -> None:
         """Raises PluginError, naming both packages, if two classes of one kind have one name."""
-        self.broken: tuple[Broken, ...] = found.broken
-        self.recipe_folders: tuple[Path, ...] = found.recipe_folders
+        self.broken: tuple[Broken, ...] = discovered.broken
+        self.recipe_folders: tuple[Path, ...] = discovered.recipe_folders
         """Folders of recipes that plugin packages ship."""
-        self._switched_off = found.switched_off
+        self._switched_off = discovered.switched_off
         self._offers: dict[KindName, dict[str, Offer]] = {kind: {} for kind in KINDS}
-        for offer in found.offers:
+        for offer in discovered.offers:
             other = self._offers[offer.kind].setdefault(offer.plugin.name, offer)
             if other.plugin is not offer.plugin:
                 raise PluginError(
@@ -120,7 +120,7 @@ def names_that_fit(takes: Takes, registry: Registry) -> list[str]:
 def heads_that_take(shape: str, registry: Registry) -> list[str]:
     """Heads with a setting that takes losses of the shape."""
     settings = {name: loss_settings(registry.find("head", name)) for name in registry.names("head")}
-    return [name for name, found in settings.items() if any(shape in takes.shapes for takes, _ in found.values())]
+    return [name for name, losses in settings.items() if any(shape in takes.shapes for takes, _ in losses.values())]
 
 
 def find_loss(choice: Any, takes: Takes, registry: Registry) -> tuple[type[Loss], dict[str, Any]]:

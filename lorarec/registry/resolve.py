@@ -61,7 +61,7 @@ def resolve(loaded: LoadedRecipe, registry: Registry) -> ResolvedRecipe:
     built = {kind: builder.build(kind, path) for kind, path in SECTIONS.items()}
     entries = loaded.document.get(("callbacks",))
     count = len(entries) if isinstance(entries, list | tuple) else 0
-    callbacks = [builder.build("callback", ("callbacks", place)) for place in range(count)]
+    callbacks = [builder.build("callback", ("callbacks", index)) for index in range(count)]
     metrics = builder.metrics(cast(TaskHead | None, built["head"]))
     builder.refuse()
     return ResolvedRecipe(
@@ -129,8 +129,8 @@ class _Builder:
                 continue
             self.providers[f"loss {loss.name}"] = self.registry.provider("loss", loss.name)
             made[setting] = self._made("loss", loss, given, inside)
-        found = {setting: loss for setting, loss in made.items() if loss is not None}
-        return found if len(found) == len(made) else None
+        built = {setting: loss for setting, loss in made.items() if loss is not None}
+        return built if len(built) == len(made) else None
 
     def _made(self, kind: KindName, cls: type[Plugin], options: dict[str, Any], path: KeyPath) -> Plugin | None:
         """The plugin with its options, or None once their mistakes are noted."""
@@ -159,9 +159,9 @@ class _Builder:
         asked = self.loaded.document.get(("evaluate", "metrics"))
         given = isinstance(asked, list | tuple) and bool(asked)
         labels = asked if given else head.default_metrics if head else ()
-        found: list[ResolvedMetric] = []
-        for place, label in enumerate(labels):
-            path: KeyPath = ("evaluate", "metrics", place) if given else ("head",)
+        metrics: list[ResolvedMetric] = []
+        for index, label in enumerate(labels):
+            path: KeyPath = ("evaluate", "metrics", index) if given else ("head",)
             if not isinstance(label, str):
                 continue
             try:
@@ -170,11 +170,11 @@ class _Builder:
                 self.unknown_plugins += isinstance(error, PluginError)
                 self.mistakes.append(Mistake(path, str(error)))
                 continue
-            if metric.label in [other.label for other in found]:
+            if metric.label in [other.label for other in metrics]:
                 self.mistakes.append(Mistake(path, f"metric '{label}' is asked for twice."))
-            found.append(metric)
+            metrics.append(metric)
             self.providers[f"metric {metric.cls.name}"] = provider
-        return found
+        return metrics
 
     def refuse(self) -> None:
         """Raise what was noted, if anything was."""

@@ -31,8 +31,8 @@ def check_backbone(backbone: Backbone) -> None:
     one, other = (copy.deepcopy(backbone).load(tiny_catalog(), seed=3) for _ in range(2))
     assert one.fingerprint() == other.fingerprint(), "loading twice from one seed gave different weights"
     for name in (*architecture.adaptable, *architecture.feedforward):
-        found = any(f".{path}".endswith(f".{name}") for path, _ in one.module.named_modules())
-        assert found, f"the architecture offers adapters '{name}', which no layer of the module is called"
+        known = any(f".{path}".endswith(f".{name}") for path, _ in one.module.named_modules())
+        assert known, f"the architecture offers adapters '{name}', which no layer of the module is called"
     _check_featurizer(one, architecture.max_length)
     _check_encoding(one, architecture.hidden_size)
     _check_gradients(one)
@@ -65,9 +65,9 @@ def _check_encoding(backbone: Backbone, hidden_size: int) -> None:
     count = len(tiny_views())
     assert together.pooled.shape == (count, hidden_size), "pooled must be [B, D]"
     assert together.pooled.isfinite().all(), "pooled holds numbers that are not finite"
-    for place, view in enumerate(tiny_views()):
+    for index, view in enumerate(tiny_views()):
         alone = _encode(backbone, featurizer([view])).pooled[0]
-        gap = float((alone - together.pooled[place]).abs().max())
+        gap = float((alone - together.pooled[index]).abs().max())
         assert gap < TOLERANCE, f"{view} alone and in a batch differ by {gap:.2g}: padding is being read"
     apart = torch.cdist(together.pooled.float(), together.pooled.float()).fill_diagonal_(1)
     assert apart.min() > 0, "two different views got the same vector"

@@ -195,15 +195,17 @@ def _check_predictions(model: RecModel, examples: Examples) -> None:
     predictor, table = examples.predictor, None
     if predictor.has_item_vectors or examples.reads_items():
         table = encoded_catalogue(encoder_of(model), examples.collation, torch.device("cpu"))
-    found = Predictions.joined(list(predictor.predict(AskedModel(model), examples, examples.blocks(4), (), table)))
-    assert found.rows.tolist() == list(range(len(examples))), "predict must answer about each example once"
-    assert set(found.answers) <= set(predictor.reads), (
-        f"predict gives {set(found.answers)}, of which `reads` lacks some"
+    predictions = Predictions.joined(
+        list(predictor.predict(AskedModel(model), examples, examples.blocks(4), (), table))
     )
-    for name, answers in found.answers.items():
+    assert predictions.rows.tolist() == list(range(len(examples))), "predict must answer about each example once"
+    assert set(predictions.answers) <= set(predictor.reads), (
+        f"predict gives {set(predictions.answers)}, of which `reads` lacks some"
+    )
+    for name, answers in predictions.answers.items():
         _check_finite(answers, f"predictions '{name}'")
     try:
-        kept = predictor.kept(found, examples)
+        kept = predictor.kept(predictions, examples)
     except KeyError as error:
         raise AssertionError(f"examples must have the column {error}, by which predictions are judged") from error
     for name, column in kept.items():

@@ -60,8 +60,8 @@ def check_data_source(source: DataSource) -> None:
         assert there, f"no column of the interactions is the {column}: map it in columns"
     present = [table for table in (tables.interactions, tables.items, tables.users) if table is not None]
     for column, name in tables.columns.items():
-        found = any(name in table.column_names for table in present)
-        assert found, f"columns maps {column} to '{name}', which no table has"
+        known = any(name in table.column_names for table in present)
+        assert known, f"columns maps {column} to '{name}', which no table has"
     same = tables.interactions.data.table.equals(again.interactions.data.table)
     assert same, "loading twice gave other rows, or another order"
     assert tables.origin, "origin is empty: messages need the file or address to name"

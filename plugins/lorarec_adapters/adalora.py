@@ -235,7 +235,7 @@ class RankAllocation(Callback):
 
         self._allocator.exp_avg_ipt = placed(state["importance"])
         self._allocator.exp_avg_unc = placed(state["uncertainty"])
-        # The latest importance is computed anew at each step; PEFT only asks whether the name is there.
+        # The latest importance is computed again at each step; PEFT only asks whether the name is there.
         self._allocator.ipt = {name: torch.zeros_like(v) for name, v in self._allocator.exp_avg_ipt.items()}
         self._peft_config.rank_pattern = state["rank_pattern"] or None
 

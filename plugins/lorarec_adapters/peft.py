@@ -82,11 +82,11 @@ class Peft(PeftAdapter):
         def _known_to_peft(self) -> Peft.Config:
             check_method(self.method)
             check_options(self.method, self.options)
-            place = method_of(self.method).place
-            if place in ("embedding", "input", "attention") and (self.targets or self.layers):
+            goes_on = method_of(self.method).goes_on
+            if goes_on in ("embedding", "input", "attention") and (self.targets or self.layers):
                 given = "targets" if self.targets else "layers"
                 raise ValueError(f"method '{self.method}' goes on no layers of one's choice: leave out {given}")
-            if place == "norms" and self.targets == "all-linear":
+            if goes_on == "norms" and self.targets == "all-linear":
                 raise ValueError(f"method '{self.method}' goes on normalization layers, not on linear ones")
             return self
 
@@ -107,10 +107,10 @@ class Peft(PeftAdapter):
         if method.model_types and architecture.model_type not in method.model_types:
             known = ", ".join(sorted(method.model_types))
             raise IncompatibleError(f"{self._called}: PEFT has it for {known}, not for {where}.")
-        if method.place == "linear":
+        if method.goes_on == "linear":
             check_targets(self.name, architecture, self.config.targets)
         left = architecture.max_length - self.reserved_positions()
-        if method.place == "input" and left <= FEWEST_LEFT:
+        if method.goes_on == "input" and left <= FEWEST_LEFT:
             raise IncompatibleError(
                 f"{self._called}: {self.reserved_positions()} virtual tokens leave {max(left, 0)} of the "
                 f"{architecture.max_length} positions of {where} to the text. Use at most "
@@ -119,14 +119,14 @@ class Peft(PeftAdapter):
 
     def reserved_positions(self) -> int:
         """One a virtual token that stands before the text."""
-        if self.method.place != "input":
+        if self.method.goes_on != "input":
             return 0
         return int({**self.method.defaults, **self.config.options}["num_virtual_tokens"])
 
     def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
         """The recipe's options, ours where PEFT's defaults do not fit, and what follows from the backbone."""
         options: dict[str, Any] = {**self.method.defaults, **self.config.options}
-        match self.method.place:
+        match self.method.goes_on:
             case "linear":
                 options |= self._on_linear(backbone, options)
             case "norms":
@@ -185,17 +185,17 @@ class Peft(PeftAdapter):
             wanted = [*architecture.adaptable, *architecture.feedforward]
         targets = find_targets(self.name, backbone, wanted, config.layers)
         layers = [module.get_submodule(name) for name in targets]
-        found: dict[str, Any] = {"target_modules": targets}
+        fitted: dict[str, Any] = {"target_modules": targets}
         if "fan_in_fan_out" in declared:
-            found["fan_in_fan_out"] = any(isinstance(layer, Conv1D) for layer in layers)
+            fitted["fan_in_fan_out"] = any(isinstance(layer, Conv1D) for layer in layers)
         if "feedforward_modules" in declared:
             endings = tuple(f".{name}" for name in architecture.feedforward)
-            found["feedforward_modules"] = [name for name in targets if f".{name}".endswith(endings)]
+            fitted["feedforward_modules"] = [name for name in targets if f".{name}".endswith(endings)]
         shapes = [shape_of(layer) for layer in layers]
-        found |= fitting_sizes(self._called, self.method, config_class(config.method), shapes, options)
+        fitted |= fitting_sizes(self._called, self.method, config_class(config.method), shapes, options)
         for option in [name for name in options if name.endswith("_pattern")]:
-            found[option] = expand_pattern(self.name, option, options[option], targets)
-        return found
+            fitted[option] = expand_pattern(self.name, option, options[option], targets)
+        return fitted
 
     def _norms(self, backbone: Backbone) -> list[str]:
         """Full names of the normalization layers meant."""
@@ -224,7 +224,7 @@ class Peft(PeftAdapter):
     def _refuse_passed_over(self, wrapped: Any) -> None:
         """PEFT's methods pass over layers that they do not know, some without a word."""
         targets = getattr(wrapped.active_peft_config, "target_modules", None)
-        if self.method.place in ("input", "attention") or targets is None:
+        if self.method.goes_on in ("input", "attention") or targets is None:
             return
         for name in sorted(targets):
             layer = wrapped.get_base_model().get_submodule(name)

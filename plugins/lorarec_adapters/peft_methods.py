@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Place = Literal["linear", "norms", "embedding", "input", "attention"]
+GoesOn = Literal["linear", "norms", "embedding", "input", "attention"]
 """What a method goes on: linear layers, normalization layers, the token embedding, the positions before the text, or
 whole attention modules that PEFT finds by itself."""
 Side = Literal["inputs", "outputs", "both"]
@@ -20,7 +20,7 @@ class Method:
 
     refused: str = ""
     """Why it cannot be opened; it then has nothing else."""
-    place: Place = "linear"
+    goes_on: GoesOn = "linear"
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Options with another default than PEFT's."""
     required: tuple[str, ...] = ()
@@ -116,7 +116,7 @@ METHODS: Mapping[str, Method] = {
     "shadow": Method(refused=f"its second network has parts that learn from an auxiliary loss alone, and {_OF_LOSS}"),
     "xlora": Method(refused="it mixes LoRA adapters that were trained before"),
     "adaption_prompt": Method(
-        place="attention",
+        goes_on="attention",
         defaults={"adapter_len": 10},
         withheld={"adapter_layers": "all blocks are adapted"},
         learning_rate_scale=5,
@@ -150,13 +150,13 @@ METHODS: Mapping[str, Method] = {
     "hira": Method(learning_rate_scale=10),
     "hra": Method(learning_rate_scale=5),
     "ia3": Method(learning_rate_scale=10),
-    "ln_tuning": Method(place="norms"),
+    "ln_tuning": Method(goes_on="norms"),
     "loha": Method(learning_rate_scale=5),
     "lokr": Method(learning_rate_scale=10),
     "miss": Method(by_width={"r": _within_inputs}),
     "oft": Method(divides={"oft_block_size": "inputs", "r": "inputs"}),
     "p_tuning": Method(
-        place="input",
+        goes_on="input",
         defaults={"num_virtual_tokens": 20},
         withheld=dict.fromkeys(
             ("encoder_reparameterization_type", "encoder_num_layers", "encoder_dropout"),
@@ -164,7 +164,7 @@ METHODS: Mapping[str, Method] = {
         ),
     ),
     "prompt_tuning": Method(
-        place="input",
+        goes_on="input",
         defaults={"num_virtual_tokens": 20, "prompt_tuning_init": "SAMPLE_VOCAB"},
         withheld=dict.fromkeys(("prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs"), _TEXT_START),
     ),
@@ -178,7 +178,7 @@ METHODS: Mapping[str, Method] = {
     "shira": Method(by_width={"r": _within_budget}),
     "supertuning": Method(learning_rate_scale=20),
     "tinylora": Method(defaults={"r": 8}, learning_rate_scale=10),
-    "trainable_tokens": Method(place="embedding", required=("token_indices",)),
+    "trainable_tokens": Method(goes_on="embedding", required=("token_indices",)),
     "unilora": Method(learning_rate_scale=50),
     "vblora": Method(
         divides={"vector_length": "both"},

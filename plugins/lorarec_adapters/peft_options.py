@@ -31,8 +31,8 @@ def open_methods() -> list[str]:
 
 def config_class(method: str) -> type[PeftConfig]:
     """PEFT's configuration of a method."""
-    found: type[PeftConfig] = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(method.upper())]
-    return found
+    config: type[PeftConfig] = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(method.upper())]
+    return config
 
 
 @cache
@@ -124,7 +124,7 @@ def fitting_sizes(called: str, method: Method, config: Any, shapes: Shapes, give
 
 def _widths(shapes: Shapes, side: Side) -> list[int]:
     chosen = {"inputs": [0], "outputs": [1], "both": [0, 1]}[side]
-    return sorted({shape[place] for shape in shapes for place in chosen})
+    return sorted({shape[side] for shape in shapes for side in chosen})
 
 
 def _largest_divisor(width: int, at_most: int) -> int:

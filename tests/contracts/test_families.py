@@ -17,8 +17,8 @@ DOOR = "contracts/__init__.py"
 TASKS = {"contracts/click_task.py"}
 """Tasks of a family, offered to authors of heads; the rest of the core does not import them."""
 NAMES = {"PairPredictor", "VectorPredictor", "PairHead", "VectorHead"}
-READS = {*FAMILIES, "registry/registry.py", "testing/plugin_laws.py", "testing/head_laws.py"}
-"""What may look at `reads`: the families, what matches a metric with a head, and the laws of both."""
+READS = {*FAMILIES, "contracts/metric.py", "registry/registry.py", "testing/plugin_laws.py", "testing/head_laws.py"}
+"""What may look at `reads`: the families, a metric, what matches it with a head, and the laws of both."""
 
 
 def faults(source: str, path: str) -> Iterator[str]:

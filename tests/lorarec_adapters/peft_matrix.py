@@ -76,7 +76,7 @@ class _Run:
         self.module, self.optimizer = self.attached()
         self.own = [name for name, weight in self.module.named_parameters() if weight.requires_grad]
         born = self.vectors(self.module)
-        if method_of(adapter.config.method).place != "input":
+        if method_of(adapter.config.method).goes_on != "input":
             drift = float((born - before).abs().max())
             assert drift < 0.02, f"untrained, it changes the backbone's vectors by {drift:.2g}"
         # Answers that the backbone does not give by itself, and that any change of its vectors can come nearer to.

@@ -34,7 +34,7 @@ def page(outcomes: dict[tuple[str, str], Outcome]) -> str:
     methods = open_methods()
     own = {name: method_of(name) for name in methods}
     settled = [
-        f"| `{name}` | {PLACES[m.place]} | {m.learning_rate_scale:g} | {_pairs(m.defaults)} | "
+        f"| `{name}` | {PLACES[m.goes_on]} | {m.learning_rate_scale:g} | {_pairs(m.defaults)} | "
         f"{', '.join(f'`{option}`' for option in _sized(name))} |"
         for name, m in own.items()
     ]
