@@ -23,7 +23,7 @@ HEADS: dict[str, tuple[Callable[[], TaskHead], tuple[str, ...]]] = {
     "rating": (lambda: made(Rating), ("rating",)),
     "rating joint": (lambda: made(Rating, encoding="joint", max_history=5), ("rating",)),
     "rating text alone": (lambda: made(Rating, biases=False, factors=0), ("rating",)),
-    "rating groups": (lambda: made(Rating, facts_per_example=7), ("rating",)),
+    "rating groups": (lambda: made(Rating, targets_per_example=7), ("rating",)),
     "rating huber": (lambda: made(Rating, loss="huber"), ("rating",)),
     "rating_process": (lambda: made(RatingProcess, parts=20), ("rating",)),
     "ctr": (lambda: made(Ctr, biases=True), ("click",)),
