@@ -60,14 +60,14 @@ def make_app() -> typer.Typer:
 def run(argv: Sequence[str]) -> int:
     """Run one command and return its exit status.
 
-    0: done. 2: the user's mistake, told in one message and no traceback. 130: interrupted. 1: anything else.
+    0: done. 2: the user's mistake, said in one message and no traceback. 130: interrupted. 1: anything else.
     """
     output.set_up_logging()
     try:
         make_app()(args=list(argv), prog_name="lorarec")
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # what typer makes of KeyboardInterrupt
-            output.tell_error("Stopped at once. A run that had a checkpoint goes on with --resume.", alike=True)
+            output.tell_error("Stopped at once. A run that had a checkpoint continues with --resume.", alike=True)
         return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else FAILED
     except Interrupted as stop:
         output.tell_error(stop, alike=True)
@@ -96,6 +96,6 @@ def _disk_message(error: Exception) -> str:
     file = getattr(error, "filename", None)
     what = f" while writing {file}" if file else ""
     return (
-        f"The disk is full{what}. No half-written run or output was left in its place. "
-        "Free some space and run the command again; a training run goes on from its checkpoint with --resume."
+        f"The disk is full{what}. No half-written run or output was left behind. "
+        "Free some space and run the command again; a training run continues from its checkpoint with --resume."
     )

@@ -61,8 +61,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: in
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for place, column in enumerate(columns):
-        number = words is not None and place >= words
+    for index, column in enumerate(columns):
+        number = words is not None and index >= words
         table.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
@@ -81,7 +81,7 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
             label,
             _number(value),
             *([_interval(bounds.get(part), label)] if bounds else []),
-            *(_number((found.get(part) or {}).get(label)) for found in baselines.values()),
+            *(_number((baseline.get(part) or {}).get(label)) for baseline in baselines.values()),
         ]
         for part in ("validation", "test")
         for label, value in (metrics.get(part) or {}).items()
@@ -98,9 +98,9 @@ def print_slices(metrics: Mapping[str, Any]) -> None:
 
     labels = list(metrics["test"] or metrics["validation"])
     rows = [
-        [part, name, RULES[name], f"{found['rows']:,}", *(_number(found["metrics"][label]) for label in labels)]
+        [part, name, RULES[name], f"{of_slice['rows']:,}", *(_number(of_slice["metrics"][label]) for label in labels)]
         for part, slices in metrics["slices"].items()
-        for name, found in slices.items()
+        for name, of_slice in slices.items()
     ]
     print_table(["part", "slice", "which are", "rows", *labels], rows, words=3)
 
@@ -110,17 +110,17 @@ def rules_of(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     bounds, rules = metrics.get("intervals") or {}, metrics.get("protocol") or {}
     for part in ("validation", "test"):
-        if found := (bounds.get(part) or {}):
-            counts = {entry["resamples"] for entry in found["metrics"].values()}
+        if of_part := (bounds.get(part) or {}):
+            counts = {entry["resamples"] for entry in of_part["metrics"].values()}
             samples = " or ".join(f"{count:,}" for count in sorted(counts))
-            lines.append(f"{part} intervals: {bounds['method']} over {found['over']}, {samples or 'no'} resamples")
+            lines.append(f"{part} intervals: {bounds['method']} over {of_part['over']}, {samples or 'no'} resamples")
     short = {name: rule[:16] if name.endswith("fingerprint") else rule for name, rule in rules.items()}
     return [*lines, *(f"{name}: {rule}" for name, rule in short.items()), ""] if lines or rules else []
 
 
 def _interval(bounds: Mapping[str, Any] | None, label: str) -> str:
-    found = (bounds or {}).get("metrics", {}).get(label)
-    return "" if found is None else f"{found['low']:.4f} to {found['high']:.4f}"
+    interval = (bounds or {}).get("metrics", {}).get(label)
+    return "" if interval is None else f"{interval['low']:.4f} to {interval['high']:.4f}"
 
 
 def _number(value: Any) -> str:

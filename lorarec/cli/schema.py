@@ -31,14 +31,14 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
     whole: dict[str, Any] = Recipe.model_json_schema(ref_template=_REF)
     definitions: dict[str, Any] = whole["$defs"]
     definitions.pop("PluginChoice", None)
-    places: dict[KindName, dict[str, Any]] = {
+    properties_of: dict[KindName, dict[str, Any]] = {
         "source": definitions["DataSection"]["properties"],
         "backbone": whole["properties"],
         "adapter": whole["properties"],
         "head": whole["properties"],
         "step": definitions["TrainSection"]["properties"],
     }
-    for kind, properties in places.items():
+    for kind, properties in properties_of.items():
         properties[kind] = _choice(kind, registry, definitions)
     whole["properties"]["callbacks"]["items"] = _choice("callback", registry, definitions)
     definitions["EvaluateSection"]["properties"]["metrics"]["items"] = _metrics(registry)
@@ -82,7 +82,7 @@ def _with_options(
 ) -> dict[str, Any]:
     from lorarec.registry.registry import loss_settings, names_that_fit
 
-    # Two plugins may call a nested settings class alike: definitions are kept apart by kind and name.
+    # Two plugins may have nested settings classes of one name: definitions are kept apart by kind and name.
     prefix = f"{kind}.{name}."
     options = plugin.Config.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
     definitions.update({f"{prefix}{inner}": value for inner, value in options.pop("$defs", {}).items()})

@@ -14,8 +14,7 @@ from lorarec.artifact.reader import read_run
 from lorarec.contracts import Part, Scored
 from lorarec.errors import DataError
 from lorarec.evaluation.calibration import Calibration, Method, calibration_error, log_loss
-from lorarec.evaluation.evaluate import predict, table_for
-from lorarec.pipeline.evaluate import refused_about
+from lorarec.pipeline.evaluate import held_out_predictions, refused_about
 from lorarec.pipeline.load import open_run
 
 
@@ -39,25 +38,20 @@ def calibrate(run: str | Path, method: Method = "temperature") -> CalibrationRep
     predictor = opened.recommender.predictor
     with refused_about(folder.path):
         predictor.check_calibration()
-    table = table_for(opened.model, opened.materials.examples[Part.TRAIN], opened.accelerator)
-    found: dict[Part, Scored] = {}
-    for part in (Part.VALIDATION, Part.TEST):
-        examples = opened.materials.examples[part]
-        if len(examples):
-            size = opened.materials.resolved.recipe.evaluate.batch_size
-            judged = predict(opened.model, examples, opened.materials.metrics, opened.accelerator, size, table)
-            scored = predictor.scored(judged, examples)
-            assert scored is not None, "a predictor that can be calibrated gives scores"
-            found[part] = scored
-    if Part.VALIDATION not in found or len(np.unique(found[Part.VALIDATION][1])) < 2:
+    scored: dict[Part, Scored] = {}
+    for part, predictions in held_out_predictions(opened).items():
+        of_part = predictor.scored(predictions, opened.materials.examples[part])
+        assert of_part is not None, "a predictor that can be calibrated gives scores"
+        scored[part] = of_part
+    if Part.VALIDATION not in scored or len(np.unique(scored[Part.VALIDATION].labels)) < 2:
         raise DataError(f"{folder.path}: its validation part lacks clicks or their absence, so nothing can be fitted.")
-    fitted = Calibration.fit(method, *found[Part.VALIDATION])
+    fitted = Calibration.fit(method, *scored[Part.VALIDATION])
     (folder.path / layout.CALIBRATION).write_text(json.dumps(fitted.to_dict(), indent=1) + "\n", encoding="utf-8")
     write_checksums(folder.path)
     return CalibrationReport(
         [
             (part.name.lower(), name, measure(scores, labels), measure(fitted(scores), labels))
-            for part, (scores, labels) in found.items()
+            for part, (scores, labels) in scored.items()
             for name, measure in (("ece", calibration_error), ("log_loss", log_loss))
         ],
         fitted,

@@ -36,7 +36,7 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `lorarec compare` found."""
+    """What `lorarec compare` reports."""
 
     first: str
     rows: Sequence[Difference]
@@ -44,7 +44,7 @@ class Comparison:
     """What was drawn."""
     resamples: int
     remarks: Sequence[str]
-    """Metrics that could not be compared row by row, and why; runs that learnt from other rows or texts."""
+    """Metrics that could not be compared row by row, and why; runs that learned from other rows or texts."""
 
     def notes(self) -> list[str]:
         """How the numbers came about, for people."""
@@ -73,7 +73,7 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
     """Each run beside the first, on the same resamples of the same test rows.
 
     Raises ArtifactError naming what differs if runs were judged on other rows or by other rules, or share no metric.
-    What they learnt from may differ (fewer rows, other texts): that is remarked.
+    What they learned from may differ (fewer rows, other texts): that is remarked.
     """
     if len(runs) < 2:
         raise DataError("There is nothing to compare: name two runs or more.")
@@ -84,11 +84,11 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
     shared, left_out = _shared_metrics(opened)
     remarks = [*left_out, *(_other_data(first, other) for other in others if _split(first) != _split(other))]
     resamples = Resamples.of(first.kept.users)
-    found = {label: _on_resamples(opened, metric, resamples) for label, metric in shared}
+    values = {label: _on_resamples(opened, metric, resamples) for label, metric in shared}
     rows = [
-        _difference(first, other, label, metric.higher_is_better, found[label][0], found[label][place])
+        _difference(first, other, label, metric.higher_is_better, values[label][0], values[label][index])
         for label, metric in shared
-        for place, other in enumerate(others, start=1)
+        for index, other in enumerate(others, start=1)
     ]
     return Comparison(first.name, rows, resamples.over, resamples.count, remarks)
 
@@ -109,9 +109,9 @@ def _open(path: Path) -> _Run:
 
 
 def _refuse_other_rules(first: _Run, other: _Run) -> None:
-    found = differences(first.folder.metrics["protocol"], other.folder.metrics["protocol"])
-    if any(not rule.startswith(SPLIT_FINGERPRINT) for rule in found):
-        listed = "\n  ".join(found)
+    other_rules = differences(first.folder.metrics["protocol"], other.folder.metrics["protocol"])
+    if any(not rule.startswith(SPLIT_FINGERPRINT) for rule in other_rules):
+        listed = "\n  ".join(other_rules)
         raise ArtifactError(
             f"{first.name} and {other.name} cannot be compared, since they were not judged alike:\n  {listed}\n"
             "Train one of them again under the other's data section and task."
@@ -159,7 +159,7 @@ def _follows(run: _Run, label: str, metric: Metric) -> bool:
 
 
 def _on_resamples(runs: Sequence[_Run], metric: Metric, resamples: Resamples) -> list[np.ndarray]:
-    statistics = {str(place): run.statistic(metric) for place, run in enumerate(runs)}
+    statistics = {str(index): run.statistic(metric) for index, run in enumerate(runs)}
     slow = list(statistics) if is_slow(metric, runs[0].kept.users) else []
     return list(resampled(statistics, slow, resamples).values())
 

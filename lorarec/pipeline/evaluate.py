@@ -25,7 +25,7 @@ from lorarec.evaluation.protocol import protocol
 from lorarec.inference.recommender import Recommender, list_rows
 from lorarec.model.item_table import item_table
 from lorarec.pipeline.assemble import Materials
-from lorarec.pipeline.load import open_run
+from lorarec.pipeline.load import OpenRun, open_run
 from lorarec.prediction.diversity import list_measures
 from lorarec.registry.resolve import ResolvedRecipe
 
@@ -40,14 +40,8 @@ def evaluate(run: str | Path) -> dict[str, Any]:
     """
     folder = read_run(Path(run))
     opened = open_run(folder)
-    materials, model, accelerator = opened.materials, opened.model, opened.accelerator
-    table = table_for(model, materials.examples[Part.TRAIN], accelerator)
-    batch_size = materials.resolved.recipe.evaluate.batch_size
-    predictions = {
-        part: predict(model, materials.examples[part], materials.metrics, accelerator, batch_size, table)
-        for part in HELD_OUT
-        if len(materials.examples[part])
-    }
+    materials, accelerator = opened.materials, opened.accelerator
+    predictions = held_out_predictions(opened)
     if (calibration := opened.recommender.calibration) is not None:
         calibrated = opened.recommender.predictor.calibrated
         predictions = {part: calibrated(each, calibration) for part, each in predictions.items()}
@@ -58,6 +52,18 @@ def evaluate(run: str | Path) -> dict[str, Any]:
         note = f"calibrated on validation by {calibration.method}: figures of validation are those of the rows it fits"
         metrics["protocol"] |= {"probabilities": note}
     return metrics
+
+
+def held_out_predictions(run: OpenRun) -> dict[Part, Predictions]:
+    """What the run's weights say of validation and of test, where these have examples."""
+    examples, metrics = run.materials.examples, run.materials.metrics
+    batch_size = run.materials.resolved.recipe.evaluate.batch_size
+    table = table_for(run.model, examples[Part.TRAIN], run.accelerator)
+    return {
+        part: predict(run.model, examples[part], metrics, run.accelerator, batch_size, table)
+        for part in HELD_OUT
+        if len(examples[part])
+    }
 
 
 def measure(materials: Materials, predictions: Mapping[Part, Predictions], frozen: Tensor | None) -> dict[str, Any]:

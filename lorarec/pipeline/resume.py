@@ -63,7 +63,7 @@ def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping
             changes.append(f"{fact}: was {recorded.get(fact)}, is {identity[fact]}")
     if changes:
         raise CheckpointError(
-            f"{folder} was begun otherwise, and going on would mix two runs:\n  "
+            f"{folder} was begun with other settings or data, and continuing would mix two runs:\n  "
             + "\n  ".join(changes)
             + "\nUndo the changes, or train into another folder without --resume."
         )
@@ -113,7 +113,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 def _broken(path: Path) -> CheckpointError:
     return CheckpointError(
-        f"{path}: missing or not as it was written (truncated or changed), so the run cannot go on. Remove "
+        f"{path}: missing or not as it was written (truncated or changed), so the run cannot be resumed. Remove "
         f"{path.parent} to start again."
     )
 

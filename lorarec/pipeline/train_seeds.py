@@ -85,7 +85,7 @@ def train_seeds(
 ) -> SeedsReport:
     """Train once a seed, into OUTPUT-seed1 and so on (runs/NAME-seed1 by default).
 
-    `resume`: runs that are finished are kept as they are, one that was stopped goes on. Raises what `train` does, and
+    `resume`: runs that are finished are kept as they are, one that was stopped continues. Raises what `train` does, and
     CheckpointError if a finished run has another recipe, before anything is trained.
     """
     base = Path(output) if output else Path("runs") / open_recipe(recipe, overrides).recipe.name

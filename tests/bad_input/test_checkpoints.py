@@ -103,7 +103,7 @@ def test_a_changed_recipe_is_not_gone_on_with_and_the_changes_are_listed(
 ) -> None:
     changes = ["adapter.r=4", "train.learning_rate=0.1"]
     says = [
-        *("run.unfinished was begun otherwise", "  adapter.r: was 2, is 4"),
+        *("run.unfinished was begun with other settings or data", "  adapter.r: was 2, is 4"),
         *("  train.learning_rate: was 0.0003, is 0.1", "Undo the changes, or train into another folder"),
     ]
     refused("train", stopped, *STEPS, *changes, "--resume", says=says, lines=4)
