@@ -7,7 +7,7 @@ row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -139,8 +139,8 @@ def as_float(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None
     try:
         return _array(column.cast(pa.float64(), safe=False))
     except pa.ArrowInvalid:
-        index, value = _first_word(column)
-        row = index if rows is None else int(rows[index])
+        index = _first_word(column)
+        row, value = index if rows is None else int(rows[index]), column[index].as_py()
         raise DataError(f"{where}, row {row + 1}: {value!r} is no number. Correct or remove the row.") from None
 
 
@@ -216,24 +216,17 @@ def _parsed_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _first_word(column: pa.ChunkedArray) -> tuple[int, Any]:
-    """Index and value of the first text that is no number; only walked on the way to an error."""
-    for row, value in enumerate(column.to_pylist()):
+def _first_word(column: pa.ChunkedArray) -> int:
+    """The index of the first text that is no number, by halving what holds it."""
+    start, stop = 0, len(column)
+    while stop - start > 1:
+        middle = (start + stop) // 2
         try:
-            float(value if value is not None else 0)
-        except ValueError:
-            return row, value
-    # Python reads a few spellings that Arrow does not ("1_000"); those are the ones left.
-    row = next(row for row, value in enumerate(column.to_pylist()) if not _arrow_reads(value))
-    return row, column[row].as_py()
-
-
-def _arrow_reads(value: Any) -> bool:
-    try:
-        pc.cast(pa.scalar(value, pa.string()), pa.float64())
-    except pa.ArrowInvalid:
-        return False
-    return True
+            column.slice(start, middle - start).cast(pa.float64())
+            start = middle
+        except pa.ArrowInvalid:
+            stop = middle
+    return start
 
 
 def _finite(column: pa.ChunkedArray, values: np.ndarray, where: str) -> np.ndarray:
