@@ -8,11 +8,11 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from lorarec.config.recipe import DataSection, EventsSection
 from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import CLICK, EVENT, HISTORY, ITEM, RATING, TIME, USER, WEIGHT, missing_column
+from lorarec.data.ids import encode_ids
 from lorarec.data.interactions import Part
 from lorarec.data.raw_tables import as_arrow
 from lorarec.errors import DataError
@@ -199,8 +199,10 @@ def read_kinds(
         if section.events is None and EVENT not in columns:
             return None
         raise missing_column(name, available, origin, "; name the one that holds kinds of events: data.columns.event")
-    kind, names = _encoded(as_arrow(raw).column(name), f"{origin}, column '{name}'")
-    meanings = _meanings(section.events, names, np.bincount(kind), f"{origin}, column '{name}'")
+    where = f"{origin}, column '{name}'"
+    kind, ids = encode_ids(as_arrow(raw).column(name), where, what="kind of event")
+    names: list[str] = ids.to_pylist()
+    meanings = _meanings(section.events, names, np.bincount(kind), where)
     kinds = EventKinds(tuple(names), meanings, kind, _weights(section.events, names))
     if not kinds.tell_likes:
         return kinds
@@ -225,24 +227,6 @@ def answers(table: Dataset, meaning: np.ndarray) -> np.ndarray:
     answer = np.full(len(meaning), NONE)
     answer[rows[order[:-1][pairs]]] = rows[order[1:][pairs]]
     return answer
-
-
-def _encoded(column: pa.ChunkedArray, where: str) -> tuple[np.ndarray, list[str]]:
-    """[E] int64 indices of the distinct kinds, and these as text."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    kind = column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
-        raise DataError(f"{where}: kinds of events are text or whole numbers, not {kind}. Write them so.")
-    encoded = column.combine_chunks().dictionary_encode()
-    names = [None if value is None else str(value) for value in encoded.dictionary.to_pylist()]
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    empty = np.isnan(codes) if codes.dtype.kind == "f" else np.zeros(len(codes), bool)
-    if "" in names:
-        empty |= codes == names.index("")
-    if empty.any():
-        raise DataError(f"{where}, row {int(np.argmax(empty)) + 1}: the kind of event is missing. Fill it in.")
-    return codes.astype(np.int64), [str(name) for name in names]
 
 
 def _meanings(events: EventsSection | None, names: list[str], counts: np.ndarray, where: str) -> tuple[Meaning, ...]:

@@ -15,7 +15,7 @@ EXACT = 2**53
 SCIENTIFIC = r"^[+-]?[0-9](\.[0-9]+)?[eE]\+[0-9]{2,}$"
 """How spreadsheets and columns of floats write whole numbers that are too long for them (7.65612E+16); 12E4, without a
 sign, is a word that somebody chose."""
-KINDS = "Ids are text or whole numbers: correct or remove the row."
+KINDS = "Give text or a whole number, or remove the row."
 EXPORT = (
     "Export the column as text, or as whole numbers: a spreadsheet or a column of floats has rounded the ids, so that "
     "different ones have become the same."
@@ -31,10 +31,11 @@ class Encoded(NamedTuple):
     """Distinct ids as strings."""
 
 
-def encode_ids(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None) -> Encoded:
+def encode_ids(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None, what: str = "id") -> Encoded:
     """Number ids: text as it is written, whole numbers (also those kept as floats) in digits.
 
-    `where` names file and column for messages, `rows` [n] the row of each id where that is not its index.
+    `where` names file and column for messages, `rows` [n] the row of each id where that is not its index,
+    `what` what they are, if no ids.
 
     Raises DataError naming row and value of the first id that is missing, empty, of another type, no whole number, or
     rounded by whatever wrote it.
@@ -43,19 +44,19 @@ def encode_ids(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = No
         column = column.cast(column.type.value_type)
     missing = pc.index(column.is_null(nan_is_null=True), pa.scalar(True)).as_py()
     if missing >= 0:
-        raise _refusal(where, missing, rows, "the id is missing")
-    column = _plain(column, where, rows)
+        raise _refusal(where, missing, rows, f"the {what} is missing")
+    column = _plain(column, where, rows, what)
     # Numbers are encoded before they are written as text: text is made once per id, not once per row.
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     ids = encoded.dictionary.cast(pa.string())
-    for bad, what, remedy in (
-        (np.flatnonzero(pc.equal(ids, "")), "the id is empty", KINDS),
-        (_rounded(ids), "digits of the id are lost in {id!r}", EXPORT),
+    for bad, said, remedy in (
+        (np.flatnonzero(pc.equal(ids, "")), f"the {what} is empty", KINDS),
+        (_rounded(ids), f"digits of the {what} are lost in {{id!r}}", EXPORT),
     ):
         if len(bad):
             row = int(np.flatnonzero(np.isin(codes, bad))[0])
-            raise _refusal(where, row, rows, what.format(id=ids[int(codes[row])].as_py()), remedy)
+            raise _refusal(where, row, rows, said.format(id=ids[int(codes[row])].as_py()), remedy)
     return Encoded(codes, ids)
 
 
@@ -104,7 +105,7 @@ def _rounded(ids: pa.Array) -> list[int]:
     return [code for code, mantissa, power in parts if int(power[:9]) > len(mantissa.partition(".")[2])]
 
 
-def _plain(column: pa.ChunkedArray, where: str, rows: np.ndarray | None) -> pa.ChunkedArray:
+def _plain(column: pa.ChunkedArray, where: str, rows: np.ndarray | None, what: str) -> pa.ChunkedArray:
     """Integers and text as they are; whole floats (integers that pandas widened) as integers."""
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -114,9 +115,9 @@ def _plain(column: pa.ChunkedArray, where: str, rows: np.ndarray | None) -> pa.C
         large = pc.index(pc.greater(pc.abs(column), EXACT), pa.scalar(True)).as_py()
         if large >= 0:
             value = column[large].as_py()
-            raise _refusal(where, large, rows, f"digits of the id are lost in the float {value!r}", EXPORT)
+            raise _refusal(where, large, rows, f"digits of the {what} are lost in the float {value!r}", EXPORT)
         fraction = pc.index(pc.equal(column, pc.floor(column)), pa.scalar(False)).as_py()
         if fraction < 0:
             return column.cast(pa.int64())
-        raise _refusal(where, fraction, rows, f"{column[fraction].as_py()!r} is no id")
-    raise DataError(f"{where}: values of type {kind} are no ids. Ids are text or whole numbers; convert the column.")
+        raise _refusal(where, fraction, rows, f"{column[fraction].as_py()!r} is no {what}")
+    raise DataError(f"{where}: values of type {kind} are no {what}s, which are text or whole numbers. Convert it.")

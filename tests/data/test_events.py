@@ -272,8 +272,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         r"no column 'evnt'.*Did you mean 'event'\?",
     ),
     ({"event": ["click", None, "view", "view", "click", "return"]}, {"events": KINDS}, r"row 2: .*missing"),
-    ({"event": ["click", "view", "", "view", "click", "return"]}, {"events": KINDS}, r"row 3: .*missing"),
-    ({"event": [1.5] * 6}, {"events": {"positive": ["1.5"]}}, r"text or whole numbers, not double"),
+    ({"event": ["click", "view", "", "view", "click", "return"]}, {"events": KINDS}, r"row 3: the kind .* is empty"),
+    ({"event": [1.5] * 6}, {"events": {"positive": ["1.5"]}}, r"row 1: 1\.5 is no kind of event"),
     (
         {},
         {"events": {"positive": ["click"], "negative": ["return", "view"]}, "liked_above": 3},
