@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -22,10 +22,10 @@ class CallbackList:
     def __iter__(self) -> Iterator[Callback]:
         return iter(self.callbacks)
 
-    def call(self, moment: str, state: TrainState) -> None:
-        """Call the method `moment` of each: "on_epoch_end", say."""
+    def call(self, moment: Callable[[Callback, TrainState], None], state: TrainState) -> None:
+        """Call the method `moment` of each: `Callback.on_epoch_end`, say."""
         for callback in self.callbacks:
-            getattr(callback, moment)(state)
+            getattr(callback, moment.__name__)(state)
 
     def state_dict(self) -> dict[str, Any]:
         """The state of every callback that has one."""

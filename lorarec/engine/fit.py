@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from lorarec.config.recipe import Recipe
-from lorarec.contracts import TrainState
+from lorarec.contracts import Callback, TrainState
 from lorarec.engine.callbacks import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
 from lorarec.engine.guards import Guards
@@ -72,14 +72,14 @@ class Fit:
         except Interrupted:
             raise
         except BaseException:
-            self.callbacks.call("on_error", self.state)
+            self.callbacks.call(Callback.on_error, self.state)
             raise
         return Trained(self.state, self._evaluation, dict(self.guards.warnings))
 
     def _run(self) -> None:
         state = self.state
         self._loss = self._loss.to(self.accelerator.device)
-        self.callbacks.call("on_fit_start", state)
+        self.callbacks.call(Callback.on_fit_start, state)
         self.model.train()
         with StopSignal() as signal:
             while state.step < state.total_steps and not state.stop:
@@ -90,7 +90,7 @@ class Fit:
                     self._step(window, count, weight)
                     if state.step >= state.total_steps or state.stop:
                         break
-        self.callbacks.call("on_fit_end", state)
+        self.callbacks.call(Callback.on_fit_end, state)
 
     def _windows(self) -> Iterator[Window]:
         """What is left of the epoch."""
@@ -113,7 +113,7 @@ class Fit:
         state.step_in_epoch += 1
         self._log(loss, count)
         if moved:
-            self.callbacks.call("on_optimizer_step", state)  # gradients are still here
+            self.callbacks.call(Callback.on_optimizer_step, state)  # gradients are still here
         step.clear()
         self._end_of_step()
 
@@ -135,7 +135,7 @@ class Fit:
             self._evaluate()
         if epoch_ends:
             state.epoch, state.step_in_epoch = state.epoch + 1, 0
-            self.callbacks.call("on_epoch_end", state)
+            self.callbacks.call(Callback.on_epoch_end, state)
         save_every = recipe.train.save_every
         due = epoch_ends if save_every == "epoch" else save_every != "never" and state.step % save_every == 0
         if due or state.best_step == state.step:
@@ -159,7 +159,7 @@ class Fit:
         else:
             state.evaluations_since_best += 1
         self.guards.look_at(evaluation)
-        self.callbacks.call("on_evaluation_end", state)
+        self.callbacks.call(Callback.on_evaluation_end, state)
 
     def _log(self, loss: Tensor, count: int) -> None:
         """Every so often, put the mean loss since the last time into `state.logs`; refuse one that is not finite."""
@@ -196,7 +196,7 @@ class Fit:
 
     def _interrupt(self) -> None:
         self._save()
-        self.callbacks.call("on_interrupt", self.state)
+        self.callbacks.call(Callback.on_interrupt, self.state)
         raise Interrupted(
             f"Stopped after step {self.state.step} of {self.state.total_steps}. Checkpoint: "
             f"{self.checkpoints.path(self.state.step)}. The same command with --resume goes on from there."

@@ -101,8 +101,6 @@ class _Context:
         # A process without targets computes along, and weighs nothing; nor does a step whose targets weigh nothing.
         self._here = 0.0 if window.idle else 1.0
         self.batches: Sequence[Batch] = [batch.to(owner.accelerator.device) for batch in window.batches]
-        # Weighed before they lie on a device, which would have to be waited for.
-        self._weights = {id(batch): plain.weight for batch, plain in zip(self.batches, window.batches, strict=True)}
 
     @cached_property
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -119,9 +117,8 @@ class _Context:
             output = call(self._owner.model, RecModel.losses, batch, self._owner.table)
         divisor = self.weight or 1.0
         mean = (batch.total(output.losses) + output.regularizer) / divisor * self._here
-        weight = self._weights.get(id(batch))
-        if weight is None:  # a batch of the training step's own making
-            weight = batch.weight
+        # On its device: `Batch.weight` would have to wait for it.
+        weight = batch.count if batch.weights is None else batch.weights.sum()
         return mean + output.penalty * (weight / divisor * self._here)
 
     def backward(self, loss: Tensor) -> None:
