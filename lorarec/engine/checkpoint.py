@@ -22,7 +22,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 from lorarec.contracts import TrainState
 from lorarec.engine.callbacks import CallbackList
-from lorarec.engine.step import OptimizerStep
+from lorarec.engine.optimizer import OptimizerStep
 from lorarec.errors import CheckpointError
 from lorarec.model.trainable import extract, put_back
 

@@ -19,8 +19,8 @@ from lorarec.engine.callbacks import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
 from lorarec.engine.guards import Guards
 from lorarec.engine.loader import Loader, Window
+from lorarec.engine.optimizer import OptimizerStep
 from lorarec.engine.processes import StopSignal
-from lorarec.engine.step import OptimizerStep
 from lorarec.errors import Interrupted, TrainingError
 from lorarec.evaluation.evaluate import Evaluation
 

@@ -1,17 +1,29 @@
-"""AdamW with one group a learning rate and decay, and its schedule."""
+"""One optimizer step: the gradients of the recipe's training step, clipped; then AdamW and its schedule."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from lorarec.config.recipe import TrainSection
+from lorarec.contracts import TrainingStep
+from lorarec.data.streams import Purpose, derived_seed
+from lorarec.engine.loader import Window
+from lorarec.engine.step import MicroBatches
+from lorarec.errors import PluginError, TrainingError
 from lorarec.model.rec_model import RecModel
+from lorarec.model.trainable import trainable_weights
 
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
@@ -39,3 +51,70 @@ def build_schedule(optimizer: Optimizer, train: TrainSection, total_steps: int) 
     kind: Any = SCHEDULES[train.schedule]
     warmup_steps = round(train.warmup * total_steps)
     return cast(LRScheduler, get_scheduler(kind, optimizer, warmup_steps, total_steps))
+
+
+@dataclass
+class OptimizerStep:
+    """What training does with each step's batches, and `lorarec check` with a few: `gradients`, `update`, `clear`."""
+
+    accelerator: Accelerator
+    model: nn.Module
+    optimizer: Optimizer
+    schedule: LRScheduler
+    plugin: TrainingStep
+    """How the gradients come about."""
+    seed: int
+    max_grad_norm: float | None
+    table: Tensor | None = None
+    """Item vectors that cannot change, where no weight of the network trains."""
+    part: Callable[[str], AbstractContextManager[Any]] = nullcontext
+    """Marks a part of the step for a profile: `torch.profiler.record_function` where one is taken."""
+
+    def gradients(self, window: Window, weight: float, step: int) -> Tensor:
+        """[] this process's share of the loss of a step whose targets weigh `weight` together, over all processes.
+
+        Raises PluginError unless the training step gives back one number without gradient.
+        """
+        # What a step draws (dropout) follows from where it stands: a resumed run is exact without a generator's state.
+        set_seed(derived_seed(self.seed, Purpose.TRAINING_STEP, step, self.accelerator.process_index))
+        batches = MicroBatches(
+            self.accelerator, self.model, self.optimizer, window, weight, self.seed, step, self.table, self.part
+        )
+        loss: Any = self.plugin.gradients(batches)
+        if not isinstance(loss, Tensor) or loss.shape != () or loss.requires_grad:
+            raise PluginError(
+                f"Training step '{self.plugin.name}' gives back {loss!r}: it must be the step's loss as a tensor of "
+                "one number, [], without gradient (`loss.detach()`)."
+            )
+        return loss
+
+    def refuse_missing_gradients(self) -> None:
+        """Raise TrainingError, naming some, if weights that should train have no gradient; PluginError if none has."""
+        trainable = [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
+        dead = [name for name, weight in trainable if weight.grad is None]
+        if dead and len(dead) == len(trainable):
+            raise PluginError(
+                f"Training step '{self.plugin.name}' left no gradient in any weight: its `gradients` must call "
+                "`step.backward` with a loss of `step.loss`."
+            )
+        if dead:
+            raise TrainingError(
+                f"{len(dead)} of {len(trainable)} weights that should train get no gradient, for instance '{dead[0]}'. "
+                "The adapter, the backbone and the head do not fit together; try another adapter or head."
+            )
+
+    def update(self) -> bool:
+        """Clip the gradients and move the weights; whether they moved: fp16 skips gradients that are not finite."""
+        with self.part("optimizer"):
+            if self.max_grad_norm is not None:
+                self.accelerator.clip_grad_norm_(trainable_weights(self.model), self.max_grad_norm)
+            self.optimizer.step()
+            moved = not getattr(self.optimizer, "step_was_skipped", False)
+            if moved:
+                self.schedule.step()
+        return moved
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        with self.part("optimizer"):
+            self.optimizer.zero_grad()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import OWN_ADAPTER, Adapter, Architecture, Backbone, Batch, Encoded, Head, Views
+from lorarec.contracts import OWN_ADAPTER, Adapter, Architecture, Backbone, Batch, Head, Views
 from lorarec.errors import IncompatibleError, PluginError
+from lorarec.model.encoder import BatchEncoder
 
 STRETCH = 2**16
 """Items whose vectors a head makes at once: what it needs on the way then does not grow with the catalogue."""
@@ -99,7 +99,7 @@ class RecModel(nn.Module):
 
         Raises PluginError unless the head gives one loss a target, and one number or None to add to them.
         """
-        losses = self.head.losses(BatchEncoder(self, batch.views, table), batch)
+        losses = self.head.losses(self.encoder(batch.views, table), batch)
         if losses.shape != (batch.count,):
             raise PluginError(
                 f"{type(self.head).__name__}.losses gives a tensor of shape {tuple(losses.shape)} for a batch of "
@@ -117,7 +117,7 @@ class RecModel(nn.Module):
 
         Any head's own `method(encode, batch)` will do. `table` [N, D] stands in for encoding the batch's item views.
         """
-        answer: Tensor = getattr(self.head, method)(BatchEncoder(self, batch.views, table), batch)
+        answer: Tensor = getattr(self.head, method)(self.encoder(batch.views, table), batch)
         return answer
 
     def answer_items(self, table: Tensor, method: str) -> Tensor:
@@ -131,7 +131,11 @@ class RecModel(nn.Module):
 
     def vectors(self, views: Views, adapter: str = OWN_ADAPTER) -> Tensor:
         """[V, D] float32 vectors of views, read with the adapter of that name."""
-        return BatchEncoder(self, {"views": views}, adapter=adapter).vectors("views")
+        return self.encoder({"views": views}, adapter=adapter).vectors("views")
+
+    def encoder(self, views: dict[str, Views], table: Tensor | None = None, adapter: str = OWN_ADAPTER) -> BatchEncoder:
+        """The `Encoder` that a head is handed for a batch with these views, by name."""
+        return BatchEncoder(self.backbone, self.network, self.adapters, views, table, adapter)
 
     def refresh(self, table: Tensor) -> None:
         """Hand the head the vectors [N, D] of the whole catalog, see `Head.refresh`."""
@@ -180,96 +184,3 @@ class AskedModel:
 def encoder_of(model: nn.Module) -> Callable[[Views], Tensor]:
     """[V, D] vectors of views by the present weights of a RecModel that may be wrapped."""
     return lambda views: call(model, RecModel.vectors, views)
-
-
-class BatchEncoder:
-    """The `Encoder` that a head is handed: runs views through the network chunk by chunk, or looks items up.
-
-    `adapter`: under which name the adapter sits that each of its calls of the network uses.
-    """
-
-    def __init__(
-        self, model: RecModel, views: dict[str, Views], table: Tensor | None = None, adapter: str = OWN_ADAPTER
-    ) -> None:
-        self._model = model
-        self._views = views
-        self._table = table
-        self._adapter: str | None = adapter
-
-    def vectors(self, views: str) -> Tensor:
-        """[V, D] float32 vectors."""
-        wanted = self._views[views]
-        if wanted.items is not None and self._table is not None and self._reads_table():
-            return self._table[wanted.items]
-        return torch.cat([encoded.pooled.float() for encoded in self._encoded(wanted)])[wanted.order]
-
-    def _reads_table(self) -> bool:
-        """Whether what would be encoded is what the item table holds. Raises IncompatibleError where it is not, since
-        beside a table items come without features."""
-        model = self._model
-        if self._adapter == OWN_ADAPTER:
-            return True
-        with self._switched():
-            if model.network is model.backbone.module:  # no adapter: its own reference
-                return True
-        raise IncompatibleError(
-            "Items are looked up in the table that the run's own adapter made: there is no reference of theirs here. "
-            "A head may ask for it in `losses`, in training."
-        )
-
-    def states(self, views: str) -> Tensor | None:
-        """[V, L, D] float32 states after each event, right-aligned; None where the backbone has none."""
-        wanted = self._views[views]
-        states = [encoded.states for encoded in self._encoded(wanted)]
-        if any(state is None for state in states):
-            return None
-        longest = max(state.shape[1] for state in states if state is not None)
-        padded = [nn.functional.pad(s.float(), (0, 0, longest - s.shape[1], 0)) for s in states if s is not None]
-        return torch.cat(padded)[wanted.order]
-
-    def logits(self, views: str, tokens: Sequence[str]) -> Tensor:
-        """[V, K] float32 logits of named tokens."""
-        model, wanted = self._model, self._views[views]
-        with self._switched():
-            logits = [model.backbone.logits(model.network, chunk, tokens).float() for chunk in wanted.chunks]
-        return torch.cat(logits)[wanted.order]
-
-    @contextmanager
-    def reference(self) -> Iterator[None]:
-        """Within, this encoder's calls, and no others, use the network without any adapter."""
-        before, self._adapter = self._adapter, None
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            self._adapter = before
-
-    @contextmanager
-    def _switched(self) -> Iterator[None]:
-        model = self._model
-        if self._adapter is not None:
-            if self._adapter not in model.adapters:
-                there = ", ".join(f"'{name}'" for name in model.adapters)
-                raise IncompatibleError(f"There is no adapter '{self._adapter}' on this model. There are: {there}.")
-            with model.adapters[self._adapter].active(model.network, self._adapter):
-                yield
-            return
-        with model.adapter.disabled(model.network):
-            training = model.network.training
-            model.network.eval()
-            try:
-                yield
-            finally:
-                model.network.train(training)
-
-    def _encoded(self, views: Views) -> list[Encoded]:
-        backbone, network, lower = self._model.backbone, self._model.network, views.lower
-        with self._switched():
-            if lower is None or self._adapter not in (OWN_ADAPTER, None):  # others may change the lower blocks
-                return [backbone.encode(network, chunk) for chunk in views.chunks]
-            return [
-                backbone.encode(network, chunk)
-                if states is None
-                else backbone.encode_above(network, chunk, lower.blocks, states)
-                for chunk, states in zip(views.chunks, lower.chunks, strict=True)
-            ]

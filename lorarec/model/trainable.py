@@ -31,6 +31,11 @@ def trainable_names(model: nn.Module) -> list[str]:
     return names
 
 
+def trainable_weights(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that train, in the model's order."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def count_weights(module: nn.Module) -> WeightCount:
     """Trainable and all weights of a module; shared ones count once."""
     parameters = list(module.parameters())
@@ -58,7 +63,7 @@ def put_back(model: nn.Module, weights: dict[str, Tensor], names: list[str], whe
 
 
 def _whole(parameter: Tensor) -> Tensor:
-    # A copy: on the CPU `.cpu()` would alias the weight, and training would go on in the snapshot.
+    # A copy: on the CPU `.cpu()` would alias the weight, and training would continue in the snapshot.
     if isinstance(parameter, DTensor):
         parameter = parameter.full_tensor()
     return parameter.detach().to("cpu", copy=True).contiguous()

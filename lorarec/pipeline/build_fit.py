@@ -18,9 +18,8 @@ from lorarec.engine.checkpoint import Checkpoints
 from lorarec.engine.fit import Fit
 from lorarec.engine.guards import Guards, moved_weights
 from lorarec.engine.loader import Loader
-from lorarec.engine.optimizer import build_optimizer, build_schedule
+from lorarec.engine.optimizer import OptimizerStep, build_optimizer, build_schedule
 from lorarec.engine.profile import Profile
-from lorarec.engine.step import OptimizerStep
 from lorarec.engine.tracking import HistoryFile, Tracking
 from lorarec.evaluation.evaluate import evaluate
 from lorarec.model.item_table import item_table

@@ -17,8 +17,8 @@ from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import Examples, Part, TrainingPlan
 from lorarec.data.audit import audit_lines
 from lorarec.engine.loader import Loader
+from lorarec.engine.optimizer import OptimizerStep
 from lorarec.engine.processes import check_processes
-from lorarec.engine.step import OptimizerStep
 from lorarec.model.item_table import item_table
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.model.trainable import WeightCount, count_weights, trainable_names

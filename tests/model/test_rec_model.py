@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lorarec.contracts import Batch, Encoded, Head, IncompatibleError, TrainingPlan, Views
 from lorarec.errors import PluginError
-from lorarec.model.rec_model import STRETCH, BatchEncoder, RecModel, call, encoder_of
+from lorarec.model.rec_model import STRETCH, RecModel, call, encoder_of
 from lorarec.testing import tiny_backbone, tiny_catalog, tiny_views
 from lorarec_adapters.frozen import Frozen
 from lorarec_adapters.lora import Lora
@@ -156,7 +156,7 @@ def test_the_reference_is_the_bare_backbone_even_while_the_model_trains(adapted:
     model, batch = adapted
     bare = tiny_backbone().load(tiny_catalog(), 0)
     expected = bare.encode(bare.module, batch.views["texts"].chunks[0]).pooled
-    encoder, other = (BatchEncoder(model.train(), batch.views) for _ in range(2))
+    encoder, other = (model.train().encoder(batch.views) for _ in range(2))
     with encoder.reference():
         reference = encoder.vectors("texts")
         assert torch.equal(reference, expected)
@@ -172,12 +172,12 @@ def test_beside_a_table_only_a_backbone_without_adapter_has_a_reference_of_items
 ) -> None:
     table, items = torch.randn(3, 16), torch.tensor([2, 0])
     views = {"items": Views([], torch.empty(0, dtype=torch.int64), items)}
-    encoder = BatchEncoder(adapted[0], views, table)
+    encoder = adapted[0].encoder(views, table)
     with encoder.reference(), pytest.raises(IncompatibleError, match="there is no reference of theirs here"):
         encoder.vectors("items")
     backbone, adapter = tiny_backbone().load(tiny_catalog(), 0), Frozen(Frozen.Config())
     frozen = RecModel(backbone, adapter, adapter.attach(backbone, TrainingPlan(1, 1, 0)), Third())
-    encoder = BatchEncoder(frozen, views, table)
+    encoder = frozen.encoder(views, table)
     with encoder.reference():
         assert torch.equal(encoder.vectors("items"), table[items])
 
@@ -204,4 +204,4 @@ def test_adapters_of_other_runs_sit_beside_the_own_one(adapted: tuple[RecModel, 
 def test_a_backbone_that_is_no_language_model_says_so(adapted: tuple[RecModel, Batch]) -> None:
     model, batch = adapted
     with pytest.raises(IncompatibleError, match="Backbone 'tiny' gives no logits of tokens"):
-        BatchEncoder(model, batch.views).logits("texts", ["yes", "no"])
+        model.encoder(batch.views).logits("texts", ["yes", "no"])
