@@ -65,8 +65,8 @@ class Calibration:
 
 def calibration_error(scores: np.ndarray, labels: np.ndarray) -> float:
     """The gap between mean probability and share of class 1, over BINS bins, weighted by their rows."""
-    place = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
-    return float(np.abs(np.bincount(place, scores - labels, minlength=BINS)).sum() / len(scores))
+    bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
+    return float(np.abs(np.bincount(bins, scores - labels, minlength=BINS)).sum() / len(scores))
 
 
 def log_loss(scores: np.ndarray, labels: np.ndarray) -> float:

@@ -20,7 +20,7 @@ DRAWN = 10**8
 CELLS = 2**21
 """Weights held at once: a block of resamples times the rows."""
 RECOMPUTED = 100
-"""Resamples of a metric that has no `weighted` and must be computed anew on each."""
+"""Resamples of a metric that has no `weighted` and must be computed again on each."""
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Weights [b, n] of b resamples -> [b] the metric on each."""
@@ -28,7 +28,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Resamples:
-    """Samples of a part's rows, drawn with replacement: whole users, since the rows of one are alike."""
+    """Samples of a part's rows, drawn with replacement: whole users, since the rows of one resemble each other."""
 
     group: np.ndarray
     """[n] int64 the unit that each row belongs to, numbered from 0."""
@@ -66,24 +66,24 @@ def statistic(metric: Metric, predictions: np.ndarray, references: np.ndarray, u
         return lambda weights: _recomputed(metric, predictions, references, users, weights)
 
     def weighted(weights: np.ndarray) -> np.ndarray:
-        found = metric.weighted(predictions, references, users, weights)
-        assert found is not None
-        return found
+        values = metric.weighted(predictions, references, users, weights)
+        assert values is not None
+        return values
 
     return weighted
 
 
 def resampled(statistics: Mapping[str, Statistic], slow: Sequence[str], resamples: Resamples) -> dict[str, np.ndarray]:
     """[R] each statistic on the same resamples; those named `slow` on the first RECOMPUTED of them only."""
-    found: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
+    values: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
     done = 0
     for weights in resamples.weights():
         for name, measure in statistics.items():
             left = RECOMPUTED - done if name in slow else len(weights)
             if left > 0:
-                found[name].append(measure(weights[:left]))
+                values[name].append(measure(weights[:left]))
         done += len(weights)
-    return {name: np.concatenate(blocks) for name, blocks in found.items()}
+    return {name: np.concatenate(blocks) for name, blocks in values.items()}
 
 
 def interval(values: np.ndarray) -> tuple[float, float] | None:
@@ -96,7 +96,7 @@ def interval(values: np.ndarray) -> tuple[float, float] | None:
 
 
 def is_slow(metric: Metric, users: np.ndarray) -> bool:
-    """Whether the metric must be computed anew on each resample: it knows no weights, or rows are drawn, since all are
+    """Whether the metric must be computed again on each resample: it knows no weights, or rows are drawn, since all are
     of one user, while weights are those of whole users (`Metric.weighted`)."""
     return type(metric).weighted is Metric.weighted or len(np.unique(users)) == 1
 
@@ -114,9 +114,9 @@ def metric_intervals(
     measures = {
         label: statistic(metric, *predictor.judged(metric, predictions, examples), users) for label, metric in judged
     }
-    found = resampled(measures, [label for label, metric in judged if is_slow(metric, users)], resamples)
+    by_metric = resampled(measures, [label for label, metric in judged if is_slow(metric, users)], resamples)
     bounds: dict[str, Any] = {}
-    for label, values in found.items():
+    for label, values in by_metric.items():
         between = interval(values)
         if between is not None:
             bounds[label] = {"low": between[0], "high": between[1], "resamples": len(values)}
@@ -126,11 +126,11 @@ def metric_intervals(
 def _recomputed(
     metric: Metric, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    found = np.full(len(weights), np.nan)
-    for place, row in enumerate(weights):
+    values = np.full(len(weights), np.nan)
+    for sample, row in enumerate(weights):
         drawn = np.repeat(np.arange(len(row)), row.astype(np.int64))
         computed = metric.module().compute(
             predictions=predictions[drawn], references=references[drawn], users=users[drawn]
         )
-        found[place] = computed[metric.name]
-    return found
+        values[sample] = computed[metric.name]
+    return values

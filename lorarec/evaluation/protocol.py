@@ -21,7 +21,7 @@ def protocol(
     """Rule by rule; `fingerprint` is that of the split, `own_histories` whether rows bring theirs.
 
     Two runs with the same protocol were judged on the same rows in the same way; also if they differ in
-    SPLIT_FINGERPRINT alone, which knows of what they learnt from and of the items' texts besides.
+    SPLIT_FINGERPRINT alone, which depends on what they learned from and on the items' texts, too.
     """
     held_out = examples[Part.TEST] if len(examples[Part.TEST]) else examples[Part.VALIDATION]
     return {

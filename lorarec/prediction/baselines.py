@@ -133,9 +133,9 @@ def score_baselines(
     scores = {"mean": np.full(len(asked.events), mean), "item mean": mean + items[asked.items]}
     nothing = np.zeros_like(items)
     if (users := _user_biases(asked, label, mean, nothing)) is not None:
-        beside = _user_biases(asked, label, mean, items)
-        assert beside is not None
-        scores |= {"user mean": mean + users, "biases": mean + items[asked.items] + beside}
+        left_over = _user_biases(asked, label, mean, items)
+        assert left_over is not None
+        scores |= {"user mean": mean + users, "biases": mean + items[asked.items] + left_over}
     edge = EDGE if label == "click" else 0.0
     return {
         name: np.clip(values, statistics.label_min + edge, statistics.label_max - edge)
