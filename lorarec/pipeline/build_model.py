@@ -81,12 +81,14 @@ def build_model(materials: Materials, plan: TrainingPlan, folder: Path | None = 
 def _enable_gradient_checkpointing(backbone: Backbone) -> None:
     """Recompute activations in the backward pass. Raises IncompatibleError if the module cannot."""
     module: nn.Module = backbone.module
-    enable = getattr(module, "gradient_checkpointing_enable", None)
+    # transformers deprecates the second name, and its earlier versions know no other.
+    names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
+    enable = next((getattr(module, name) for name in names if hasattr(module, name)), None)
     if enable is None or not getattr(module, "supports_gradient_checkpointing", False):
         raise IncompatibleError(
             f"Backbone '{backbone.name}' cannot recompute its activations. Set train.gradient_checkpointing=false."
         )
-    enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    enable({"use_reentrant": False})
 
 
 def warm_start(model: RecModel, resolved: ResolvedRecipe) -> dict[str, str] | None:

@@ -205,7 +205,7 @@ def test_it_trains_under_gradient_checkpointing_as_without(attach: Any, train: A
         torch.manual_seed(0)
         backbone, adapter = loaded(), Lora(Lora.Config())
         if checkpointing:
-            backbone.module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            backbone.module.activation_checkpointing_enable({"use_reentrant": False})
         module = adapter.attach(backbone, TrainingPlan(10, 1, 0))
         torch.manual_seed(3)
         train(adapter, backbone, module, 3)

@@ -153,7 +153,7 @@ def test_full_and_frozen_sit_alone_and_say_so(attach: Any, tmp_path: Path) -> No
 @pytest.mark.parametrize("reads", [True, False])
 def test_under_gradient_checkpointing_other_adapters_are_read_without_gradient(reads: bool, loaded: Any) -> None:
     backbone, adapter = loaded(), Lora(Lora.Config())
-    backbone.module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    backbone.module.activation_checkpointing_enable({"use_reentrant": False})
     module = adapter.attach(backbone, TrainingPlan(1, 1, 0)).train()
     if reads:
         with torch.no_grad(), adapter.disabled(module):

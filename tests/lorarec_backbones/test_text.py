@@ -89,7 +89,7 @@ def test_recomputing_activations_changes_no_gradient(
     text: Build, catalog: Catalog, views: list[View], model_type: str
 ) -> None:
     backbone = text(model_type).load(catalog, 0)
-    backbone.module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    backbone.module.activation_checkpointing_enable({"use_reentrant": False})
     recomputed = gradients(backbone, catalog, views)
     plain = gradients(text(model_type).load(catalog, 0), catalog, views)
     for name, gradient in plain.items():
