@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = (
     "README.md",
     "recipes/README.md",
+    "docs/CHANGELOG.md",
     "docs/adapters.md",
     "docs/architecture.md",
     "docs/plugins.md",

@@ -36,7 +36,7 @@ def test_the_run_folders_table_names_every_file_there_can_be(readme):
     names = {
         value
         for key, value in vars(layout).items()
-        if key.isupper() and isinstance(value, str) and key not in ("CHECKPOINTS", "FEATURES")
+        if key.isupper() and isinstance(value, str) and key not in ("CHECKPOINTS", "FEATURES", "USER")
     }
     listed = {name.rstrip("/") for row in re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
               for name in re.findall(r"`([^`]+)`", row)}  # fmt: skip

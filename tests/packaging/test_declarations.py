@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterable
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,8 @@ from lorarec_backbones import transformers_internals
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = [ROOT / "lorarec", *sorted((ROOT / "plugins").glob("lorarec_*"))]
-IA3 = ROOT / "plugins" / "lorarec-ia3"
+PLUGINS = sorted(file.parent for file in ROOT.glob("plugins/lorarec-*/pyproject.toml"))
+"""The distributions beside the main one, each with one package of its name."""
 BENCHMARKS = ROOT / "tests" / "benchmarks"
 """Run by hand, with an extra of their own."""
 
@@ -23,6 +25,16 @@ BENCHMARKS = ROOT / "tests" / "benchmarks"
 def normal(name: str) -> str:
     """A distribution's name as the index compares it."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """What a distribution's pyproject.toml says of it."""
+    project: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project
+
+
+def package_of(plugin: Path) -> Path:
+    return plugin / plugin.name.replace("-", "_")
 
 
 def declared(requirements: Iterable[str]) -> set[str]:
@@ -63,8 +75,8 @@ def hook_modules(package: Path) -> set[str]:
 def test_every_module_with_a_hook_has_an_entry_point_and_no_other_has(project):
     on_disk = {module for package in PACKAGES[1:] for module in hook_modules(package)}
     assert set(project["project"]["entry-points"]["lorarec"].values()) == on_disk
-    ia3 = tomllib.loads((IA3 / "pyproject.toml").read_text(encoding="utf-8"))
-    assert set(ia3["project"]["entry-points"]["lorarec"].values()) == hook_modules(IA3 / "lorarec_ia3")
+    for plugin in PLUGINS:
+        assert set(described(plugin)["entry-points"]["lorarec"].values()) == hook_modules(package_of(plugin))
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported(project):
@@ -73,26 +85,26 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported(project):
     assert imported(PACKAGES) - optional == declared(project["project"]["dependencies"])
 
 
-def test_the_same_holds_of_the_separate_plugin():
-    ia3 = tomllib.loads((IA3 / "pyproject.toml").read_text(encoding="utf-8"))
-    assert imported([IA3 / "lorarec_ia3"]) == declared(ia3["project"]["dependencies"])
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda folder: folder.name)
+def test_the_same_holds_of_the_separate_plugins(plugin):
+    assert imported([package_of(plugin)]) == declared(described(plugin)["dependencies"])
 
 
 def test_what_the_tests_import_comes_with_the_extra_for_tests(project):
     extra = project["project"]["optional-dependencies"]["test"]
-    folders = {package.name for package in PACKAGES} | {"lorarec_ia3"}
-    there = declared([*project["project"]["dependencies"], *extra])
-    test_files = [ROOT / "tests", IA3 / "tests"]
+    folders = {folder.name for folder in [*PACKAGES, *map(package_of, PLUGINS)]}
+    of_plugins = [text for plugin in PLUGINS for text in described(plugin)["dependencies"]]
+    there = declared([*project["project"]["dependencies"], *extra, *of_plugins])
+    test_files = [ROOT / "tests", *(plugin / "tests" for plugin in PLUGINS)]
     own = {path.stem for folder in test_files for path in folder.rglob("*.py")}
     needed = imported(test_files, without=BENCHMARKS) - {normal(name) for name in folders | own}
     assert needed <= there, f"not in the extra 'test': {sorted(needed - there)}"
 
 
 def test_what_the_benchmarks_import_comes_with_their_extra(project):
-    described = project["project"]
-    extras = described["optional-dependencies"]
+    extras = project["project"]["optional-dependencies"]
     optional = [*extras["benchmarks"], *extras["index"], *extras["offline"]]
-    there = declared([*described["dependencies"], *optional])
+    there = declared([*project["project"]["dependencies"], *optional])
     own = {normal(path.stem) for path in (*BENCHMARKS.rglob("*"), *PACKAGES)}
     needed = imported([BENCHMARKS, ROOT / "lorarec"]) - own
     assert needed <= there, f"not in the extra 'benchmarks': {sorted(needed - there)}"
@@ -122,7 +134,7 @@ def test_what_builds_on_a_library_s_inside_was_tested_with_the_version_installed
 def test_what_is_private_to_peft_and_transformers_is_touched_in_one_file_each():
     own = {"peft_internals.py", "transformers_internals.py"}
     plain = {"_replace", "_asdict"}  # a NamedTuple's
-    files = [path for folder in [*PACKAGES, IA3] for path in folder.rglob("*.py") if path.name not in own]
+    files = [path for folder in [*PACKAGES, *PLUGINS] for path in folder.rglob("*.py") if path.name not in own]
     touched = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
         for path in files
@@ -134,11 +146,33 @@ def test_what_is_private_to_peft_and_transformers_is_touched_in_one_file_each():
     assert touched == []
 
 
-@pytest.mark.parametrize("folder", [ROOT, IA3])
-def test_both_distributions_name_the_same_pythons_and_licence(folder):
-    described = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert described["requires-python"] == ">=3.11,<3.14"
-    assert described["license"] == "Apache-2.0"
+@pytest.mark.parametrize("folder", [ROOT, *PLUGINS], ids=lambda folder: folder.name)
+def test_all_distributions_have_the_same_python_and_licence(folder):
+    assert described(folder)["requires-python"] == ">=3.11"
+    assert described(folder)["license"] == "Apache-2.0"
+
+
+def test_no_python_is_claimed_but_what_the_tests_run_on(project):
+    prefix = "Programming Language :: Python :: 3."
+    claimed = [text.removeprefix(prefix) for text in project["project"]["classifiers"] if text.startswith(prefix)]
+    assert claimed == ["11"]
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    assert 'python-version: "3.11"' in workflow
+    assert "Python 3.11" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_tests_of_every_distribution_run_by_the_readmes_command():
+    (command,) = re.findall(r"<!-- tests -->\n```bash\n(.*?)\n```", (ROOT / "README.md").read_text(encoding="utf-8"))
+    for plugin in PLUGINS:
+        assert f" ./plugins/{plugin.name} " in command
+        assert f" plugins/{plugin.name}/tests " in command
+
+
+def test_the_changelog_has_a_section_for_the_version_or_for_what_is_not_released(project):
+    text = (ROOT / "docs/CHANGELOG.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## \[?([^\]\s]+)", text, re.MULTILINE)
+    assert sections[0] == "Unreleased"
+    assert project["project"]["version"] in sections
 
 
 def test_the_licence_is_apache_2():
