@@ -27,6 +27,7 @@ from lorarec.contracts.targets import (
 )
 from lorarec.contracts.task_head import Encoder, Head, TaskHead
 from lorarec.contracts.training import Callback, StepContext, TrainingStep, TrainState
+from lorarec.contracts.transformer_block import TransformerBlock, causal_mask
 from lorarec.contracts.vector_predictor import VectorHead, VectorPredictor
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories, History
@@ -99,6 +100,7 @@ __all__ = [
     "TrainingEvents",
     "TrainingPlan",
     "TrainingStep",
+    "TransformerBlock",
     "VectorHead",
     "VectorPredictor",
     "View",
@@ -106,6 +108,7 @@ __all__ = [
     "adaptable_layers",
     "cache_folder",
     "cached_table",
+    "causal_mask",
     "check_targets",
     "chosen_blocks",
     "did_you_mean",

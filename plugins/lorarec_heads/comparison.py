@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Annotated
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -29,13 +32,15 @@ from lorarec.contracts import (
     hookimpl,
     pair_batch,
 )
-from lorarec_heads.hashed_words import HashedWords, hashed_texts
 
 TEXT_STEP, WORD_STEP = 0.1, 10.0
 """What the encoder's direction and the weights of words are multiplied by: Adam's steps are of one size for both,
-but a text has hundreds of dimensions of size 1 and a word is met a few times. Found on headlines' validation rows."""
+but a text has hundreds of dimensions of size 1 and a word is met a few times; chosen on headlines' validation rows."""
 WORD_SHARE = 1 / 3
-"""What the words' opinion counts for beside the encoder's. Found on headlines' validation rows."""
+"""What the words' opinion counts for beside the encoder's; chosen on headlines' validation rows."""
+WORD = re.compile(r"\w+|[^\w\s]")
+KEPT = 65_536
+"""So many texts' buckets are remembered: texts come again each epoch."""
 
 
 class Comparison(TaskHead):
@@ -53,12 +58,12 @@ class Comparison(TaskHead):
 
         cap: Annotated[float, Field(gt=0)] = 6.0
         """A lead larger than this, in the unit of the data's `rating` (standard errors, where that is what it is),
-        is learnt from as this much: a huge test says which item is better, not that it is hugely better."""
+        is learned from as this much: a huge test says which item is better, not that it is hugely better."""
         words: Annotated[int, Field(ge=0)] = 65_536
         """Weights for the words of a text, found by a hash, which give a second opinion beside the encoder's; 0 for
         none."""
         pairs_per_example: Annotated[int, Field(ge=1)] = 64
-        """Comparisons of one user (one test) that are learnt from together: they share items, so that fewer texts
+        """Comparisons of one user (one test) that are learned from together: they share items, so that fewer texts
         are encoded. `train.batch_size` counts these groups."""
         max_history: Annotated[int, Field(ge=1)] = 50
         """So many of the items that one is compared with are looked at, the latest."""
@@ -99,15 +104,15 @@ class Comparison(TaskHead):
         return replace(batch, tensors=batch.tensors | {"buckets": buckets, "starts": starts})
 
     def build(self, hidden_size: int, statistics: Statistics) -> ComparisonNetwork:
-        """A network that starts with all items alike."""
+        """A network that starts with all items equal."""
         return ComparisonNetwork(self.config, hidden_size)
 
 
 class ComparisonNetwork(PairHead):
     """Strength of the item, less the mean strength of its history's: 0 of an empty one.
 
-    The encoder and the words are two opinions, each learnt as if the other were not there. Learnt as one sum, they fit
-    the noise of the training rows together, and foretell worse than either does alone.
+    The encoder and the words are two opinions, each learned as if the other were not there. Learnt as one sum, they fit
+    the noise of the training rows together, and predict worse than either does alone.
     """
 
     def __init__(self, config: Comparison.Config, hidden_size: int) -> None:
@@ -132,8 +137,8 @@ class ComparisonNetwork(PairHead):
         texts, tensors = encode.vectors("items").float(), batch.tensors
         # Under mixed precision the leads would lose digits that the gradients need.
         with torch.autocast(texts.device.type, enabled=False):
-            levelled = nn.functional.layer_norm(texts, texts.shape[-1:])
-            strengths = [TEXT_STEP * self.direction(levelled).squeeze(1)]
+            normalized = nn.functional.layer_norm(texts, texts.shape[-1:])
+            strengths = [TEXT_STEP * self.direction(normalized).squeeze(1)]
             if self.words is not None:
                 strengths.append(WORD_STEP * self.words(tensors["buckets"], tensors["starts"]))
             return [_leads(strength, tensors) for strength in strengths]
@@ -151,6 +156,38 @@ def _together(opinions: list[Tensor]) -> Tensor:
         return opinions[0]
     text, words = opinions
     return text.lerp(words, WORD_SHARE)
+
+
+class HashedWords(nn.Module):
+    """The wide part of a wide and deep model (Cheng et al., DLRS 2016): linear in the words of a text.
+
+    Words and punctuation marks fall into buckets by a hash, so that there is no vocabulary to keep and texts never
+    seen can be scored (Weinberger et al., ICML 2009). All weights start at 0.
+    """
+
+    def __init__(self, buckets: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(buckets, 1))
+
+    def forward(self, buckets: Tensor, starts: Tensor) -> Tensor:
+        """[V] the sum of each text's weights over the root of their number; `hashed_texts` gives both arguments."""
+        counts = torch.diff(starts, append=torch.full_like(starts[:1], len(buckets)))
+        sums = nn.functional.embedding_bag(buckets, self.weights, starts, mode="sum").squeeze(1)
+        return sums / counts.clamp(min=1).sqrt()
+
+
+def hashed_texts(texts: Iterable[str], buckets: int) -> tuple[Tensor, Tensor]:
+    """The buckets of V texts end to end, [n] int64, and where each text's begin, [V] int64."""
+    hashed = [hashed_text(text, buckets) for text in texts]
+    starts = np.cumsum([0, *(len(one) for one in hashed)])[:-1]
+    return torch.from_numpy(np.concatenate([np.empty(0, np.int64), *hashed])), torch.from_numpy(starts)
+
+
+@lru_cache(maxsize=KEPT)
+def hashed_text(text: str, buckets: int) -> np.ndarray:
+    """[n] int64 the distinct buckets of a text's words and marks; small and capital letters are one."""
+    # CRC-32 and not hash(), which differs from one process to the next.
+    return np.array(sorted({crc32(word.encode()) % buckets for word in WORD.findall(text.lower())}), np.int64)
 
 
 @hookimpl

@@ -17,7 +17,7 @@ from lorarec.evaluation.evaluate import Evaluation
 from lorarec.testing import made
 from lorarec_adapters.lora import Lora
 from lorarec_heads.ctr import Ctr
-from lorarec_heads.next_item import NextItem
+from lorarec_heads.next_item.task import NextItem
 from lorarec_heads.rating import Rating
 
 CTR = PairPredictor(made(Ctr))

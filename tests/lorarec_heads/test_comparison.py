@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from lorarec.contracts import DataError, Part
-from lorarec_heads.comparison import Comparison
-from lorarec_heads.hashed_words import HashedWords, hashed_text, hashed_texts
+from lorarec_heads.comparison import Comparison, HashedWords, hashed_text, hashed_texts
 
 World = Any
 

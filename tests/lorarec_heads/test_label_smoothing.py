@@ -11,7 +11,7 @@ import torch
 
 from lorarec.testing import made
 from lorarec_heads.ctr import Ctr
-from lorarec_heads.next_item import NextItem
+from lorarec_heads.next_item.task import NextItem
 
 World = Any
 

@@ -14,7 +14,7 @@ from lorarec.contracts import Part, TaskHead
 from lorarec.testing import made
 from lorarec_heads.comparison import Comparison
 from lorarec_heads.ctr import Ctr
-from lorarec_heads.next_item import NextItem
+from lorarec_heads.next_item.task import NextItem
 from lorarec_heads.rating import Rating
 from lorarec_heads.rating_process import RatingProcess
 

@@ -15,9 +15,8 @@ from torch import nn
 from lorarec.contracts import DataError, IncompatibleError, Part, Statistics, VectorPredictor
 from lorarec.engine.guards import collapsed
 from lorarec.testing import made
-from lorarec_heads.next_item import NextItem
-from lorarec_heads.next_item_network import NextItemNetwork
-from lorarec_heads.sequence_encoder import CausalTransformer, RunningMean, like_lengths
+from lorarec_heads.next_item.network import CausalTransformer, NextItemNetwork, RunningMean, similar_lengths
+from lorarec_heads.next_item.task import NextItem
 from lorarec_losses.next_item import CrossEntropy, GeneralizedBce, SampledCrossEntropy
 
 World = Any
@@ -200,7 +199,7 @@ def test_dropout_of_item_vectors_is_for_training_alone(world: Callable[..., Worl
 def test_histories_of_like_length_are_read_together_and_each_once() -> None:
     lengths = torch.tensor([0, 1, 2, 3, 4, 7, 8, 20, 5, 1])
     mask = torch.arange(20).flip(0) < lengths[:, None]
-    groups = list(like_lengths(mask))
+    groups = list(similar_lengths(mask))
     assert sorted(row for rows, _ in groups for row in rows.tolist()) == list(range(10))
     for rows, longest in groups:
         assert longest == max(1, int(lengths[rows].max()))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from lorarec_heads.item_kernel import ItemKernel
-from lorarec_heads.item_tower import ItemTower
+from lorarec_heads.next_item.network import ItemTower
 
 
 def test_weights_grow_with_the_items_seen_not_with_the_catalogue() -> None:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Encoder, IncompatibleError, Statistics, VectorHead
-from lorarec_heads.item_tower import ItemTower
-from lorarec_heads.next_item_settings import NextItemSettings
-from lorarec_heads.sequence_encoder import CausalTransformer, RunningMean, like_lengths
+from lorarec.contracts import (
+    Batch,
+    Encoder,
+    IncompatibleError,
+    ItemEmbedding,
+    Statistics,
+    TransformerBlock,
+    VectorHead,
+    causal_mask,
+)
+from lorarec_heads.next_item.settings import NextItemSettings
 
 RARE = 5
 """Training events up to which an item is rare."""
+SMALL = 0.02
+"""Spread of freshly drawn id weights: they start next to nothing, so that the text speaks first."""
 
 
 class NextItemNetwork(VectorHead):
@@ -86,7 +96,7 @@ class NextItemNetwork(VectorHead):
         return torch.cat([vectors, (bias + self.boost[items])[:, None]], dim=1)
 
     def likeness_vectors(self, vectors: Tensor) -> Tensor:
-        """[M, width] without the bias: by it, popular items would be alike."""
+        """[M, width] without the bias: by it, popular items would be similar."""
         return vectors[:, :-1]
 
     def _views_read(self, encode: Encoder) -> Tensor | None:
@@ -108,8 +118,8 @@ class NextItemNetwork(VectorHead):
         """[B, L, width] after each event of the history, over item vectors."""
         history, mask = tensors["history"], tensors["mask"]
         states = vectors.new_zeros(*history.shape, self._config.width)
-        # Rows of like length are read together: most of a rectangle of long and short histories would be padding.
-        for rows, length in like_lengths(mask):
+        # Rows of similar length are read together: most of a rectangle of long and short histories would be padding.
+        for rows, length in similar_lengths(mask):
             events = vectors[history[rows, -length:]]
             if self.feedback is not None:
                 events = events + self.feedback[tensors["feedback"][rows, -length:]]
@@ -141,3 +151,96 @@ class NextItemNetwork(VectorHead):
         """[..., width + 1]: scaled states, and the 1 that the item's bias is multiplied by."""
         scaled = states * self.log_scale.exp()
         return torch.cat([scaled, torch.ones_like(scaled[..., :1])], dim=-1)
+
+
+class ItemTower(nn.Module):
+    """Projected text + id vector, and a bias that starts at the logarithm of the item's popularity.
+
+    Items never seen in training have neither id vector nor bias of their own: their text alone speaks.
+    """
+
+    seen: Tensor
+
+    def __init__(self, text_size: int, width: int, item_counts: np.ndarray, ids: bool, id_dropout: float) -> None:
+        super().__init__()
+        counts = torch.from_numpy(np.asarray(item_counts)).float()
+        self.register_buffer("seen", (counts > 0).float())
+        self._id_dropout = id_dropout
+        self._scale = text_size**-0.5
+        self.level = nn.LayerNorm(text_size, elementwise_affine=False)
+        self.project = nn.Linear(text_size, width)
+        nn.init.orthogonal_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+        self.text_bias = nn.Linear(text_size, 1, bias=False)
+        nn.init.zeros_(self.text_bias.weight)
+        self.ids = ItemEmbedding(item_counts, width, SMALL) if ids else None
+        self.bias = nn.Parameter(torch.log1p(counts))
+
+    def forward(self, texts: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """[V, d] vectors and [V] biases of catalog rows [V] with text vectors [V, D]."""
+        normalized = self.level(texts.float())
+        # Scaled here, not in the weights: Adam's steps would dwarf weights that small.
+        vectors = self.project(normalized) * self._scale
+        if self.ids is not None:
+            vectors = vectors + self._own(items)
+        return vectors, self.bias[items] * self.seen[items] + self.text_bias(normalized).squeeze(1)
+
+    def _own(self, items: Tensor) -> Tensor:
+        assert self.ids is not None
+        own: Tensor = self.ids(items)
+        if self.training and self._id_dropout:
+            own = own * (torch.rand(len(items), 1, device=own.device) >= self._id_dropout)
+        return own
+
+
+class CausalTransformer(nn.Module):
+    """Self-attention in which an event sees itself and those before it (SASRec; Kang and McAuley, ICDM 2018).
+
+    Pre-norm blocks whose last layers start at 0: at birth the state after an event is that event. Positions
+    count from the latest event, and attention has a learned preference for how long ago an event was.
+    """
+
+    def __init__(self, width: int, layers: int, heads: int, dropout: float, length: int) -> None:
+        super().__init__()
+        self.position = nn.Parameter(torch.zeros(length, width))
+        self.start = nn.LayerNorm(width, elementwise_affine=False)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, dropout, length) for _ in range(layers))
+        self.end = nn.LayerNorm(width)
+
+    def forward(self, events: Tensor, mask: Tensor) -> Tensor:
+        """[B, L, d] from right-aligned events [B, L, d] and mask [B, L]; positions without an event get finite
+        numbers."""
+        states = self.dropout(self.start(events) + self.position[-events.shape[1] :])
+        visible = causal_mask(mask)
+        for block in self.blocks:
+            states = block(states, visible)
+        ended: Tensor = self.end(states)
+        return ended
+
+
+class RunningMean(nn.Module):
+    """The mean of the events so far: no order, next to no weights, a floor for sequence models."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.start = nn.LayerNorm(width, elementwise_affine=False)
+        self.end = nn.LayerNorm(width)
+
+    def forward(self, events: Tensor, mask: Tensor) -> Tensor:
+        """[B, L, d] from right-aligned events [B, L, d] and mask [B, L]; 0 before the first event, then
+        normalized."""
+        present = mask[..., None].to(events.dtype)
+        total = (self.start(events) * present).cumsum(dim=1)
+        ended: Tensor = self.end(total / present.cumsum(dim=1).clamp(min=1))
+        return ended
+
+
+def similar_lengths(mask: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """Rows [b] of a right-aligned mask [B, L] whose lengths lie between the same powers of two, and the longest of
+    these lengths; at least 1, also for rows without an event."""
+    lengths = mask.sum(dim=1).clamp(min=1)
+    power = (lengths - 1).clamp(min=1).float().log2().floor()
+    for group in sorted(set(power.tolist())):
+        rows = (power == group).nonzero()[:, 0]
+        yield rows, int(lengths[rows].max())

@@ -28,7 +28,7 @@ class NextItemSettings(StrictConfig):
     """The latest events of the user that are looked at."""
     stride: Annotated[int, Field(ge=1)] | None = None
     """How many events of a training window are predicted, the latest ones; `max_history` by default. Fewer: each is
-    told from `max_history - stride` events at least, where there are so many, and events are read more than once."""
+    predicted from `max_history - stride` events at least, where there are so many, and events are read repeatedly."""
     ids: bool = True
     """A vector for each item seen in training, added to that of its text."""
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -50,7 +50,7 @@ class NextItemSettings(StrictConfig):
     sampling: Literal["uniform", "popularity", "mixed", "mixed_in_batch"] = "uniform"
     """How they are drawn; gbce wants them uniform. popularity: by training events to the power 0.75. mixed: a third
     of them uniformly, the others by popularity. mixed_in_batch: uniformly, and the targets of the batch are each
-    other's negatives besides; k micro-batches (`train.accumulate`, processes) then have fewer than one large batch."""
+    other's negatives too; k micro-batches (`train.accumulate`, processes) then have fewer than one large batch."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Next item: what a user will turn to, out of the whole catalogue."""
+"""Next item: what a user will turn to, out of the whole catalog."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ from lorarec.contracts import (
     distinct_items,
     hookimpl,
 )
-from lorarec_heads.next_item_network import NextItemNetwork
-from lorarec_heads.next_item_settings import NextItemSettings
-from lorarec_heads.windows import window_examples
+from lorarec_heads.next_item.network import NextItemNetwork
+from lorarec_heads.next_item.settings import NextItemSettings
 
 
 class NextItem(TaskHead):
-    """Softmax over the catalogue; item vectors from text, so that new items can be recommended."""
+    """Softmax over the catalog; item vectors from text, so that new items can be recommended."""
 
     name = "next_item"
-    summary = "the next item out of the whole catalogue, from item texts in sequence"
+    summary = "the next item out of the whole catalog, from item texts in sequence"
     paper = "Kang and McAuley, SASRec, ICDM 2018, with text as in UniSRec, Hou et al., KDD 2022"
     predictor = VectorPredictor
     default_metrics = ("ndcg@10", "hr@10")
@@ -68,10 +67,10 @@ class NextItem(TaskHead):
         views = self._item_views(history, targets, tensors, collation)
         if self.config.reads_views:
             users = collation.user_words(rows["event"])
-            found = zip(history.items, history.feedback, history.mask, users, strict=True)
+            columns = zip(history.items, history.feedback, history.mask, users, strict=True)
             read = [
                 View(tuple(items[mask].tolist()), collation.histories.liked(feedback[mask]), user=user)
-                for items, feedback, mask, user in found
+                for items, feedback, mask, user in columns
             ]
             views["histories"] = collation.views(read)
         events = rows["event"]
@@ -80,7 +79,7 @@ class NextItem(TaskHead):
         return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
 
     def _targets(self, rows: dict[str, np.ndarray], history: PaddedHistory, collation: Collation) -> np.ndarray:
-        """[B, L] catalogue row of the event after each place, -1 where it is not to be predicted."""
+        """[B, L] catalog row of the event after each position, -1 where it is not to be predicted."""
         last = collation.interactions.item[rows["event"]]
         following = np.concatenate([history.items[:, 1:], last[:, None]], axis=1)
         length = following.shape[1]
@@ -94,7 +93,7 @@ class NextItem(TaskHead):
         tensors: dict[str, Tensor],
         collation: Collation,
     ) -> dict[str, Views]:
-        """Views of the items needed; puts where histories, targets and drawn items stand among them into
+        """Views of the items needed; puts the indices of histories, targets and drawn items among them into
         `tensors`."""
         read = np.empty((len(history.items), 0), np.int64) if self.config.reads_views else history.items
         if targets is None:
@@ -121,12 +120,12 @@ class NextItem(TaskHead):
         return sampler.sample_for_step(collation.epoch, collation.step, config.negatives, config.sampling)
 
     def build(self, hidden_size: int, statistics: Statistics) -> NextItemNetwork:
-        """A network that starts as popularity and the texts' likeness to the latest event.
+        """A network that starts as popularity and the similarity of texts to the latest event.
 
-        Raises DataError for a catalogue of one item.
+        Raises DataError for a catalog of one item.
         """
         if len(statistics.item_counts) < 2:
-            raise DataError("The catalogue holds one item: there is no next one to choose. Check data.columns.item.")
+            raise DataError("The catalog holds one item: there is no next one to choose. Check data.columns.item.")
         return NextItemNetwork(self.config, hidden_size, statistics)
 
 
@@ -136,6 +135,54 @@ def _refuse_missing_feedback(interactions: Interactions) -> None:
         raise DataError(
             f"head.feedback tells what was liked, but the data has no column {' or '.join(given)}. Set "
             "head.feedback=false, or name the column under data.columns, or disliked kinds under data.events.negative."
+        )
+
+
+def window_examples(interactions: Interactions, histories: Histories, part: Part, targets: int) -> Dataset:
+    """Rows of (event, targets): a window ends with `event`, and its last `targets` events are to be
+    predicted.
+
+    Outside training, and where rows bring their own histories, each event is a row of its own. In training,
+    windows hold up to `targets` targets; an event with nothing before it is no target. Raises DataError if
+    histories show the future.
+    """
+    events = interactions.rows(part)
+    if part != Part.TRAIN:
+        return Dataset.from_dict({"event": events, "targets": np.ones(len(events), np.int64)})
+    position = histories.lengths(events)
+    if interactions.has("history"):
+        events = events[position > 0]
+        return Dataset.from_dict({"event": events, "targets": np.ones(len(events), np.int64)})
+    _refuse_future(interactions, histories, events, position)
+    kept = position > 0
+    events, position = events[kept], position[kept]
+    last, held = _windows(interactions.user[events], position, targets)
+    return Dataset.from_dict({"event": events[last], "targets": held})
+
+
+def _windows(users: np.ndarray, position: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which events end a window, and how many targets each window has."""
+    order = np.lexsort((position, users))
+    users, position = users[order], position[order]
+    if not len(order):
+        return order, order
+    # A run is a stretch of one user's events without a gap; windows are cut from its end.
+    starts = np.flatnonzero(np.r_[True, (np.diff(users) != 0) | (np.diff(position) != 1)])
+    lengths = np.diff(np.r_[starts, len(users)])
+    from_end = np.repeat(starts + lengths, lengths) - 1 - np.arange(len(users))
+    ends = np.flatnonzero(from_end % length == 0)
+    left = ends - np.repeat(starts, lengths)[ends] + 1
+    return order[ends], np.minimum(left, length)
+
+
+def _refuse_future(interactions: Interactions, histories: Histories, events: np.ndarray, position: np.ndarray) -> None:
+    """Two events of one user with equally long histories: each sees the other, so one of them sees its
+    future."""
+    pairs = np.stack([interactions.user[events], position], axis=1)
+    if len(np.unique(pairs, axis=0)) < len(pairs):
+        raise DataError(
+            "Head 'next_item' predicts what comes next, but the histories hold later events too. Set "
+            "data.history.scope=past."
         )
 
 
