@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lorarec.contracts import Architecture, Backbone, Catalog, Encoded, Featurizer, LorarecError, hookimpl
-from lorarec_backbones.causal_transformer import HISTORY, CausalTransformer
+from lorarec.contracts import (
+    Architecture,
+    Backbone,
+    Catalog,
+    Encoded,
+    Featurizer,
+    LorarecError,
+    TransformerBlock,
+    View,
+    causal_mask,
+    hookimpl,
+)
 from lorarec_backbones.checkpoint import weights_fingerprint
-from lorarec_backbones.id_featurizer import IdFeaturizer
+
+ITEM, HISTORY, PAIR = 0, 1, 2
+"""Kinds of views: an item alone, a history, a history with a candidate at its end."""
 
 
 class SasrecBackbone(Backbone):
     """Self-attention over the ids of a user's items; an item alone is its embedding.
 
+    The blocks are pre-norm (`TransformerBlock`), where those of the paper normalize the query alone: states are only
+    ever added to, attention also learns how many events ago counts, and feed-forward layers are four times as wide.
     Nothing is pretrained: with the adapter `full` it is SASRec itself. A batch of nothing but item views
     leaves the blocks without gradient, which DDP refuses: a head must encode histories too.
     """
@@ -58,8 +75,8 @@ class SasrecBackbone(Backbone):
             backbone=self.name,
             model_type="sasrec",
             takes_past=False,
-            adaptable=("query", "value"),
-            feedforward=("feedforward_out",),
+            adaptable=("query_key_value",),
+            feedforward=("feedforward.3",),
             layers=config.layers,
             max_length=config.max_length,
             hidden_size=config.hidden_size,
@@ -69,12 +86,12 @@ class SasrecBackbone(Backbone):
     def load(self, catalog: Catalog, seed: int) -> SasrecBackbone:
         """Draw the weights from `seed` (torch's global generator is left as it was), or read the copy.
 
-        Raises LorarecError if the copy belongs to another catalogue or other sizes.
+        Raises LorarecError if the copy belongs to another catalog or other sizes.
         """
         self.architecture()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.module = CausalTransformer(catalog_size=len(catalog), **self.config.model_dump())
+            self.module = SasrecNetwork(catalog_size=len(catalog), **self.config.model_dump())
         if self._copy is not None:
             self._read(self._copy / "model.safetensors")
         self._fingerprint = weights_fingerprint(self.module)
@@ -91,16 +108,16 @@ class SasrecBackbone(Backbone):
 
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
         """The last state of each view; all `states` where every view is a history."""
-        hidden_BLD: Tensor = module(items=features["items"], kind=features["kind"])
+        hidden: Tensor = module(items=features["items"], kind=features["kind"])
         only_histories = bool((features["kind"] == HISTORY).all())
-        return Encoded(pooled=hidden_BLD[:, -1].float(), states=hidden_BLD if only_histories else None)
+        return Encoded(pooled=hidden[:, -1].float(), states=hidden if only_histories else None)
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights as drawn."""
         return self._fingerprint
 
     def save(self, module: nn.Module, folder: Path) -> None:
-        """Write model.safetensors and config.json, the arguments of CausalTransformer."""
+        """Write model.safetensors and config.json, the arguments of SasrecNetwork."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file(module.state_dict(), folder / "model.safetensors")
         config = {"model_type": "sasrec", "catalog_size": self._catalog_size, **self.config.model_dump()}
@@ -108,7 +125,14 @@ class SasrecBackbone(Backbone):
 
     def _read(self, file: Path) -> None:
         try:
-            self.module.load_state_dict(load_file(file))
+            weights = load_file(file)
+            if weights.keys() != self.module.state_dict().keys():
+                raise LorarecError(
+                    f"backbone 'sasrec': {file} holds weights of other layers than this version's, such as "
+                    f"{min(weights.keys() ^ self.module.state_dict().keys())}. Train again, or install the lorarec "
+                    "that environment.json of the run names."
+                )
+            self.module.load_state_dict(weights)
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[-1].strip()
             raise LorarecError(f"backbone 'sasrec': {file} does not hold these weights: {reason}") from error
@@ -116,6 +140,74 @@ class SasrecBackbone(Backbone):
     def refetchable(self) -> bool:
         """Never: the weights were drawn here, and another torch may draw others."""
         return False
+
+
+class SasrecNetwork(nn.Module):
+    """Item embeddings and a causal transformer over them, in the pre-norm variant.
+
+    Positions are counted from the end of the sequence, as left-padding to a fixed length amounts to. Items
+    alone do not pass through the blocks.
+    """
+
+    def __init__(
+        self, catalog_size: int, hidden_size: int, layers: int, heads: int, dropout: float, max_length: int
+    ) -> None:
+        super().__init__()
+        self.items = nn.Embedding(catalog_size + 1, hidden_size, padding_idx=0)
+        self.positions = nn.Embedding(max_length, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        # Adapters may leave the blocks as they were drawn, so none of them starts as the identity.
+        self.blocks = nn.ModuleList(
+            TransformerBlock(hidden_size, heads, dropout, max_length, identity=False) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(hidden_size)
+        for embedding in (self.items, self.positions):
+            nn.init.normal_(embedding.weight, std=hidden_size**-0.5)
+        with torch.no_grad():
+            self.items.weight[0].zero_()
+
+    def forward(self, items: Tensor, kind: Tensor) -> Tensor:
+        """[B, L, D] states of left-padded `items` [B, L] (row + 1; 0 is padding) of these kinds [B]."""
+        embedded: Tensor = self.items(items)
+        alone = kind == ITEM
+        if bool(alone.all()):
+            return embedded
+        from_end = torch.arange(items.shape[1] - 1, -1, -1, device=items.device)
+        states = self.dropout(embedded * math.sqrt(embedded.shape[-1]) + self.positions(from_end))
+        visible = causal_mask(items != 0)
+        for block in self.blocks:
+            states = block(states, visible)
+        return torch.where(alone[:, None, None], embedded, self.norm(states))
+
+
+@dataclass(frozen=True)
+class IdFeaturizer:
+    """Makes `items` [B, L] int64 (catalog row + 1, left-padded with 0) and `kind` [B] int64.
+
+    Of a history, the latest events that fit are kept; a candidate takes the last position. Feedback is
+    not read.
+    """
+
+    max_length: int
+
+    def __call__(self, views: Sequence[View]) -> dict[str, Tensor]:
+        """Features of B views."""
+        items = np.zeros((len(views), max(map(self.length, views))), np.int64)
+        kind = np.full(len(views), HISTORY, np.int64)
+        for row, view in enumerate(views):
+            ids = view.history
+            if view.candidate is not None:
+                ids = (*view.history, view.candidate)
+                kind[row] = PAIR if view.history else ITEM
+            if ids:
+                kept = ids[-self.max_length :]
+                items[row, -len(kept) :] = np.array(kept, np.int64) + 1
+        return {"items": torch.from_numpy(items), "kind": torch.from_numpy(kind)}
+
+    def length(self, view: View) -> int:
+        """How many positions a view takes; one at least."""
+        events = len(view.history) + (view.candidate is not None)
+        return min(max(events, 1), self.max_length)
 
 
 @hookimpl

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from lorarec.contracts import Catalog, Encoded, LorarecError, View
 from lorarec_backbones.sasrec import SasrecBackbone
@@ -127,6 +128,29 @@ def test_a_copy_of_another_catalogue_is_refused(
     second.use_copy(tmp_path)
     with pytest.raises(LorarecError, match=r"model\.safetensors does not hold these weights.*items\.weight"):
         second.load(make(["a", "b"]), 0)
+
+
+def test_a_copy_that_an_earlier_version_wrote_is_refused_by_what_to_do(
+    sasrec: Callable[..., SasrecBackbone], catalog: Catalog, tmp_path: Path
+) -> None:
+    first = sasrec()
+    first.save(first.module, tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    earlier = {name.replace("query_key_value", "attention.query"): weight for name, weight in weights.items()}
+    save_file(earlier, tmp_path / "model.safetensors")
+    second = SasrecBackbone(first.config)
+    second.use_copy(tmp_path)
+    with pytest.raises(LorarecError, match=r"weights of other layers than this version's.*Train again"):
+        second.load(catalog, 0)
+
+
+def test_no_block_starts_as_the_identity_since_adapters_may_leave_it_as_drawn(
+    sasrec: Callable[..., SasrecBackbone], catalog: Catalog
+) -> None:
+    backbone = sasrec()
+    encode(backbone, catalog, View(history=(0, 1, 2))).pooled.square().sum().backward()
+    for block in backbone.module.blocks:
+        assert all(block.get_submodule(name).weight.grad.any() for name in ("query_key_value", "feedforward.0"))
 
 
 def test_heads_that_do_not_divide_the_width_are_refused() -> None:
