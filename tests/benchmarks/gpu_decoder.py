@@ -16,6 +16,7 @@ from pathlib import Path
 
 from paired import DATA, Figures, Side, add_options, in_turn, print_figure, ratio, record
 from tallrec_sample import RECIPE, copy_rows
+from train_next_item import ADAPTED
 
 PROJECTIONS = ["--targets", "q_proj", "v_proj"]
 
@@ -73,7 +74,7 @@ def next_item_sides(folder: Path, arguments: argparse.Namespace) -> list[Side]:
     counts = ["--rows", str(arguments.rows), "--batch", str(arguments.batch)]
     peer = ["--data", str(data), "--checkpoint", str(folder / "decoder"), *PROJECTIONS, *precision, *counts]
     steps = [f"data.source.path={data}", f"train.max_steps={-(-arguments.rows // arguments.batch)}"]
-    mine = ours("movielens_next_item", folder, arguments, steps)
+    mine = ours("movielens_next_item", folder, arguments, [*steps, *ADAPTED])
     return [mine, Side("peer", "peers.naive_next_item", peer)]
 
 

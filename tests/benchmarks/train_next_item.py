@@ -31,6 +31,8 @@ from paired import (
 
 PEER = {"peer_precision": "autocast", "peer_attention": "eager", "peer_micro": 16}
 """The plain loop at its best setting."""
+ADAPTED = ["adapter={name: lora, r: 8}", "head.stride=null"]
+"""The recipe trains no adapter, and predicts half a window's targets: here the work is the peer's."""
 
 
 def options() -> argparse.Namespace:
@@ -55,10 +57,11 @@ def options() -> argparse.Namespace:
 
 
 def our_side(arguments: argparse.Namespace, data: str) -> Side:
-    """The recipe movielens_next_item, cut to the number of steps."""
+    """The recipe movielens_next_item with LoRA on whole windows, cut to the number of steps."""
     steps = arguments.rows // arguments.batch
     overrides = [
         f"data.source.path={data}",
+        *ADAPTED,
         f"train.batch_size={arguments.batch}",
         f"train.max_steps={steps}",
         "train.epochs=1",
