@@ -25,24 +25,33 @@ from lorarec.pipeline import build_fit
 Train = Callable[..., Path]
 
 
+def trained(
+    folder: Path, checkpoint: Path, *, resume: bool = False, evaluate: dict[str, Any] | None = None, **settings: Any
+) -> Path:
+    """Train a tiny random model into a folder, with these settings of `train` and `evaluate`."""
+    recipe = {
+        "name": "profiled",
+        "data": {"source": {"name": "synthetic", "users": 40, "items": 40, "events": 480}},
+        "backbone": {"name": "text", "checkpoint": str(checkpoint), "max_length": 32},
+        "adapter": {"name": "lora", "dropout": 0.2},
+        "head": "ctr",
+        "train": {"epochs": 1, "batch_size": 16, **settings},
+        "evaluate": evaluate or {},
+    }
+    lorarec.train(recipe, output=folder, resume=resume)
+    return folder
+
+
 @pytest.fixture
 def train(tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> Train:
-    """Train a tiny random model into a folder, with these settings of `train` and `evaluate`."""
+    """Train into a folder of the test's, by its name."""
+    return lambda name, **settings: trained(tmp_path / name, tiny_checkpoint("bert"), **settings)
 
-    def run(name: str, *, resume: bool = False, evaluate: dict[str, Any] | None = None, **settings: Any) -> Path:
-        recipe = {
-            "name": "profiled",
-            "data": {"source": {"name": "synthetic", "users": 40, "items": 40, "events": 480}},
-            "backbone": {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32},
-            "adapter": {"name": "lora", "dropout": 0.2},
-            "head": "ctr",
-            "train": {"epochs": 1, "batch_size": 16, **settings},
-            "evaluate": evaluate or {},
-        }
-        lorarec.train(recipe, output=tmp_path / name, resume=resume)
-        return tmp_path / name
 
-    return run
+@pytest.fixture(scope="module")
+def short(tiny_checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps with a profile, which tests share."""
+    return trained(tmp_path_factory.mktemp("short") / "run", tiny_checkpoint("bert"), max_steps=4, profile=True)
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object]) -> None:
@@ -101,30 +110,31 @@ def test_evaluations_and_checkpoints_between_the_steps_do_not_count(
         return quick(*arguments)
 
     monkeypatch.setattr(build_fit, "evaluate", evaluate)
-    run = train("run", profile=True, max_steps=9, save_every=1, evaluate={"every": 1})
-    assert marks(run)["evaluation"] == 6  # after the steps 2 to 7
-    assert marks(run)["checkpoint"] == 6
+    monkeypatch.setattr("lorarec.engine.profile.STEPS", 2)  # each evaluation in a trace takes seconds to read
+    run = train("run", profile=True, max_steps=5, save_every=1, evaluate={"every": 1})
+    assert marks(run)["evaluation"] == 2  # after the steps 2 and 3
+    assert marks(run)["checkpoint"] == 2
     assert "linalg" not in table(run)
     other = re.search(r"\| other .*?([\d.]+)%", table(run))
     assert float(other[1]) < 50
 
 
-def test_a_profile_changes_nothing_that_is_trained(train: Train) -> None:
-    plain, profiled = train("plain", max_steps=6), train("profiled", max_steps=6, profile=True)
-    assert weights(plain) == weights(profiled)
+def test_a_profile_changes_nothing_that_is_trained(train: Train, short: Path) -> None:
+    plain = train("plain", max_steps=4)
+    assert weights(plain) == weights(short)
     assert len(weights(plain)) >= 2
     assert not (plain / "profile").exists()
 
 
-def test_a_profiled_run_is_loaded_with_or_without_its_profile(train: Train) -> None:
-    run = train("run", max_steps=4, profile=True)
-    before = lorarec.load(run).predict(items=["i7"], histories=[["i3"]])
+def test_a_profiled_run_is_loaded_with_or_without_its_profile(short: Path, tmp_path: Path) -> None:
+    before = lorarec.load(short).predict(items=["i7"], histories=[["i3"]])
+    run = shutil.copytree(short, tmp_path / "run")
     shutil.rmtree(run / "profile")
     assert lorarec.load(run).predict(items=["i7"], histories=[["i3"]]) == before
 
 
-def test_a_short_run_shows_the_steps_it_has(train: Train) -> None:
-    assert table(train("run", max_steps=4, profile=True)).startswith("Optimizer steps 3 to 4: ")
+def test_a_short_run_shows_the_steps_it_has(short: Path) -> None:
+    assert table(short).startswith("Optimizer steps 3 to 4: ")
 
 
 def test_a_run_too_short_for_a_profile_says_so(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,14 +144,14 @@ def test_a_run_too_short_for_a_profile_says_so(train: Train, capsys: pytest.Capt
 
 
 def test_a_resumed_run_has_a_profile_of_its_own_steps(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train("whole", max_steps=9)
+    whole = train("whole", max_steps=8)
     with monkeypatch.context() as patch:
         at_step(patch, 4, lambda: signal.raise_signal(signal.SIGTERM))
         with pytest.raises(Interrupted):
-            train("run", max_steps=9, profile=True)
+            train("run", max_steps=8, profile=True)
     assert table(whole.with_name("run.unfinished")).startswith("Optimizer steps 3 to 4: ")
-    run = train("run", max_steps=9, profile=True, resume=True)
-    assert table(run).startswith("Optimizer steps 7 to 9: ")
+    run = train("run", max_steps=8, profile=True, resume=True)
+    assert table(run).startswith("Optimizer steps 7 to 8: ")
     assert weights(run) == weights(whole)
 
 

@@ -65,10 +65,12 @@ SHOP = Path(__file__).parents[2] / "../shared/data/amazon-video-games-seq"
 
 @pytest.mark.skipif(not SHOP.is_dir(), reason="needs ../shared/data/amazon-video-games-seq beside the checkout")
 def test_of_the_video_games_6000_users_are_judged() -> None:
-    from lorarec.pipeline.assemble import gather_materials, open_recipe
+    from lorarec.data.prepare import Wanted, prepare
+    from lorarec.pipeline.assemble import open_recipe
 
     recipe = Path(__file__).parents[2] / "recipes/video_games_next_item.yaml"
-    data = gather_materials(open_recipe(recipe, [f"data.source.path={SHOP.resolve()}"])).data
+    opened = open_recipe(recipe, [f"data.source.path={SHOP.resolve()}"])
+    data = prepare(opened.source.load(), Wanted(), opened.recipe.data, opened.recipe.seed)
     part = data.interactions.part
     assert [int((part == p).sum()) for p in (Part.TRAIN, Part.VALIDATION, Part.TEST)] == [339172, 6000, 6000]
     assert data.report.dropped == {"left out by data.split.users": 2 * (50546 - 6000)}
