@@ -16,8 +16,8 @@ _EXAMPLE = "Write key=value, such as train.epochs=2."
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a value was given; as text, how messages begin: "ctr.yaml:14", "override 'adapter.r=x'"."""
+class Location:
+    """Where a value was given. As text it begins a message: "ctr.yaml:14", "override 'adapter.r=x'"."""
 
     origin: str
     line: int | None = None
@@ -27,18 +27,18 @@ class Place:
 
 
 class Document:
-    """Nested settings with the place of each; a plugin section given as a name is kept as {name: ...}."""
+    """Nested settings with the location of each; a plugin section given as a name is kept as {name: ...}."""
 
-    def __init__(self, values: Mapping[str, Any], places: Mapping[KeyPath, Place], whole: Place) -> None:
+    def __init__(self, values: Mapping[str, Any], locations: Mapping[KeyPath, Location], whole: Location) -> None:
         self.values: dict[str, Any] = deepcopy(dict(values))
-        self.places = dict(places)
+        self.locations = dict(locations)
         self.whole = whole
-        """The place of the document itself, for what is missing from it."""
+        """The location of the document itself, for settings that are missing from it."""
         for section in PLUGIN_SECTIONS:
             self._spell_out(section)
 
     def get(self, path: KeyPath) -> Any:
-        """The value at `path`, or None where there is none."""
+        """The value at `path`, or None if there is none."""
         value: Any = self.values
         for key in path:
             if isinstance(value, Mapping):
@@ -49,21 +49,21 @@ class Document:
                 return None
         return value
 
-    def where(self, path: KeyPath) -> Place:
-        """The place of `path`; else of the first value inside it, else of the nearest section around it."""
-        if path and path not in self.places:
-            inside = [place for known, place in self.places.items() if known[: len(path)] == path]
+    def where(self, path: KeyPath) -> Location:
+        """The location of `path`; else of the first value inside it, else of the nearest section around it."""
+        if path and path not in self.locations:
+            inside = [location for known, location in self.locations.items() if known[: len(path)] == path]
             if inside:
                 return inside[0]
         for end in range(len(path), 0, -1):
-            if path[:end] in self.places:
-                return self.places[path[:end]]
+            if path[:end] in self.locations:
+                return self.locations[path[:end]]
         return self.whole
 
-    def put(self, path: KeyPath, value: Any, places: Mapping[KeyPath, Place]) -> None:
-        """Set the value at `path`, forgetting what was there; sections on the way are made.
+    def put(self, path: KeyPath, value: Any, locations: Mapping[KeyPath, Location]) -> None:
+        """Set the value at `path`, replacing the old one; missing sections on the way are created.
 
-        Raises ValueError with the dotted name of whatever stands in the way, if that is not a section.
+        Raises ValueError with the dotted name of a value on the way that is not a section.
         """
         inside = self.values
         for depth, key in enumerate(path[:-1], 1):
@@ -75,13 +75,13 @@ class Document:
             if not isinstance(inside, dict):
                 raise ValueError(dotted(path[:depth]))
         inside[str(path[-1])] = deepcopy(value)
-        self.places = {known: place for known, place in self.places.items() if known[: len(path)] != path}
-        self.places.update(places)
+        self.locations = {known: where for known, where in self.locations.items() if known[: len(path)] != path}
+        self.locations.update(locations)
         for section in PLUGIN_SECTIONS:
             self._spell_out(section)
 
     def merge(self, above: Document) -> None:
-        """Lay another over this one, key by key; lists, and sections of another plugin, are replaced."""
+        """Merge another document over this one, key by key; lists, and sections of another plugin, are replaced."""
         self._merge((), above.values, above)
         self.whole = above.whole
 
@@ -97,24 +97,25 @@ class Document:
             and value["name"] != mine.get("name")
         )
         if isinstance(value, dict) and isinstance(mine, dict) and not renamed:
-            if path in above.places:
-                self.places[path] = above.places[path]
+            if path in above.locations:
+                self.locations[path] = above.locations[path]
             for key, inner in value.items():
                 self._merge((*path, key), inner, above)
         else:
-            self.put(path, value, {known: p for known, p in above.places.items() if known[: len(path)] == path})
+            inside = {known: where for known, where in above.locations.items() if known[: len(path)] == path}
+            self.put(path, value, inside)
 
     def _spell_out(self, section: KeyPath) -> None:
         name = self.get(section)
         if isinstance(name, str):
             inside: Any = self.get(section[:-1])
             inside[section[-1]] = {"name": name}
-            if section in self.places:
-                self.places[(*section, "name")] = self.places[section]
+            if section in self.locations:
+                self.locations[(*section, "name")] = self.locations[section]
 
 
 def in_plugin(path: KeyPath) -> bool:
-    """Whether `path` is a section that names a plugin or lies in one, where a loss may be named."""
+    """Whether `path` is a section that names a plugin or lies inside one, where a loss may be named."""
     return any(path[: len(section)] == section for section in PLUGIN_SECTIONS)
 
 
@@ -129,18 +130,18 @@ def dotted(path: KeyPath) -> str:
 
 
 def apply_overrides(document: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """`document` with the overrides applied in order; the given one is left as it is.
+    """A copy of `document` with the overrides applied in order.
 
     Raises RecipeError with every override that cannot be read.
     """
-    copy = Document(document, {}, Place("recipe"))
+    copy = Document(document, {}, Location("recipe"))
     if problems := override_document(copy, overrides):
         raise RecipeError(problems)
     return copy.values
 
 
 def override_document(document: Document, overrides: Sequence[str]) -> list[str]:
-    """Apply overrides in order, in place, and return what is wrong with those that cannot be read.
+    """Apply overrides in order, in place, and return the problems of those that cannot be read.
 
     `adapter=x` replaces the section, `adapter.r=16` sets one key of it.
     Naming another plugin by `adapter.name=x` replaces the section as well: options belong to their plugin.
@@ -158,9 +159,8 @@ def _override(document: Document, text: str) -> None:
     path, value = _parse(text)
     if in_plugin(path[:-1]) and path[-1] == "name" and document.get(path) != value:
         path, value = path[:-1], {"name": value}
-    place = Place(f"override '{text}'")
     try:
-        document.put(path, value, {path: place})
+        document.put(path, value, {path: Location(f"override '{text}'")})
     except ValueError as error:
         raise RecipeError(f"'{error}' is not a section, so nothing can be set inside it.") from None
 

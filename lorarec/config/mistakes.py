@@ -50,7 +50,7 @@ _WANTED = {
 
 @dataclass(frozen=True)
 class Mistake:
-    """One mistake: the path it is about, and what to say of it."""
+    """One mistake: the path it is about, and its message."""
 
     path: KeyPath
     text: str
@@ -63,7 +63,7 @@ def find_mistakes(
     prefix: KeyPath = (),
     name: Callable[[KeyPath], str] | None = None,
 ) -> list[Mistake]:
-    """Every mistake of `values` under `model`, once each, with paths that start at `prefix`.
+    """Every mistake of `values` under `model`, each once, with paths that start at `prefix`.
 
     `name` gives a section's name from its path; dotted keys by default.
     """
@@ -122,7 +122,7 @@ def _unknown_key(path: KeyPath, model: type[BaseModel], section: str, root: bool
         return f"{section} has no setting '{key}': it is called '{holder.renamed[key]}' now."
     hint = did_you_mean(key, known)
     if root and not hint:
-        # A known key on the wrong level, such as `epochs` next to `train`, is a common slip.
+        # A known key on the wrong level, such as `epochs` next to `train`, is a common mistake.
         homes = [dotted((top, key)) for top in model.model_fields if _has(settings_of(model, (top,)), key)]
         hint = f" Did you mean '{homes[0]}'?" if homes else ""
     return f"{section} has no setting '{key}'.{hint} Settings: {', '.join(known) or 'none'}."
@@ -161,7 +161,7 @@ def _shown(value: Any) -> str:
 
 
 def _path_in(values: Any, location: tuple[int | str, ...], kind: str) -> KeyPath:
-    """The part of pydantic's location that stands in the document: names of union branches are left out."""
+    """The part of pydantic's location that is in the document: names of union branches are left out."""
     path: list[int | str] = []
     value = values
     for depth, key in enumerate(location):

@@ -13,7 +13,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class PluginChoice(BaseModel):
-    """A plugin's name, and options that only the plugin's own `Config` can check. `adapter: lora` alone is legal."""
+    """A plugin's name, and options that only the plugin's `Config` can check. `adapter: lora` alone is valid."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     name: str
@@ -33,8 +33,8 @@ class SplitSection(StrictConfig):
     """How events become training, validation and test."""
 
     by: Literal["time", "last", "random", "column"] = "time"
-    """time: the latest events are test (no user learns from another's future). last: each user's last event is test,
-    the one before validation. random: rows drawn by the seed. column: the data says, see `column`."""
+    """time: the latest events are test (nothing is learned from the future of any user). last: each user's last event
+    is test, the one before validation. random: rows drawn by the seed. column: a column of the data, see `column`."""
     validation: Fraction = 0.1
     """Share of the rows (time, random), or of the training rows (column, where it names no validation rows)."""
     test: Fraction = 0.1
@@ -42,14 +42,14 @@ class SplitSection(StrictConfig):
     column: str = "split"
     """For `by: column`: a column of train/validation/test, or one that is true where a row is test."""
     disjoint: tuple[Literal["user", "item"], ...] = ()
-    """What the split promises: no user, or no item, of training among what is held out. The leakage audit tells where
-    the promise is broken."""
+    """What the split promises: no user, or no item, of training among the held-out rows. The leakage audit reports
+    violations."""
     users: str | None = None
-    """For `by: last`: a column that is true in the rows of the users who are judged. The last two events of the others
-    are left out, so that all users train alike."""
+    """For `by: last`: a column that is true in the rows of the users to evaluate. The last two events of the others
+    are left out, so that all users train on the same part of their events."""
     train_rows: Count | None = None
-    """Learn from so many training rows, drawn by the seed (few-shot); all by default. The others are in no part; where
-    rows bring no histories of their own, they remain events of their users' histories."""
+    """Number of training rows to learn from, drawn by the seed (few-shot); all by default. The others are in no part;
+    unless rows come with histories, they remain events of their users' histories."""
 
     @model_validator(mode="after")
     def _no_dead_setting(self) -> SplitSection:
@@ -61,7 +61,7 @@ class SplitSection(StrictConfig):
         }
         for name in idle:
             value = getattr(self, name)
-            # A default is let pass: a run's recipe.yaml writes all of them out.
+            # Defaults are accepted: a run's recipe.yaml lists all of them.
             if idle[name] and value != type(self).model_fields[name].default:
                 raise ValueError(
                     f"'{name}: {value}' does nothing with 'by: {self.by}'. Leave it out "
@@ -73,11 +73,11 @@ class SplitSection(StrictConfig):
 
 
 class HistorySection(StrictConfig):
-    """What of a user's events a model may see beside the one it predicts."""
+    """Which of a user's events a model may see when it predicts one."""
 
     scope: Literal["past", "training"] = "past"
     """past: events strictly before. training: all of the user's other training events, whatever their time: the
-    protocol of random splits such as MovieLens u1, deaf to time (refused for `by: time` and `by: last`)."""
+    protocol of random splits such as MovieLens u1, which ignores time (refused for `by: time` and `by: last`)."""
     at_least: Annotated[int, Field(ge=0)] = 0
     """Events with a shorter history are left out, and counted."""
 
@@ -97,13 +97,13 @@ class EventsSection(StrictConfig):
     """Kinds that say a user wanted the item, such as view, click, purchase: targets, liked in histories, popularity."""
     negative: tuple[EventKind, ...] = ()
     """Kinds that say a user did not want it, such as dislike, return: never a target to rank first, never popularity.
-    They stand in histories, as disliked, where the task tells likes from dislikes; 0 where it predicts clicks."""
+    They are in histories, as disliked, if the task distinguishes likes from dislikes; 0 if it predicts clicks."""
     shown: tuple[EventKind, ...] = ()
-    """Kinds that say the user saw the item and no more, such as impression: never in a history, never popularity; 0
-    where the task predicts clicks, unless an event of the same user and item answers it (in a split by
-    time, one that does not come in a later part)."""
+    """Kinds that say only that the user saw the item, such as impression: never in a history, never popularity; 0 if
+    the task predicts clicks, unless another event of the same user and item follows it (in a split by time, one that
+    is not in a later part)."""
     ignore: tuple[EventKind, ...] = ()
-    """Kinds whose rows are not used."""
+    """Kinds whose rows are skipped."""
     weights: dict[EventKind, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """How much a row of a kind counts in the training loss, 1 by default; multiplies the column `weight`, if any."""
 
@@ -130,12 +130,12 @@ class DataSection(StrictConfig):
     """lorarec's column name (user, item, time, rating, click, event, weight, history, history_feedback, split) ->
     the data's. `weight` says how much each row counts in the training loss; metrics are not weighted."""
     events: EventsSection | None = None
-    """What the kinds of the column `event` mean; needed where there is such a column."""
+    """What the kinds of the column `event` mean; needed if there is such a column."""
     item_text: str | None = None
     """Template of an item's text over the item table, such as "{title} ({genres})"; the source's by default."""
     unlisted_items: Literal["some", "all"] = "some"
-    """How many of the interactions' items may be missing in the item table, to be read as their ids: some, or also all,
-    which is refused by default, as the two then spell their ids differently."""
+    """How many of the interactions' items may be missing from the item table; their ids are then their texts. some, or
+    all, which is refused by default, since it usually means that the two tables spell their ids differently."""
     liked_above: float | None = None
     """Feedback above this number counts as liked; the middle of the training labels' range by default."""
     split: SplitSection = SplitSection()
@@ -147,64 +147,64 @@ class TrainSection(StrictConfig):
 
     epochs: Count = 3
     max_steps: Count | None = None
-    """Stop after so many optimizer steps, if the epochs give more."""
+    """Stop after this many optimizer steps, if the epochs give more."""
     batch_size: Count = 32
-    """Examples a micro-batch and process."""
+    """Examples per micro-batch and process."""
     accumulate: Count = 1
-    """Micro-batches an optimizer step, weighted by their real counts."""
+    """Micro-batches per optimizer step, weighted by their numbers of targets."""
     shuffle_block: Count = 1
-    """Shuffle examples in blocks of so many neighbours (by user, then as the data has them) instead of singly. The
-    neighbours share most of their history, whose texts a batch encodes once: faster, from batches that are less mixed.
-    """
+    """Shuffle examples in blocks of this many neighbors (by user, then in the order of the data) instead of one by one.
+    Neighbors share most of their history, whose texts a batch encodes once: faster, but batches are less mixed."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     head_learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """Learning rate of the head's own weights; `learning_rate` by default."""
+    """Learning rate of the head's weights; `learning_rate` by default."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """AdamW's, on matrices only (not on biases and norms)."""
+    """Weight decay of AdamW, on matrices only (not on biases and norms)."""
     warmup: Fraction = 0.1
     """Share of the steps over which the learning rate rises from 0, so that the first of them moves no weight."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
     step: PluginChoice = PluginChoice(name="accumulate")
-    """How the gradients of an optimizer step come about; a training step plugin."""
+    """How the gradients of an optimizer step are computed; a training step plugin."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Autocast of the whole model. A frozen backbone is better kept in bf16 by `backbone.dtype`, which needs none."""
+    """Autocast of the whole model. For a frozen backbone set `backbone.dtype` to bf16 instead, which needs no
+    autocast."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     cache_frozen_layers: bool = True
-    """Where the lowest blocks stay frozen (an adapter's `layers`), compute their hidden states of every item once and
-    keep them on disk. The same up to rounding, and faster by about the share of blocks left out."""
+    """If the lowest blocks stay frozen (an adapter's `layers`), compute their hidden states of every item once and keep
+    them on disk. The same up to rounding, and faster by about the share of blocks that are skipped."""
     save_every: Count | Literal["epoch", "never"] = "epoch"
     """Optimizer steps between checkpoints."""
     keep_checkpoints: Count = 2
     log_every: Count = 10
     """Optimizer steps between lines of history.jsonl."""
     trackers: tuple[str, ...] = ()
-    """Accelerate's experiment trackers, by name: tensorboard, wandb, mlflow."""
+    """Experiment trackers of Accelerate, by name: tensorboard, wandb, mlflow."""
     warm_start: str | None = None
     """Folder of a finished run whose adapter training starts from, instead of an untrained one: the same adapter with
     the same settings, on the same backbone. The head starts untrained."""
     profile: bool = False
-    """Trace a few of the run's first steps into its folder, with a table of where a step goes."""
+    """Trace a few of the run's first steps into its folder, with a table of where the time of a step goes."""
     processes: Count | None = None
-    """Refuse to start unless exactly so many processes run; any number by default."""
+    """Refuse to start unless exactly this many processes run; any number by default."""
 
 
 class EvaluateSection(StrictConfig):
-    """How the model is judged."""
+    """How the model is evaluated."""
 
     metrics: tuple[str, ...] = ()
-    """Names such as rmse or ndcg@10; the head's own by default. The first one chooses the best checkpoint."""
+    """Names such as rmse or ndcg@10; the head's defaults if empty. The first one chooses the best checkpoint."""
     every: Count | Literal["epoch"] = "epoch"
     """Optimizer steps between evaluations on validation."""
     patience: Count | None = None
-    """Stop after so many evaluations without a better one; never by default."""
+    """Stop after this many evaluations without improvement; never by default."""
     batch_size: Count = 256
-    """Examples a batch and process."""
+    """Examples per batch and process."""
 
 
 class Recipe(StrictConfig):
-    """One training run, whole."""
+    """All settings of one training run."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str = ""

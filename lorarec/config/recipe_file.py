@@ -1,4 +1,4 @@
-"""The recipe's file: by its path or name, read with `extends` and overrides, every mistake with its file and line."""
+"""Recipe files: by path or name, read with `extends` and overrides, every mistake with its file and line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lorarec.config.document import Document, Place, override_document
+from lorarec.config.document import Document, Location, override_document
 from lorarec.config.mistakes import Mistake, find_mistakes
 from lorarec.config.recipe import Recipe
 from lorarec.config.strict import did_you_mean
@@ -27,10 +27,10 @@ class LoadedRecipe:
     path: Path | None
     """The file, or None for a recipe given in Python."""
     refused: tuple[str, ...]
-    """What is wrong with overrides that could not be read."""
+    """Problems of overrides that could not be read."""
     mistakes: tuple[Mistake, ...]
     checked: Recipe | None
-    """The recipe if its settings are right; `recipe` is the way to it."""
+    """The recipe if its settings are valid; use `recipe` to read it."""
 
     @property
     def recipe(self) -> Recipe:
@@ -39,7 +39,7 @@ class LoadedRecipe:
             raise RecipeError(self.problems(self.mistakes))
         return self.checked
 
-    def where(self, path: KeyPath) -> Place:
+    def where(self, path: KeyPath) -> Location:
         """Where a value was given: file and line, or override."""
         return self.document.where(path)
 
@@ -47,8 +47,8 @@ class LoadedRecipe:
         """Mistakes as lines for people, in the order of the file, and the refused overrides."""
 
         def order(mistake: Mistake) -> tuple[bool, str, int]:
-            place = self.where(mistake.path)
-            return place.line is None, place.origin, place.line or 0
+            location = self.where(mistake.path)
+            return location.line is None, location.origin, location.line or 0
 
         lines = [f"{self.where(mistake.path)}: {mistake.text}" for mistake in sorted(mistakes, key=order)]
         return [*lines, *self.refused]
@@ -64,7 +64,7 @@ def load_recipe(
     """
     folders = tuple(folders)
     if isinstance(source, Mapping):
-        path, document = None, Document(source, {}, Place("recipe"))
+        path, document = None, Document(source, {}, Location("recipe"))
         _extend(document, None, folders, ())
     else:
         path = find_recipe(source, folders)
@@ -77,7 +77,7 @@ def load_recipe(
 
 
 def _read(path: Path, folders: tuple[Path, ...], children: tuple[Path, ...]) -> Document:
-    """One file over what it extends; `children` are the files that led here."""
+    """One file merged over the recipe it extends; `children` are the files whose `extends` led here."""
     origin = _shown(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -89,33 +89,33 @@ def _read(path: Path, folders: tuple[Path, ...], children: tuple[Path, ...]) -> 
     if not isinstance(values, dict):
         reason = "the file is empty" if values is None else "the file does not hold settings"
         raise RecipeError(f"{origin}: {reason}. A recipe begins with 'name: ...'; see 'lorarec recipes'.")
-    places = {key: Place(origin, line) for key, line in lines.items()}
-    document = Document(values, places, Place(origin))
+    locations = {key: Location(origin, line) for key, line in lines.items()}
+    document = Document(values, locations, Location(origin))
     return _extend(document, path, folders, (*children, path.resolve()))
 
 
 def _extend(document: Document, path: Path | None, folders: tuple[Path, ...], children: tuple[Path, ...]) -> Document:
-    """`document` laid over the recipe that its key `extends` names, if any; changed in place and returned."""
+    """`document` merged over the recipe that its key `extends` names, if any; changed in place and returned."""
     if "extends" not in document.values:
         return document
-    parent, place = document.values.pop("extends"), document.where(("extends",))
+    parent, location = document.values.pop("extends"), document.where(("extends",))
     if not isinstance(parent, str):
-        raise RecipeError(f"{place}: extends must be the path or name of one recipe, not {parent!r}.")
+        raise RecipeError(f"{location}: extends must be the path or name of one recipe, not {parent!r}.")
     try:
-        file = find_recipe(parent, folders, beside=path.parent if path else None)
+        file = find_recipe(parent, folders, relative_to=path.parent if path else None)
     except RecipeError as error:
-        raise RecipeError(f"{place}: {error}") from None
+        raise RecipeError(f"{location}: {error}") from None
     if file.resolve() in children:
         chain = " -> ".join(child.name for child in (*children, file))
-        raise RecipeError(f"{place}: recipes extend each other in a circle: {chain}.")
+        raise RecipeError(f"{location}: recipes extend each other in a circle: {chain}.")
     below = _read(file, folders, children)
     below.merge(document)
-    document.values, document.places = below.values, below.places
+    document.values, document.locations = below.values, below.locations
     return document
 
 
 def _shown(path: Path) -> str:
-    """The path as messages give it: relative to the working folder where it lies inside."""
+    """The path as messages give it: relative to the working folder if it is inside."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
@@ -125,7 +125,7 @@ def _shown(path: Path) -> str:
 def bundled_folder() -> Path:
     """The checkout's `recipes/`, or the copy inside the wheel.
 
-    An editable install leaves the recipes outside the package; the checkout is known by its pyproject.toml.
+    An editable install leaves the recipes outside the package; a checkout is recognized by its pyproject.toml.
     """
     package = Path(__file__).resolve().parents[1]
     checkout = package.parent
@@ -143,15 +143,15 @@ def recipe_files(folders: Iterable[Path] = ()) -> list[Path]:
     return files
 
 
-def find_recipe(source: str | Path, folders: Iterable[Path] = (), beside: Path | None = None) -> Path:
+def find_recipe(source: str | Path, folders: Iterable[Path] = (), relative_to: Path | None = None) -> Path:
     """The file of a recipe: a path (it ends in .yaml or has a slash), or the name of a bundled one.
 
-    A relative path starts at the working folder, or at `beside` (for a file's `extends`). Raises RecipeError
-    with the nearest name if there is no such recipe, and with both files if two share the name.
+    A relative path starts at the working folder, or at `relative_to` (for a file's `extends`). Raises RecipeError
+    with the nearest name if there is no such recipe, and with all files if several share the name.
     """
     folders = tuple(folders)
     if isinstance(source, Path) or source.endswith(_SUFFIXES) or "/" in source or "\\" in source:
-        return _existing_file(Path(source) if beside is None else beside / source, folders)
+        return _existing_file(Path(source) if relative_to is None else relative_to / source, folders)
     files = recipe_files(folders)
     named = [file for file in files if file.stem == source]
     if len(named) > 1:

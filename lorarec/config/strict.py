@@ -1,4 +1,4 @@
-"""StrictConfig: settings that refuse what they do not know; and the nearest name to a misspelled one."""
+"""StrictConfig: settings that refuse unknown keys; and the nearest name to a misspelled one."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pydantic_core import PydanticCustomError
 class StrictConfig(BaseModel):
     """Frozen settings that refuse unknown keys; infinite and NaN numbers are refused as well.
 
-    Every plugin's `Config` and every section of a recipe is one. Give each field a type, a default where
-    there is a sensible one, and a docstring below it: `lorarec plugins show` and the JSON Schema print it.
+    Every plugin's `Config` and every section of a recipe is one. Give each field a type, a default if there is a
+    sensible one, and a docstring below it: `lorarec plugins show` and the JSON Schema print it.
     """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
     )
     renamed: ClassVar[Mapping[str, str]] = {}
-    """Former names of settings -> their names now. A recipe with a former name is refused by a message that has the
-    new one; recipes of finished runs are read all the same."""
+    """Former names of settings -> current names. A recipe with a former name is refused with a message that gives the
+    current one; recipes of finished runs are still read."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -34,7 +34,7 @@ class StrictConfig(BaseModel):
 
 
 def _takes_bool(annotation: Any) -> bool:
-    """Whether true and false are meant by this annotation, rather than turned into 1 and 0."""
+    """Whether this annotation accepts true and false as such, rather than as 1 and 0."""
     if annotation in (bool, Any, object):
         return True
     return any(inner is True or inner is False or _takes_bool(inner) for inner in get_args(annotation))

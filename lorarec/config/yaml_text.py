@@ -1,7 +1,7 @@
-"""YAML as recipes use it: read with the line of every key, and written so that it reads back the same.
+"""YAML of recipes: read with the line of every key, and written so that it reads back the same.
 
 Recipes follow YAML 1.2's core schema: `no`, `12:30` and `2020-01-01` are text, `1e-3` is a number. A repeated key, an
-anchor that refers to itself and a tag that would make an object are refused.
+anchor that refers to itself and a tag that would create an object are refused.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from lorarec.errors import RecipeError
 
 KeyPath = tuple[str | int, ...]
-"""Where a value stands in a document: ("data", "split", "by")."""
+"""The keys that lead to a value in a document: ("data", "split", "by")."""
 
 DEPTH = 100
-"""How deep sections may lie in one another."""
+"""How deep sections may be nested."""
 MOST_VALUES = 100_000
-"""How many values a document may have, once its aliases are written out."""
+"""How many values a document may have, once its aliases are expanded."""
 INT, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 
 
 class _Constructor(SafeConstructor):
-    """Leaves as text what ruamel makes dates, merges or, for their underscores, numbers of: YAML 1.2 has no such."""
+    """Keeps as text what ruamel would read as dates, merges or numbers with underscores: YAML 1.2 has none of these."""
 
     def construct_number(self, node: ScalarNode) -> int | float | str:
         if "_" in node.value or node.value.lstrip("+-").startswith("0b"):
@@ -57,14 +57,14 @@ def read_yaml(text: str, origin: str) -> tuple[Any, dict[KeyPath, int]]:
         mark = error.problem_mark or error.context_mark
         where = f"{origin}:{mark.line + 1}" if mark else origin
         if isinstance(error, MaxDepthExceededError):
-            raise RecipeError(f"{where}: sections lie more than {DEPTH} deep in one another.") from None
+            raise RecipeError(f"{where}: sections are nested more than {DEPTH} deep.") from None
         raise RecipeError(f"{where}: this is not valid YAML: {error.problem or error.context}.") from None
     except YAMLError as error:
         raise RecipeError(f"{origin}: this is not valid YAML: {error}.") from None
 
 
 def read_scalar(text: str) -> Any:
-    """One value as an override gives it: bare words are taken whole (`a: b #c` too), the rest is YAML.
+    """One value of an override: unquoted text is taken whole (`a: b #c` too), the rest is YAML.
 
     Raises RecipeError with a hint to quote, if brackets or quotes do not close.
     """
@@ -80,7 +80,7 @@ def write_yaml(value: Any) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.representer.sort_base_mapping_type_on_output = False
-    yaml.width = sys.maxsize  # folded, a text with a backslash at the fold would not read back
+    yaml.width = sys.maxsize  # if folded, a text with a backslash at the fold would not read back
     stream = StringIO()
     yaml.dump(value, stream)
     return stream.getvalue()

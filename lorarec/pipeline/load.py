@@ -13,7 +13,7 @@ from torch import nn
 
 from lorarec.artifact import layout
 from lorarec.artifact.reader import RunFolder, read_run
-from lorarec.config.document import Document, Place
+from lorarec.config.document import Document, Location
 from lorarec.config.recipe import TrainSection
 from lorarec.config.recipe_file import load_recipe
 from lorarec.config.strict import StrictConfig
@@ -59,7 +59,7 @@ def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
 
 def _with_present_names(recipe: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
     """A run's recipe with the settings that have been renamed since under their names of today."""
-    document = Document({**recipe, "train": _renamed(recipe["train"], TrainSection)}, {}, Place("recipe"))
+    document = Document({**recipe, "train": _renamed(recipe["train"], TrainSection)}, {}, Location("recipe"))
     for kind, path in SECTIONS.items():
         section = document.get(path)
         if isinstance(section, Mapping) and section.get("name") in registry.names(kind):

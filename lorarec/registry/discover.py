@@ -1,6 +1,6 @@
-"""Discovery: load what installed packages offer, and keep what is broken apart, with its name and its error.
+"""Discovery: load the plugins of installed packages; broken ones are kept separately, with name and error.
 
-The environment variable LORAREC_DISABLE_PLUGINS=a,b switches the entry points `a` and `b` off.
+The environment variable LORAREC_DISABLE_PLUGINS=a,b disables the entry points `a` and `b`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ KINDS: dict[KindName, Kind] = {
 
 @dataclass(frozen=True)
 class Provider:
-    """Who offers a plugin: an entry point of a distribution."""
+    """The source of a plugin: an entry point of a distribution."""
 
     entry_point: str
     distribution: str
@@ -92,20 +92,20 @@ class Offer:
 
 @dataclass(frozen=True)
 class Discovered:
-    """What discovery gives."""
+    """The result of discovery."""
 
     offers: tuple[Offer, ...]
     broken: tuple[Broken, ...]
     recipe_folders: tuple[Path, ...]
     switched_off: tuple[str, ...] = ()
-    """Names of entry points that the environment switches off."""
+    """Names of entry points that the environment disables."""
 
 
 def discover(points: Iterable[EntryPoint] | None = None) -> Discovered:
-    """Load the entry points of the group `lorarec` (or those given) that are not switched off.
+    """Load the entry points of the group `lorarec` (or those given) that are not disabled.
 
     One that fails to import or breaks its contract is kept as broken, with a warning: it must not stop a run
-    that ignores it. Raises PluginError if two distributions offer an entry point of one name.
+    that does not use it. Raises PluginError if two distributions offer an entry point of the same name.
     """
     installed = list(entry_points(group=hooks.GROUP)) if points is None else list(points)
     manager = pluggy.PluginManager(hooks.GROUP)
@@ -113,7 +113,7 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Discovered:
     for name in _switched_off(installed):
         manager.set_blocked(name)
     chosen = [point for point in installed if not manager.is_blocked(point.name)]
-    _refuse_doubles(chosen)
+    _refuse_duplicates(chosen)
     offers: list[Offer] = []
     broken: list[Broken] = []
     folders: list[Path] = []
@@ -121,7 +121,7 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Discovered:
         provider = _provider(point)
         try:
             result = _offered(manager, point, provider)
-        except (Exception, SystemExit) as error:  # a stranger's module may raise anything while it is imported
+        except (Exception, SystemExit) as error:  # a third-party module may raise anything while it is imported
             reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             broken.append(Broken(provider, reason))
             _log.warning("%s. It is left out.", str(broken[-1]).removesuffix("."))
@@ -139,7 +139,7 @@ def _switched_off(points: list[EntryPoint]) -> set[str]:
     return off
 
 
-def _refuse_doubles(points: list[EntryPoint]) -> None:
+def _refuse_duplicates(points: list[EntryPoint]) -> None:
     first: dict[str, EntryPoint] = {}
     for point in points:
         other = first.setdefault(point.name, point)
@@ -147,7 +147,7 @@ def _refuse_doubles(points: list[EntryPoint]) -> None:
             raise PluginError(
                 f"Two packages offer a plugin '{point.name}': {_provider(other).distribution} and "
                 f"{_provider(point).distribution}. "
-                f"Uninstall one, or switch both off with {DISABLE}={point.name}."
+                f"Uninstall one, or disable both with {DISABLE}={point.name}."
             )
 
 
@@ -158,7 +158,7 @@ def _provider(point: EntryPoint) -> Provider:
 
 
 def _offered(manager: pluggy.PluginManager, point: EntryPoint, provider: Provider) -> Discovered:
-    """What one entry point offers, registered with the manager of all; raises whatever is wrong with it."""
+    """The classes and folders that one entry point offers, registered with the manager. Raises what fails in it."""
     module = point.load()
     try:
         manager.register(module, name=point.name)
@@ -182,7 +182,7 @@ def _offered(manager: pluggy.PluginManager, point: EntryPoint, provider: Provide
 
 
 def _returned(caller: pluggy.HookCaller, module: Any) -> list[Any]:
-    """What one plugin returned to a hook, as a list; a call of the hook itself would ask all plugins."""
+    """What one plugin returned to a hook, as a list; calling the hook itself would call all plugins."""
     answers: list[Any] = [impl.function() for impl in caller.get_hookimpls() if impl.plugin is module]
     for answer in answers:
         if not isinstance(answer, Iterable) or isinstance(answer, str):
@@ -191,18 +191,18 @@ def _returned(caller: pluggy.HookCaller, module: Any) -> list[Any]:
 
 
 def checked_class(offered: Any, kind: Kind, distribution: str) -> type[Plugin]:
-    """The offered class if it keeps its kind's contract. Raises PluginError naming what it lacks."""
+    """The offered class, if it fulfills its kind's contract. Raises PluginError naming what is missing."""
     contract = kind.contract.__name__
     if not isinstance(offered, type) or not issubclass(offered, kind.contract):
         shown = offered.__name__ if isinstance(offered, type) else repr(offered)
         raise PluginError(f"hook {kind.hook} of {distribution} offers {shown}, which is no subclass of {contract}.")
-    problem = _lacking(offered, kind)
+    problem = _missing(offered, kind)
     if problem:
         raise PluginError(f"{kind.name} class {offered.__name__} of {distribution} {problem}")
     return offered
 
 
-def _lacking(offered: type[Plugin], kind: Kind) -> str:
+def _missing(offered: type[Plugin], kind: Kind) -> str:
     if inspect.isabstract(offered):
         return f"does not define {', '.join(sorted(offered.__abstractmethods__))}."
     inherited = {"name", "summary"} if kind.name == "callback" else set()

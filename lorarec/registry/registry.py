@@ -1,4 +1,4 @@
-"""Registry: the plugin classes at hand, by kind and name; losses by their shape, metrics by their label."""
+"""Registry: the installed plugin classes, by kind and name; losses by their shape, metrics by their label."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from lorarec.registry.discover import DISABLE, KINDS, Broken, Discovered, KindNa
 
 
 class Registry:
-    """What is installed. Made once and handed on; there is no global one."""
+    """The installed plugins. Created once and passed on; there is no global registry."""
 
     def __init__(self, discovered: Discovered) -> None:
-        """Raises PluginError, naming both packages, if two classes of one kind have one name."""
+        """Raises PluginError, naming both packages, if two classes of one kind have the same name."""
         self.broken: tuple[Broken, ...] = discovered.broken
         self.recipe_folders: tuple[Path, ...] = discovered.recipe_folders
         """Folders of recipes that plugin packages ship."""
@@ -36,7 +36,7 @@ class Registry:
                 raise PluginError(
                     f"Two plugins are the {offer.kind} '{offer.plugin.name}': "
                     f"{_whose(other)} and {_whose(offer)}. "
-                    f"Uninstall one package, or switch one off with {DISABLE}={_entry(offer)}."
+                    f"Uninstall one package, or disable one with {DISABLE}={_entry(offer)}."
                 )
 
     @classmethod
@@ -55,17 +55,17 @@ class Registry:
     def find(self, kind: KindName, name: str) -> type[Plugin]:
         """The class called `name`.
 
-        Raises PluginError: with the plugin's own error if it is broken, with the package to install if it is
-        known to live in one, else with the nearest name and all names.
+        Raises PluginError: with the plugin's own error if it is broken, with the package to install if that is known,
+        else with the nearest name and all names.
         """
         return self._offer(kind, name).plugin
 
     def provider(self, kind: KindName, name: str) -> Provider:
-        """Who offers the plugin. Raises PluginError as `find` does."""
+        """The provider of the plugin. Raises PluginError as `find` does."""
         return self._offer(kind, name).provider
 
     def how_to_install(self, name: str) -> str:
-        """What to do to get a plugin known to live in a package of its own; empty if none is known."""
+        """How to install a plugin that is known to be in a separate package; empty if none is known."""
         return next((names[name] for names in _known_packages().values() if name in names), "")
 
     def _offer(self, kind: KindName, name: str) -> Offer:
@@ -75,7 +75,7 @@ class Registry:
             if broken.provider.entry_point == name:
                 raise PluginError(str(broken))
         if name in self._switched_off:
-            raise PluginError(f"Plugin '{name}' is switched off by {DISABLE}; take its name out of it.")
+            raise PluginError(f"Plugin '{name}' is disabled by {DISABLE}; remove its name there.")
         names = self.names(kind)
         install = _known_packages().get(kind, {}).get(name)
         hint = f" {install}" if install else did_you_mean(name, names)
@@ -102,7 +102,7 @@ def _known_packages() -> Mapping[str, Mapping[str, Any]]:
 
 
 def loss_settings(cls: type[Plugin]) -> dict[str, tuple[Takes, Any]]:
-    """The settings of a plugin that name a loss: what each takes, and its default."""
+    """The settings of a plugin that name a loss: the shapes that each accepts, and its default."""
     return {
         name: (takes, field.default)
         for name, field in cls.Config.model_fields.items()
@@ -112,19 +112,19 @@ def loss_settings(cls: type[Plugin]) -> dict[str, tuple[Takes, Any]]:
 
 
 def names_that_fit(takes: Takes, registry: Registry) -> list[str]:
-    """Losses of the shapes that are taken."""
+    """Losses of the accepted shapes."""
     losses = ((name, cast(type[Loss], registry.find("loss", name))) for name in registry.names("loss"))
     return [name for name, loss in losses if loss.shape in takes.shapes]
 
 
 def heads_that_take(shape: str, registry: Registry) -> list[str]:
-    """Heads with a setting that takes losses of the shape."""
+    """Heads with a setting that accepts losses of the shape."""
     settings = {name: loss_settings(registry.find("head", name)) for name in registry.names("head")}
     return [name for name, losses in settings.items() if any(shape in takes.shapes for takes, _ in losses.values())]
 
 
 def find_loss(choice: Any, takes: Takes, registry: Registry) -> tuple[type[Loss], dict[str, Any]]:
-    """The class of a loss that is chosen by its name, or by its name with options; and the options.
+    """The class of a loss that is given by its name, or by its name with options; and the options.
 
     Raises PluginError for an unknown name, and for a loss of another shape, with the names of those that fit.
     """
@@ -144,16 +144,16 @@ def find_loss(choice: Any, takes: Takes, registry: Registry) -> tuple[type[Loss]
 
 @dataclass(frozen=True)
 class ResolvedMetric:
-    """A metric as a recipe asks for it."""
+    """A metric of a recipe."""
 
     label: str
-    """What metrics.json calls it: "rmse", "ndcg@10"."""
+    """Its name in metrics.json: "rmse", "ndcg@10"."""
     cls: type[Metric]
     k: int | None
 
 
 def resolve_metric(label: str, head: TaskHead | None, registry: Registry) -> tuple[ResolvedMetric, Provider]:
-    """The metric of a label, and who offers it; `head` is None where the recipe's head is itself in doubt.
+    """The metric of a label, and its provider; `head` is None if the recipe's head could not be built.
 
     Raises PluginError for an unknown name, RecipeError for a missing or extra @k and for a metric that reads
     what this head does not give.
@@ -185,4 +185,4 @@ def _fits(cls: type[Metric], head: TaskHead) -> bool:
 
 
 def _needs(cls: type[Metric]) -> str:
-    return f"{cls.reads} labelled by '{cls.label}'" if cls.label else cls.reads
+    return f"{cls.reads} labeled by '{cls.label}'" if cls.label else cls.reads

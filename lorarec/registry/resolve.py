@@ -1,4 +1,4 @@
-"""Resolve: a recipe's names and options become built plugins; every mistake is shown at once."""
+"""Resolve: build the plugins that a recipe names; every mistake is reported at once."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SECTIONS: dict[KindName, KeyPath] = {
     "head": ("head",),
     "step": ("train", "step"),
 }
-"""Where a recipe names its plugins."""
+"""The sections of a recipe that name a plugin."""
 
 
 @dataclass(frozen=True)
 class ResolvedRecipe:
-    """A recipe with its plugins built; no file was read and no weight made."""
+    """A recipe with its plugins built; no file was read and no weight created."""
 
     recipe: Recipe
     source: DataSource
@@ -45,7 +45,7 @@ class ResolvedRecipe:
     head: TaskHead
     step: TrainingStep
     metrics: tuple[ResolvedMetric, ...]
-    """The recipe's, or the head's own; the first chooses the best checkpoint."""
+    """The recipe's, or the head's defaults; the first chooses the best checkpoint."""
     callbacks: tuple[Callback, ...]
     providers: Mapping[str, Provider]
     """"adapter lora" -> the distribution that offers it, for every plugin in use."""
@@ -55,7 +55,7 @@ def resolve(loaded: LoadedRecipe, registry: Registry) -> ResolvedRecipe:
     """Find and build every plugin that the recipe names.
 
     Raises RecipeError with all mistakes of the recipe and of its plugins' options, each with file and line;
-    or PluginError, likewise placed, if the one thing wrong is a plugin that is unknown or broken.
+    or PluginError, with file and line as well, if the only mistake is a plugin that is unknown or broken.
     """
     builder = _Builder(loaded, registry)
     built = {kind: builder.build(kind, path) for kind, path in SECTIONS.items()}
@@ -91,7 +91,7 @@ def full_recipe(resolved: ResolvedRecipe) -> dict[str, Any]:
 
 
 class _Builder:
-    """Builds plugins one by one and gathers what is wrong."""
+    """Builds plugins one by one and collects the mistakes."""
 
     def __init__(self, loaded: LoadedRecipe, registry: Registry) -> None:
         self.loaded = loaded
@@ -101,14 +101,14 @@ class _Builder:
         self.unknown_plugins = 0
 
     def build(self, kind: KindName, path: KeyPath) -> Plugin | None:
-        """The plugin of one section, or None once its mistakes are noted."""
+        """The plugin of one section, or None if it has mistakes, which are recorded."""
         choice = self.loaded.document.get(path)
         if choice is None and kind == "step":
             choice = TrainSection.model_fields["step"].default.name
         if isinstance(choice, str):
             choice = {"name": choice}
         if not isinstance(choice, Mapping) or not isinstance(choice.get("name"), str):
-            return None  # the recipe's own mistakes say so already
+            return None  # the recipe's own mistakes include it already
         name = choice["name"]
         if (cls := self.find(kind, name, path)) is None:
             return None
@@ -117,7 +117,7 @@ class _Builder:
         return None if losses is None else self._made(kind, cls, {**options, **losses}, path)
 
     def _losses(self, cls: type[Plugin], options: Mapping[str, Any], path: KeyPath) -> dict[str, Plugin] | None:
-        """The losses that settings of a plugin name, by setting; None once what is wrong with them is noted."""
+        """The losses that settings of a plugin name, by setting; None if they have mistakes, which are recorded."""
         made: dict[str, Plugin | None] = {}
         for setting, (takes, default) in loss_settings(cls).items():
             inside = (*path, setting)
@@ -133,7 +133,7 @@ class _Builder:
         return built if len(built) == len(made) else None
 
     def _made(self, kind: KindName, cls: type[Plugin], options: dict[str, Any], path: KeyPath) -> Plugin | None:
-        """The plugin with its options, or None once their mistakes are noted."""
+        """The plugin with its options, or None if they have mistakes, which are recorded."""
         try:
             return cls(cls.Config.model_validate(options))
         except ValidationError as error:
@@ -144,7 +144,7 @@ class _Builder:
         return None
 
     def find(self, kind: KindName, name: str, path: KeyPath) -> type[Plugin] | None:
-        """The class, noting its provider; or None once it is noted that there is no such plugin."""
+        """The class, whose provider is recorded; or None if there is no such plugin, which is recorded as a mistake."""
         try:
             cls = self.registry.find(kind, name)
         except PluginError as error:
@@ -155,10 +155,10 @@ class _Builder:
         return cls
 
     def metrics(self, head: TaskHead | None) -> list[ResolvedMetric]:
-        """The metrics asked for, or the head's own."""
-        asked = self.loaded.document.get(("evaluate", "metrics"))
-        given = isinstance(asked, list | tuple) and bool(asked)
-        labels = asked if given else head.default_metrics if head else ()
+        """The metrics of the recipe, or else the head's defaults."""
+        chosen = self.loaded.document.get(("evaluate", "metrics"))
+        given = isinstance(chosen, list | tuple) and bool(chosen)
+        labels = chosen if given else head.default_metrics if head else ()
         metrics: list[ResolvedMetric] = []
         for index, label in enumerate(labels):
             path: KeyPath = ("evaluate", "metrics", index) if given else ("head",)
@@ -171,13 +171,13 @@ class _Builder:
                 self.mistakes.append(Mistake(path, str(error)))
                 continue
             if metric.label in [other.label for other in metrics]:
-                self.mistakes.append(Mistake(path, f"metric '{label}' is asked for twice."))
+                self.mistakes.append(Mistake(path, f"metric '{label}' is given twice."))
             metrics.append(metric)
             self.providers[f"metric {metric.cls.name}"] = provider
         return metrics
 
     def refuse(self) -> None:
-        """Raise what was noted, if anything was."""
+        """Raise the recorded mistakes, if there are any."""
         problems = self.loaded.problems(self.mistakes)
         if len(problems) == self.unknown_plugins == 1:
             raise PluginError(problems[0])
@@ -186,6 +186,6 @@ class _Builder:
 
 
 def _titled(path: KeyPath, section: KeyPath, title: str) -> str:
-    """What a message calls a value of a plugin's section: the plugin itself, or its setting by name."""
+    """How a message names a value of a plugin's section: the plugin itself, or its setting by name."""
     inside = path[len(section) :]
     return f"{title}: {dotted(inside)}" if inside else title

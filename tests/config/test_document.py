@@ -42,7 +42,7 @@ DOCUMENT = {
         (["data.item_text=''"], ["data", "item_text"], ""),
     ],
 )
-def test_it_sets(overrides, path, expected):
+def test_overrides_set_values(overrides, path, expected):
     value = apply_overrides(DOCUMENT, overrides)
     for key in path:
         value = value[key]
@@ -50,14 +50,14 @@ def test_it_sets(overrides, path, expected):
     assert type(value) is type(expected)
 
 
-def test_the_document_given_is_left_as_it_is():
+def test_the_given_document_is_not_changed():
     apply_overrides(DOCUMENT, ["adapter.r=1", "data.source.path=x"])
     assert DOCUMENT["adapter"]["r"] == 8
     assert DOCUMENT["data"] == {"source": "files"}
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("train.epochs", "there is no '='. Write key=value, such as train.epochs=2."),
         ("=3", "the key before '=' is empty or has an empty part. Write key=value, such as train.epochs=2."),
@@ -71,13 +71,13 @@ def test_the_document_given_is_left_as_it_is():
          "evaluate.metrics='\"...\"'."),
     ],
 )  # fmt: skip
-def test_it_refuses(override, said):
+def test_overrides_that_cannot_be_read_are_refused(override, message):
     with pytest.raises(RecipeError) as caught:
         apply_overrides(DOCUMENT, [override])
-    assert str(caught.value) == f"override '{override}': {said}"
+    assert str(caught.value) == f"override '{override}': {message}"
 
 
-def test_all_that_cannot_be_read_are_told_at_once():
+def test_all_overrides_that_cannot_be_read_are_reported_at_once():
     with pytest.raises(RecipeError) as caught:
         apply_overrides(DOCUMENT, ["a", "seed=1", "=b"])
     assert len(caught.value.problems) == 2

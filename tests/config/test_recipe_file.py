@@ -1,4 +1,4 @@
-"""A recipe's file: YAML as people mean it, extends, and every mistake with its line."""
+"""Recipe files: YAML 1.2, `extends`, and every mistake with its line."""
 
 import pytest
 
@@ -34,13 +34,13 @@ def write(tmp_path, monkeypatch):
     return written
 
 
-def said(source, overrides=(), folders=()):
+def problems(source, overrides=(), folders=()):
     with pytest.raises(RecipeError) as caught:
         _ = load_recipe(source, overrides, folders).recipe
     return str(caught.value).split("\n")
 
 
-def test_a_plugin_by_its_name_alone_is_legal(write):
+def test_a_plugin_may_be_given_by_its_name_alone(write):
     recipe = load_recipe(write(RECIPE)).recipe
     assert (recipe.backbone.name, recipe.backbone.options) == ("minilm", {})
     assert (recipe.adapter.name, recipe.adapter.options) == ("lora", {"r": 8})
@@ -87,13 +87,13 @@ def test_scalars_are_read_as_yaml_1_2(write, written, meant):
         ("seed: -1", "seed must be at least 0, not -1."),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_with_file_and_line(write, line, complaint):
-    assert said(write(RECIPE + line + "\n")) == [f"ctr.yaml:7: {complaint}"]
+def test_a_mistake_is_reported_with_file_and_line(write, line, complaint):
+    assert problems(write(RECIPE + line + "\n")) == [f"ctr.yaml:7: {complaint}"]
 
 
 def test_mistakes_deep_in_sections_keep_their_own_lines(write):
     text = RECIPE.replace("data:\n", "data:\n  split:\n    by: tiem\n    tset: 0.1\n")
-    assert said(write(text)) == [
+    assert problems(write(text)) == [
         "ctr.yaml:4: data.split.by must be one of time, last, random, column, not 'tiem'. Did you mean 'time'?",
         "ctr.yaml:5: data.split has no setting 'tset'. Did you mean 'test'? "
         "Settings: by, column, disjoint, test, train_rows, users, validation.",
@@ -101,18 +101,20 @@ def test_mistakes_deep_in_sections_keep_their_own_lines(write):
 
 
 def test_a_missing_section_names_the_file(write):
-    assert said(write(RECIPE.replace("head: ctr\n", ""))) == ["ctr.yaml: the recipe needs 'head', which is missing."]
+    assert problems(write(RECIPE.replace("head: ctr\n", ""))) == [
+        "ctr.yaml: the recipe needs 'head', which is missing."
+    ]
 
 
 def test_a_recipe_given_in_python_is_named_by_path():
     values = {"name": "x", "data": {"source": "a", "split": {"by": "tim"}}, "backbone": "b", "adapter": "c"}
-    assert said(values | {"head": "d"}) == [
+    assert problems(values | {"head": "d"}) == [
         "recipe: data.split.by must be one of time, last, random, column, not 'tim'. Did you mean 'time'?"
     ]
 
 
-def test_an_override_is_named_beside_the_files_mistakes(write):
-    assert said(write(RECIPE + "seed: x\n"), ["train.epochs=no", "oops"]) == [
+def test_mistakes_of_overrides_follow_those_of_the_file(write):
+    assert problems(write(RECIPE + "seed: x\n"), ["train.epochs=no", "oops"]) == [
         "ctr.yaml:7: seed must be a whole number, not 'x'.",
         "override 'train.epochs=no': train.epochs must be a whole number, not 'no'.",
         "override 'oops': there is no '='. Write key=value, such as train.epochs=2.",
@@ -133,27 +135,27 @@ def test_an_override_is_named_beside_the_files_mistakes(write):
         ("name: &a [*a]\n", "ctr.yaml:1: an anchor refers to itself."),
         ("name: x\na: !!set {x}\n", "ctr.yaml:2: tags such as tag:yaml.org,2002:set are not allowed in a recipe."),
         (BOMB, "ctr.yaml: aliases stand for more than 100,000 values."),
-        ("name: " + "[" * 200, "ctr.yaml:1: sections lie more than 100 deep in one another."),
+        ("name: " + "[" * 200, "ctr.yaml:1: sections are nested more than 100 deep."),
     ],
 )  # fmt: skip
-def test_what_is_no_recipe_is_told_with_its_line(write, text, complaint):
-    assert said(write(text)) == [complaint]
+def test_text_that_is_no_recipe_is_refused_with_its_line(write, text, complaint):
+    assert problems(write(text)) == [complaint]
 
 
 def test_text_in_another_encoding_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old.yaml").write_bytes(b"name: caf\xe9\n")
-    assert said("old.yaml") == ["old.yaml: byte 9 is not UTF-8 text. Save the file as UTF-8."]
+    assert problems("old.yaml") == ["old.yaml: byte 9 is not UTF-8 text. Save the file as UTF-8."]
 
 
-def test_extends_lays_one_recipe_over_another(write):
+def test_extends_merges_one_recipe_over_another(write):
     write(RECIPE + "train: {epochs: 2, batch_size: 8}\n", "below.yaml")
     recipe = load_recipe(write("extends: below.yaml\nadapter: prefix\ntrain: {epochs: 5}\n")).recipe
     assert (recipe.train.epochs, recipe.train.batch_size) == (5, 8)
     assert (recipe.adapter.name, recipe.adapter.options) == ("prefix", {})
 
 
-def test_extends_keeps_a_plugins_options_where_the_name_stays(write):
+def test_extends_keeps_a_plugins_options_if_the_name_stays(write):
     write(RECIPE, "below.yaml")
     recipe = load_recipe(write("extends: below.yaml\nadapter: {alpha: 3}\n")).recipe
     assert recipe.adapter.options == {"r": 8, "alpha": 3}
@@ -178,19 +180,19 @@ def test_extends_keeps_or_replaces_a_loss_as_it_does_a_plugin(write, loss, expec
 
 def test_a_mistake_in_an_extended_recipe_names_that_file(write):
     write(RECIPE + "seed: x\n", "below.yaml")
-    assert said(write("extends: below.yaml\ntrain: {epohcs: 5}\n"))[0].startswith("below.yaml:7: seed ")
-    assert said(write("extends: below.yaml\ntrain: {epohcs: 5}\n"))[1].startswith("ctr.yaml:2: train has no")
+    assert problems(write("extends: below.yaml\ntrain: {epohcs: 5}\n"))[0].startswith("below.yaml:7: seed ")
+    assert problems(write("extends: below.yaml\ntrain: {epohcs: 5}\n"))[1].startswith("ctr.yaml:2: train has no")
 
 
 def test_recipes_may_not_extend_each_other_in_a_circle(write):
     write("extends: ctr.yaml\n", "below.yaml")
-    assert said(write("extends: below.yaml\n")) == [
+    assert problems(write("extends: below.yaml\n")) == [
         "below.yaml:1: recipes extend each other in a circle: ctr.yaml -> below.yaml -> ctr.yaml."
     ]
 
 
-def test_extends_of_nothing_is_told_with_its_line(write):
-    assert said(write("name: x\nextends: belwo.yaml\n"))[0].startswith("ctr.yaml:2: There is no recipe file ")
+def test_extends_of_a_missing_file_is_reported_with_its_line(write):
+    assert problems(write("name: x\nextends: belwo.yaml\n"))[0].startswith("ctr.yaml:2: There is no recipe file ")
 
 
 def test_a_recipe_is_found_by_name_in_a_plugins_folder(write):
@@ -200,12 +202,12 @@ def test_a_recipe_is_found_by_name_in_a_plugins_folder(write):
 
 def test_an_unknown_name_gets_the_nearest_one(write):
     folder = write(RECIPE, "theirs.yaml").parent
-    assert said("thiers", folders=[folder])[0].startswith("There is no recipe 'thiers'. Did you mean 'theirs'?")
+    assert problems("thiers", folders=[folder])[0].startswith("There is no recipe 'thiers'. Did you mean 'theirs'?")
 
 
 def test_a_missing_file_gets_the_nearest_one(write):
     write(RECIPE)
-    assert said("crt.yaml") == ["There is no recipe file crt.yaml. Did you mean 'ctr.yaml'?"]
+    assert problems("crt.yaml") == ["There is no recipe file crt.yaml. Did you mean 'ctr.yaml'?"]
 
 
 def test_two_recipes_of_one_name_are_refused(write, tmp_path):
@@ -236,5 +238,5 @@ def test_what_is_written_reads_back_the_same(tmp_path, value):
 
 def test_a_setting_that_was_renamed_is_refused_with_its_new_name(write, monkeypatch):
     monkeypatch.setattr(TrainSection, "renamed", {"rounds": "epochs"})
-    (line,) = said(write(RECIPE + "train:\n  rounds: 4\n"))
+    (line,) = problems(write(RECIPE + "train:\n  rounds: 4\n"))
     assert line == "ctr.yaml:8: train has no setting 'rounds': it is called 'epochs' now."

@@ -1,4 +1,4 @@
-"""StrictConfig takes true for a truth value only."""
+"""StrictConfig accepts true as a boolean only."""
 
 import pytest
 from pydantic import ValidationError
@@ -19,9 +19,9 @@ def test_true_is_no_number(key):
         Settings.model_validate({key: True})
 
 
-def test_true_is_taken_where_it_is_meant():
-    found = Settings.model_validate({"flag": True, "either": True})
-    assert (found.flag, found.either) == (True, True)
+def test_true_is_accepted_by_boolean_settings():
+    settings = Settings.model_validate({"flag": True, "either": True})
+    assert (settings.flag, settings.either) == (True, True)
 
 
 def test_infinity_and_unknown_keys_are_refused():

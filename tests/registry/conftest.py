@@ -1,4 +1,4 @@
-"""Plugins made up for the tests, and entry points that lead to them without being installed."""
+"""Plugins for the tests, and entry points that lead to them without being installed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ PARTS: dict[str, list[type]] = {
 
 @pytest.fixture
 def entry_point(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EntryPoint]:
-    """entry_point("lora", "their-package", lorarec_adapters=lambda: [...]) is one, as if installed."""
+    """entry_point("lora", "their-package", lorarec_adapters=lambda: [...]) gives one, as if installed."""
 
     def made(name: str, distribution: str, **functions: Any) -> EntryPoint:
         module = ModuleType(f"made_up_{distribution.replace('-', '_')}_{name}")

@@ -1,4 +1,4 @@
-"""Discovery keeps what is broken apart and refuses what is doubled."""
+"""Discovery keeps broken plugins separate and refuses duplicates."""
 
 import pytest
 
@@ -60,7 +60,7 @@ def test_two_packages_with_one_entry_point_name_are_refused(entry_point):
         Registry.discover(points)
     assert str(caught.value) == (
         "Two packages offer a plugin 'whole': one-package and two-package. "
-        "Uninstall one, or switch both off with LORAREC_DISABLE_PLUGINS=whole."
+        "Uninstall one, or disable both with LORAREC_DISABLE_PLUGINS=whole."
     )
 
 
@@ -76,18 +76,18 @@ def test_two_plugins_of_one_kind_and_name_are_refused(entry_point):
         Registry.discover(points)
     assert str(caught.value) == (
         "Two plugins are the adapter 'whole': Whole of one-package and Other of two-package. "
-        "Uninstall one package, or switch one off with LORAREC_DISABLE_PLUGINS=second."
+        "Uninstall one package, or disable one with LORAREC_DISABLE_PLUGINS=second."
     )
 
 
-def test_a_plugin_is_switched_off_by_the_name_of_its_entry_point(entry_point, monkeypatch, caplog):
+def test_a_plugin_is_disabled_by_the_name_of_its_entry_point(entry_point, monkeypatch, caplog):
     monkeypatch.setenv("LORAREC_DISABLE_PLUGINS", "whole, gone")
     registry = Registry.discover([entry_point("whole", "their-package", lorarec_adapters=offering(Whole))])
     assert registry.names("adapter") == []
     assert "names 'gone', which no installed package offers" in caplog.text
     with pytest.raises(PluginError) as caught:
         registry.find("adapter", "whole")
-    assert str(caught.value) == ("Plugin 'whole' is switched off by LORAREC_DISABLE_PLUGINS; take its name out of it.")
+    assert str(caught.value) == ("Plugin 'whole' is disabled by LORAREC_DISABLE_PLUGINS; remove its name there.")
 
 
 class Half(Adapter):
@@ -100,7 +100,7 @@ class Nameless(Whole):
 
 
 @pytest.mark.parametrize(
-    ("functions", "said"),
+    ("functions", "message"),
     [
         (
             {"lorarec_adaptors": offering(Whole)},
@@ -119,12 +119,12 @@ class Nameless(Whole):
         ({"lorarec_adapters": lambda: 1 / 0}, "ZeroDivisionError: division by zero"),
     ],
 )
-def test_a_plugin_that_breaks_its_contract_is_told_whose_it_is_and_why(entry_point, functions, said):
+def test_a_plugin_that_breaks_its_contract_is_reported_with_its_package_and_the_reason(entry_point, functions, message):
     registry = Registry.discover([entry_point("odd", "odd-package", **functions)])
     with pytest.raises(PluginError) as caught:
         registry.find("adapter", "odd")
     assert str(caught.value).startswith("Plugin 'odd' of odd-package is broken: ")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_near_name_is_suggested(registry):
@@ -133,7 +133,7 @@ def test_a_near_name_is_suggested(registry):
     assert str(caught.value) == "There is no adapter 'bends'. Did you mean 'bend'? Adapters: bend, still."
 
 
-def test_a_name_known_to_live_in_another_package_says_how_to_install_it(registry):
+def test_a_plugin_of_another_known_package_is_refused_with_how_to_install_it(registry):
     with pytest.raises(PluginError, match=r"'ia3'\. In a clone of lorarec, 'pip install ./plugins/lorarec-ia3'"):
         registry.find("adapter", "ia3")
 

@@ -1,4 +1,4 @@
-"""Names and options become plugins; every mistake is shown at once, with its file and line."""
+"""Names and options become plugins; every mistake is reported at once, with its file and line."""
 
 import pytest
 
@@ -20,16 +20,16 @@ head: stars
 
 @pytest.fixture
 def problems(tmp_path, monkeypatch, registry):
-    """problems(text, overrides): the lines that resolving complains with."""
+    """problems(text, overrides): the lines of the error that resolving raises."""
     monkeypatch.chdir(tmp_path)
 
-    def found(text, overrides=()):
+    def lines(text, overrides=()):
         (tmp_path / "ctr.yaml").write_text(text)
         with pytest.raises((RecipeError, PluginError)) as caught:
             resolve(load_recipe(tmp_path / "ctr.yaml", overrides), registry)
         return str(caught.value).split("\n")
 
-    return found
+    return lines
 
 
 def resolved(tmp_path, registry, overrides=()):
@@ -38,21 +38,21 @@ def resolved(tmp_path, registry, overrides=()):
 
 
 def test_options_reach_the_plugin_and_providers_are_named(tmp_path, registry):
-    found = resolved(tmp_path, registry, ["adapter.r=16"])
-    assert (found.adapter.name, found.adapter.config.r, found.source.config.path) == ("bend", 16, "x.csv")
-    assert {name: provider.distribution for name, provider in found.providers.items()} == dict.fromkeys(
+    recipe = resolved(tmp_path, registry, ["adapter.r=16"])
+    assert (recipe.adapter.name, recipe.adapter.config.r, recipe.source.config.path) == ("bend", 16, "x.csv")
+    assert {name: provider.distribution for name, provider in recipe.providers.items()} == dict.fromkeys(
         ["source table", "backbone words", "adapter bend", "head stars", "step accumulate", "metric rmse"],
         "parts-package",
     )
 
 
-def test_the_heads_own_metrics_are_taken_unless_others_are_asked_for(tmp_path, registry):
+def test_the_heads_metrics_are_used_unless_others_are_given(tmp_path, registry):
     assert [metric.label for metric in resolved(tmp_path, registry).metrics] == ["rmse"]
-    found = resolved(tmp_path, registry, ["head=next", "evaluate.metrics=[ndcg@20, ndcg@5]"])
-    assert [(metric.label, metric.k) for metric in found.metrics] == [("ndcg@20", 20), ("ndcg@5", 5)]
+    recipe = resolved(tmp_path, registry, ["head=next", "evaluate.metrics=[ndcg@20, ndcg@5]"])
+    assert [(metric.label, metric.k) for metric in recipe.metrics] == [("ndcg@20", 20), ("ndcg@5", 5)]
 
 
-def test_a_misspelt_option_names_file_line_plugin_and_settings(problems):
+def test_a_misspelled_option_is_reported_with_file_line_plugin_and_settings(problems):
     assert problems(RECIPE.replace("r: 4", "alhpa: 3")) == [
         "ctr.yaml:7: adapter 'bend' has no setting 'alhpa'. Did you mean 'alpha'? Settings: alpha, r, targets."
     ]
@@ -79,18 +79,18 @@ def test_an_override_is_named_instead_of_a_line(problems):
 
 
 @pytest.mark.parametrize(
-    ("metric", "said"),
+    ("metric", "message"),
     [
         ("ndcg@10", "metric 'ndcg' needs ranks, which head 'stars' does not give. "
          "Metrics for it: rmse."),
-        ("auc", "metric 'auc' needs scores labelled by 'click', which head 'stars' does not give. "
+        ("auc", "metric 'auc' needs scores labeled by 'click', which head 'stars' does not give. "
          "Metrics for it: rmse."),
         ("rmse@10", "metric 'rmse' takes no @k; write 'rmse'."),
     ],
 )  # fmt: skip
-def test_a_metric_that_does_not_fit_a_pointwise_head_is_refused(problems, metric, said):
+def test_a_metric_that_does_not_fit_a_pointwise_head_is_refused(problems, metric, message):
     override = f"evaluate.metrics=[{metric}]"
-    assert problems(RECIPE, [override]) == [f"override '{override}': {said}"]
+    assert problems(RECIPE, [override]) == [f"override '{override}': {message}"]
 
 
 @pytest.mark.parametrize("label", ["ndcg", "ndcg@", "ndcg@0", "ndcg@ten", "ndcg@-1"])
@@ -101,16 +101,14 @@ def test_a_metric_of_the_first_k_needs_its_k(problems, label):
     ]
 
 
-def test_a_metric_asked_for_twice_is_refused(problems):
+def test_a_metric_given_twice_is_refused(problems):
     assert (
-        "metric 'ndcg@05' is asked for twice."
-        in problems(RECIPE, ["head=next", "evaluate.metrics=[ndcg@5, ndcg@05]"])[0]
+        "metric 'ndcg@05' is given twice." in problems(RECIPE, ["head=next", "evaluate.metrics=[ndcg@5, ndcg@05]"])[0]
     )
 
 
 def test_the_full_recipe_has_every_default_and_resolves_to_the_same(tmp_path, registry):
-    found = resolved(tmp_path, registry)
-    whole = full_recipe(found)
+    whole = full_recipe(resolved(tmp_path, registry))
     assert whole["adapter"] == {"name": "bend", "r": 4, "alpha": None, "targets": []}
     assert whole["evaluate"]["metrics"] == ["rmse"]
     assert whole["train"]["learning_rate"] == 3e-4
