@@ -1,7 +1,7 @@
 """Fine-tune pretrained models for recommendation by training as few weights as possible.
 
-The public door: `lorarec.train(recipe, overrides)` and `lorarec.load(run)`. Plugin authors import from
-`lorarec.contracts`. Names are resolved on first use, so that `import lorarec` and `lorarec --help` stay quick.
+Public functions: `lorarec.train(recipe, overrides)` and `lorarec.load(run)`. Plugin authors import from
+`lorarec.contracts`. Names are imported on first use, so that `import lorarec` and `lorarec --help` stay fast.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "LorarecError": "lorarec.errors",
     "Recommender": "lorarec.inference.recommender",
     "hookimpl": "lorarec.contracts.plugin",
@@ -29,10 +29,10 @@ __all__ = ["LorarecError", "Recommender", "__version__", "hookimpl", "load", "tr
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
+    if name in _MODULES:
         from importlib import import_module
 
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'lorarec' has no attribute {name!r}")
 
 

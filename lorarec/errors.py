@@ -1,4 +1,4 @@
-"""What can go wrong, by whose hand: every error of lorarec that a user can mend is a `LorarecError`.
+"""Errors of lorarec: every error that a user can fix is a `LorarecError`.
 
 The command line prints its message without a traceback and exits with 2. A message says what is wrong, where
 (file, line or row, field), and what to do.
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 
 class LorarecError(Exception):
-    """A mistake the user can mend; the message says how."""
+    """A mistake the user can fix; the message says how."""
 
 
 class RecipeError(LorarecError):
-    """The recipe or an override is wrong. Holds all mistakes found, one line each."""
+    """The recipe or an override is wrong. Holds all its mistakes, one line each."""
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
@@ -22,7 +22,7 @@ class RecipeError(LorarecError):
 
 
 class PluginError(LorarecError):
-    """A plugin is unknown, broken, doubled, or breaks its contract."""
+    """A plugin is unknown, broken, registered twice, or breaks its contract."""
 
 
 class IncompatibleError(LorarecError):
@@ -34,7 +34,7 @@ class DataError(LorarecError):
 
 
 class TrainingError(LorarecError):
-    """Training cannot go on: the loss is not finite, or a weight that should train gets no gradient."""
+    """Training cannot continue: the loss is not finite, or a weight that should train gets no gradient."""
 
 
 class CheckpointError(LorarecError):

@@ -1,1 +1,1 @@
-"""The run folder, written and read; the Recommender that answers from it."""
+"""The run folder: its layout, writing, reading, and the model card."""

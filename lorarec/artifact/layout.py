@@ -1,4 +1,4 @@
-"""What a run folder is: every name in it, its format version, and the manifest that says whether it is whole."""
+"""Layout of a run folder: every name in it, its format version, and the manifest that says whether it is complete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAD = "head.safetensors"
 BACKBONE = "backbone"
 CATALOG = "catalog.parquet"
 FEATURES = "feature_"
-"""Begins the names of the catalog's columns that hold item features."""
+"""Prefix of the catalog's columns that hold item features."""
 STATISTICS = "statistics.json"
 ITEM_VECTORS = "item_vectors.safetensors"
 METRICS = "metrics.json"
@@ -31,18 +31,18 @@ PROFILE = "profile"
 CHECKPOINTS = "checkpoints"
 
 FORMAT = 2
-"""Version of the run folder, which the manifest carries. 1 had a manifest of checksums alone; it is still read. A
+"""Version of the run folder, written to the manifest. Version 1 had a manifest of checksums only; it is still read. A
 change that an older lorarec would misread takes the next number."""
 
 REQUIRED = (RECIPE, ADAPTER, HEAD, CATALOG, STATISTICS, METRICS, ENVIRONMENT, MANIFEST)
 OPTIONAL = (BACKBONE, ITEM_VECTORS, CALIBRATION, TEST_SCORES, HISTORY, DATA_REPORT, MODEL_CARD, PROFILE, CHECKPOINTS)
-"""Anything else in the folder is the user's own."""
+"""Any other file in the folder belongs to the user."""
 EDITABLE = (MANIFEST, MODEL_CARD)
 """Files without a checksum: a model card is meant to be edited."""
 
 
 def unfinished(output: Path) -> Path:
-    """Where a run lies until it is whole: beside its final name, on the same disk, so that it can be renamed."""
+    """The folder of a run until it is complete: next to its final name, on the same disk, so that it can be renamed."""
     return output.with_name(output.name + ".unfinished")
 
 
@@ -54,28 +54,28 @@ def write_checksums(folder: Path) -> None:
 
 
 def check_checksums(folder: Path) -> None:
-    """Raises ArtifactError naming the first file that is missing or not as it was written, and where a newer lorarec
-    wrote the folder."""
+    """Check every file against the manifest. Raises ArtifactError naming the first file that is missing or was changed,
+    or if a newer lorarec wrote the folder."""
     if not folder.is_dir():
         raise ArtifactError(f"There is no run folder {folder}.")
     for name in REQUIRED:
         if not (folder / name).exists():
-            raise ArtifactError(f"{folder} is not a whole run folder: '{name}' is missing. Train it again.")
+            raise ArtifactError(f"{folder} is not a complete run folder: '{name}' is missing. Train it again.")
     sums = _read_sums(folder / MANIFEST)
-    for name, known in sums.items():
+    for name, expected in sums.items():
         path = folder / name
         if not path.is_file():
             raise ArtifactError(f"{path} is missing. Train the run again, or restore the file.")
-        if _checksum(path) != known:
+        if _checksum(path) != expected:
             raise ArtifactError(
                 f"{path}: not as it was written (truncated or changed). Train the run again, or restore the file."
             )
     for path in _files(folder):
-        inside = path.relative_to(folder)
-        if inside.parts[0] in (*REQUIRED, *OPTIONAL) and inside.as_posix() not in sums:
+        relative = path.relative_to(folder)
+        if relative.parts[0] in (*REQUIRED, *OPTIONAL) and relative.as_posix() not in sums:
             raise ArtifactError(
-                f"{path}: {MANIFEST} does not know it, so one of the two was changed since the run was "
-                "written. Remove the file if you put it there; else train the run again."
+                f"{path} is not listed in {MANIFEST}, so one of the two was changed since the run was "
+                "written. Remove the file if you added it; otherwise train the run again."
             )
 
 
@@ -100,7 +100,8 @@ def _read_sums(manifest: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Every file that has a checksum. Checkpoints go before the run gets its name; a profile may go at any time."""
+    """Every file that has a checksum: checkpoints are deleted before the run is renamed, and a profile may be deleted
+    at any time."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name not in EDITABLE)
     return sorted(path for path in files if path.relative_to(folder).parts[0] not in (CHECKPOINTS, PROFILE))
 

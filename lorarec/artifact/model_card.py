@@ -25,7 +25,7 @@ def model_card(
     data_lines: Sequence[str],
     metrics: Mapping[str, Any],
 ) -> ModelCard:
-    """Data, split, adapter, share of weights trained, and metrics beside the baselines.
+    """Data, split, adapter, share of weights trained, and metrics next to the baselines.
 
     `parts`: the plugins of the recipe by kind; `dataset`: the name of its source; `metrics`: as in metrics.json.
     """
@@ -48,7 +48,7 @@ def model_card(
 
 
 def _eval_results(dataset: str, test: Mapping[str, float]) -> list[EvalResult]:
-    """What the Hub shows: each metric of the test part that is a number, ndcg@10 being of type ndcg."""
+    """Results shown on the Hub: each finite metric of the test part; ndcg@10 is of type ndcg."""
     return [
         EvalResult(
             task_type="recommendation",
@@ -85,13 +85,13 @@ def _bounds(metrics: Mapping[str, Any], part: str, label: str) -> str:
 
 
 def _rules(metrics: Mapping[str, Any]) -> list[str]:
-    """Under which rules the numbers came about."""
+    """How the intervals were computed, and the evaluation protocol."""
     bounds = metrics["intervals"]
-    drawn = [f"{part}: {bounds[part]['over']}" for part in ("validation", "test") if part in bounds]
-    lines = [f"- intervals: {bounds['method']} ({'; '.join(drawn)})"] if drawn else []
+    units = [f"{part}: {bounds[part]['over']}" for part in ("validation", "test") if part in bounds]
+    lines = [f"- intervals: {bounds['method']} ({'; '.join(units)})"] if units else []
     return [*lines, *(f"- {line}" for line in protocol_lines(metrics["protocol"]))]
 
 
 def _leaks(metrics: Mapping[str, Any]) -> list[str]:
     leaks = [f"- {kind}: {leak['message']}" for kind, leak in metrics["leaks"].items()]
-    return leaks or ["Nothing was found."]
+    return leaks or ["No leakage was found."]

@@ -1,4 +1,4 @@
-"""Read a run folder: its parts, checked, and the scores that it keeps of the test part."""
+"""Read a run folder: its checked contents, and the stored scores of the test part."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lorarec.evaluation.calibration import Calibration
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What a run folder says, apart from the model itself."""
+    """Contents of a run folder, apart from the model itself."""
 
     path: Path
     catalog: Catalog
@@ -31,24 +31,24 @@ class RunFolder:
     environment: dict[str, Any]
     head_weights: dict[str, Tensor]
     item_vectors: Tensor | None
-    """[N, d], where the head's predictor has such."""
+    """[N, d], if the head's predictor has item vectors."""
     calibration: Calibration | None
-    """Where `lorarec calibrate` has left one."""
+    """Set if `lorarec calibrate` was run."""
 
     @property
     def adapter(self) -> Path:
-        """The adapter's own files."""
+        """Folder of the adapter's files."""
         return self.path / layout.ADAPTER
 
     @property
     def backbone(self) -> Path | None:
-        """The copy of the backbone, where one was kept."""
+        """Folder of the copy of the backbone, if there is one."""
         folder = self.path / layout.BACKBONE
         return folder if folder.is_dir() else None
 
 
 def read_run(path: Path) -> RunFolder:
-    """Read and check a run folder. Raises ArtifactError naming what is missing or altered."""
+    """Read and check a run folder. Raises ArtifactError naming what is missing or was changed."""
     check_checksums(path)
     table = pq.read_table(path / layout.CATALOG)
     numbers = json.loads((path / layout.STATISTICS).read_text(encoding="utf-8"))
@@ -77,17 +77,17 @@ def read_run(path: Path) -> RunFolder:
 
 
 class KeptScores(NamedTuple):
-    """What a run said of each test example, in their order, so that runs can be compared row by row. No histories, no
-    items: users are numbers that mean nothing elsewhere."""
+    """Scores of each test example, in order, so that runs can be compared row by row. No histories or items are
+    stored, and users are anonymous numbers."""
 
     users: np.ndarray
-    """[n] int64 which examples are of one user."""
+    """[n] int64; examples of the same user share a number."""
     columns: Mapping[str, np.ndarray]
-    """[n] by name, as the head's predictor keeps them and reads them again."""
+    """[n] by name, as the head's predictor writes and reads them."""
 
 
 def read_test_scores(run: Path) -> KeptScores:
-    """What `RunWriter.write_test_scores` wrote."""
+    """Read the file of `RunWriter.write_test_scores`."""
     table = pq.read_table(run / layout.TEST_SCORES)
     columns = {name: table.column(name).to_numpy() for name in table.column_names}
     return KeptScores(columns.pop(layout.USER), columns)

@@ -1,4 +1,4 @@
-"""RunWriter: puts a run folder together aside and gives it its name when it is whole."""
+"""RunWriter: writes a run to a temporary folder and renames it when it is complete."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ PACKAGES = ("lorarec", "torch", "transformers", "peft", "accelerate", "datasets"
 
 
 def check_new_folder(output: Path) -> None:
-    """Raises ArtifactError if `output` exists, or if there is no folder in which it could be made."""
+    """Raises ArtifactError if `output` exists, or if it cannot be created because no parent folder is writable."""
     if output.exists() or output.is_symlink():
         raise ArtifactError(f"{output} exists already. Name another folder with --output, or remove it.")
     nearest = next(parent for parent in output.absolute().parents if parent.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        what = "may not be written to" if nearest.is_dir() else "is no folder"
-        raise ArtifactError(f"{output} cannot be made: {nearest} {what}. Name another folder with --output.")
+        what = "is not writable" if nearest.is_dir() else "is not a folder"
+        raise ArtifactError(f"{output} cannot be created: {nearest} {what}. Name another folder with --output.")
 
 
 class RunWriter:
-    """A run in the making. `folder` is `OUTPUT.unfinished`; `finish` renames it to `OUTPUT`."""
+    """Writer of an unfinished run. `folder` is `OUTPUT.unfinished`; `finish` renames it to `OUTPUT`."""
 
     def __init__(self, output: Path) -> None:
         self.output = output
         self.folder = layout.unfinished(output)
-        self._whole = False
+        self._complete = False
 
     def start(self, recipe_text: str) -> None:
-        """Make the folder, with the recipe in it."""
+        """Create the folder and write the recipe to it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.write_text(layout.RECIPE, recipe_text)
 
@@ -59,7 +59,7 @@ class RunWriter:
         self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n")
 
     def write_weights(self, adapter: Adapter, network: nn.Module, head: nn.Module) -> None:
-        """The adapter's own files, and the head's weights and buffers."""
+        """Write the adapter's files, and the head's weights and buffers."""
         target = self.folder / layout.ADAPTER
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
@@ -68,17 +68,17 @@ class RunWriter:
         save_file(state, self.folder / layout.HEAD)
 
     def write_item_vectors(self, vectors: Tensor) -> None:
-        """[N, d] the head's item vectors, in catalog order."""
+        """Write the head's item vectors [N, d], in catalog order."""
         save_file({"item_vectors": vectors.cpu().contiguous()}, self.folder / layout.ITEM_VECTORS)
 
     def write_test_scores(self, kept: KeptScores) -> None:
-        """What the model says of each test example, for comparing runs: the column user, and the predictor's."""
+        """Write the scores of each test example, for comparing runs: the column `user`, and the predictor's columns."""
         columns = {layout.USER: kept.users, **kept.columns}
         table = pa.table({name: pa.array(values) for name, values in columns.items()})
         pq.write_table(table, self.folder / layout.TEST_SCORES)
 
     def write_catalog(self, catalog: Catalog, statistics: Statistics) -> None:
-        """Catalog and what the training rows say, as a head needs them to be rebuilt."""
+        """Write the catalog and the statistics of the training rows, from which a head is rebuilt."""
         table = catalog.arrow()
         for name, features in statistics.item_features.items():
             vectors = pa.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])
@@ -89,21 +89,21 @@ class RunWriter:
         self.write_json(layout.STATISTICS, {name: getattr(statistics, name) for name in numbers})
 
     def finish(self) -> Path:
-        """Write checksums, drop the checkpoints, and give the folder its name."""
+        """Write checksums, delete the checkpoints, and rename the folder."""
         write_checksums(self.folder)
-        self._whole = True  # from here on nothing but the name is missing
+        self._complete = True  # from here on, only the renaming is left
         shutil.rmtree(self.folder / layout.CHECKPOINTS, ignore_errors=True)
         if self.output.exists():
-            raise ArtifactError(f"{self.output} has come to be meanwhile; the finished run lies in {self.folder}.")
+            raise ArtifactError(f"{self.output} was created in the meantime; the finished run is in {self.folder}.")
         os.replace(self.folder, self.output)
         return self.output
 
     def discard(self) -> None:
-        """Remove what was begun: a run that failed before its first checkpoint is of no use to anyone.
+        """Remove a run that failed before its first checkpoint: it could not be resumed.
 
-        A run that was only to be renamed stays: its checkpoints are gone because it is finished.
+        A complete run that could not be renamed is kept: it has no checkpoints because it is finished.
         """
-        if self._whole:
+        if self._complete:
             return
         checkpoints = self.folder / layout.CHECKPOINTS
         if not any(checkpoints.glob("step-*")):
@@ -112,8 +112,8 @@ class RunWriter:
             shutil.rmtree(half_written, ignore_errors=True)
 
 
-def environment(providers: Mapping[str, str], **facts: Any) -> dict[str, Any]:
-    """Versions of what was used, who provided each part, and the facts given."""
+def environment(providers: Mapping[str, str], **values: Any) -> dict[str, Any]:
+    """Package versions, platform, the provider of each part, and the given values."""
     return {
         "packages": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -121,7 +121,7 @@ def environment(providers: Mapping[str, str], **facts: Any) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else (platform.processor() or "cpu"),
         "threads": torch.get_num_threads(),
         "plugins": dict(providers),
-        **facts,
+        **values,
     }
 
 
@@ -132,4 +132,4 @@ def _plain(value: Any) -> Any:
         return list(value)
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} does not go into JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -1,1 +1,1 @@
-"""What answers from a finished run: a Recommender, its requests, and both from file to file."""
+"""Inference with a finished run: the Recommender, its requests, and request and answer files."""

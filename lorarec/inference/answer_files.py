@@ -25,54 +25,54 @@ Answers = TypeVar("Answers")
 
 
 def predict_file(recommender: Recommender, source: Path, target: Path) -> list[str]:
-    """Answer about the rows of a file; the same rows come out with one more column, `score` or what the head's
-    predictor calls it. Returns notices for the user.
+    """Score the rows of a file; the same rows are written with one more column, `score` or the name that the head's
+    predictor gives. Returns notices for the user.
 
-    Columns read: `item`; `history` and `history_feedback` where there are any (lists; in csv joined by "|");
-    `user.NAME` for each column that the run reads of users. Raises DataError naming file, row and column.
+    Columns read: `item`; `history` and `history_feedback` if present (lists; in csv joined by "|"); `user.NAME` for
+    each user column that the run reads. Raises DataError naming file, row and column.
     """
     check_output(target)
     table, column = read_requests(source), recommender.predictor.column
     if column in table.column_names:
-        raise DataError(f"{source}: has a column '{column}' already. Rename it: the answers go there.")
+        raise DataError(f"{source} already has a column '{column}'. Rename it: the answers are written there.")
     items = id_column(table, "item", source)
-    asked = _requests_in(recommender, table, source)
-    new_users = f"{source} has no column 'history': every row is scored as one of a new user."
+    requests = _requests_in(recommender, table, source)
+    new_users = f"{source} has no column 'history': every row is scored as that of a new user."
     scores, unknown = _with_unknown_ids(
-        lambda: recommender.predict(items, asked.histories, asked.feedback, asked.users)
+        lambda: recommender.predict(items, requests.histories, requests.feedback, requests.users)
     )
     columns: dict[str, Any] = {name: table.column(name) for name in table.column_names}
-    write_answers(target, columns | {column: pa.array(scores, from_pandas=True)})  # NaN is nothing
-    return [*([new_users] if asked.histories is None else []), *asked.notices, *unknown]
+    write_answers(target, columns | {column: pa.array(scores, from_pandas=True)})  # NaN becomes null
+    return [*([new_users] if requests.histories is None else []), *requests.notices, *unknown]
 
 
 def recommend_file(
     recommender: Recommender, source: Path, target: Path, k: int, approximate: bool = False, diversify: float = 0.0
 ) -> list[str]:
-    """Recommend for the histories in a file: one row an item, with `row` (from 1), `user` where the file has it,
-    `rank`, `item`, `title` and `score`. Returns notices for the user.
+    """Recommend for the histories in a file. One row is written for each item, with `row` (from 1), `user` if the file
+    has it, `rank`, `item`, `title` and `score`. Returns notices for the user.
 
-    Columns read: `history`, `history_feedback` where there is any, and `user.NAME` for each column that the run reads
-    of users. `approximate` and `diversify` are as in `Recommender.recommend`; diversified lists are measured, and the
-    notices begin with their coverage, intra-list diversity and novelty.
+    Columns read: `history`, `history_feedback` if present, and `user.NAME` for each user column that the run reads.
+    `approximate` and `diversify` are as in `Recommender.recommend`; for diversified lists, the notices begin with
+    their coverage, intra-list diversity and novelty.
     """
     check_output(target)
     table = read_requests(source)
     users = id_column(table, "user", source) if "user" in table.column_names else None
-    asked = _requests_in(recommender, table, source)
-    if asked.histories is None:
+    requests = _requests_in(recommender, table, source)
+    if requests.histories is None:
         raise missing_column("history", table.column_names, str(source))
-    histories = asked.histories
+    histories = requests.histories
     lists, unknown = _with_unknown_ids(
         lambda: recommender.recommend(
-            histories, k, asked.feedback, asked.users, approximate=approximate, diversify=diversify
+            histories, k, requests.feedback, requests.users, approximate=approximate, diversify=diversify
         )
     )
     write_answers(target, _list_columns(lists, users))
     measured = [_measures(recommender, lists)] if diversify else []
     short = sum(len(one_list) < k for one_list in lists)
-    too_few = f"{short} rows got fewer than {k} items: there are no more in the catalog than they have seen."
-    return [*measured, *asked.notices, *unknown, *([too_few] if short else [])]
+    too_few = f"{short} rows got fewer than {k} items: the catalog has no more items that are not in their history."
+    return [*measured, *requests.notices, *unknown, *([too_few] if short else [])]
 
 
 def _requests_in(recommender: Recommender, table: pa.Table, source: Path) -> FileRequests:
@@ -81,7 +81,7 @@ def _requests_in(recommender: Recommender, table: pa.Table, source: Path) -> Fil
 
 
 def _list_columns(lists: Sequence[Sequence[Recommendation]], users: Sequence[str] | None) -> dict[str, Any]:
-    """Columns of the answers to `recommend_file`, by name."""
+    """Columns that `recommend_file` writes, by name."""
     flat = [(row, rank, item) for row, items in enumerate(lists) for rank, item in enumerate(items, start=1)]
     return {
         "row": [row + 1 for row, _, _ in flat],
@@ -94,14 +94,14 @@ def _list_columns(lists: Sequence[Sequence[Recommendation]], users: Sequence[str
 
 
 def _measures(recommender: Recommender, lists: Sequence[Sequence[Recommendation]]) -> str:
-    """Coverage, diversity and novelty of lists, in words."""
+    """Coverage, diversity and novelty of the lists, as a sentence."""
     rows = list_rows(lists, recommender.catalog, max(map(len, lists), default=0))
     measures = list_measures(rows, recommender.vectors().cpu(), recommender.statistics.item_counts)
     return "The lists: " + ", ".join(f"{name} {value:.4f}" for name, value in measures.items()) + "."
 
 
 def _with_unknown_ids(answer: Callable[[], Answers]) -> tuple[Answers, list[str]]:
-    """The answers, and the warnings of unknown ids that were given on the way, as sentences."""
+    """The answers, and the messages of the UnknownIdWarnings that were issued."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UnknownIdWarning)
         answers = answer()
@@ -112,38 +112,38 @@ def _with_unknown_ids(answer: Callable[[], Answers]) -> tuple[Answers, list[str]
 
 
 def write_answers(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write a table aside and give it its name when it is whole."""
+    """Write a table to a temporary file and rename it when it is complete."""
     table = pa.table({name: _array(values) for name, values in columns.items()})
-    aside = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}.partial")
     try:
         match _kind(path):
             case ".csv" | ".tsv":
                 options = pacsv.WriteOptions(delimiter="\t" if path.suffix == ".tsv" else ",")
-                pacsv.write_csv(_joined(table), aside, options)
+                pacsv.write_csv(_joined(table), temporary, options)
             case ".jsonl":
                 lines = (json.dumps(row, ensure_ascii=False) for row in table.to_pylist())
-                aside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             case _:
-                pq.write_table(table, aside)
-        os.replace(aside, path)
+                pq.write_table(table, temporary)
+        os.replace(temporary, path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def check_output(path: Path) -> None:
-    """Raises DataError before any work is done if answers could not be written there."""
+    """Raises DataError, before any work is done, if answers could not be written to `path`."""
     _kind(path)
     if path.is_dir():
         raise DataError(f"{path} is a folder. Name a file for the answers.")
     if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}. Make it, or name another file.")
+        raise DataError(f"{path}: there is no folder {path.parent}. Create it, or name another file.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise DataError(f"{path}: {path.parent} may not be written to. Name another file.")
+        raise DataError(f"{path}: {path.parent} is not writable. Name another file.")
 
 
 def _kind(path: Path) -> str:
     if path.suffix not in KINDS:
-        raise DataError(f"{path}: '{path.suffix}' files are not known here. Use {', '.join(KINDS)}.")
+        raise DataError(f"{path}: '{path.suffix}' files are not supported. Use {', '.join(KINDS)}.")
     return path.suffix
 
 
@@ -152,7 +152,7 @@ def _array(values: Sequence[Any]) -> pa.Array:
 
 
 def _joined(table: pa.Table) -> pa.Table:
-    """Lists as text: csv has none."""
+    """The table with lists joined to text, because csv has no lists."""
     for index, field in enumerate(table.schema):
         if pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
             texts = [SEPARATOR.join(map(str, value or [])) for value in table.column(index).to_pylist()]

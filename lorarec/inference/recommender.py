@@ -1,4 +1,4 @@
-"""Recommender: a finished run that answers, with the caller's own ids."""
+"""Recommender: predictions and recommendations of a finished run, with the caller's own ids."""
 
 from __future__ import annotations
 
@@ -42,10 +42,9 @@ class Recommendation(NamedTuple):
 
 @dataclass
 class Recommender:
-    """A trained model with its catalog. Histories are the caller's: nothing about users is kept.
+    """A trained model with its catalog. Histories are given by the caller; nothing about users is stored.
 
-    What the caller's ids stand for, and what may be asked, is decided here; how the answers are made, by the head's
-    predictor.
+    This class translates ids and checks arguments; the head's predictor computes the answers.
     """
 
     path: Path
@@ -57,20 +56,20 @@ class Recommender:
     featurizer: Featurizer
     seed: int
     item_vectors: Tensor | None = None
-    """[N, d] where the head's predictor has such."""
+    """[N, d], if the head's predictor has item vectors."""
     calibration: Calibration | None = None
-    """Maps a click's probability as `lorarec calibrate` fitted it; None where it has not been called."""
+    """Maps click probabilities, as fitted by `lorarec calibrate`; None if the run is not calibrated."""
     sample: list[tuple[str, float]] = field(default_factory=list)
     """A history (item id, feedback) from the test part, right after training; empty in a loaded run."""
     _table: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.item_vectors is not None:  # beside the users' vectors, which the model makes
+        if self.item_vectors is not None:  # on the device of the user vectors, which the model computes
             self.item_vectors = self.item_vectors.to(self._device)
 
     @cached_property
     def predictor(self) -> Predictor:
-        """How the run answers."""
+        """The head's predictor."""
         return self.head.predictor(self.head)
 
     @torch.inference_mode()
@@ -81,13 +80,13 @@ class Recommender:
         feedback: Sequence[Sequence[float]] | None = None,
         users: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> np.ndarray:
-        """[n] answers about (history, item) pairs: stars, probabilities, a next-item head's dot products, or whatever
-        the head's predictor gives.
+        """[n] predictions for (history, item) pairs: stars, probabilities, dot products of a next-item head, or what
+        the head's predictor returns.
 
-        `histories`: item ids of each user, oldest first; `feedback`: stars or clicks beside them; `users`: what is
-        known of each, {"age": 24}, where the backbone's templates name it ({user.age}); a column that is not given, or
-        None for a user, reads as nothing. Ids that are not known are named in an UnknownIdWarning: a history is read
-        without them, and an unknown item's score is NaN.
+        `histories`: item ids of each user, oldest first; `feedback`: the stars or clicks of these items; `users`:
+        attributes of each user, such as {"age": 24}, if the backbone's templates name them ({user.age}); a missing
+        column, or None for a user, is read as empty. Unknown ids are named in an UnknownIdWarning: they are left out
+        of histories, and the score of an unknown item is NaN.
         """
         rows = item_rows(items, self.catalog)
         scores = self.predictor.nothing(len(rows))
@@ -109,25 +108,24 @@ class Recommender:
         approximate: bool = False,
         diversify: float = 0.0,
     ) -> list[list[Recommendation]]:
-        """The best k items for each history, best first; items of the history are left out unless asked for.
+        """The best k items for each history, best first, without the items of the history if `exclude_seen`.
 
-        `feedback` and `users` are as in `predict`; `candidates` narrows the catalog. Fewer than k come back where
-        there are not that many.
+        `feedback` and `users` are as in `predict`; `candidates` restricts the catalog. Fewer than k items are returned
+        if there are not enough.
 
-        `diversify` weighs how unlike each other a list's items are against their scores: 0.3 is a good first try; the
-        order is then that in which they were chosen.
+        `diversify` is the weight of dissimilarity within a list against the scores; start with 0.3. The items are then
+        in the order in which they were chosen.
 
-        `approximate` asks an index of the item vectors (extra `index`), built at the first such call: it misses an
-        item now and then, and pays where many calls are to come on 100,000 items or more. Scores are exact all the
-        same.
+        `approximate` searches an index of the item vectors (extra `index`), built at the first such call. It may miss
+        an item, and is worth it for many calls on 100,000 items or more. Scores are still exact.
         """
         _check_list_settings(k, candidates, approximate, diversify)
         requests = self._requests(len(histories), histories, feedback, users)
         if approximate:
             lists = self.predictor.approximate(self, requests, k, exclude_seen)
         else:
-            among, wanted = candidates_of(candidates, self.catalog), pool_size(k) if diversify else k
-            lists = self.predictor.recommend(self, requests, among, wanted, exclude_seen)
+            among, count = candidates_of(candidates, self.catalog), pool_size(k) if diversify else k
+            lists = self.predictor.recommend(self, requests, among, count, exclude_seen)
         answers = []
         for rows, scores in lists:
             answers += self._named(*(self._diversified(rows, scores, k, diversify) if diversify else (rows, scores)))
@@ -135,19 +133,19 @@ class Recommender:
 
     @torch.no_grad()
     def vectors(self) -> Tensor:
-        """[N, d] what items are compared by: the head's item vectors without a bias, else the backbone's of their
-        texts."""
+        """[N, d] vectors for item similarity: the head's item vectors without the bias if it has any, else the
+        backbone's encodings of the item texts."""
         vectors = self.predictor.run_likeness(self)
         return self.table() if vectors is None else vectors
 
     @torch.no_grad()
     def table(self) -> Tensor:
-        """[N, D] the catalog as the adapted backbone reads it, encoded once."""
+        """[N, D] the catalog encoded by the adapted backbone, computed once."""
         return self._items(self._examples(self._requests(1, [[]], None, None)))
 
     @property
     def user_columns(self) -> tuple[str, ...]:
-        """What the backbone reads of a user, by the names of the users' table that it was trained with."""
+        """The user columns that the backbone reads, by their names in the training data."""
         return self.model.backbone.user_columns()
 
     @property
@@ -156,7 +154,7 @@ class Recommender:
         return self.model.head
 
     def answers(self, requests: Requests, method: str, size: int) -> Tensor:
-        """For the predictor: what a method of the head says of the requests, so many in a batch."""
+        """For the predictor: the output of a method of the head for the requests, in batches of `size`."""
         examples = self._examples(requests)
         if self._table is None and examples.reads_items():
             self._items(examples)
@@ -166,7 +164,7 @@ class Recommender:
         return torch.cat([asked.answer(examples.batch(rows), method, self._table) for rows in examples.blocks(size)])
 
     def _items(self, examples: Examples) -> Tensor:
-        """[N, D] the item table, encoded once."""
+        """[N, D] the item table, computed once."""
         if self._table is None:
             self._table = encoded_catalogue(encoder_of(self.model), examples.collation, self._device)
         return self._table
@@ -189,8 +187,8 @@ class Recommender:
         return rows_BP.gather(1, chosen), scores_BP.gather(1, chosen)
 
     def _named(self, rows_BK: Tensor, scores_BK: Tensor) -> list[list[Recommendation]]:
-        """Catalog rows as items; row -1 is none."""
-        # Calibrated last: an isotonic map makes scores equal, and the catalog's order would decide.
+        """Recommendations from catalog rows; row -1 is padding."""
+        # Calibrated last: an isotonic map creates ties, which the catalog's order would break.
         rows, scores = rows_BK.cpu().numpy(), self._calibrated(scores_BK.cpu().numpy())
         distinct = np.unique(rows[rows >= 0]).tolist()
         titles = dict(zip(distinct, self.catalog.titles(distinct), strict=True))
@@ -227,17 +225,17 @@ class Recommender:
 
 def _check_list_settings(k: int, candidates: Sequence[str] | None, approximate: bool, diversify: float) -> None:
     if k < 1:
-        raise DataError(f"k is {k}: ask for at least one item.")
+        raise DataError(f"k is {k}, but must be at least 1.")
     if not 0 <= diversify <= 1:
-        raise DataError(f"diversify is {diversify:g}: give a weight between 0 (by score alone) and 1.")
+        raise DataError(f"diversify is {diversify:g}: give a weight between 0 (by score only) and 1.")
     if approximate and diversify:
-        raise DataError("diversify chooses from the exact scores: leave approximate out.")
+        raise DataError("diversify needs exact scores: leave approximate out.")
     if approximate and candidates is not None:
-        raise DataError("approximate searches the whole catalog: leave it out where candidates are named.")
+        raise DataError("approximate searches the whole catalog: leave it out if candidates are given.")
 
 
 def list_rows(answers: Sequence[Sequence[Recommendation]], catalog: Catalog, k: int) -> np.ndarray:
-    """[n, k] int64 catalog rows of recommended lists, -1 behind the end of a list that is shorter."""
+    """[n, k] int64 catalog rows of recommended lists, padded with -1."""
     lists = np.full((len(answers), k), -1)
     for row, answer in zip(lists, answers, strict=True):
         row[: len(answer)] = [catalog.rows[recommendation.item] for recommendation in answer]

@@ -20,36 +20,37 @@ from lorarec.errors import DataError
 SEPARATOR = "|"
 """Between the items of a history in csv and tsv files."""
 USER_PREFIX = "user."
-"""Begins the columns that hold what is known of the users, as in a template: user.age."""
+"""Prefix of the columns that hold user attributes, as in a template: user.age."""
 
 
 class FileRequests(NamedTuple):
-    """What a request file says, row by row, beside its column `item`."""
+    """Requests of a file, row by row, without the column `item`."""
 
     histories: list[list[str]] | None
-    """Item ids, oldest first; None where there is no column `history`."""
+    """Item ids, oldest first; None if there is no column `history`."""
     feedback: list[list[float]] | None
-    """A number beside each of them, NaN where it is missing; None where there is no column `history_feedback`."""
+    """A number for each of them, NaN if it is missing; None if there is no column `history_feedback`."""
     users: list[dict[str, Any]] | None
-    """What is known of each user, by the names in `user_columns`; None for a run that reads nothing of them."""
+    """Attributes of each user, by the names in `user_columns`; None for a run that reads no user columns."""
     notices: list[str]
-    """What the caller should know: columns that the run reads and the file lacks, and the opposite."""
+    """Notices for the caller: columns that the run reads and the file lacks, and columns that it does not read."""
 
 
 def read_requests(path: Path) -> pa.Table:
-    """The table in a file, read as every source reads it, but nothing of it is kept. Columns of csv and tsv stay text,
-    for they go into the answers as they are. Raises DataError if it is missing, of another kind, or cannot be read."""
+    """The table in a file, read as every source reads it, but not cached. Columns of csv and tsv stay text, because
+    they are written to the answers as they are. Raises DataError if the file is missing, of another format, or cannot
+    be read."""
     table = read_into_memory(path, text=path.suffix in (".csv", ".tsv"))
     if not table.num_rows:
-        raise DataError(f"{path}: there are no rows. Give at least one below the column names.")
+        raise DataError(f"{path} has no rows. Give at least one below the column names.")
     return table
 
 
 def requests_in(table: pa.Table, path: Path, user_columns: Sequence[str], learned_feedback: bool) -> FileRequests:
     """The histories, their feedback and the users of a request file that was read from `path`.
 
-    `user_columns`: what the run reads of a user; `learned_feedback`: whether it learned from feedback. Raises DataError
-    naming row and column of what cannot be read.
+    `user_columns`: user columns that the run reads; `learned_feedback`: whether it learned from feedback. Raises
+    DataError naming row and column of a value that cannot be read.
     """
     users, notices = _users(table, path, user_columns)
     if "history" not in table.column_names:
@@ -57,10 +58,8 @@ def requests_in(table: pa.Table, path: Path, user_columns: Sequence[str], learne
     histories = list_column(table, "history", path)
     feedback = feedback_column(table, "history_feedback", path, histories)
     if feedback is None and learned_feedback:
-        lacking = (
-            f"{path} has no column 'history_feedback': histories are read without what users thought of the items."
-        )
-        notices = [lacking, *notices]
+        missing = f"{path} has no column 'history_feedback': histories are read without the users' feedback."
+        notices = [missing, *notices]
     return FileRequests(histories, feedback, users, notices)
 
 
@@ -71,7 +70,7 @@ def id_column(table: pa.Table, name: str, path: Path) -> list[str]:
 
 
 def list_column(table: pa.Table, name: str, path: Path) -> list[list[str]]:
-    """A column of lists of ids: as such, as JSON, or joined by "|"; an empty field is an empty list.
+    """A column of lists of ids: lists, JSON lists, or text joined by "|"; an empty field is an empty list.
 
     Raises DataError naming the row of a list that cannot be read, or that holds an empty id.
     """
@@ -86,8 +85,8 @@ def list_column(table: pa.Table, name: str, path: Path) -> list[list[str]]:
 def feedback_column(
     table: pa.Table, name: str, path: Path, histories: Sequence[Sequence[str]]
 ) -> list[list[float]] | None:
-    """A column of lists of numbers beside the histories, or None where there is no such column; NaN where a
-    number is missing. Raises DataError naming the row where one is no finite number, or where lengths differ."""
+    """A column of lists of numbers, one for each item of the histories, or None if there is no such column; NaN where a
+    number is missing. Raises DataError naming the row if a value is not a finite number, or if lengths differ."""
     if name not in table.column_names:
         return None
     feedback = []
@@ -100,23 +99,25 @@ def feedback_column(
             raise DataError(f"{path}, row {row}, '{name}': an infinite number. Give finite ones.")
         if len(numbers) != len(history):
             raise DataError(
-                f"{path}, row {row}, '{name}': numbers for {len(numbers)} events beside a history of "
-                f"{len(history)}. Give one an event."
+                f"{path}, row {row}, '{name}': {len(numbers)} numbers for a history of {len(history)} items. Give one "
+                "number for each item."
             )
         feedback.append(numbers)
     return feedback
 
 
 def _users(table: pa.Table, path: Path, columns: Sequence[str]) -> tuple[list[dict[str, Any]] | None, list[str]]:
-    """What the file says of its users, and notices of what the run reads and the file lacks, and of the opposite."""
+    """The file's user attributes, and notices of user columns that are missing or that the run does not read."""
     read = {f"{USER_PREFIX}{name}": name for name in columns}
-    lacking = [column for column in read if column not in table.column_names]
-    idle = [column for column in table.column_names if column.startswith(USER_PREFIX) and column not in read]
+    missing = [column for column in read if column not in table.column_names]
+    unread = [column for column in table.column_names if column.startswith(USER_PREFIX) and column not in read]
     notices = []
-    if lacking:
-        notices.append(f"{path} has no column '{lacking[0]}': users are read without what the run learned of them.")
-    if idle:
-        notices.append(f"{path}: the run reads nothing called {', '.join(idle)}.")
+    if missing:
+        notices.append(
+            f"{path} has no column '{missing[0]}': users are read without it, though the run learned from it."
+        )
+    if unread:
+        notices.append(f"{path}: the run does not read {', '.join(unread)}.")
     if not read:
         return None, notices
     values = {name: _as_read(table.column(c)).to_pylist() for c, name in read.items() if c in table.column_names}
@@ -124,7 +125,7 @@ def _users(table: pa.Table, path: Path, columns: Sequence[str]) -> tuple[list[di
 
 
 def _lists(table: pa.Table, name: str, path: Path) -> Iterator[tuple[int, list[Any]]]:
-    """Each row's number, from 1, and its list."""
+    """The number of each row, from 1, and its list."""
     _refuse_missing(table, name, path)
     for row, value in enumerate(table.column(name).to_pylist(), start=1):
         yield row, _listed(value, path, row, name)
@@ -136,17 +137,17 @@ def _refuse_missing(table: pa.Table, name: str, path: Path) -> None:
 
 
 def _flat(ids: list[Any], column: str) -> pa.ChunkedArray:
-    """The ids of all lists: floats, where all are, so that they are checked like a column of floats; else text."""
+    """The ids of all lists: floats if all are floats, so that they are checked like a column of floats; else text."""
     kinds = {type(value) for value in ids if value is not None}
     if odd := next((kind for kind in kinds if kind not in (str, int, float)), None):
-        raise DataError(f"{column}: a value of type {odd.__name__} is no id. Ids are text or whole numbers.")
+        raise DataError(f"{column}: a value of type {odd.__name__} is not an id. Ids are text or whole numbers.")
     if kinds != {float}:
         ids = [value if value is None or isinstance(value, str) else str(value) for value in ids]
     return pa.chunked_array([pa.array(ids, pa.float64() if kinds == {float} else pa.string())])
 
 
 def _as_read(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text as a csv file's column would be read, so that ids are the same ones wherever they are written."""
+    """Text read like a column of a csv file, so that ids are the same in every file format."""
     return typed(column) if column.type == pa.string() and not column.null_count else column
 
 

@@ -1,4 +1,4 @@
-"""What callers ask, in their own ids, as requests in catalog rows; ids that the run does not know are named."""
+"""Requests in the caller's ids, translated to catalog rows; unknown ids are named in a warning."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lorarec.errors import DataError
 
 
 class UnknownIdWarning(UserWarning):
-    """Ids that the run has never seen were left out; the message names them and says what was done."""
+    """Ids that the run has never seen were left out; the message names them and says what was done about them."""
 
 
 def item_rows(items: Sequence[str], catalog: Catalog) -> np.ndarray:
-    """[n] catalog rows of items to score, -1 for an id that is not known, which an UnknownIdWarning names."""
+    """[n] catalog rows of items to score, -1 for unknown ids, which an UnknownIdWarning names."""
     rows = np.array([catalog.rows.get(str(item), -1) for item in items], np.int64)
     _warn_unknown("items to score", [str(i) for i, row in zip(items, rows, strict=True) if row < 0], "get no score")
     return rows
 
 
 def candidates_of(items: Sequence[str] | None, catalog: Catalog) -> Candidates:
-    """The items to choose among; all of the catalog where none are named.
+    """The items to choose from; the whole catalog if `items` is None.
 
-    Unknown ids are left out under an UnknownIdWarning. Raises DataError if no id is known.
+    Unknown ids are left out with an UnknownIdWarning. Raises DataError if all ids are unknown.
     """
     if items is None:
         return Candidates(np.arange(len(catalog)), len(catalog))
@@ -48,25 +48,25 @@ def requests_of(
     liked_above: float,
     user_columns: tuple[str, ...],
 ) -> Requests:
-    """`count` requests: the histories in catalog rows, the feedback that follows them, and what is known of the users.
+    """`count` requests: the histories in catalog rows, the feedback of their items, and the user attributes.
 
-    Items that are not known are left out of the histories under an UnknownIdWarning. `liked_above`: feedback above it
-    counts as liked; `user_columns`: what the run reads of a user. Raises DataError where lengths differ.
+    Unknown items are left out of the histories with an UnknownIdWarning. `liked_above`: feedback above it counts as
+    liked; `user_columns`: user columns that the run reads. Raises DataError if lengths differ.
     """
     histories = histories if histories is not None else [()] * count
     for name, given in (("histories", histories), ("feedback", feedback), ("users", users)):
         if given is not None and len(given) != count:
-            raise DataError(f"There are {count} requests, but {len(given)} {name}. Give one a request.")
+            raise DataError(f"There are {count} requests, but {len(given)} {name}. Give one for each request.")
     rows: list[list[int]] = []
     numbers: list[list[float]] = []
     unknown: list[str] = []
     for index, history in enumerate(histories):
-        given_numbers = feedback[index] if feedback is not None else [np.nan] * len(history)
-        if len(given_numbers) != len(history):
+        values = feedback[index] if feedback is not None else [np.nan] * len(history)
+        if len(values) != len(history):
             raise DataError(
-                f"Request {index + 1}: {len(history)} items in the history, {len(given_numbers)} feedbacks."
+                f"Request {index + 1}: {len(history)} items in the history, but {len(values)} values of feedback."
             )
-        events = [(str(item), float(number)) for item, number in zip(history, given_numbers, strict=True)]
+        events = [(str(item), float(number)) for item, number in zip(history, values, strict=True)]
         unknown += [item for item, _ in events if item not in catalog.rows]
         rows.append([catalog.rows[item] for item, _ in events if item in catalog.rows])
         numbers.append([number for item, number in events if item in catalog.rows])
@@ -77,17 +77,17 @@ def requests_of(
 def _users_of(
     users: Sequence[Mapping[str, Any] | None] | None, count: int, user_columns: tuple[str, ...]
 ) -> Users | None:
-    """What is known of the users, where the run reads it; nothing of one who is not described."""
+    """The user attributes that the run reads; empty for a user who is None."""
     if not user_columns:
         if users is not None:
-            raise DataError("users: this run reads nothing of its users but their histories. Leave it out.")
+            raise DataError("users: this run reads no user columns, only histories. Leave it out.")
         return None
     for user in users or ():
         if not (user is None or isinstance(user, Mapping)):
             named = ", ".join(f"'{name}': ..." for name in user_columns)
             raise DataError(
-                f"users: {user!r} is not what is known of a user, and a run keeps nothing of the users it learned "
-                f"from. Give each one's columns, {{{named}}}, or None."
+                f"users: {user!r} does not describe a user, and a run stores nothing about the users it was trained "
+                f"on. Give the columns of each user, {{{named}}}, or None."
             )
     return users_of_requests([None] * count if users is None else users, user_columns)
 

@@ -16,7 +16,7 @@ WITH_HISTORY = "item,history\ni1,i2|i3\n"
 UNREADABLE: dict[str, tuple[str, bytes, str]] = {
     "another kind": ("asked.txt", b"item\ni1\n", "files of this kind are not read. Use one of: .csv, .tsv,"),
     "empty": ("asked.csv", b"", "the file is empty. Line 1 must name the columns."),
-    "no rows": ("asked.csv", b"item,history\n", "there are no rows"),
+    "no rows": ("asked.csv", b"item,history\n", "asked.csv has no rows"),
     "short row": ("asked.csv", b"item,history\ni1,i2\ni3\n", "asked.csv, line 3: 1 fields, but line 1 names 2 columns"),
     "not UTF-8": ("asked.csv", b"item\n\xff\n", "line 2: byte 0xff at position 1 is not UTF-8"),
     "broken line": ("asked.jsonl", b'{"item": "i1"\n', "asked.jsonl, line 1, column 13: not JSON"),
@@ -27,7 +27,7 @@ UNREADABLE: dict[str, tuple[str, bytes, str]] = {
     "empty id in a history": ("asked.csv", b"item,history\ni1,i2||i3\n", "column 'history', row 1: the id is empty"),
     "null in a history": ("asked.jsonl", b'{"item": "i1", "history": ["i2", null]}\n', "row 1: the id is missing"),
     "no list": ("asked.csv", b'item,history\ni1,"[i2"\n', "row 1, 'history': not a list in JSON"),
-    "score already": ("asked.csv", b"item,score\ni1,3\n", "has a column 'score' already. Rename it"),
+    "score already": ("asked.csv", b"item,score\ni1,3\n", "asked.csv already has a column 'score'. Rename it"),
     "words for numbers": ("asked.csv", b"item,history,history_feedback\ni1,i2|i3,1|x\n", "row 1, 'history_feedback'"),
     "infinite": ("asked.csv", b"item,history,history_feedback\ni1,i2|i3,1|inf\n", "row 1, 'history_feedback': an inf"),
     "lengths": ("asked.csv", b"item,history,history_feedback\ni1,i2,1\ni1,i2|i3,1\n", "row 2, 'history_feedback'"),
@@ -55,9 +55,9 @@ def test_a_bad_place_for_answers_is_refused(finished_run: Callable[[str], Path],
     Path("asked.csv").write_text(WITH_HISTORY)
     Path("folder.csv").mkdir()
     ask = ("predict", finished_run("ctr"), "--input", "asked.csv", "--output")
-    refused(*ask, "no/scores.csv", says=["no/scores.csv: there is no folder no. Make it"])
+    refused(*ask, "no/scores.csv", says=["no/scores.csv: there is no folder no. Create it"])
     refused(*ask, "folder.csv", says=["folder.csv is a folder. Name a file"])
-    refused(*ask, "scores.xls", says=["'.xls' files are not known here"])
+    refused(*ask, "scores.xls", says=["'.xls' files are not supported"])
     ask = ("predict", finished_run("ctr"), "--input", "gone.csv", "--output", "scores.csv")
     refused(*ask, says=["There is no file gone.csv."])
 
@@ -92,7 +92,7 @@ def test_rows_without_a_history_are_scored_as_new_users_and_it_is_said(
 ) -> None:
     Path("asked.csv").write_text("item\ni1\n")
     told = command("predict", finished_run("ctr"), "--input", "asked.csv", "--output", "scores.csv")
-    assert told.code == 0 and "has no column 'history': every row is scored as one of a new user" in told.err
+    assert told.code == 0 and "has no column 'history': every row is scored as that of a new user" in told.err
 
 
 def test_histories_without_feedback_are_said_to_be_read_without_it(

@@ -45,7 +45,7 @@ def test_a_finished_run_whose_name_was_taken_meanwhile_is_kept(tmp_path: Path) -
     writer = RunWriter(tmp_path / "run")
     writer.start("name: mine\n")
     (tmp_path / "run").mkdir()
-    with pytest.raises(ArtifactError, match="the finished run lies in"):
+    with pytest.raises(ArtifactError, match="the finished run is in"):
         writer.finish()
     writer.discard()
     assert (writer.folder / "recipe.yaml").read_text() == "name: mine\n"
@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_any_work(
     recipe: Callable[..., Path], refused: Callable[..., str], finished_run: Callable[[str], Path]
 ) -> None:
     Path("file").write_text("")
-    says = ["file/run cannot be made: ", "file is no folder. Name another folder with --output."]
+    says = ["file/run cannot be created: ", "file is not a folder. Name another folder with --output."]
     refused("train", recipe(), "--output", "file/run", says=says)
     refused("merge", finished_run("ctr"), "--output", "file/run", says=says)
 
@@ -100,7 +100,7 @@ def test_a_manifest_that_forgets_files_does_not_let_them_pass(
     manifest = run / "manifest.json"
     sums = json.loads(manifest.read_text())["files"]
     del sums["head.safetensors"]
-    for forged, says in ((sums, "head.safetensors: manifest.json does not know it"), ({}, "does not know it")):
+    for forged, says in ((sums, "head.safetensors is not listed in manifest.json"), ({}, "is not listed in")):
         manifest.write_text(json.dumps(forged))
         refused("evaluate", run, says=[says, "train the run again"])
     manifest.write_text("[]")
@@ -150,7 +150,9 @@ def test_the_model_card_and_files_of_ones_own_may_be_changed(
 def test_a_run_that_is_not_there_is_named(refused: Callable[..., str]) -> None:
     refused("evaluate", "nowhere", says=["There is no run folder nowhere."])
     Path("empty").mkdir()
-    refused("merge", "empty", "--output", "plain", says=["empty is not a whole run folder: 'recipe.yaml' is missing"])
+    refused(
+        "merge", "empty", "--output", "plain", says=["empty is not a complete run folder: 'recipe.yaml' is missing"]
+    )
 
 
 def test_a_backbone_that_has_gone_is_read_from_the_runs_own_copy(

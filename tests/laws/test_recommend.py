@@ -136,7 +136,7 @@ def test_approximate_is_refused_where_it_makes_no_sense(finished: Callable[..., 
     with pytest.raises(LorarecError, match=r"head 'ctr' scores each pair .* Leave approximate out"):
         run.recommend(histories(run), approximate=True)
     run = finished("next_item", recipe)
-    with pytest.raises(LorarecError, match="leave it out where candidates are named"):
+    with pytest.raises(LorarecError, match="leave it out if candidates are given"):
         run.recommend(histories(run), approximate=True, candidates=run.catalog.ids[:3])
 
 

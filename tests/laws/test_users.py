@@ -77,15 +77,15 @@ def test_a_request_file_has_the_users_columns_and_what_is_lacking_is_said(traine
     (tmp_path / "a.csv").write_text("item,history,user.age,user.shoe\ni1,i2,20 years,44\ni1,i2,35 years,44\n")
     (tmp_path / "b.csv").write_text("item,history\ni1,i2\n")
     told = predict_file(trained, tmp_path / "a.csv", tmp_path / "a.jsonl")
-    assert any("the run reads nothing called user.shoe" in line for line in told)
+    assert any("the run does not read user.shoe" in line for line in told)
     scores = [json.loads(line)["score"] for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert scores[0] != scores[1]
     told = predict_file(trained, tmp_path / "b.csv", tmp_path / "b.jsonl")
-    assert any("no column 'user.age': users are read without" in line for line in told)
+    assert any("no column 'user.age': users are read without it" in line for line in told)
 
 
 def test_ids_of_users_are_refused_for_the_run_keeps_nothing_of_them(trained: Recommender) -> None:
-    with pytest.raises(lorarec.LorarecError, match=r"'u1' is not what is known of a user.*'age': "):
+    with pytest.raises(lorarec.LorarecError, match=r"'u1' does not describe a user.*'age': "):
         trained.predict(["i1"], [["i2"]], users=["u1"])  # type: ignore[list-item]
     words = [path for path in trained.path.rglob("*") if path.is_file() and b"years" in path.read_bytes()]
     assert words == [] and not (trained.path / "users.parquet").exists()
