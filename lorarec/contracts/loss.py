@@ -102,15 +102,16 @@ def written(plugin: Plugin) -> dict[str, Any]:
     return {"name": plugin.name, **plugin.config.model_dump(mode="json")}
 
 
-def moved(values: Any, now: Mapping[str, tuple[Any, str]]) -> Any:
-    """Settings without those that have moved into a loss's own: name -> its old default, and the new spelling.
+def moved(values: Any, now: Mapping[str, tuple[Any, str]], where: str = "a setting of the loss") -> Any:
+    """Settings without those that have moved, by default into a loss's own: name -> its old default, and the new
+    spelling.
 
     The old default, which the recipe of an earlier run folder writes out, is dropped. Raises ValueError for any other
-    value. For a validator with mode "before".
+    value, which says `where` the setting is now. For a validator with mode "before".
     """
     if not isinstance(values, Mapping):
         return values
     for name, (default, spelling) in now.items():
         if name in values and values[name] != default:
-            raise ValueError(f"{name} is a setting of the loss now: write {spelling}")
+            raise ValueError(f"{name} is {where} now: write {spelling}")
     return {name: value for name, value in values.items() if name not in now}

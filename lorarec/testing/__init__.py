@@ -5,11 +5,13 @@ from lorarec.testing.backbone_laws import check_backbone
 from lorarec.testing.head_laws import check_task_head, tiny_interactions
 from lorarec.testing.plugin_laws import check_data_source, check_metric, check_plugin
 from lorarec.testing.tiny import FAMILIES, TinyBackbone, made, tiny_backbone, tiny_catalog, tiny_views
+from lorarec.testing.toy_world import ToyWorld, toy_events, toy_world
 from lorarec.testing.training_laws import check_loss, check_training_step
 
 __all__ = [
     "FAMILIES",
     "TinyBackbone",
+    "ToyWorld",
     "check_adapter",
     "check_backbone",
     "check_data_source",
@@ -23,4 +25,6 @@ __all__ = [
     "tiny_catalog",
     "tiny_interactions",
     "tiny_views",
+    "toy_events",
+    "toy_world",
 ]

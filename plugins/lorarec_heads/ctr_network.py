@@ -9,15 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorarec.contracts import Batch, Encoder, ItemEmbedding, PairHead, PairScore, Statistics
+from lorarec.contracts import Batch, Encoder, PairHead, PairScore, Statistics
 from lorarec_heads.history_signals import HistorySignals
-from lorarec_heads.taste_ridge import START, TasteRidge
 
 if TYPE_CHECKING:
     from lorarec_heads.ctr import Ctr
-
-RARE = 0.02
-"""Shares of clicks nearer to 0 or 1 than this are taken for it, to start from."""
 
 
 class CtrNetwork(PairHead):
@@ -34,29 +30,13 @@ class CtrNetwork(PairHead):
         # Losses that compare give what shifts all logits alike rounding errors for gradients: AdamW would amplify them.
         shifts = not config.compares
         self.pair = None if separate else PairScore(hidden_size, shifts=shifts)
-        text_size = hidden_size if separate else 0
-        share = 1 / (1 + config.negatives) if config.negatives else statistics.label_mean
-        share = min(max(share, RARE), 1 - RARE)
         counts, rated = np.asarray(statistics.item_counts), statistics.items_with_rows()
         # Liked shares speak of the base rate already; drawn items have one by construction.
         start = -math.log(config.negatives) if config.negatives else 0.0
-        self.ridge: TasteRidge | None = None
-        self.signals: HistorySignals | None = None
-        self.bias: nn.Parameter | None = None
-        self.text_bias: nn.Module | None = None
-        if config.history_model == "ridge":
-            start = math.log(share / (1 - share))
-            unlabelled = 1.0 if config.negatives else 0.0
-            features = [statistics.item_features[name] for name in config.item_columns]
-            # Counts know of rows alone: of histories' events, items never met keep the weight 0 they start from.
-            seen = rated | config.history_targets if config.biases else rated[:0]
-            factors = ItemEmbedding(counts, config.factors, START) if config.factors else None
-            self.ridge = TasteRidge(share, seen, text_size, features, unlabelled, factors)
-        else:
-            self.signals = HistorySignals(text_size, explicit=not config.negatives)
-            self.text_bias = _text_bias(hidden_size, shifts) if separate else None
-            self.bias = nn.Parameter(torch.zeros(len(counts))) if config.biases else None
-            self.register_buffer("seen", torch.from_numpy(rated).float())
+        self.signals = HistorySignals(hidden_size if separate else 0, explicit=not config.negatives)
+        self.text_bias = _text_bias(hidden_size, shifts) if separate else None
+        self.bias = nn.Parameter(torch.zeros(len(counts))) if config.biases else None
+        self.register_buffer("seen", torch.from_numpy(rated).float())
         if shifts:
             self.base = nn.Parameter(torch.tensor(start))
         else:
@@ -70,15 +50,12 @@ class CtrNetwork(PairHead):
         return losses
 
     def regularizer(self, batch: Batch) -> Tensor | None:
-        """[] the prior of the ridge's items, of which one epoch counts the whole once; or L2 on the facts' biases."""
-        tensors = batch.tensors
-        candidates = tensors["items"][tensors["candidate"]]
-        if self.ridge is not None:
-            return self.ridge.penalty(candidates, tensors["own_share"], tensors["share"])
-        if self.bias is not None:
-            squares = self.bias[candidates].square().view(batch.count, -1).sum(dim=1)
-            return self._config.bias_penalty * batch.total(squares)
-        return None
+        """[] L2 on the biases of the targets' items."""
+        if self.bias is None:
+            return None
+        candidates = batch.tensors["items"][batch.tensors["candidate"]]
+        squares = self.bias[candidates].square().view(batch.count, -1).sum(dim=1)
+        return self._config.bias_penalty * batch.total(squares)
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] probabilities of a click."""
@@ -92,11 +69,7 @@ class CtrNetwork(PairHead):
             candidate, items = tensors["candidate"], tensors["items"]
             per_item = texts if self.pair is None else None
             seen = tuple(tensors[name] for name in ("history", "owner", "mask", "liked"))
-            if self.ridge is not None:
-                logits: Tensor = self.base + self.ridge(items, per_item, candidate, *seen)
-            else:
-                assert self.signals is not None
-                logits = self.base + self.signals(per_item, candidate, *seen)
+            logits: Tensor = self.base + self.signals(per_item, candidate, *seen)
             if self.pair is not None:
                 logits = logits + self.pair(texts)[tensors["pair"]]
             if self.text_bias is not None:

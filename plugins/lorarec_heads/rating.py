@@ -88,7 +88,10 @@ class Rating(TaskHead):
         @classmethod
         def _moved(cls, values: Any) -> Any:
             if isinstance(values, dict) and "facts_per_example" in values:
-                raise ValueError("facts_per_example is called targets_per_example now: write targets_per_example: ...")
+                raise ValueError(
+                    "facts_per_example is called targets_per_example now; a run that has it was trained by what is now "
+                    "head 'rating_ridge' of the package lorarec-process"
+                )
             return moved(values, {"huber_delta": (1.0, "loss: {name: huber, delta: ...}")})
 
         @model_validator(mode="after")

@@ -20,6 +20,7 @@ DOCUMENTS = (
     "docs/adapters.md",
     "docs/architecture.md",
     "docs/plugins.md",
+    "plugins/lorarec-process/README.md",
     ".github/CONTRIBUTING.md",
     "tests/benchmarks/README.md",
 )

@@ -49,7 +49,10 @@ def test_every_command_line_is_one_that_lorarec_understands(document, commands, 
         recipe, overrides = given.get("recipe"), given.get("overrides") or []
         if name not in ("train", "check"):
             continue
-        if any("ia3" in override for override in overrides) and not metadata.entry_points(group="lorarec", name="ia3"):
+        described = {"ia3": " ".join(overrides), "process": recipe}
+        if any(
+            name in text and not metadata.entry_points(group="lorarec", name=name) for name, text in described.items()
+        ):
             continue  # described as another package's, which is not installed here
         assert open_recipe(recipe, seeds_of(overrides)[1]).recipe.name, line
 

@@ -17,13 +17,12 @@ Make = Callable[..., dict[str, Any]]
 HEADS: dict[str, Any] = {
     "rating": "rating",
     "rating ordinal": {"name": "rating", "loss": "ordinal"},
-    "rating_process": {"name": "rating_process", "parts": 100},
-    "rating_process huber": {"name": "rating_process", "parts": 100, "loss": "huber"},
+    "rating_process": {"name": "rating_process", "folds": 100},
+    "rating_process huber": {"name": "rating_process", "folds": 100, "loss": "huber"},
     "ctr": "ctr",
     "ctr joint": {"name": "ctr", "encoding": "joint", "max_history": 3},
-    "ctr ridge": {
-        "name": "ctr",
-        "history_model": "ridge",
+    "ctr_ridge": {
+        "name": "ctr_ridge",
         "biases": True,
         "factors": 4,
         "loss": {"name": "bce", "label_smoothing": 0.1},

@@ -25,7 +25,7 @@ HEADS: dict[str, Any] = {
     "rating": "rating",
     "rating_process": "rating_process",
     "ctr": {"name": "ctr", "biases": True},
-    "ctr ridge": {"name": "ctr", "history_model": "ridge", "biases": True},
+    "ctr_ridge": {"name": "ctr_ridge", "biases": True},
     "ctr joint": {"name": "ctr", "encoding": "joint", "max_history": 3},
     "next_item": {"name": "next_item", "width": 16},
 }

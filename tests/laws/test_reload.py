@@ -36,9 +36,8 @@ HEADS: dict[str, Any] = {
     "rating": "rating",
     "rating_process": {"name": "rating_process", "item_columns": ["category"], "loss": "ordinal"},
     "ctr": "ctr",
-    "ctr ridge": {
-        "name": "ctr",
-        "history_model": "ridge",
+    "ctr_ridge": {
+        "name": "ctr_ridge",
         "biases": True,
         "factors": 4,
         "item_columns": ["category"],

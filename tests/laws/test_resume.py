@@ -29,7 +29,7 @@ ADAPTERS: dict[str, Any] = {
 }
 HEADS: dict[str, Any] = {
     "rating": "rating",
-    "rating_process": {"name": "rating_process", "parts": 100},
+    "rating_process": {"name": "rating_process", "folds": 100},
     "ctr": "ctr",
     "next_item": {"name": "next_item", "width": 16, "heads": 2},
 }

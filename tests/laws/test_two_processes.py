@@ -22,9 +22,9 @@ pytestmark = pytest.mark.no_cover  # whole trainings, again and again: other tes
 Make = Callable[..., dict[str, Any]]
 HEADS: dict[str, Any] = {
     "rating": "rating",
-    "rating_process": {"name": "rating_process", "parts": 100},
+    "rating_process": {"name": "rating_process", "folds": 100},
     "ctr": "ctr",
-    "ctr ridge": {"name": "ctr", "history_model": "ridge", "biases": True},
+    "ctr_ridge": {"name": "ctr_ridge", "biases": True},
     "next_item": {"name": "next_item", "width": 16, "dropout": 0.0},
 }
 HERE = Path(__file__).parent

@@ -25,7 +25,7 @@ def test_the_loss_of_equal_logits_is_that_of_guessing(rivals: int, world: Callab
     assert toy.loss(head, batch).item() / batch.count == pytest.approx(np.log(1 + rivals), rel=1e-5)
 
 
-@pytest.mark.parametrize("options", [{}, {"encoding": "joint"}, {"history_model": "ridge", "biases": True}])
+@pytest.mark.parametrize("options", [{}, {"encoding": "joint"}])
 def test_no_weight_merely_shifts_all_logits_alike(options: dict[str, Any], world: Callable[..., World]) -> None:
     toy = world(made(Ctr, loss="ranking", **options), "click")
     head = toy.build()

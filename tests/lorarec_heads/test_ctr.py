@@ -131,3 +131,34 @@ def test_labels_out_of_range_are_refused_by_row(labels: list[float], message: st
 def test_a_penalty_on_biases_that_are_not_there_is_refused() -> None:
     with pytest.raises(ValidationError, match="bias_penalty would do nothing with biases=False"):
         made(Ctr, bias_penalty=1.0)
+
+
+def test_smoothed_labels_pull_the_loss_of_a_sure_answer_up(world: Callable[..., World]) -> None:
+    plain, smooth = (world(made(Ctr, loss={"name": "bce", "label_smoothing": share}), "click") for share in (0.0, 0.2))
+    batch, head = plain.examples().batch(np.arange(30)), plain.build()
+    other = smooth.build()
+    for each in (head, other):
+        with torch.no_grad():
+            each.base.fill_(9.0)
+    likes = batch.tensors["labels"].fill_(1.0)
+    assert likes.min() == 1 and smooth.loss(other, batch) > plain.loss(head, batch) + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"bias_penalty": 1.0}, "bias_penalty would do nothing"),
+        ({"history_targets": True, "negatives": 2}, "negatives is for data without"),
+        ({"history_model": "ridge"}, "history_model is a setting of head 'ctr_ridge' of the package lorarec-process"),
+        ({"factors": 4}, "factors is a setting of head 'ctr_ridge'"),
+        ({"item_columns": ["year"]}, "item_columns is a setting of head 'ctr_ridge'"),
+    ],
+)
+def test_an_option_that_would_do_nothing_or_is_another_heads_is_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        made(Ctr, **options)
+
+
+def test_the_defaults_that_an_earlier_run_wrote_out_are_accepted() -> None:
+    earlier = made(Ctr, history_model="signals", factors=0, item_columns=[])
+    assert earlier.config.model_dump(mode="json") == made(Ctr).config.model_dump(mode="json")

@@ -16,25 +16,37 @@ from lorarec_heads.comparison import Comparison
 from lorarec_heads.ctr import Ctr
 from lorarec_heads.next_item.task import NextItem
 from lorarec_heads.rating import Rating
-from lorarec_heads.rating_process import RatingProcess
 
 World = Any
+
+
+def of_process(name: str, **options: Any) -> TaskHead:
+    """A head of lorarec-process. Skips where it is not installed."""
+    package = pytest.importorskip("lorarec_process", reason="lorarec-process is not installed")
+    return made(getattr(package, name), **options)
+
+
 HEADS: dict[str, tuple[Callable[[], TaskHead], tuple[str, ...]]] = {
     "rating": (lambda: made(Rating), ("rating",)),
     "rating joint": (lambda: made(Rating, encoding="joint", max_history=5), ("rating",)),
     "rating text alone": (lambda: made(Rating, biases=False, factors=0), ("rating",)),
     "rating groups": (lambda: made(Rating, targets_per_example=7), ("rating",)),
     "rating huber": (lambda: made(Rating, loss="huber"), ("rating",)),
-    "rating_process": (lambda: made(RatingProcess, parts=20), ("rating",)),
+    "rating_process": (lambda: of_process("RatingProcess", folds=20), ("rating",)),
+    "rating_ridge": (lambda: of_process("RatingRidge"), ("rating",)),
+    "rating_ridge joint": (lambda: of_process("RatingRidge", encoding="joint", max_history=5), ("rating",)),
+    "rating_ridge text alone": (lambda: of_process("RatingRidge", biases=False, factors=0), ("rating",)),
+    "rating_ridge groups": (lambda: of_process("RatingRidge", targets_per_example=7), ("rating",)),
+    "rating_ridge huber": (lambda: of_process("RatingRidge", loss="huber"), ("rating",)),
     "ctr": (lambda: made(Ctr, biases=True), ("click",)),
     "ctr joint": (lambda: made(Ctr, encoding="joint", max_history=5), ("click",)),
     "ctr sampled": (lambda: made(Ctr, negatives=3), ()),
-    "ctr ridge": (lambda: made(Ctr, history_model="ridge", biases=True), ("click",)),
-    "ctr ridge factors": (lambda: made(Ctr, history_model="ridge", factors=4), ("click",)),
+    "ctr_ridge": (lambda: of_process("CtrRidge", biases=True), ("click",)),
+    "ctr_ridge factors": (lambda: of_process("CtrRidge", factors=4), ("click",)),
     "ctr ranking": (lambda: made(Ctr, loss="ranking"), ("click",)),
     "ctr ranking sampled": (lambda: made(Ctr, loss="ranking", rivals=3, negatives=3), ()),
-    "ctr ridge joint": (lambda: made(Ctr, history_model="ridge", encoding="joint", max_history=5), ("click",)),
-    "ctr ridge sampled": (lambda: made(Ctr, history_model="ridge", biases=True, negatives=3), ()),
+    "ctr_ridge joint": (lambda: of_process("CtrRidge", encoding="joint", max_history=5), ("click",)),
+    "ctr_ridge sampled": (lambda: of_process("CtrRidge", biases=True, negatives=3), ()),
     "comparison": (lambda: Comparison(Comparison.Config(words=64, pairs_per_example=1)), ("rating",)),
     "comparison without words": (lambda: Comparison(Comparison.Config(words=0, pairs_per_example=1)), ("rating",)),
     "next_item": (lambda: made(NextItem, width=8), ()),

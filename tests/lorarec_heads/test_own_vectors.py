@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lorarec_heads.item_kernel import ItemKernel
 from lorarec_heads.next_item.network import ItemTower
 
 
 def test_weights_grow_with_the_items_seen_not_with_the_catalogue() -> None:
     seen = np.zeros(10_000)
     seen[:3] = 1
-    tower, kernel = ItemTower(8, 16, seen, ids=True, id_dropout=0.0), ItemKernel(8, 16, seen)
-    matrices = [weight for part in (tower, kernel) for weight in part.parameters() if weight.ndim == 2]
+    tower = ItemTower(8, 16, seen, ids=True, id_dropout=0.0)
+    matrices = [weight for weight in tower.parameters() if weight.ndim == 2]
     assert max(len(weight) for weight in matrices) <= 16
 
 

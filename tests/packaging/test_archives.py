@@ -37,12 +37,12 @@ def test_the_wheel_holds_every_module_the_recipes_the_licence_and_the_mark_of_ty
     assert recipes
     assert recipes <= inside
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in inside)
-    assert not [name for name in inside if name.startswith(("tests/", "lorarec_ia3", "plugins/"))]
+    assert not [name for name in inside if name.startswith(("tests/", "lorarec_ia3", "lorarec_process", "plugins/"))]
 
 
 def test_the_source_archive_holds_what_its_tests_need_and_nothing_built(archives):
     with tarfile.open(archives.sdist) as archive:
         inside = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     assert {"README.md", "LICENSE", "constraints.txt", ".ci/run", "tests/conftest.py"} <= inside
-    assert "plugins/lorarec-ia3/pyproject.toml" in inside
+    assert {f"plugins/lorarec-{name}/pyproject.toml" for name in ("ia3", "process")} <= inside
     assert not [name for name in inside if "__pycache__" in name or name.startswith((".venv", "runs/"))]

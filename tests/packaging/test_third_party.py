@@ -88,3 +88,11 @@ def test_without_its_package_ia3_is_refused_with_the_command_that_adds_it(monkey
     monkeypatch.setattr("lorarec.registry.discover.entry_points", lambda group: others)
     assert run(["check", "quickstart", "adapter=ia3"]) == 2
     assert "pip install ./plugins/lorarec-ia3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("head", ["rating_process", "rating_ridge", "ctr_ridge"])
+def test_without_their_package_its_heads_are_refused_with_the_command_that_adds_it(head, monkeypatch, capsys):
+    others = [point for point in metadata.entry_points(group="lorarec") if point.name != "process"]
+    monkeypatch.setattr("lorarec.registry.discover.entry_points", lambda group: others)
+    assert run(["check", "quickstart", f"head={head}"]) == 2
+    assert "pip install ./plugins/lorarec-process" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Who rated what, whatever they thought of it, as vectors of items and of users."""
+"""What items and users are compared by: who rated what, whatever they thought of it, and what texts say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lorarec_heads.pair_set import PairSet
+from lorarec_process.pair_process import PairSet
 
 OVERSAMPLED = 8
 """Vectors more than are wanted, which make the wanted ones exact in fewer rounds."""
@@ -44,17 +44,17 @@ class RaterSpectrum(NamedTuple):
             basis = torch.linalg.qr(_without(trivial, basis)).Q
             basis = _without(trivial, basis)  # again: QR fills what is missing with any direction
             seen = root_users * pairs.user_sums(values, root_items * basis)
-            found, basis = basis, root_items * pairs.item_sums(values, root_users * seen)
+            vectors, basis = basis, root_items * pairs.item_sums(values, root_users * seen)
         squares, turn = torch.linalg.eigh(seen.T @ seen)
         strength = squares.flip(0).clamp(min=0).sqrt()[:size]
         strength = torch.where(strength > NOTHING, strength, 0.0)  # or rounding would count as a direction
-        vectors = (found @ turn.flip(1))[:, :size]
+        vectors = (vectors @ turn.flip(1))[:, :size]
         missing = size - len(strength)
         raters = nn.functional.pad(root_items * vectors * strength, (0, missing)) * (items > 0)[:, None]
         return cls(raters, nn.functional.pad(strength, (0, missing)))
 
     def of_items(self, items: Tensor) -> Tensor:
-        """[..., k] unit vectors of catalogue rows [...]; 0 of an item that nobody rated."""
+        """[..., k] unit vectors of catalog rows [...]; 0 of an item that nobody rated."""
         return nn.functional.normalize(self.raters[items] * self.strength, dim=-1)
 
     def of_users(self, pairs: PairSet) -> Tensor:
@@ -70,3 +70,26 @@ class RaterSpectrum(NamedTuple):
 def _without(direction: Tensor, vectors: Tensor) -> Tensor:
     """The columns of vectors [N, q] without what they have of a unit vector [N, 1]."""
     return vectors - direction @ (direction.T @ vectors)
+
+
+class TextDirections(NamedTuple):
+    """Principal components of a catalog's text vectors [N, D]."""
+
+    mean: Tensor
+    """[D]"""
+    basis: Tensor
+    """[D, p] orthonormal; 0 before anything is known."""
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, texts: Tensor, size: int) -> TextDirections:
+        """The first `size` of them."""
+        mean = texts.mean(dim=0)
+        if size == len(mean):  # nothing is left out, and how they are turned makes no difference to their dot products
+            return cls(mean, torch.eye(size, device=texts.device))
+        centered = texts - mean
+        return cls(mean, torch.linalg.eigh(centered.T @ centered).eigenvectors[:, -size:])
+
+    def features(self, texts: Tensor) -> Tensor:
+        """[V, p] unit vectors of texts [V, D]: their dot product is a cosine."""
+        return nn.functional.normalize((texts - self.mean) @ self.basis, dim=-1)

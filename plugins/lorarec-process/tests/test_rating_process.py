@@ -1,4 +1,4 @@
-"""The rating process: parts of the stars foretold from the others, new users and items, clamped stars."""
+"""The rating process: folds of the stars predicted from the others, new users and items, clamped stars."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import torch
 from pydantic import ValidationError
 
 import lorarec
-from lorarec.contracts import DataError, Part
+from lorarec.contracts import DataError, LorarecError, Part
 from lorarec.testing import made
-from lorarec_heads import pair_process
-from lorarec_heads.rating_process import RatingProcess
+from lorarec_process import pair_process
+from lorarec_process.rating_process import RatingProcess
 
 World = Any
 TRAINING: dict[str, Any] = {"split": {"by": "random"}, "history": {"scope": "training"}}
 
 
-def toy_rating(world: Callable[..., World], parts: int = 8, **section: Any) -> World:
-    return world(made(RatingProcess, parts=parts), "rating", **section)
+def toy_rating(world: Callable[..., World], folds: int = 8, **section: Any) -> World:
+    return world(made(RatingProcess, folds=folds), "rating", **section)
 
 
 def stars(toy: World, head: Any, examples: Any) -> np.ndarray:
@@ -123,29 +123,29 @@ def test_columns_of_the_item_table_tell_items_apart(world: Callable[..., World])
     assert found["parity",] > found[()]
 
 
-def test_parts_hold_each_training_event_once(world: Callable[..., World]) -> None:
-    toy = toy_rating(world, parts=7)
+def test_folds_hold_each_training_event_once(world: Callable[..., World]) -> None:
+    toy = toy_rating(world, folds=7)
     examples = toy.examples()
     assert len(examples) == 7
     batch = examples.batch(np.arange(7))
-    assert sorted(batch.tensors["facts"].tolist()) == toy.data.interactions.rows(Part.TRAIN).tolist()
-    sizes = torch.bincount(batch.tensors["part"])
+    assert sorted(batch.tensors["targets"].tolist()) == toy.data.interactions.rows(Part.TRAIN).tolist()
+    sizes = torch.bincount(batch.tensors["fold"])
     assert sizes.max() - sizes.min() <= 1
 
 
-def test_fewer_stars_than_parts_make_as_many_parts_as_stars(
+def test_fewer_stars_than_folds_make_as_many_folds_as_stars(
     world: Callable[..., World], events: dict[str, list[Any]]
 ) -> None:
-    toy = toy_rating(world, parts=5000)
+    toy = toy_rating(world, folds=5000)
     assert len(toy.examples()) == len(toy.data.interactions.rows(Part.TRAIN))
 
 
-def test_a_part_is_foretold_without_its_own_stars(world: Callable[..., World]) -> None:
+def test_a_fold_is_predicted_without_its_own_stars(world: Callable[..., World]) -> None:
     toy = toy_rating(world)
     head = toy.build()
     batch = toy.examples().batch(np.arange(1))
     errors = head.losses(toy.encoder(batch), batch).sqrt()
-    hidden = torch.isin(head.event_rows, batch.tensors["facts"])
+    hidden = torch.isin(head.event_rows, batch.tensors["targets"])
     head.event_target[hidden] += 100.0 / head._unit
     torch.testing.assert_close((head.losses(toy.encoder(batch), batch).sqrt() - 100).abs(), errors, rtol=0, atol=1e-3)
 
@@ -166,12 +166,12 @@ def test_the_gradient_that_reaches_the_texts_is_that_of_the_loss(
     assert (texts.grad * along).sum().item() == pytest.approx((ends[0] - ends[1]).item() / 0.04, rel=0.05)
 
 
-def test_an_adapter_learns_through_it(tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+def test_an_adapter_learns_through_it(tmp_path: Path) -> None:
     run = lorarec.train(
         {
             "name": "adapted",
             "data": {"source": {"name": "synthetic", "users": 20, "items": 40, "events": 240}},
-            "backbone": {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32},
+            "backbone": {"name": "minilm", "max_length": 32},
             "adapter": "lora",
             "head": "rating_process",
             "train": {"epochs": 1, "batch_size": 1, "learning_rate": 1e-2, "max_steps": 3},
@@ -179,12 +179,12 @@ def test_an_adapter_learns_through_it(tiny_checkpoint: Callable[[str], Path], tm
         output=tmp_path / "run",
     )
     # They are all born as zeros, and lie in every layer.
-    learnt = {name: weight for name, weight in run.model.network.named_parameters() if "lora_B" in name}
-    assert learnt
-    assert all(weight.any() for weight in learnt.values())
+    learned = {name: weight for name, weight in run.model.network.named_parameters() if "lora_B" in name}
+    assert learned
+    assert all(weight.any() for weight in learned.values())
 
 
-def test_stars_of_validation_and_test_change_nothing_that_is_learnt_or_kept(
+def test_stars_of_validation_and_test_change_nothing_that_is_learned_or_kept(
     world: Callable[..., World], events: dict[str, list[Any]]
 ) -> None:
     found = []
@@ -216,7 +216,7 @@ def test_stars_stay_in_the_range_of_the_training_labels(world: Callable[..., Wor
     assert found.max() == toy.data.statistics.label_max
 
 
-def test_stars_of_another_range_are_learnt_as_well(world: Callable[..., World], events: dict[str, list[Any]]) -> None:
+def test_stars_of_another_range_are_learned_as_well(world: Callable[..., World], events: dict[str, list[Any]]) -> None:
     one = toy_rating(world)
     head = one.build()
     head.refresh(one.vectors)
@@ -278,3 +278,9 @@ def test_labels_all_alike_are_refused() -> None:
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(ValidationError):
         made(RatingProcess, part=3)
+
+
+def test_the_old_name_of_the_folds_is_refused_with_the_new_one() -> None:
+    recipe = {"name": "old", "data": {"source": "synthetic"}, "backbone": "minilm", "adapter": "frozen"}
+    with pytest.raises(LorarecError, match=r"no setting 'parts': it is called 'folds' now"):
+        lorarec.train({**recipe, "head": {"name": "rating_process", "parts": 20}})

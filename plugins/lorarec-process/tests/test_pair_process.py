@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lorarec_heads import pair_process
-from lorarec_heads.pair_process import Features, PairProcess, Spreads, expected
-from lorarec_heads.pair_set import PairSet
-from lorarec_heads.rater_spectrum import RaterSpectrum
+from lorarec_process import pair_process
+from lorarec_process.pair_features import RaterSpectrum
+from lorarec_process.pair_process import Features, PairProcess, PairSet, Spreads, expected
 
 USERS, ITEMS = 6, 9
 
@@ -71,7 +70,7 @@ def test_items_without_pairs_and_users_without_any_change_nothing() -> None:
     assert weights.items[1:8].abs().sum() == 0
 
 
-def test_nothing_seen_foretells_nothing() -> None:
+def test_nothing_seen_predicts_nothing() -> None:
     p = process()
     none, _ = PairSet.of(*drawn(0, 0), USERS, ITEMS)
     hidden, _ = PairSet.of(*drawn(4, 1), USERS, ITEMS)
@@ -93,7 +92,7 @@ def test_the_gradient_of_the_error_on_hidden_pairs_is_exact(monkeypatch: pytest.
         return (expected(changed, seen, target, weight, hidden) - truth).abs().pow(1.5).sum()
 
     given = [x.clone().requires_grad_() for x in (*start.features, *start.spreads, start.noise)]
-    error(*given).backward()
+    torch.autograd.backward(error(*given))
     for place, tensor in enumerate(given):
         assert tensor.grad is not None
         along = torch.randn(tensor.shape, generator=generator).double()

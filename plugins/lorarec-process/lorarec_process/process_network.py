@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from lorarec.contracts import Batch, Encoder, LossFunction, PairHead, Statistics
-from lorarec_heads.pair_process import EXACT, Features, PairKernel, PairProcess, Weights, expected
-from lorarec_heads.pair_set import PairSet
-from lorarec_heads.rater_spectrum import RaterSpectrum
-from lorarec_heads.text_directions import TextDirections
+from lorarec_process.pair_features import RaterSpectrum, TextDirections
+from lorarec_process.pair_process import EXACT, Features, PairKernel, PairProcess, PairSet, Weights, expected
 
 SPECTRUM = 64
 """Dimensions of who rated what."""
@@ -48,7 +46,7 @@ class ProcessNetwork(PairHead):
         self.loss = loss
         self._mean = statistics.label_mean
         self._range = (statistics.label_min, statistics.label_max)
-        # Variances are learnt in units of this, so that they start right for stars of 1 to 5 and of 1 to 100.
+        # Variances are learned in units of this, so that they start right for stars of 1 to 5 and of 1 to 100.
         self._unit = max((statistics.label_max - statistics.label_min) / 4, 1e-6)
         self._items, self._users = len(statistics.item_counts), len(statistics.user_counts)
         text, spectrum = min(TEXT, hidden_size), min(SPECTRUM, max(1, self._items - 1))
@@ -59,11 +57,11 @@ class ProcessNetwork(PairHead):
         beside = torch.cat([torch.empty(self._items, 0), *columns.values()], dim=1)
         self.register_buffer("item_columns", beside, persistent=False)
         self._keep_events(statistics)
-        found = RaterSpectrum(torch.zeros(self._items, spectrum), torch.zeros(spectrum))
+        spectra = RaterSpectrum(torch.zeros(self._items, spectrum), torch.zeros(spectrum))
         if self.event_rows is not None:
-            found = RaterSpectrum.of(self._pairs(self.event_user, self.event_item)[0], spectrum)
-        self.register_buffer("raters", found.raters)
-        self.register_buffer("strength", found.strength)
+            spectra = RaterSpectrum.of(self._pairs(self.event_user, self.event_item)[0], spectrum)
+        self.register_buffer("raters", spectra.raters)
+        self.register_buffer("strength", spectra.strength)
         self.register_buffer("text_mean", torch.zeros(hidden_size))
         self.register_buffer("text_basis", torch.zeros(hidden_size, text))
         self.register_buffer("item_weights", torch.zeros(self._items, 1 + spectrum))
@@ -85,7 +83,7 @@ class ProcessNetwork(PairHead):
         self.register_buffer("event_weight", weight.float(), persistent=False)
 
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
-        """[T] of each rating of each part of the training rows, expected from those of all others."""
+        """[T] of each rating of each fold of the training rows, expected from those of all others."""
         texts = encode.vectors("items").float()
         assert self.event_rows is not None, "a loaded run has no training rows"
         with torch.autocast(texts.device.type, enabled=False):
@@ -93,10 +91,10 @@ class ProcessNetwork(PairHead):
             items = torch.zeros(self._items, self.text_basis.shape[1], device=texts.device)
             items = items.index_copy(0, batch.tensors["items"], directions.features(texts))
             process = self._process(items)
-            places = torch.searchsorted(self.event_rows, batch.tensors["facts"])
-            part, parts = batch.tensors["part"], range(len(batch.rows))
-            losses = torch.cat([self._part_losses(process, places[part == each]) for each in parts])
-            order = torch.cat([torch.nonzero(part == each).squeeze(1) for each in parts])
+            targets = torch.searchsorted(self.event_rows, batch.tensors["targets"])
+            fold, folds = batch.tensors["fold"], range(len(batch.rows))
+            losses = torch.cat([self._fold_losses(process, targets[fold == each]) for each in folds])
+            order = torch.cat([torch.nonzero(fold == each).squeeze(1) for each in folds])
             return torch.empty_like(losses).index_copy(0, order, losses)
 
     @torch.no_grad()
@@ -135,22 +133,22 @@ class ProcessNetwork(PairHead):
         liked = (own[owner] * (features * spreads.item.sqrt())[candidate]).sum(dim=1)
         return liked + (users[owner] * answers[candidate]).sum(dim=1)
 
-    def _part_losses(self, process: PairProcess, places: Tensor) -> Tensor:
-        """[m] of the training rows at these places [m], whose stars are expected from the others."""
+    def _fold_losses(self, process: PairProcess, fold: Tensor) -> Tensor:
+        """[m] of the training rows with these indices [m], whose stars are expected from the others."""
         others = torch.ones_like(self.event_target, dtype=torch.bool)
-        others[places] = False
+        others[fold] = False
         seen, order = self._pairs(self.event_user[others], self.event_item[others])
-        hidden, inside = self._pairs(self.event_user[places], self.event_item[places])
+        hidden, inside = self._pairs(self.event_user[fold], self.event_item[fold])
         target, weight = self.event_target[others][order], self.event_weight[others][order]
-        found = expected(process, seen, target, weight, hidden)
-        losses: Tensor = self.loss(self._in_stars(found), self._in_stars(self.event_target[places][inside]))
+        answers = expected(process, seen, target, weight, hidden)
+        losses: Tensor = self.loss(self._in_stars(answers), self._in_stars(self.event_target[fold][inside]))
         return torch.empty_like(losses).index_copy(0, inside, losses)
 
     def _in_stars(self, values: Tensor) -> Tensor:
         return self._mean + self._unit * values
 
     def _process(self, text: Tensor) -> PairProcess:
-        """The process on the whole catalogue, whose text features are [N, p]."""
+        """The process on the whole catalog, whose text features are [N, p]."""
         pairs, _ = self._pairs(self.event_user, self.event_item)
         items = self._item_features(text, torch.arange(len(text), device=text.device))
         features = Features(items, _with_one(self._spectrum.of_users(pairs)))
@@ -178,7 +176,7 @@ def _with_one(features: Tensor) -> Tensor:
 def user_weights(features: Tensor, history: Tensor, residual: Tensor, known: Tensor, noise: Tensor) -> Tensor:
     """[H, d] ridge regression in each user: their weights for the items' features, from what nothing else explains.
 
-    features [V, d]; history [H, L] places among them; residual [H, L]; known [H, L] true where there is one; noise [].
+    features [V, d]; history [H, L] indices among them; residual [H, L]; known [H, L] true where there is one; noise [].
     An empty history gives 0.
     """
     rows = features[history] * known[..., None]

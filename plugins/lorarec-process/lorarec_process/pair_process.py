@@ -1,4 +1,4 @@
-"""A Gaussian process over pairs of a user and an item: its kernel, its posterior mean, and how well it foretells."""
+"""A Gaussian process over pairs of a user and an item: its kernel, and its posterior mean by conjugate gradients."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-
-from lorarec_heads.pair_set import PairSet
 
 RANK = 32
 """Directions of the items' features that the preconditioner knows."""
@@ -20,6 +18,66 @@ ITERATIONS = 100
 """Of conjugate gradients, at most."""
 EXACT, ROUGH = 3e-3, 2e-2
 """Where conjugate gradients stop: the residual beside the target, for predictions and for gradients."""
+
+# A remark of torch's on each first use, which says nothing to who trains a head.
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """n pairs of U users and N items, kept in the order user, item. Everything is linear in n."""
+
+    user_starts: Tensor
+    """[U + 1] int64 where each user's pairs begin."""
+    item: Tensor
+    """[n] int64."""
+    item_starts: Tensor
+    """[N + 1] int64 where each item's pairs begin, once they are in the order item, user."""
+    user_by_item: Tensor
+    """[n] int64 users, in the order item, user."""
+    by_item: Tensor
+    """[n] int64 which pairs these are."""
+
+    @classmethod
+    def of(cls, user: Tensor, item: Tensor, users: int, items: int) -> tuple[Self, Tensor]:
+        """The pairs, and [n] which of those given each is."""
+        order = torch.argsort(user * items + item, stable=True)
+        user, item = user[order], item[order]
+        by_item = torch.argsort(item, stable=True)
+        starts = (_starts(user, users), _starts(item, items))
+        return cls(starts[0], item, starts[1], user[by_item], by_item), order
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def user_sums(self, values: Tensor, features: Tensor) -> Tensor:
+        """[U, d] for each user the sum over their pairs of value [n] times the item's features [N, d]."""
+        matrix = _csr(self.user_starts, self.item, values, len(features))
+        sums: Tensor = torch.sparse.mm(matrix, features)
+        return sums
+
+    def item_sums(self, values: Tensor, features: Tensor) -> Tensor:
+        """[N, e] for each item the sum over its pairs of value [n] times the user's features [U, e]."""
+        matrix = _csr(self.item_starts, self.user_by_item, values[self.by_item], len(features))
+        sums: Tensor = torch.sparse.mm(matrix, features)
+        return sums
+
+    def dots(self, users: Tensor, items: Tensor) -> Tensor:
+        """[n] the dot product of each pair's rows in users [U, d] and items [N, d]. Without gradient."""
+        if not len(self):
+            return users.new_zeros(0)
+        empty = _csr(self.user_starts, self.item, users.new_zeros(len(self)), len(items))
+        values: Tensor = torch.sparse.sampled_addmm(empty, users, items.T.contiguous(), beta=0.0).values()
+        return values
+
+
+def _starts(ascending: Tensor, size: int) -> Tensor:
+    counts = torch.bincount(ascending, minlength=size)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def _csr(starts: Tensor, columns: Tensor, values: Tensor, width: int) -> Tensor:
+    return torch.sparse_csr_tensor(starts, columns, values, (len(starts) - 1, width), check_invariants=False)
 
 
 class Features(NamedTuple):
@@ -54,17 +112,17 @@ class Weights(NamedTuple):
     """[d, e]"""
 
     def of_items(self, features: Tensor) -> Tensor:
-        """[N, e] how items answer to the features of a user, whoever it is, from those of the items [N, d]."""
+        """[N, e] how items answer to the features of any user, from those of the items [N, d]."""
         return self.items + features @ self.shared
 
 
 class PairKernel(nn.Module):
-    """How alike two pairs are:
+    """How similar two pairs are:
 
     k((u,i),(v,j)) = [u=v] x_i.x_j + [i=j] y_u.y_v + (x'_i.x'_j)(y'_u.y'_v), and noise where the pairs are the same.
 
     Each user has weights of their own for the items' features x, each item has such for the users' features y, and
-    some are shared by all. The parts of the features are weighted by variances, which are all that is learnt here; x
+    some are shared by all. The parts of the features are weighted by variances, which are all that is learned here; x
     and x' differ by theirs.
     """
 
@@ -127,27 +185,36 @@ class PairProcess:
         `weight` [n] is how much each target counts, 1 by default; v is 0 where it is 0. With S the roots of the
         weights, v = S z, and (S kernel S + noise) z = S target is what is solved. Warns where ITERATIONS do not get
         there."""
+        from linear_operator.utils import linear_cg  # takes time that `lorarec --help` does not have
+        from linear_operator.utils.warnings import NumericalWarning
+
         roots = torch.ones_like(target) if weight is None else weight.sqrt()
-        found, left = torch.zeros_like(target), roots * target
-        enough = tolerance * float(left.norm())
-        if not enough:
-            return found
+        wanted = roots * target
+        if not float(wanted.norm()):
+            return torch.zeros_like(target)
         improve = self._preconditioner(pairs, roots)
-        step = better = improve(left)
-        gain = left @ better
-        for _ in range(ITERATIONS):
-            along = roots * self.at(pairs, self.weights(pairs, roots * step)) + self.noise * step
-            length = gain / (step @ along)
-            found += length * step
-            left -= length * along
-            if float(left.norm()) < enough:
-                break
-            better = improve(left)
-            gain, before = left @ better, gain
-            step = better + gain / before * step
-        else:
-            _tell_unsolved(float(left.norm() / (roots * target).norm()), tolerance)
-        return roots * found
+
+        def product(column: Tensor) -> Tensor:
+            values = column.squeeze(1)
+            return (roots * self.at(pairs, self.weights(pairs, roots * values)) + self.noise * values)[:, None]
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", NumericalWarning)
+            solved = linear_cg(
+                product,
+                wanted,
+                tolerance=tolerance,
+                stop_updating_after=tolerance,
+                eps=torch.finfo(target.dtype).tiny,
+                max_iter=ITERATIONS,
+                max_tridiag_iter=0,
+                preconditioner=lambda column: improve(column.squeeze(1))[:, None],
+            )
+        if any(issubclass(warning.category, NumericalWarning) for warning in caught):
+            left = wanted - product(solved[:, None]).squeeze(1)
+            _tell_unsolved(float(left.norm() / wanted.norm()), tolerance)
+        values: Tensor = roots * solved
+        return values
 
     def _preconditioner(self, pairs: PairSet, roots: Tensor) -> Callable[[Tensor], Tensor]:
         """[n] -> [n] nearly the inverse of what is solved: each user apart, their items compared in few directions."""
@@ -175,7 +242,7 @@ class PairProcess:
 def _tell_unsolved(share: float, tolerance: float) -> None:
     warnings.warn(
         f"rating_process: after {ITERATIONS} iterations {share:.1%} of the stars' spread is still unsolved (aimed at "
-        f"{tolerance:.1%}): predictions are rough. The learnt noise may be too small: lower train.head_learning_rate.",
+        f"{tolerance:.1%}): predictions are rough. The learned noise may be too small: lower train.head_learning_rate.",
         RuntimeWarning,
         stacklevel=3,
     )

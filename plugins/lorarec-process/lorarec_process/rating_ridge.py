@@ -1,0 +1,229 @@
+"""RatingRidge: how many stars a user will give an item, from its text and from what the user gave others."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from datasets import Dataset
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from lorarec.contracts import (
+    Batch,
+    Collation,
+    Encoder,
+    Histories,
+    Interactions,
+    ItemEmbedding,
+    Loss,
+    PairHead,
+    PairPredictor,
+    PairScore,
+    Part,
+    Statistics,
+    StrictConfig,
+    Takes,
+    TaskHead,
+    TextCosine,
+    event_examples,
+    moved,
+    named,
+    pair_batch,
+)
+from lorarec_process.user_ridge import kernel_ridge
+
+TEXT_BIAS_STEP = 0.1
+"""Slows the text's bias down beside the few weights of the kernel, whose learning rate it shares."""
+SMALL = 0.01
+"""Spread of freshly drawn id weights: they start next to nothing, so that the text speaks first."""
+
+
+class RatingRidge(TaskHead):
+    """Regression on stars. Each user's stars are explained by a ridge regression on the items they rated."""
+
+    name = "rating_ridge"
+    summary = "stars, by regression; new users and items are scored from text and history"
+    paper = "Ridge regression in each user: Rasmussen and Williams, Gaussian Processes for ML, 2006, ch. 2"
+    predictor = PairPredictor
+    default_metrics = ("rmse", "mae")
+
+    class Config(StrictConfig):
+        """Settings of the rating head."""
+
+        renamed: ClassVar = {"facts_per_example": "targets_per_example"}
+        encoding: Literal["separate", "joint"] = "separate"
+        """separate: each item's text is encoded once a batch and compared with those of the history. joint:
+        the history and the candidate are read as one text."""
+        max_history: Annotated[int, Field(ge=1)] = 50
+        """The latest events of the user that are looked at."""
+        training_history: Annotated[int | None, Field(ge=1)] = None
+        """The latest events looked at in training, `max_history` by default. Fewer cost much less, and what
+        is learned (how similar items are) holds for histories of any length."""
+        biases: bool = True
+        """A weight for each item seen in training, added to its score."""
+        factors: Annotated[int, Field(ge=0)] = 16
+        """Weights for each item seen in training, beside its text, by which items are compared; 0 for
+        none."""
+        bias_penalty: Annotated[float, Field(ge=0)] = 0.02
+        """L2 penalty on the item's bias for each of its ratings."""
+        factor_penalty: Annotated[float, Field(ge=0)] = 0.5
+        """L2 penalty on the item's factors for each of its ratings."""
+        targets_per_example: Annotated[int, Field(ge=1)] = 1
+        """Ratings of one user that are learned from together: they share a history, so that fewer texts are
+        encoded. `train.batch_size` counts these groups."""
+        loss: Annotated[Loss, Takes("regression")] = named("mse")
+        """How the stars expected are judged: mse, huber, ordinal, or any other loss of regression."""
+
+        @model_validator(mode="before")
+        @classmethod
+        def _moved(cls, values: Any) -> Any:
+            return moved(values, {"huber_delta": (1.0, "loss: {name: huber, delta: ...}")})
+
+        @model_validator(mode="after")
+        def _no_dead_option(self) -> RatingRidge.Config:
+            fields = type(self).model_fields
+            # A default may be written out, as the recipe of a run folder does.
+            for penalty, on in (("bias_penalty", "biases"), ("factor_penalty", "factors")):
+                if not getattr(self, on) and getattr(self, penalty) != fields[penalty].default:
+                    raise ValueError(f"{penalty} would do nothing with {on}={getattr(self, on)}: leave it out")
+            return self
+
+    config: Config
+
+    def needs(self) -> frozenset[str]:
+        """Ratings."""
+        return frozenset({"rating"})
+
+    def label(self) -> str:
+        """The stars."""
+        return "rating"
+
+    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
+        """Raise DataError if all labels are the same number, or such as the loss cannot learn by."""
+        super().check_labels(labels, rows)
+        self.config.loss.check_labels(labels, rows)
+
+    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
+        """One rating a row; in training, `targets_per_example` ratings of one user a row."""
+        group = self.config.targets_per_example if part == Part.TRAIN else 1
+        return event_examples(interactions, part, self.label(), group)
+
+    def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
+        """The batch of `pair_batch`, whose histories may be shorter in training."""
+        limit = self.config.training_history if collation.training else None
+        return pair_batch(rows, collation, limit or self.config.max_history, self.config.encoding)
+
+    def build(self, hidden_size: int, statistics: Statistics) -> RatingRidgeNetwork:
+        """A network that starts as the ridge regression of each user on the untrained texts."""
+        return RatingRidgeNetwork(self.config, hidden_size, statistics)
+
+
+class RatingRidgeNetwork(PairHead):
+    """mean + item bias + what the user's other stars say, in stars."""
+
+    def __init__(self, config: RatingRidge.Config, hidden_size: int, statistics: Statistics) -> None:
+        super().__init__()
+        self._config = config
+        self._mean = statistics.label_mean
+        self._range = (statistics.label_min, statistics.label_max)
+        # Variances are learned in units of this, so that they start right for stars of 1 to 5 and of 1 to 100.
+        self._unit = max((statistics.label_max - statistics.label_min) / 4, 1e-6)
+        separate = config.encoding == "separate"
+        self.kernel = ItemKernel(hidden_size if separate else 0, config.factors, statistics.item_counts)
+        self.bias = nn.Parameter(torch.zeros(len(statistics.item_counts))) if config.biases else None
+        self.text_bias = _zero_linear(hidden_size) if separate else None
+        self.pair = None if separate else PairScore(hidden_size)
+        self.log_noise = nn.Parameter(torch.zeros(()))
+        self.loss = config.loss.build(statistics)
+
+    def losses(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[T] of each rating."""
+        losses: Tensor = self.loss(self._stars(encode, batch), batch.tensors["labels"])
+        return losses
+
+    def score(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B] stars, within the range of the training labels."""
+        return self.loss.answer(self._stars(encode, batch)).clamp(*self._range)
+
+    def _stars(self, encode: Encoder, batch: Batch) -> Tensor:
+        tensors = batch.tensors
+        texts = encode.vectors("items" if self.pair is None else "pairs").float()
+        # Under mixed precision the ridge regression would be solved in half precision.
+        with torch.autocast(texts.device.type, enabled=False):
+            per_item = texts if self.pair is None else None
+            features = self.kernel(tensors["items"], per_item)
+            bias = self._bias(tensors["items"], per_item)
+            candidate, history, owner = (tensors[name] for name in ("candidate", "history", "owner"))
+            residual = (tensors["feedback"] - self._mean) / self._unit - bias[history]
+            noise = self.log_noise.exp()
+            expected = kernel_ridge(features, candidate, history, owner, residual, tensors["known"], noise)
+            expected = expected + bias[candidate]
+            if self.pair is not None:
+                expected = expected + self.pair(texts)[tensors["pair"]]
+            return self._mean + self._unit * expected
+
+    def _bias(self, items: Tensor, texts: Tensor | None) -> Tensor:
+        """[V] how much better than the mean each item is liked, in units; from the text alone if training
+        never saw it."""
+        bias = torch.zeros(len(items), device=items.device)
+        if self.bias is not None:
+            bias = bias + self.bias[items] * self.kernel.seen[items]
+        if self.text_bias is not None and texts is not None:
+            normalized = nn.functional.layer_norm(texts, texts.shape[-1:])
+            bias = bias + TEXT_BIAS_STEP * self.text_bias(normalized).squeeze(1)
+        return bias
+
+    def regularizer(self, batch: Batch) -> Tensor | None:
+        """[] L2 on the weights of the ratings' items."""
+        candidates = batch.tensors["items"][batch.tensors["candidate"]]
+        penalty = torch.zeros((), device=candidates.device)
+        if self.bias is not None:
+            penalty = penalty + self._config.bias_penalty * batch.total(self.bias[candidates].square())
+        if self.kernel.factors is not None:
+            squares = self.kernel.factors(candidates).square().sum(dim=1)
+            penalty = penalty + self._config.factor_penalty * batch.total(squares)
+        return penalty * self._unit**2
+
+
+class ItemKernel(nn.Module):
+    """Feature vectors whose dot product is the similarity of two items: a constant + their texts + their ids.
+
+    The constant is what all items share, so it carries the user's bias. Texts are compared by the cosine of
+    their vectors, each dimension weighted (automatic relevance determination; MacKay 1995). Ids that training
+    never saw have no weights.
+    """
+
+    seen: Tensor
+
+    def __init__(self, text_size: int, factors: int, item_counts: np.ndarray) -> None:
+        """`text_size`: length of the text vectors, 0 for none; `factors`: weights an item, 0 for none."""
+        super().__init__()
+        self.register_buffer("seen", torch.from_numpy(np.asarray(item_counts) > 0).float(), persistent=True)
+        self.log_constant = nn.Parameter(torch.tensor(math.log(0.2)))
+        self.text: TextCosine | None = None
+        if text_size:
+            self.text = TextCosine(text_size)
+            self.log_text = nn.Parameter(torch.tensor(math.log(0.2)))
+        self.factors: ItemEmbedding | None = None
+        if factors:
+            self.factors = ItemEmbedding(item_counts, factors, SMALL)
+            self.log_factors = nn.Parameter(torch.zeros(()))
+
+    def forward(self, items: Tensor, texts: Tensor | None) -> Tensor:
+        """[V, d] features of catalog rows [V], whose text vectors are [V, D]."""
+        parts = [(0.5 * self.log_constant).exp().expand(len(items), 1)]
+        if self.text is not None:
+            assert texts is not None
+            parts.append((0.5 * self.log_text).exp() * self.text(texts))
+        if self.factors is not None:
+            parts.append((0.5 * self.log_factors).exp() * self.factors(items))
+        return torch.cat(parts, dim=1)
+
+
+def _zero_linear(size: int) -> nn.Linear:
+    layer = nn.Linear(size, 1, bias=False)
+    nn.init.zeros_(layer.weight)
+    return layer

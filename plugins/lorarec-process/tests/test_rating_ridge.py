@@ -1,0 +1,160 @@
+"""The ridge of stars: clamped stars, penalties, groups, and the losses of stars, as of the rating process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from lorarec.contracts import DataError, Part
+from lorarec.testing import made
+from lorarec_process.rating_process import RatingProcess
+from lorarec_process.rating_ridge import ItemKernel, RatingRidge
+
+World = Any
+
+
+def rmse(world: World, head: Any) -> float:
+    examples = world.examples(Part.TEST)
+    batch = examples.batch(np.arange(len(examples)))
+    with torch.no_grad():
+        scores = head.eval().score(world.encoder(batch), batch).numpy()
+    return float(np.sqrt(np.mean((scores - examples.labels()) ** 2)))
+
+
+def test_it_beats_the_mean_before_and_after_training(world: Callable[..., World]) -> None:
+    toy = world(made(RatingRidge, factors=4), "rating")
+    labels = toy.examples(Part.TEST).labels()
+    mean = float(np.sqrt(np.mean((labels - toy.data.statistics.label_mean) ** 2)))
+    head = toy.build()
+    at_birth = rmse(toy, head)
+    toy.train(head, steps=40)
+    assert at_birth < 0.8 * mean
+    assert rmse(toy, head) < at_birth
+
+
+def test_stars_stay_in_the_range_of_the_training_labels_but_the_loss_does_not(
+    world: Callable[..., World],
+) -> None:
+    toy = world(made(RatingRidge), "rating")
+    head = toy.build().eval()
+    with torch.no_grad():
+        head.bias += 100.0
+    batch = toy.examples().batch(np.arange(30))
+    scores = head.score(toy.encoder(batch), batch)
+    assert scores.max() <= toy.data.statistics.label_max
+    losses = head.losses(toy.encoder(batch), batch)
+    statistics = toy.data.statistics
+    assert losses.min() > (statistics.label_max - statistics.label_min) ** 2, "what is clamped could not cost as much"
+
+
+def test_stars_of_another_range_are_learned_as_well(world: Callable[..., World], events: dict[str, list[Any]]) -> None:
+    events["rating"] = [20 * stars for stars in events["rating"]]
+    toy = world(made(RatingRidge), "rating")
+    labels = toy.examples(Part.TEST).labels()
+    assert rmse(toy, toy.build()) < 0.8 * labels.std()
+
+
+@pytest.mark.parametrize("scope", ["past", "training"])
+def test_groups_hold_each_training_event_once_and_one_user_each(world: Callable[..., World], scope: str) -> None:
+    section: dict[str, Any] = {"split": {"by": "random"}, "history": {"scope": scope}}
+    toy = world(made(RatingRidge, targets_per_example=6), "rating", **section)
+    examples = toy.examples()
+    groups = np.stack(list(examples.table.with_format(None)["events"]))
+    events = groups[groups >= 0]
+    assert sorted(events) == toy.data.interactions.rows(Part.TRAIN).tolist()
+    for group in groups:
+        assert len(set(toy.data.interactions.user[group[group >= 0]])) == 1
+    assert examples.batch(np.arange(len(examples))).count == len(events)
+
+
+def test_groups_lose_as_single_facts_do(world: Callable[..., World]) -> None:
+    grouped = world(made(RatingRidge, targets_per_example=6), "rating")
+    single = world(made(RatingRidge), "rating")
+    head = single.build().eval()
+    losses = []
+    for toy in (grouped, single):
+        examples = toy.examples()
+        losses.append(toy.loss(head, examples.batch(np.arange(len(examples)))))
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-3)
+
+
+def test_groups_are_for_training_alone(world: Callable[..., World]) -> None:
+    toy = world(made(RatingRidge, targets_per_example=6), "rating")
+    assert len(toy.examples(Part.TEST)) == len(toy.data.interactions.rows(Part.TEST))
+
+
+def test_training_may_look_at_less_of_the_history(world: Callable[..., World]) -> None:
+    toy = world(made(RatingRidge, max_history=9, training_history=3), "rating")
+    lengths = {
+        part: toy.examples(part).batch(np.arange(80)).tensors["history"].shape[1] for part in (Part.TRAIN, Part.TEST)
+    }
+    assert lengths == {Part.TRAIN: 3, Part.TEST: 9}
+
+
+def test_penalties_pull_weights_to_zero(world: Callable[..., World]) -> None:
+    sizes = {}
+    for penalty in (0.0, 5.0):
+        toy = world(made(RatingRidge, bias_penalty=penalty, factor_penalty=penalty), "rating")
+        head = toy.build()
+        toy.train(head, steps=25)
+        sizes[penalty] = head.bias.square().sum() + head.kernel.factors.weight.square().sum()
+    assert sizes[5.0] < 0.5 * sizes[0.0]
+
+
+def test_labels_all_alike_are_refused() -> None:
+    with pytest.raises(DataError, match=r"All 3 values of 'rating' are 4.*data\.columns\.rating"):
+        made(RatingRidge).check_labels(np.full(3, 4.0), np.arange(3))
+
+
+def test_unknown_options_are_refused() -> None:
+    with pytest.raises(ValidationError):
+        made(RatingRidge, factor=3)
+
+
+def test_a_penalty_on_weights_that_are_not_there_is_refused() -> None:
+    with pytest.raises(ValidationError, match="factor_penalty would do nothing with factors=0"):
+        made(RatingRidge, factors=0, factor_penalty=1.0)
+    with pytest.raises(ValidationError, match="bias_penalty would do nothing with biases=False"):
+        made(RatingRidge, biases=False, bias_penalty=1.0)
+
+
+@pytest.mark.parametrize("head", [RatingRidge, RatingProcess])
+def test_the_delta_is_a_setting_of_huber(head: Any) -> None:
+    with pytest.raises(ValidationError, match=r"huber_delta is a setting of the loss now: write loss: \{name: huber"):
+        made(head, huber_delta=2.0)
+    with pytest.raises(ValidationError, match="delta"):
+        made(head, loss={"name": "mse", "delta": 2.0})
+    earlier = made(head, loss="huber", huber_delta=1.0)
+    assert earlier.config.loss.config.delta == 1.0, "the recipe of an earlier run writes the default out"
+    assert made(head, loss={"name": "huber", "delta": 2.0}).config.loss.config.delta == 2.0
+
+
+@pytest.mark.parametrize("loss", ["huber", "ordinal"])
+@pytest.mark.parametrize("head", [RatingRidge, RatingProcess])
+def test_both_heads_learn_by_it(head: Any, loss: str, world: Callable[..., World], events: dict[str, Any]) -> None:
+    events["rating"] = [float(round(stars)) for stars in events["rating"]]
+    toy = world(made(head, loss=loss), "rating")
+    built = toy.build()
+    losses = toy.train(built, steps=25, lr=0.05)
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    if head is RatingProcess:
+        built.refresh(toy.vectors)
+    examples = toy.examples(Part.TEST)
+    batch = examples.batch(np.arange(len(examples)))
+    with torch.no_grad():
+        found = built.eval().score(toy.encoder(batch), batch).numpy()
+    assert found.min() >= 1
+    assert found.max() <= 5
+    assert np.sqrt(np.mean((found - examples.labels()) ** 2)) < 0.6 * examples.labels().std()
+
+
+def test_weights_grow_with_the_items_seen_not_with_the_catalog() -> None:
+    seen = np.zeros(10_000)
+    seen[:3] = 1
+    matrices = [weight for weight in ItemKernel(8, 16, seen).parameters() if weight.ndim == 2]
+    assert max(len(weight) for weight in matrices) == 3
