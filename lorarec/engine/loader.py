@@ -1,4 +1,9 @@
-"""Loader: the optimizer steps of an epoch, collated one step ahead."""
+"""Loader: the order of an epoch's examples, cut into optimizer steps, each collated one step ahead.
+
+The order is a pure function of (seed, epoch), whatever the number of processes. An optimizer step takes the next
+batch_size * accumulate * processes examples of it, its window; the last window of an epoch may be smaller. No example
+is dropped and none padded, so a small last window leaves some processes with smaller or empty micro-batches.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,39 @@ import numpy as np
 
 from lorarec.contracts import Batch
 from lorarec.contracts.batch import Examples
-from lorarec.data.streams import epoch_order, step_batches, steps_per_epoch
+from lorarec.data.streams import Purpose, generator
+
+
+def epoch_order(rows: int, seed: int, epoch: int, block: int = 1) -> np.ndarray:
+    """[rows] int64: every example once, shuffled for this epoch in blocks of `block` neighbors, cut differently each
+    time."""
+    draw = generator(seed, Purpose.EPOCH_ORDER, epoch)
+    if block == 1:
+        return draw.permutation(rows).astype(np.int64, copy=False)
+    offset = int(draw.integers(block))
+    starts = draw.permutation(np.arange(-offset, rows, block))
+    examples = (starts[:, None] + np.arange(block)).ravel()
+    order: np.ndarray = examples[(examples >= 0) & (examples < rows)]
+    return order
+
+
+def steps_per_epoch(rows: int, batch_size: int, accumulate: int, processes: int) -> int:
+    """Optimizer steps an epoch takes."""
+    return -(-rows // (batch_size * accumulate * processes))
+
+
+def step_batches(
+    order: np.ndarray, step: int, batch_size: int, accumulate: int, process: int, processes: int
+) -> list[np.ndarray]:
+    """`accumulate` micro-batches of one process in one step of an epoch, [at most batch_size] each, perhaps
+    empty.
+
+    Micro-batch m of all processes is one block of the window, which they divide in order of rank: two
+    processes with batches of B cover micro-batch by micro-batch what one process covers with batches of 2B.
+    """
+    blocks = step * accumulate + np.arange(accumulate)
+    starts = (blocks * processes + process) * batch_size
+    return [order[start : start + batch_size] for start in starts]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,62 @@
+"""Loader: every example is visited once an epoch, whatever the batches and processes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lorarec.engine.loader import epoch_order, step_batches, steps_per_epoch
+
+SHAPES = [(1, 1, 1, 1), (10, 3, 2, 1), (100, 8, 4, 3), (97, 5, 1, 2), (64, 4, 2, 2), (5, 16, 4, 4)]
+
+
+def test_an_epoch_visits_every_row_once_in_a_new_order() -> None:
+    first, again, second = epoch_order(50, 3, 0), epoch_order(50, 3, 0), epoch_order(50, 3, 1)
+    assert sorted(first.tolist()) == list(range(50))
+    assert first.tolist() == again.tolist() != second.tolist()
+    assert first.tolist() != epoch_order(50, 4, 0).tolist()
+
+
+@pytest.mark.parametrize("rows", [1, 3, 50])
+def test_blocks_of_neighbors_stay_together_and_are_cut_differently_each_epoch(rows: int) -> None:
+    first, second = epoch_order(rows, 3, 0, block=4), epoch_order(rows, 3, 1, block=4)
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(rows))
+    if rows > 4:
+        steps = np.diff(first)
+        assert (steps == 1).mean() > 0.6, "neighbors must follow each other"
+        assert (steps != 1).sum() > rows // 8, "but blocks must be shuffled"
+        cuts = [set(order[1:][np.diff(order) != 1] % 4) for order in (first, second)]
+        assert cuts[0] != cuts[1], "the same neighbors must not meet in every epoch"
+
+
+@pytest.mark.parametrize(("rows", "batch", "accumulate", "processes"), SHAPES)
+def test_the_batches_of_a_step_are_its_window_exactly(rows: int, batch: int, accumulate: int, processes: int) -> None:
+    order = epoch_order(rows, 1, 0)
+    size = batch * accumulate * processes
+    steps = steps_per_epoch(rows, batch, accumulate, processes)
+    visited = []
+    for step in range(steps):
+        taken = [step_batches(order, step, batch, accumulate, p, processes) for p in range(processes)]
+        assert all(len(micros) == accumulate for micros in taken)
+        assert all(len(micro) <= batch for micros in taken for micro in micros)
+        in_order = np.concatenate([taken[p][m] for m in range(accumulate) for p in range(processes)])
+        assert in_order.tolist() == order[step * size : (step + 1) * size].tolist()
+        assert len(in_order)
+        visited += in_order.tolist()
+    assert visited == order.tolist()
+
+
+@pytest.mark.parametrize(("rows", "batch", "accumulate"), [(100, 4, 3), (97, 5, 2)])
+def test_two_processes_see_what_one_sees_with_twice_the_batch(rows: int, batch: int, accumulate: int) -> None:
+    order = epoch_order(rows, 1, 0)
+    for step in range(steps_per_epoch(rows, batch, accumulate, 2)):
+        one = step_batches(order, step, 2 * batch, accumulate, 0, 1)
+        left, right = (step_batches(order, step, batch, accumulate, p, 2) for p in range(2))
+        for whole, a, b in zip(one, left, right, strict=True):
+            assert whole.tolist() == [*a.tolist(), *b.tolist()]
+
+
+def test_a_short_last_window_leaves_some_processes_without_examples() -> None:
+    order = np.arange(9)
+    assert [micro.tolist() for micro in step_batches(order, 1, 4, 1, 0, 2)] == [[8]]
+    assert [micro.tolist() for micro in step_batches(order, 1, 4, 1, 1, 2)] == [[]]
