@@ -26,12 +26,12 @@ logger = logging.getLogger(__name__)
 PATIENCE = 5.0
 """Seconds to wait for the hub's first answer."""
 UNUSED = "pooler."
-"""Weights that are neither needed nor missed: pooling is lorarec's own."""
+"""Weights that are neither needed nor reported as missing: lorarec pools by itself."""
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without transformers' table of unused weights and its progress bar; what matters becomes an error."""
+    """Silence transformers' table of unused weights and its progress bar; what matters becomes an error."""
     log = transformers.utils.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
@@ -46,7 +46,7 @@ def quietly() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where an encoder's configuration, tokenizer and weights lie."""
+    """Where an encoder's configuration, tokenizer and weights are stored."""
 
     name_or_path: str
     """A hub id or a local folder."""
@@ -64,9 +64,9 @@ class Checkpoint:
         return not self.local and re.fullmatch(r"[0-9a-f]{40}", self.revision or "") is not None
 
     def survey(self, attention: str | None) -> Survey:
-        """What the configuration says of the module. Reads no weight."""
+        """The properties of the module that the configuration describes. Reads no weight."""
         with self._reading("the configuration"):
-            config = transformers.AutoConfig.from_pretrained(self._source(), **self._how())
+            config = transformers.AutoConfig.from_pretrained(self._source(), **self._options())
         if config.is_encoder_decoder:
             raise LorarecError(
                 f"backbone.checkpoint '{self.name_or_path}' ({config.model_type}) is an encoder-decoder; "
@@ -78,7 +78,7 @@ class Checkpoint:
     def tokenizer(self) -> Any:
         """The tokenizer."""
         with self._reading("the tokenizer"):
-            return transformers.AutoTokenizer.from_pretrained(self._source(), **self._how())
+            return transformers.AutoTokenizer.from_pretrained(self._source(), **self._options())
 
     def module(self, info: Survey, dtype: torch.dtype, attention: str | None) -> Any:
         """The encoder with its weights, without a pooler. Raises LorarecError if a weight is missing."""
@@ -88,7 +88,7 @@ class Checkpoint:
                 dtype=dtype,
                 attn_implementation=attention,
                 output_loading_info=True,
-                **self._how(),
+                **self._options(),
             )
         self._check_whole(module, report)
         if not isinstance(module, info.model_class):  # a text model inside a multimodal one
@@ -99,9 +99,9 @@ class Checkpoint:
         return module
 
     def language_model(self, info: Survey, dtype: torch.dtype, attention: str | None) -> Any:
-        """The decoder as `module` gives it, with what turns its last state into logits, see OutputEmbeddings.
+        """The decoder as `module` returns it, with its output embeddings (see OutputEmbeddings).
 
-        Raises LorarecError if a weight is missing, or its logits are made in another way.
+        Raises LorarecError if a weight is missing, or if its logits are computed in another way.
         """
         with self._reading("the weights"), quietly():
             whole, report = transformers.AutoModelForCausalLM.from_pretrained(
@@ -109,7 +109,7 @@ class Checkpoint:
                 dtype=dtype,
                 attn_implementation=attention,
                 output_loading_info=True,
-                **self._how(),
+                **self._options(),
             )
         self._check_whole(whole, report)
         whole.base_model.config.use_cache = False
@@ -126,17 +126,17 @@ class Checkpoint:
 
     @cached_property
     def _reachable(self) -> bool:
-        """Whether the hub answers. Asked once, briefly: its own client would try again for half a minute."""
+        """Whether the hub answers. Checked once, briefly: its own client would retry for half a minute."""
         if constants.HF_HUB_OFFLINE:
             return False
         try:
             get_session().head(constants.ENDPOINT, timeout=PATIENCE)
-        except Exception:  # whichever HTTP library the installed client speaks through
+        except Exception:  # of the HTTP library that the installed client uses
             logger.warning("The hub cannot be reached; looking for '%s' in its local cache.", self.name_or_path)
             return False
         return True
 
-    def _how(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         return {"revision": self.revision, "local_files_only": self.local or not self._reachable}
 
     def _source(self) -> str:

@@ -1,4 +1,4 @@
-"""ItemTokens: the whole catalogue tokenised once, kept on disk and read from there."""
+"""ItemTokens: the whole catalog, tokenized once, cached on disk and read from there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lorarec.contracts import Catalog, LorarecError
 from lorarec_backbones.templates import parse
 
 CHUNK = 20_000
-"""Items tokenised at a time: bounds memory, and is enough for the tokenizer's threads."""
+"""Items tokenized at a time: bounds memory, and is enough for the tokenizer's threads."""
 
 
 class ItemTokens:
@@ -39,7 +39,7 @@ class ItemTokens:
         return self._tokens[self._starts[row] : self._starts[row + 1]]
 
     def lengths(self, rows: np.ndarray | None = None) -> np.ndarray:
-        """[n] int64 how many tokens these items have (all by default)."""
+        """[n] int64 number of tokens of these items (of all by default)."""
         if rows is None:
             return np.diff(self._starts)
         lengths: np.ndarray = self._starts[rows + 1] - self._starts[rows]
@@ -51,18 +51,19 @@ class ItemTokens:
 
 
 def item_tokens(catalog: Catalog, template: str, lead: str, tokenizer: Any) -> ItemTokens:
-    """Tokens of every item written by `template` after the string `lead`, from the cache if made before.
+    """Tokens of every item written by `template` after the string `lead`, from the cache if already there.
 
-    The cache lies beside Hugging Face's data sets (HF_DATASETS_CACHE) under a hash of tokenizer and texts.
-    Several processes may do this at once: each writes aside and renames. Raises LorarecError if it cannot.
+    The cache is in the folder of Hugging Face's data sets (HF_DATASETS_CACHE), under a hash of tokenizer and texts.
+    Several processes may do this at once: each writes a temporary file and renames it. Raises LorarecError if the
+    cache cannot be written.
     """
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "lorarec_item_tokens"
     stem = folder / _key(catalog, template, lead, tokenizer)
     if not _starts_file(stem).exists():
         pieces = [np.empty(0, np.int32)]
         lengths = [np.zeros(1, np.int64)]
-        for texts in _written(catalog, template, lead):
-            encoded = tokenise(tokenizer, texts)
+        for texts in _written_items(catalog, template, lead):
+            encoded = tokenize(tokenizer, texts)
             lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
             pieces.append(np.fromiter((token for ids in encoded for token in ids), np.int32))
         try:
@@ -71,21 +72,21 @@ def item_tokens(catalog: Catalog, template: str, lead: str, tokenizer: Any) -> I
             _write(_starts_file(stem), np.cumsum(np.concatenate(lengths)))
         except OSError as error:
             raise LorarecError(
-                f"cannot keep the catalogue's tokens in {folder}: {error.strerror}. "
-                "Make room, or set HF_DATASETS_CACHE to a folder that can be written."
+                f"cannot store the catalog's tokens in {folder}: {error.strerror}. "
+                "Free some space, or set HF_DATASETS_CACHE to a writable folder."
             ) from error
     return ItemTokens(stem)
 
 
-def tokenise(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    """Token ids of each text, nothing added; spelling out a special token in a text does not make one."""
+def tokenize(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Token ids of each text without special tokens, also where a text spells one out."""
     if not texts:
         return []
     encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
     return list(encoded["input_ids"])
 
 
-def _written(catalog: Catalog, template: str, lead: str) -> Iterator[list[str]]:
+def _written_items(catalog: Catalog, template: str, lead: str) -> Iterator[list[str]]:
     fields = {field for _, field in parse(template)}
     for start in range(0, len(catalog), CHUNK):
         rows = range(start, min(start + CHUNK, len(catalog)))
@@ -104,7 +105,7 @@ def _key(catalog: Catalog, template: str, lead: str, tokenizer: Any) -> str:
         digest.update(tokenizer.backend_tokenizer.to_str().encode())
     else:
         digest.update(f"{type(tokenizer)} {tokenizer.init_kwargs} {sorted(tokenizer.get_vocab().items())}".encode())
-    for texts in _written(catalog, template, lead):
+    for texts in _written_items(catalog, template, lead):
         digest.update("".join(f"{len(text)}:{text}" for text in texts).encode(errors="surrogatepass"))
     return digest.hexdigest()
 
@@ -114,16 +115,16 @@ def _tokens_file(stem: Path) -> Path:
 
 
 def _starts_file(stem: Path) -> Path:
-    """Written last: where it is, the tokens are whole."""
+    """Written last: if it exists, the tokens are complete."""
     return stem.with_suffix(".starts.npy")
 
 
 def _write(file: Path, array: np.ndarray) -> None:
-    handle, aside = tempfile.mkstemp(prefix=file.stem, suffix=".aside", dir=file.parent)
+    handle, temporary = tempfile.mkstemp(prefix=file.stem, suffix=".temporary", dir=file.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             np.save(stream, array)
-        os.replace(aside, file)
+        os.replace(temporary, file)
     except OSError:
-        Path(aside).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise

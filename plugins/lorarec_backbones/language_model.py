@@ -14,9 +14,9 @@ from lorarec_backbones.transformers_internals import probe_features
 
 
 class OutputEmbeddings(nn.Module):
-    """The rows by which a decoder's last state becomes logits, where they are others than its input embeddings.
+    """The output embeddings of a decoder that are not tied to its input embeddings.
 
-    They lie on the decoder, as buffers: they move, are hashed and saved with it, and no adapter targets or trains them.
+    They are buffers of the decoder: they move, are hashed and saved with it, and no adapter targets or trains them.
     """
 
     weight: Tensor
@@ -29,15 +29,15 @@ class OutputEmbeddings(nn.Module):
 
 
 def decoder_of(whole: Any, model_class: Any, checkpoint: str) -> Any:
-    """The decoder inside a causal language model read from `checkpoint`, its output embeddings with it if not tied.
+    """The decoder inside a causal language model read from `checkpoint`, with its output embeddings if not tied.
 
-    Raises LorarecError if it is not of `model_class`, or its logits are more than its last states times them.
+    Raises LorarecError if it is not of `model_class`, or if its logits are not its last states times these embeddings.
     """
     module = whole.base_model
     if not isinstance(module, model_class) or not _makes_plain_logits(whole):
         raise LorarecError(
             f"backbone.language_model=true: {type(whole).__name__} in '{checkpoint}' does more than multiply its "
-            "last state with output embeddings, which is all that can be done here. Use another decoder, or "
+            "last state with output embeddings, which is not supported. Use another decoder, or "
             "leave language_model out."
         )
     output = whole.get_output_embeddings()
@@ -70,7 +70,7 @@ def token_logits(module: Any, last_BD: Tensor, ids: list[int]) -> Tensor:
 
 
 def save_language_model(module: Any, folder: Path) -> None:
-    """Write a decoder and its own output embeddings as transformers' `AutoModelForCausalLM` reads them."""
+    """Write a decoder and its untied output embeddings as transformers' `AutoModelForCausalLM` reads them."""
     with torch.device("meta"):
         whole = transformers.AutoModelForCausalLM.from_config(module.config)
     (output,) = (name for name, part in whole.named_modules() if part is whole.get_output_embeddings())
@@ -82,7 +82,7 @@ def save_language_model(module: Any, folder: Path) -> None:
 
 @torch.no_grad()
 def _makes_plain_logits(whole: Any) -> bool:
-    """Whether a causal language model's logits are its last states times its output embeddings: tried on two texts."""
+    """Whether a causal language model's logits are its last states times its output embeddings, tested on two texts."""
     output, features = whole.get_output_embeddings(), probe_features(whole.config.get_text_config().vocab_size, "cpu")
     whole.eval()
     states = whole.base_model(**features).last_hidden_state

@@ -1,4 +1,4 @@
-"""The backbone `minilm`: all-MiniLM-L6-v2 from an installed package, with no hub."""
+"""The backbone `minilm`: all-MiniLM-L6-v2 from an installed package, without the hub."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ class MiniLMBackbone(Backbone):
         return self._text.featurizer(catalog, max_length)
 
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
-        """One float32 vector a view."""
+        """One float32 vector per view."""
         return self._text.encode(module, features)
 
     def frozen_blocks(self, module: nn.Module) -> int:
-        """How many of the lowest blocks compute the same at every step, if the encoder can be started above them."""
+        """Number of lowest blocks whose output never changes, if the encoder can start above them; else 0."""
         return self._text.frozen_blocks(module)
 
     def lower_states(self, module: nn.Module, features: dict[str, Tensor], blocks: int) -> Tensor:
@@ -83,7 +83,7 @@ class MiniLMBackbone(Backbone):
         return self._text.lower_states(module, features, blocks)
 
     def encode_above(self, module: nn.Module, features: dict[str, Tensor], blocks: int, states: Tensor) -> Encoded:
-        """As `encode`, from the states of the lowest `blocks` blocks on."""
+        """As `encode`, starting from the states of the lowest `blocks` blocks."""
         return self._text.encode_above(module, features, blocks, states)
 
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""Survey: what a transformers configuration says of the module it describes, without any weight."""
+"""Survey: properties of the module that a transformers configuration describes, without any weight."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUERY_AND_VALUE = (
     ("qkv_proj",),
     ("qkv",),
 )
-"""What the query and value projections of attention are called, family by family; LoRA's default targets
+"""Names of the query and value projections of attention, by model family; LoRA's default targets
 (Hu et al., ICLR 2022, section 4.2)."""
 
 TRAINS_WITH_PAST = frozenset(
@@ -34,13 +34,13 @@ TRAINS_WITH_PAST = frozenset(
         *("gpt2", "opt", "gpt_neox", "llama", "mistral", "qwen2", "qwen3", "gemma3_text"),
     }
 )
-"""Architectures that attend to given key-values and pass gradients to them: seen to train. Others take the
+"""Architectures that attend to given key-values and pass gradients to them: verified to train. Others take the
 argument and ignore it (ModernBERT) or fail on the mask's shape (DistilBERT, MPNet, DeBERTa-v2, ALBERT)."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Facts of one architecture."""
+    """Properties of one architecture."""
 
     model_class: Any
     """The transformers class that holds the encoder."""
@@ -53,9 +53,9 @@ class Survey:
     max_length: int | None
     """Positions a text can take; None where the architecture sets no limit."""
     attention: str
-    """How attention is computed: what was asked for, or transformers' own choice."""
+    """How attention is computed: the requested implementation, or transformers' own choice."""
     blocks: str
-    """Dotted name of the list of blocks; empty where there is none with one entry a block."""
+    """Dotted name of the list of blocks; empty where there is none with one entry per block."""
 
     @property
     def takes_past(self) -> bool:
@@ -64,9 +64,9 @@ class Survey:
 
 
 def survey(config: Any, attention: str | None) -> Survey:
-    """Look over the module that `config` describes, built without memory for its weights.
+    """Inspect the module that `config` describes, built without memory for its weights.
 
-    Raises what transformers raises for an unknown architecture, or an attention it does not have.
+    Raises what transformers raises for an unknown architecture, or for an attention that it lacks.
     """
     with torch.device("meta"):
         module = transformers.AutoModel.from_config(config, attn_implementation=attention)

@@ -37,9 +37,9 @@ ITEM, HISTORY, PAIR = 0, 1, 2
 class SasrecBackbone(Backbone):
     """Self-attention over the ids of a user's items; an item alone is its embedding.
 
-    The blocks are pre-norm (`TransformerBlock`), where those of the paper normalize the query alone: states are only
-    ever added to, attention also learns how many events ago counts, and feed-forward layers are four times as wide.
-    Nothing is pretrained: with the adapter `full` it is SASRec itself. A batch of nothing but item views
+    The blocks are pre-norm (`TransformerBlock`), where those of the paper normalize only the query: the residual stream
+    is not normalized between blocks, attention also learns a bias by distance, and feed-forward layers are four times
+    as wide. Nothing is pretrained: with the adapter `full` it is SASRec itself. A batch that contains only item views
     leaves the blocks without gradient, which DDP refuses: a head must encode histories too.
     """
 
@@ -59,7 +59,7 @@ class SasrecBackbone(Backbone):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
         """On embeddings, attention weights and feed-forward layers, while training."""
         max_length: Annotated[int, Field(ge=1)] = 100
-        """Latest events that are read."""
+        """Number of latest events that are read."""
 
     config: Config
     _copy: Path | None = None
@@ -84,7 +84,7 @@ class SasrecBackbone(Backbone):
         )
 
     def load(self, catalog: Catalog, seed: int) -> SasrecBackbone:
-        """Draw the weights from `seed` (torch's global generator is left as it was), or read the copy.
+        """Draw the weights from `seed` (torch's global generator is unchanged), or read the copy.
 
         Raises LorarecError if the copy belongs to another catalog or other sizes.
         """
@@ -128,24 +128,24 @@ class SasrecBackbone(Backbone):
             weights = load_file(file)
             if weights.keys() != self.module.state_dict().keys():
                 raise LorarecError(
-                    f"backbone 'sasrec': {file} holds weights of other layers than this version's, such as "
+                    f"backbone 'sasrec': {file} has weights of other layers than this version's, such as "
                     f"{min(weights.keys() ^ self.module.state_dict().keys())}. Train again, or install the lorarec "
                     "that environment.json of the run names."
                 )
             self.module.load_state_dict(weights)
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[-1].strip()
-            raise LorarecError(f"backbone 'sasrec': {file} does not hold these weights: {reason}") from error
+            raise LorarecError(f"backbone 'sasrec': {file} does not have these weights: {reason}") from error
 
     def refetchable(self) -> bool:
-        """Never: the weights were drawn here, and another torch may draw others."""
+        """Never: the weights are random, and another version of torch may draw different ones."""
         return False
 
 
 class SasrecNetwork(nn.Module):
     """Item embeddings and a causal transformer over them, in the pre-norm variant.
 
-    Positions are counted from the end of the sequence, as left-padding to a fixed length amounts to. Items
+    Positions are counted from the end of the sequence, which is equivalent to left-padding to a fixed length. Items
     alone do not pass through the blocks.
     """
 
@@ -167,7 +167,7 @@ class SasrecNetwork(nn.Module):
             self.items.weight[0].zero_()
 
     def forward(self, items: Tensor, kind: Tensor) -> Tensor:
-        """[B, L, D] states of left-padded `items` [B, L] (row + 1; 0 is padding) of these kinds [B]."""
+        """[B, L, D] states of left-padded `items` [B, L] (row + 1; 0 is padding) of kind `kind` [B]."""
         embedded: Tensor = self.items(items)
         alone = kind == ITEM
         if bool(alone.all()):
@@ -184,8 +184,7 @@ class SasrecNetwork(nn.Module):
 class IdFeaturizer:
     """Makes `items` [B, L] int64 (catalog row + 1, left-padded with 0) and `kind` [B] int64.
 
-    Of a history, the latest events that fit are kept; a candidate takes the last position. Feedback is
-    not read.
+    The latest events of a history that fit are kept; a candidate takes the last position. Feedback is not read.
     """
 
     max_length: int
@@ -205,7 +204,7 @@ class IdFeaturizer:
         return {"items": torch.from_numpy(items), "kind": torch.from_numpy(kind)}
 
     def length(self, view: View) -> int:
-        """How many positions a view takes; one at least."""
+        """Number of positions a view takes; at least one."""
         events = len(view.history) + (view.candidate is not None)
         return min(max(events, 1), self.max_length)
 

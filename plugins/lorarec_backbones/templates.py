@@ -16,7 +16,7 @@ def parse(template: str) -> list[tuple[str, str | None]]:
 
 
 USER = "user."
-"""Begins the fields that stand for a column of the users' table: {user.age}."""
+"""Prefix of the fields that are columns of the users' table: {user.age}."""
 
 
 def is_user(field: str) -> bool:
@@ -25,7 +25,7 @@ def is_user(field: str) -> bool:
 
 
 class Fields:
-    """Checks that a template uses only the fields it may, plainly, and those that it must."""
+    """Checks that a template has all required fields, only known fields, and no format specifications."""
 
     def __init__(self, *known: str, required: tuple[str, ...] = (), users: bool = False) -> None:
         self.known = known
@@ -64,11 +64,11 @@ PairTemplate = Annotated[
 
 
 class Templates(StrictConfig):
-    """How views are written as words. `{{` and `}}` stand for braces.
+    """How views are written as words. Write `{{` and `}}` for braces.
 
-    A view is put together from pieces that are tokenized one by one, once: these templates' words, and the
+    A view is assembled from pieces that are tokenized separately, once: the words of these templates, and the
     items. A history is written as up to three parts (liked, disliked, and events without feedback), each only
-    if it has items, oldest first. Where a view does not fit, the oldest events are left out, whole.
+    if it has items, oldest first. Where a view does not fit, the oldest events are left out entirely.
     """
 
     item: ItemTemplate = "{text}"
@@ -86,15 +86,15 @@ class Templates(StrictConfig):
     between_parts: str = "; "
     """Between two parts of a history."""
     history: HistoryTemplate = "{history}"
-    """A history on its own; {user.NAME} is what the users' table says of its user, empty where that says nothing."""
+    """A history on its own; {user.NAME} is the value of that column of the users' table, empty where it is missing."""
     pair: PairTemplate = "{candidate}{separator}{history}"
     """A history with a candidate. {separator} is the tokenizer's own (such as [SEP]), or a new line where it
-    has none; {user.NAME} as above. The candidate is never shortened in favor of the rest, and what is known of the
-    user takes at most half of the room left by it: it is cut at its end."""
+    has none; {user.NAME} as above. The candidate is never shortened in favor of the rest. The user's values take at
+    most half of the tokens left by it, and are cut at the end."""
     empty: Annotated[str, AfterValidator(str.strip)] = "nothing yet"
-    """A history without events, or without room for one."""
+    """A history without events, or with no tokens left for one."""
 
     def user_columns(self) -> tuple[str, ...]:
-        """The users' columns that are named, in order of appearance."""
+        """The users' columns that the templates name, in order of appearance."""
         fields = [field for template in (self.history, self.pair) for _, field in parse(template)]
         return tuple(dict.fromkeys(field.removeprefix(USER) for field in fields if field and is_user(field)))

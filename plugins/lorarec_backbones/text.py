@@ -53,11 +53,11 @@ class TextOptions(Backbone.Config):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of the backbone's weights."""
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
-    """transformers' attention implementation. By default the fastest seen: on a GPU transformers' own choice, on a
-    CPU eager up to 256 tokens. A run's environment.json says which it was."""
+    """transformers' attention implementation. By default the fastest one measured: transformers' own choice on a GPU,
+    eager up to 256 tokens on a CPU. A run's environment.json records which one was used."""
     dropout: bool = False
-    """Whether the checkpoint's own dropout acts while the network trains. With few trainable weights it is not missed,
-    it would take up to a third of a step on a CPU, and no hidden state could be kept from one step to the next."""
+    """Whether the checkpoint's own dropout is active during training. With few trainable weights it is not needed, it
+    takes up to a third of a step on a CPU, and with it no hidden state can be reused from one step to the next."""
     normalize: bool = False
     """Scale every vector to length 1."""
     templates: Templates = Templates()
@@ -65,9 +65,9 @@ class TextOptions(Backbone.Config):
 
 
 class TextBackbone(Backbone):
-    """Writes views as words, reads them with a pretrained transformer and pools its last states to one vector a view.
+    """Writes views as words, reads them with a pretrained transformer and pools its last states to one vector per view.
 
-    Also what another backbone is made of that brings its own checkpoint, such as `minilm`.
+    A backbone that brings its own checkpoint, such as `minilm`, wraps this one.
     """
 
     name = "text"
@@ -84,7 +84,7 @@ class TextBackbone(Backbone):
         """Commit, branch or tag on the hub. Give a commit: then a run folder needs no copy of the weights."""
 
         language_model: bool = False
-        """Load a decoder's output embeddings too, for heads that ask for logits of its next tokens."""
+        """Load a decoder's output embeddings too, for heads that need logits of its next tokens."""
 
     config: Config
 
@@ -95,12 +95,12 @@ class TextBackbone(Backbone):
 
     @cached_property
     def _survey(self) -> Survey:
-        """The architecture's facts, read from the configuration only."""
+        """The architecture's properties, read from the configuration only."""
         return self._checkpoint.survey(self._attention)
 
     @property
     def _attention(self) -> str | None:
-        """The implementation to ask for; None leaves it to transformers."""
+        """The implementation to request; None leaves the choice to transformers."""
         chosen = self.config.attention
         if chosen is None and not torch.cuda.is_available() and self.config.max_length <= EAGER_UP_TO:
             return "eager"
@@ -112,7 +112,7 @@ class TextBackbone(Backbone):
 
     @property
     def _pooling(self) -> Pooling:
-        """The pooling chosen, or the architecture's own. Raises LorarecError for cls on a causal model."""
+        """The chosen pooling, or the architecture's default. Raises LorarecError for cls on a causal model."""
         chosen = self.config.pooling
         if chosen == "cls" and self._survey.causal:
             raise LorarecError(
@@ -184,7 +184,7 @@ class TextBackbone(Backbone):
         )
 
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
-        """One float32 vector a view."""
+        """One float32 vector per view."""
         pooled_BD = _pooled(module, features, self._pooling)
         if self.config.normalize:
             pooled_BD = nn.functional.normalize(pooled_BD, dim=-1)
@@ -197,7 +197,7 @@ class TextBackbone(Backbone):
         """
         if not self.config.language_model:
             raise IncompatibleError(
-                f"Backbone '{self.name}' was loaded without what makes logits of tokens. Set "
+                f"Backbone '{self.name}' was loaded without the output embeddings that logits need. Set "
                 "backbone.language_model=true, with a decoder as the checkpoint."
             )
         for token in tokens:
@@ -207,7 +207,7 @@ class TextBackbone(Backbone):
         return token_logits(module, _pooled(module, features, "last"), ids)
 
     def frozen_blocks(self, module: nn.Module) -> int:
-        """How many of the lowest blocks compute the same at every step, if the encoder can be started above them."""
+        """Number of lowest blocks whose output never changes, if the encoder can start above them; else 0."""
         if self.config.dropout or not self._survey.blocks:
             return 0
         blocks = count_frozen(module, block_list(module, self._survey.blocks))
@@ -220,12 +220,12 @@ class TextBackbone(Backbone):
         return outputs[0]
 
     def encode_above(self, module: nn.Module, features: dict[str, Tensor], blocks: int, states: Tensor) -> Encoded:
-        """As `encode`, from the states of the lowest `blocks` blocks on."""
+        """As `encode`, starting from the states of the lowest `blocks` blocks."""
         with standing_in(block_list(module, self._survey.blocks)[:blocks], states):
             return self.encode(module, features)
 
     def _starts_above(self, module: nn.Module, blocks: int) -> bool:
-        """Tried on two texts: some encoders hand more than hidden states from block to block."""
+        """Tested on two texts: some encoders pass more than hidden states from block to block."""
         features = probe_features(self._survey.config.vocab_size, next(module.parameters()).device)
         training = module.training
         module.eval()
@@ -272,22 +272,22 @@ class TextBackbone(Backbone):
         if largest >= size:
             raise LorarecError(
                 f"backbone.checkpoint '{self._checkpoint.name_or_path}': its tokenizer makes the id {largest}, but "
-                f"the encoder knows only {size}. Tokenizer and weights belong to different models."
+                f"the encoder has only {size}. Tokenizer and weights belong to different models."
             )
 
 
 def _pooled(module: nn.Module, features: dict[str, Tensor], how: Pooling) -> Tensor:
     mask_BL = features["attention_mask"]
     hidden_BLD = module(input_ids=features["input_ids"], attention_mask=mask_BL).last_hidden_state
-    # An adapter may put positions of its own in front of the text's.
+    # An adapter may insert its own positions in front of the text's.
     return pool(hidden_BLD[:, -mask_BL.shape[1] :], mask_BL.bool(), how)
 
 
 def pool(hidden_BLD: Tensor, mask_BL: Tensor, how: Pooling) -> Tensor:
     """[B, D] float32 from hidden states [B, L, D] and a boolean mask [B, L] of right-padded texts.
 
-    mean: over the text's own positions (Reimers and Gurevych, EMNLP 2019). cls: the first position. last: the
-    last position that is not padding, the only one of a causal model that has read everything.
+    mean: over the text's positions (Reimers and Gurevych, EMNLP 2019). cls: the first position. last: the
+    last position that is not padding, the only one of a causal model that attends to the whole text.
     """
     if how == "cls":
         return hidden_BLD[:, 0].float()

@@ -1,4 +1,4 @@
-"""TextFeaturizer: views as token ids, put together from pieces that were tokenized once."""
+"""TextFeaturizer: views as token ids, assembled from pieces that were tokenized once."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import torch
 from torch import Tensor
 
 from lorarec.contracts import LorarecError, View
-from lorarec_backbones.item_tokens import ItemTokens, tokenise
+from lorarec_backbones.item_tokens import ItemTokens, tokenize
 from lorarec_backbones.templates import USER, Templates, is_user, parse
 
 KEPT = 100_000
-"""Users' texts whose tokens are kept at a time."""
+"""Largest number of users' texts whose tokens are cached."""
 LIKED, DISLIKED, SEEN = 1, 0, -1
-"""View.liked's values."""
+"""Values of View.liked."""
 PARTS = (LIKED, DISLIKED, SEEN)
 """The order in which a history's parts are written."""
 
 
 class UserField(NamedTuple):
-    """Where a user's column stands in a template."""
+    """A user's column in a template."""
 
     column: int
-    """Its number among `Backbone.user_columns`."""
+    """Its index in `Backbone.user_columns`."""
     lead: str
     """The blank before it, which byte-level tokenizers join to the next word."""
 
@@ -36,7 +36,7 @@ Piece = np.ndarray | str | UserField
 
 
 class UserTokens:
-    """Token ids of users' words and texts, made when they are first asked for; a pickle holds the tokenizer alone."""
+    """Token ids of users' words and texts, computed at first use and cached; a pickle has only the tokenizer."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -46,11 +46,11 @@ class UserTokens:
         return UserTokens, (self._tokenizer,)
 
     def __call__(self, text: str) -> np.ndarray:
-        """[n] int32"""
+        """[n] int32 token ids of `text`."""
         if text not in self._known:
             if len(self._known) >= KEPT:
                 self._known.clear()
-            self._known[text] = np.array(tokenise(self._tokenizer, [text])[0] if text.strip() else [], np.int32)
+            self._known[text] = np.array(tokenize(self._tokenizer, [text])[0] if text.strip() else [], np.int32)
         return self._known[text]
 
 
@@ -63,19 +63,19 @@ class Words:
     end: np.ndarray
     """Special tokens after a text ([SEP])."""
     parts: dict[int, tuple[np.ndarray, np.ndarray]]
-    """LIKED, DISLIKED or SEEN -> what stands before and after the items of that part."""
+    """LIKED, DISLIKED or SEEN -> the tokens before and after the items of that part."""
     between_items: np.ndarray
     between_parts: np.ndarray
     history: tuple[Piece, ...]
-    """The pieces of a history on its own, in order; "history" stands where it goes."""
+    """The pieces of a history on its own, in order; "history" marks where its events go."""
     pair: tuple[Piece, ...]
-    """A pair's pieces in order; "candidate" and "history" stand where those go."""
+    """A pair's pieces in order; "candidate" and "history" mark where those go."""
     empty: np.ndarray
     user: UserTokens | None = None
-    """Token ids of what is known of a user; None where no template names it."""
+    """Token ids of users' columns; None where no template names one."""
 
     def specials(self) -> int:
-        """How many special tokens frame a text."""
+        """Number of special tokens around a text."""
         return len(self.start) + len(self.end)
 
 
@@ -83,8 +83,8 @@ class Words:
 class TextFeaturizer:
     """Makes `input_ids` and `attention_mask` [B, L] int64, right-padded to the longest view of the call.
 
-    An item longer than `max_length` is cut at its end. Of a history, the latest events that fit are kept,
-    whole; only if not even the latest one fits is it cut. A candidate is cut only if it would not fit alone.
+    An item longer than `max_length` is cut at its end. The latest events of a history that fit are kept entirely;
+    if not even the latest one fits, it is cut. A candidate is cut only if it would not fit alone.
     """
 
     items: ItemTokens
@@ -97,11 +97,11 @@ class TextFeaturizer:
 
     @cached_property
     def cut_items(self) -> int:
-        """How many items of the catalog are longer than `max_length` and lose their end."""
+        """Number of catalog items that are longer than `max_length` and lose their end."""
         return int((self.items.lengths() > self.max_length - self.words.specials()).sum())
 
     def remarks(self) -> list[str]:
-        """How many items are cut, if any."""
+        """A note on how many items are cut, if any."""
         if not self.cut_items:
             return []
         return [f"{self.cut_items:,} items are longer than {self.max_length} tokens and lose their end"]
@@ -119,25 +119,25 @@ class TextFeaturizer:
         }
 
     def length(self, view: View) -> int:
-        """How many tokens a view takes, special ones included."""
+        """Number of tokens a view takes, special tokens included."""
         return sum(map(len, self._pieces(view)))
 
     def _pieces(self, view: View) -> list[np.ndarray]:
-        room = self.max_length - self.words.specials()
+        budget = self.max_length - self.words.specials()
         if view.candidate is not None and view.is_item:
-            body = [self.items[view.candidate][:room]]
+            body = [self.items[view.candidate][:budget]]
         else:
-            body = self._filled(self.words.history if view.candidate is None else self.words.pair, view, room)
+            body = self._filled(self.words.history if view.candidate is None else self.words.pair, view, budget)
         return [self.words.start, *body, self.words.end]
 
-    def _filled(self, template: tuple[Piece, ...], view: View, room: int) -> list[np.ndarray]:
-        """A template's pieces, first the candidate in full, then the user's words up to half of what is left, and the
-        history in the rest."""
-        room -= sum(len(piece) for piece in template if isinstance(piece, np.ndarray))
-        item = np.empty(0, np.int32) if view.candidate is None else self.items[view.candidate][: max(room, 1)]
-        room -= len(item)
-        user = self._user(template, view, max(room, 0) // 2)
-        history = self._history(view, room - sum(map(len, user)))
+    def _filled(self, template: tuple[Piece, ...], view: View, budget: int) -> list[np.ndarray]:
+        """A template's pieces in at most `budget` tokens: the candidate in full, the user's words in up to half of
+        what is left, and the history in the rest."""
+        budget -= sum(len(piece) for piece in template if isinstance(piece, np.ndarray))
+        item = np.empty(0, np.int32) if view.candidate is None else self.items[view.candidate][: max(budget, 1)]
+        budget -= len(item)
+        user = self._user(template, view, max(budget, 0) // 2)
+        history = self._history(view, budget - sum(map(len, user)))
         body: list[np.ndarray] = []
         words = iter(user)
         for piece in template:
@@ -149,42 +149,42 @@ class TextFeaturizer:
                 body.extend([item] if piece == "candidate" else history)
         return body
 
-    def _user(self, template: tuple[Piece, ...], view: View, room: int) -> list[np.ndarray]:
-        """Token ids for each of the template's user fields; nothing where nothing is known."""
+    def _user(self, template: tuple[Piece, ...], view: View, budget: int) -> list[np.ndarray]:
+        """Token ids for each of the template's user fields; empty where the value is missing."""
         pieces: list[np.ndarray] = []
         for field in template:
             if isinstance(field, UserField):
                 text = view.user[field.column] if view.user else ""
                 words = self.words.user(field.lead + text) if self.words.user and text else np.empty(0, np.int32)
-                pieces.append(words[:room])
-                room -= len(pieces[-1])
+                pieces.append(words[:budget])
+                budget -= len(pieces[-1])
         return pieces
 
-    def _history(self, view: View, room: int) -> list[np.ndarray]:
-        """The latest events that fit into `room` tokens, part by part."""
-        if not view.history or room <= 0:
-            return [self.words.empty[: max(room, 0)]]
-        latest = max(room, 1)  # an event takes at least one token: no need to look at more
+    def _history(self, view: View, budget: int) -> list[np.ndarray]:
+        """The latest events that fit into `budget` tokens, part by part."""
+        if not view.history or budget <= 0:
+            return [self.words.empty[: max(budget, 0)]]
+        latest = max(budget, 1)  # an event takes at least one token: no need to look at more
         rows = np.array(view.history[-latest:], np.int64)
         feedback = np.array(view.liked[-latest:], np.int64) if view.liked else np.full(len(rows), SEEN)
         between = len(self.words.between_items)
         present = [part for part in PARTS if (feedback == part).any()]
-        # Counted as if every part stayed, so that a part which drops out can only leave room.
+        # An upper bound: all parts are counted, also those that then drop out.
         extra = sum(max(self._frame(part) + len(self.words.between_parts) - between, 0) for part in present)
         costs = np.cumsum((self.listed.lengths(rows) + between)[::-1])
-        kept = int(np.searchsorted(costs, room - extra, side="right"))
+        kept = int(np.searchsorted(costs, budget - extra, side="right"))
         if kept == 0:
-            return self._latest_cut(int(rows[-1]), int(feedback[-1]), room)
+            return self._latest_cut(int(rows[-1]), int(feedback[-1]), budget)
         return self._parts(rows[-kept:], feedback[-kept:])
 
     def _frame(self, part: int) -> int:
         before, after = self.words.parts[part]
         return len(before) + len(after)
 
-    def _latest_cut(self, row: int, part: int, room: int) -> list[np.ndarray]:
+    def _latest_cut(self, row: int, part: int, budget: int) -> list[np.ndarray]:
         before, after = self.words.parts[part]
-        left = room - self._frame(part)
-        return [before, self.listed[row][:left], after] if left > 0 else [self.words.empty[:room]]
+        left = budget - self._frame(part)
+        return [before, self.listed[row][:left], after] if left > 0 else [self.words.empty[:budget]]
 
     def _parts(self, rows: np.ndarray, feedback: np.ndarray) -> list[np.ndarray]:
         body: list[np.ndarray] = []
@@ -205,16 +205,16 @@ class TextFeaturizer:
 
 
 def listed_lead(templates: Templates) -> str:
-    """The blank that a listed item carries in front: byte-level tokenizers join it to the next word."""
+    """The blank in front of a listed item: byte-level tokenizers join it to the next word."""
     return " " if templates.between_items.endswith(" ") else ""
 
 
 def make_words(templates: Templates, tokenizer: Any, causal: bool) -> Words:
-    """Tokenize the templates' fixed pieces. Raises LorarecError if the special tokens cannot be found."""
+    """Tokenize the templates' fixed pieces. Raises LorarecError if the special tokens cannot be determined."""
     lead = listed_lead(templates)
 
     def ids(text: str) -> np.ndarray:
-        return np.array(tokenise(tokenizer, [text])[0] if text else [], np.int32)
+        return np.array(tokenize(tokenizer, [text])[0] if text else [], np.int32)
 
     def around(template: str) -> tuple[np.ndarray, np.ndarray]:
         (before, _), *rest = parse(template)
@@ -244,28 +244,28 @@ def make_words(templates: Templates, tokenizer: Any, causal: bool) -> Words:
 def _pieces(
     template: str, ids: Callable[[str], np.ndarray], separator: np.ndarray, columns: Sequence[str]
 ) -> tuple[Piece, ...]:
-    """A template's pieces, its own words as token ids."""
-    made: list[Piece] = []
+    """A template's pieces, with its literal words as token ids."""
+    pieces: list[Piece] = []
     for literal, field in parse(template):
         if field is not None and is_user(field):
             blank = " " if literal.endswith(" ") else ""
-            made += [ids(literal.removesuffix(" ")), UserField(columns.index(field.removeprefix(USER)), blank)]
+            pieces += [ids(literal.removesuffix(" ")), UserField(columns.index(field.removeprefix(USER)), blank)]
         else:
-            made.append(ids(literal))
+            pieces.append(ids(literal))
             if field is not None:
-                made.append(separator if field == "separator" else field)
-    return tuple(made)
+                pieces.append(separator if field == "separator" else field)
+    return tuple(pieces)
 
 
 def _special_tokens(tokenizer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the tokenizer puts before one text, between two, and after; seen by looking at what it does."""
+    """The special tokens before one text, between two, and after, read off what the tokenizer adds to a sample."""
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     single = tokenizer("a")["input_ids"]
     double = tokenizer("a", "a")["input_ids"]
     matches = [k for k in range(len(single)) if single[k : k + len(bare)] == bare]
     if not bare or not matches:
         raise LorarecError(
-            f"backbone: {type(tokenizer).__name__} cannot write the letter 'a', so its special tokens cannot be found."
+            f"backbone: {type(tokenizer).__name__} cannot write the letter 'a', so its special tokens are unknown."
         )
     start = single[: matches[0]]
     end = single[matches[0] + len(bare) :]

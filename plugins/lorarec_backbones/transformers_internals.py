@@ -1,7 +1,7 @@
-"""What is built on the inside of transformers' modules, beyond their documented calls: all of it is in this file.
+"""All code that relies on internals of transformers' modules, beyond their documented calls.
 
-Which attention they chose, switching off dropout, which they keep as numbers, and starting an encoder above blocks that
-never change. Look here first when transformers is upgraded: raise `TESTED` and the upper bound in pyproject.toml
+Which attention they chose, switching off dropout that is stored as numbers, and starting an encoder above blocks that
+never change. Check this file first when transformers is upgraded: raise `TESTED` and the upper bound in pyproject.toml
 together.
 """
 
@@ -28,7 +28,7 @@ def attention_of(module: nn.Module) -> str:
 
 
 def without_dropout(module: nn.Module) -> None:
-    """Set every dropout of the module to 0, in place; its configuration, which is saved with it, keeps its own."""
+    """Set every dropout of the module to 0, in place; its configuration, which is saved with it, is unchanged."""
     for part in module.modules():
         if isinstance(part, nn.Dropout):
             part.p = 0.0
@@ -46,23 +46,23 @@ def block_list(module: nn.Module, path: str) -> nn.ModuleList:
 
 
 def count_frozen(module: nn.Module, blocks: nn.ModuleList) -> int:
-    """How many of the lowest blocks no trainable weight lies in or below; 0 where nothing trains."""
+    """Number of lowest blocks with no trainable weight in or below them; 0 where nothing trains."""
     block_of: dict[int, int] = {}
     for index, block in enumerate(blocks):
         for weight in block.parameters():
-            block_of.setdefault(id(weight), index)  # one that blocks share lies in the lowest of them
-    # What lies in no block may come before them all: embeddings, the prompts of prefix tuning.
+            block_of.setdefault(id(weight), index)  # a shared weight counts for the lowest of its blocks
+    # A weight outside the blocks may come before them all: embeddings, the prompts of prefix tuning.
     return min((block_of.get(id(weight), 0) for weight in module.parameters() if weight.requires_grad), default=0)
 
 
 @contextmanager
 def recorded(block: nn.Module) -> Iterator[list[Tensor]]:
-    """Within, every output of `block` goes into the list. Raises IncompatibleError where it is no tensor alone."""
+    """Within, every output of `block` is appended to the list. Raises IncompatibleError if it is not one tensor."""
     outputs: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
         if not isinstance(output, Tensor):
-            raise IncompatibleError(f"{type(block).__name__} returns {type(output).__name__}, not hidden states alone.")
+            raise IncompatibleError(f"{type(block).__name__} returns {type(output).__name__}, not only hidden states.")
         outputs.append(output)
 
     handle = block.register_forward_hook(keep)
@@ -74,16 +74,16 @@ def recorded(block: nn.Module) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def standing_in(blocks: Iterable[nn.Module], states: Tensor) -> Iterator[None]:
-    """Within, each of `blocks` hands on `states` and computes nothing.
+    """Within, each of `blocks` returns `states` and computes nothing.
 
     The encoder's own forward still makes masks and position codes for the blocks above, whatever its family.
     """
 
-    def hand_on(*_: Any, **__: Any) -> Tensor:
+    def return_states(*_: Any, **__: Any) -> Tensor:
         return states
 
     for block in blocks:
-        block.forward = hand_on  # on the instance: taken back below
+        block.forward = return_states  # on the instance: removed below
     try:
         yield
     finally:
@@ -92,7 +92,7 @@ def standing_in(blocks: Iterable[nn.Module], states: Tensor) -> Iterator[None]:
 
 
 def probe_features(vocabulary: int, device: torch.device | str) -> dict[str, Tensor]:
-    """Two short texts, one of them padded, to see on an encoder whether starting above its blocks changes nothing."""
+    """Two short texts, one of them padded, to test whether starting an encoder above its blocks changes anything."""
     ids = torch.arange(1, 9, device=device).reshape(2, 4) % vocabulary
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]], device=device)
     return {"input_ids": ids, "attention_mask": mask}

@@ -1,1 +1,1 @@
-"""Losses, each found by its name and used by any head whose shapes fit."""
+"""Losses, each selected by its name and used by any head whose shape fits."""

@@ -1,4 +1,4 @@
-"""Losses of click logits: each click by itself, or the liked one against others of its user."""
+"""Losses of click logits: pointwise, or a liked item against others of the same user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lorarec.contracts import Loss, LossFunction, Statistics, StrictConfig, hook
 
 
 class Bce(Loss):
-    """Minus the log-probability of each label, which calibrated probabilities make smallest."""
+    """Minus the log-probability of each label, which calibrated probabilities minimize."""
 
     name = "bce"
     summary = "binary cross entropy of each click"
@@ -46,11 +46,11 @@ class BinaryCrossEntropy(LossFunction):
 
 
 class Ranking(Loss):
-    """A softmax over what was liked and others that were not; with one other it is BPR. What shifts all logits of a
-    contest has no gradient: probabilities are right up to a shift."""
+    """A softmax over a liked item and others that were not liked; with one other it is BPR. Adding a constant to all
+    logits of a group has no gradient, so probabilities are calibrated only up to a shift."""
 
     name = "ranking"
-    summary = "which of a user's facts is the liked one; BPR with one rival"
+    summary = "softmax over a liked item and others of the same user; BPR with one other"
     paper = "Rendle et al., BPR, UAI 2009"
     shape = "ranking"
 
@@ -63,7 +63,7 @@ class FirstOfSeveral(LossFunction):
     """-log softmax(logits)[0]."""
 
     def forward(self, logits: Tensor) -> Tensor:
-        """[T] of logits [T, 1 + R], the better one's first."""
+        """[T] of logits [T, 1 + R], the liked item's first."""
         losses: Tensor = -logits.log_softmax(dim=1)[:, 0]
         return losses
 

@@ -1,4 +1,4 @@
-"""Losses of the next item: over the whole catalog, or over the target and a few drawn items."""
+"""Losses of the next item: over the whole catalog, or over the target and a few sampled items."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class CrossEntropy(LossFunction):
 
 
 class SampledSoftmax(Loss):
-    """Cross entropy of each target against drawn items, with logQ correction."""
+    """Cross entropy of each target against sampled items, with logQ correction."""
 
     name = "sampled_softmax"
-    summary = "cross entropy over the target and drawn items, with logQ correction"
+    summary = "cross entropy over the target and sampled items, with logQ correction"
     paper = "Bengio and Senecal, Adaptive Importance Sampling, 2008; Yi et al., Sampling-Bias-Corrected, RecSys 2019"
     shape = "contrast"
 
@@ -60,24 +60,24 @@ class SampledSoftmax(Loss):
 class SampledCrossEntropy(LossFunction):
     """-log(e^own / (e^own + the sum of e^other / expected)).
 
-    Whatever the items are drawn by, the sum of exponentials then estimates that over the whole catalog without bias,
-    and is that sum where every item is drawn once. Accumulated micro-batches equal one batch where they share the draws
+    For any sampling distribution, the sum of exponentials is an unbiased estimate of that over the whole catalog, and
+    equals it where every item is drawn once. Accumulated micro-batches equal one batch if they share the sampled items
     of the whole optimizer step.
     """
 
     def forward(self, own: Tensor, others: Tensor, hit: Tensor, expected: Tensor) -> Tensor:
-        """[T] of scores own [T] and others [T, K]; hit [T, K] where a drawn item is the target, which is left out;
-        expected [K] how often each item was to be expected for each time it was drawn."""
+        """[T] of scores own [T] and others [T, K]; hit [T, K] where a sampled item is the target, which is left out;
+        expected [K] the expected number of draws of each item, divided by its number of draws."""
         negative = (others - expected.log()).masked_fill(hit, float("-inf"))
         logits = torch.cat([own[:, None], negative], dim=1)
         return nn.functional.cross_entropy(logits, torch.zeros_like(own, dtype=torch.int64), reduction="none")
 
 
 class Gbce(Loss):
-    """Binary cross entropy whose probabilities are not too high by the sampling. Items are drawn uniformly."""
+    """Binary cross entropy that corrects the overconfidence caused by sampling. Items are sampled uniformly."""
 
     name = "gbce"
-    summary = "generalized binary cross entropy (gSASRec) of the target and uniformly drawn items"
+    summary = "generalized binary cross entropy (gSASRec) of the target and uniformly sampled items"
     paper = "Petrov and Macdonald, gSASRec, RecSys 2023"
     shape = "contrast"
     uniform_only = True
@@ -86,7 +86,7 @@ class Gbce(Loss):
         """Settings of the generalized binary cross entropy."""
 
         calibration: Annotated[float, Field(ge=0, le=1)] = 0.75
-        """0 is plain binary cross entropy, 1 makes up for all of the sampling."""
+        """0 is plain binary cross entropy, 1 corrects for the sampling fully."""
 
     config: Config
 
@@ -104,8 +104,8 @@ class GeneralizedBce(LossFunction):
         self._calibration = calibration
 
     def forward(self, own: Tensor, others: Tensor, hit: Tensor, expected: Tensor) -> Tensor:
-        """[T] of log-odds own [T] and others [T, K]; hit [T, K] where a drawn item is the target, which is left out.
-        `expected` is the same for all items that are drawn uniformly, and not read."""
+        """[T] of log-odds own [T] and others [T, K]; hit [T, K] where a sampled item is the target, which is left out.
+        `expected` is the same for all uniformly sampled items, and is not used."""
         drawn = (~hit).sum(dim=1)
         beta = 1 + self._calibration * (drawn / (self._catalog_size - 1) - 1)
         positive = beta * nn.functional.softplus(-own)

@@ -1,4 +1,4 @@
-"""Losses of predicted ratings: squared error, Huber, and learned cuts between ordered labels."""
+"""Losses of predicted ratings: squared error, Huber, and ordinal regression with learned thresholds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALLEST_SCALE = 1e-3
 
 
 class Mse(Loss):
-    """The square of the difference, which the mean of what may be given makes smallest."""
+    """The square of the difference, which the conditional mean of the label minimizes."""
 
     name = "mse"
     summary = "squared error"
@@ -36,7 +36,7 @@ class SquaredError(LossFunction):
 
 
 class Huber(Loss):
-    """Squared up to a difference of `delta`, linear beyond: a few wild labels pull less."""
+    """Squared up to a difference of `delta`, linear beyond: outliers have less influence."""
 
     name = "huber"
     summary = "squared error, linear for large differences"
@@ -47,7 +47,7 @@ class Huber(Loss):
         """Settings of the Huber loss."""
 
         delta: Annotated[float, Field(gt=0)] = 1.0
-        """Difference, in the unit of the label, from which on the loss is linear."""
+        """Difference, in the unit of the label, above which the loss is linear."""
 
     config: Config
 
@@ -57,7 +57,7 @@ class Huber(Loss):
 
 
 class HuberError(LossFunction):
-    """The squared error where that is small."""
+    """The squared error for small differences, linear for large ones."""
 
     def __init__(self, delta: float) -> None:
         super().__init__()
@@ -69,41 +69,42 @@ class HuberError(LossFunction):
 
 
 class Ordinal(Loss):
-    """Learned cuts between the numbers that labels take, of which only the order is believed; the answer is their
-    mean."""
+    """Learned thresholds between the values that labels take, of which only the order is used; the prediction is the
+    mean label."""
 
     name = "ordinal"
-    summary = "learned cuts between the numbers of stars, of which only the order is believed"
+    summary = "ordinal regression: learned thresholds between the labels, of which only the order is used"
     paper = "McCullagh, Regression Models for Ordinal Data, Journal of the Royal Statistical Society B 1980"
     shape = "regression"
 
     def build(self, statistics: Statistics) -> LossFunction:
-        """Cuts between the labels of training. Raises DataError if there are fewer than two."""
+        """Thresholds between the labels of training. Raises DataError if there are fewer than two."""
         if len(statistics.label_values) < 2:
             raise DataError("loss 'ordinal' needs at least two different ratings in training; there are fewer.")
         return OrderedCuts(statistics.label_values)
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
-        """Raise DataError if there are too many different numbers to learn a cut between any two."""
+        """Raise DataError if there are too many different labels to learn a threshold between any two neighbors."""
         different = len(np.unique(labels))
         if different > Statistics.MOST_VALUES:
             raise DataError(
-                f"The labels have {different} different values, and loss 'ordinal' learns a cut between any two: "
+                f"The labels have {different} different values, and loss 'ordinal' learns a threshold between any two "
+                f"neighbors: "
                 f"{Statistics.MOST_VALUES} at most. Use mse or huber, or round them."
             )
 
 
 class OrderedCuts(LossFunction):
-    """Minus the log-probability of the stars given, of which only the order is believed (McCullagh 1980).
+    """Minus the log-probability of the label, of which only the order is used (McCullagh 1980).
 
-    A prediction is a point on a line that learned cuts divide into one stretch for each number of stars; noise
-    of a learned scale, logistic, moves it. The answer is the mean of the stars under these probabilities.
+    A prediction is a point on a line that learned thresholds divide into one interval per label value; logistic noise
+    of a learned scale is added to it. The answer is the mean label under these probabilities.
     """
 
     values: Tensor
 
     def __init__(self, values: Sequence[float]) -> None:
-        """`values`: all numbers of stars that there are, ascending; cuts start half-way between neighbours."""
+        """`values`: all values of the labels, ascending; thresholds start half-way between neighbors."""
         super().__init__()
         stars = torch.tensor(values, dtype=torch.float32)
         cuts = (stars[1:] + stars[:-1]) / 2
@@ -116,18 +117,18 @@ class OrderedCuts(LossFunction):
         """[T] of predictions [T] and the labels [T], each one of `values`."""
         level = torch.searchsorted(self.values, labels.contiguous() - 1e-4)
         above, below = self._log_tails(predictions)
-        # P(level) = P(above the cut below it) - P(above the cut above it), without losing digits in the tails.
+        # P(level) = P(above its lower threshold) - P(above its upper one), without losing digits in the tails.
         upper, lower = above.gather(1, level[:, None]), below.gather(1, level[:, None] + 1)
         width = self._edges().diff()[level].clamp(min=SMALLEST_SCALE)[:, None]
         return -(upper + lower + torch.log(-torch.expm1(-width))).squeeze(1)
 
     def answer(self, predictions: Tensor) -> Tensor:
-        """[T] the mean of the stars, where the model predicts [T]."""
+        """[T] mean labels of predictions [T]."""
         above, _ = self._log_tails(predictions)
         return self.values[0] + (above.exp()[:, 1:-1] * self.values.diff()).sum(dim=1)
 
     def _edges(self) -> Tensor:
-        """[K + 1] the cuts in units of the scale, between minus and plus infinity."""
+        """[K + 1] the thresholds in units of the scale, between minus and plus infinity."""
         cuts = self.first_cut[None]
         if self.log_gaps is not None:
             cuts = torch.cat([cuts, self.first_cut + self.log_gaps.exp().cumsum(0)])
@@ -135,7 +136,7 @@ class OrderedCuts(LossFunction):
         return torch.cat([-infinite, cuts / self._scale(), infinite])
 
     def _log_tails(self, predictions: Tensor) -> tuple[Tensor, Tensor]:
-        """[T, K + 1] log-probabilities of lying above, and below, each edge."""
+        """[T, K + 1] log-probabilities of being above, and below, each edge."""
         distance = (predictions / self._scale())[:, None] - self._edges()
         return nn.functional.logsigmoid(distance), nn.functional.logsigmoid(-distance)
 

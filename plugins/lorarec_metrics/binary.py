@@ -9,7 +9,7 @@ import numpy as np
 from lorarec.contracts import DataError, Metric, hookimpl, weighted_mean, weighted_ratio
 
 BINS = 15
-"""Equal-width bins of the calibration error, as Guo et al. (ICML 2017) take them."""
+"""Number of equal-width bins of the calibration error, as in Guo et al. (ICML 2017)."""
 
 
 class Auc(Metric):
@@ -25,8 +25,8 @@ class Auc(Metric):
     def weighted(
         self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
-        everyone = np.zeros(len(predictions), np.int64)
-        return _areas(predictions, references, everyone, weights)[:, 0]
+        one_group = np.zeros(len(predictions), np.int64)
+        return _areas(predictions, references, one_group, weights)[:, 0]
 
 
 class Gauc(Metric):
@@ -50,7 +50,7 @@ class Gauc(Metric):
 
 
 class LogLoss(Metric):
-    """Negative log-likelihood; probabilities of exactly 0 and 1 are moved in by one rounding step."""
+    """Negative log-likelihood; probabilities of exactly 0 and 1 are clipped by one rounding step."""
 
     name = "log_loss"
     summary = "mean negative log-likelihood"
@@ -63,8 +63,8 @@ class LogLoss(Metric):
     ) -> np.ndarray:
         _check(predictions, references)
         tiny = np.finfo(np.float64).eps
-        sure = np.clip(predictions, tiny, 1 - tiny)
-        return weighted_mean(-(references * np.log(sure) + (1 - references) * np.log1p(-sure)), weights)
+        clipped = np.clip(predictions, tiny, 1 - tiny)
+        return weighted_mean(-(references * np.log(clipped) + (1 - references) * np.log1p(-clipped)), weights)
 
 
 class Accuracy(Metric):
@@ -84,7 +84,7 @@ class Accuracy(Metric):
 
 
 class F1(Metric):
-    """F1 of class 1; 0 where no row is, or is predicted to be, of class 1."""
+    """F1 of class 1; 0 if no row is, or is predicted to be, of class 1."""
 
     name = "f1"
     summary = "harmonic mean of precision and recall at one half"
@@ -120,10 +120,10 @@ class Ece(Metric):
 
 
 def _areas(scores: np.ndarray, labels: np.ndarray, group: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """[R, G] AUC of each group, numbered from 0 [n], on R samples in which row i stands `weights[r, i]` times [R, n];
+    """[R, G] AUC of each group, numbered from 0 [n], on R samples in which row i occurs `weights[r, i]` times [R, n];
     NaN for a group with labels of one class.
 
-    The Mann-Whitney form: a row of class 1 beats the rows of class 0 below it, and half of those level with it.
+    The Mann-Whitney form: a row of class 1 beats the rows of class 0 below it, and half of those tied with it.
     scikit-learn's `roc_auc_score` agrees, but sorts again for every sample and every group.
     """
     _check_labels(labels)

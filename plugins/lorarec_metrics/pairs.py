@@ -1,4 +1,4 @@
-"""How often it is right which of two items is the better one."""
+"""How often the better one of two items is predicted correctly."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from lorarec.contracts import DataError, Metric, hookimpl, weighted_mean
 
 
 class PairAccuracy(Metric):
-    """Share of pairs of which the better one is predicted: leads [n] on the right side of 0, where a prediction of 0
-    counts half. Raises DataError for a true lead of 0, which has no right side."""
+    """Share of pairs whose better item is predicted: the sign of a predicted difference [n] is right, and a prediction
+    of 0 counts half. Raises DataError for a true difference of 0, which has no sign."""
 
     name = "pair_accuracy"
     summary = "share of pairs whose better one is predicted; a prediction of 0 counts half"
@@ -22,10 +22,10 @@ class PairAccuracy(Metric):
     def weighted(
         self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
-        even = np.flatnonzero(references == 0)
-        if len(even):
+        ties = np.flatnonzero(references == 0)
+        if len(ties):
             raise DataError(
-                f"Row {even[0]}: a lead of 0 has no right side ({len(even)} such rows). Leave such pairs out."
+                f"Row {ties[0]}: a difference of 0 has no sign ({len(ties)} such rows). Leave such pairs out."
             )
         return weighted_mean((1 + np.sign(predictions) * np.sign(references)) / 2, weights)
 

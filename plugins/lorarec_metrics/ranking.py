@@ -1,6 +1,6 @@
-"""How high the held-out item stands in the whole catalog, and how much of the catalog is recommended.
+"""The rank of the held-out item in the whole catalog, and how much of the catalog is recommended.
 
-One held-out item a row. Ranks are zero-based and already count ties against the model. The whole catalog is
+One held-out item per row. Ranks are zero-based and already count ties against the model. The whole catalog is
 ranked, since sampled ranking can reorder models (Krichene and Rendle, KDD 2020).
 """
 
@@ -64,7 +64,7 @@ class Recall(Metric):
     """Recall."""
 
     name = "recall"
-    summary = "share of held-out items among the first k (with one item a row, the hit rate)"
+    summary = "share of held-out items among the first k (with one item per row, the hit rate)"
     reads = "ranks"
     higher_is_better = True
     takes_k = True
@@ -76,10 +76,10 @@ class Recall(Metric):
 
 
 class Precision(Metric):
-    """Precision: at most 1/k with one held-out item a row."""
+    """Precision: at most 1/k with one held-out item per row."""
 
     name = "precision"
-    summary = "share of the first k places that hold a held-out item"
+    summary = "share of the first k items that are held-out items"
     reads = "ranks"
     higher_is_better = True
     takes_k = True
@@ -94,7 +94,7 @@ class MeanAveragePrecision(Metric):
     """Mean average precision."""
 
     name = "map"
-    summary = "mean average precision of the first k (with one item a row, the reciprocal rank)"
+    summary = "mean average precision of the first k (with one item per row, the reciprocal rank)"
     reads = "ranks"
     higher_is_better = True
     takes_k = True
@@ -109,7 +109,7 @@ class Coverage(Metric):
     """Catalog coverage: the share of the catalog that is in at least one list [n, k]; rows below 0 are empty."""
 
     name = "coverage"
-    summary = "share of the catalog that is among anyone's first k"
+    summary = "share of the catalog that is among the first k of any user"
     reads = "lists"
     higher_is_better = True
     takes_k = True
@@ -127,7 +127,7 @@ def _reciprocals(ranks: np.ndarray, k: int) -> np.ndarray:
 
 def _k(metric: Metric) -> int:
     if metric.k is None:
-        raise DataError(f"{metric.name} looks at the first k: write {metric.name}@10.")
+        raise DataError(f"{metric.name} needs a cutoff k: write {metric.name}@10.")
     return metric.k
 
 

@@ -11,7 +11,7 @@ from lorarec.contracts import StepContext, TrainingStep, hookimpl
 
 
 class Accumulate(TrainingStep):
-    """One forward and one backward a micro-batch; processes exchange gradients once, at the last."""
+    """One forward and one backward pass per micro-batch; processes exchange gradients once, at the last."""
 
     name = "accumulate"
     summary = "gradients of micro-batches are added up, as if they were one batch"

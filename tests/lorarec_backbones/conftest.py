@@ -15,7 +15,7 @@ from lorarec_backbones.text import TextBackbone
 
 @pytest.fixture(scope="session")
 def make() -> Callable[..., Catalog]:
-    """Call it with titles for a catalogue; the texts are the titles unless given."""
+    """A builder of catalogs from titles; the texts are the titles by default."""
 
     def build(titles: list[str], texts: list[str] | None = None) -> Catalog:
         items = [f"i{row}" for row in range(len(titles))]
@@ -33,7 +33,7 @@ def catalog(make: Callable[..., Catalog]) -> Catalog:
 
 @pytest.fixture(scope="session")
 def views() -> list[View]:
-    """An item, a user, both together, a user without feedback, and a user of whom nothing is known."""
+    """An item, a user, both together, a user without feedback, and a user without events."""
     return [
         View(candidate=1),
         View(history=(0, 2, 3, 5), liked=(1, 0, 1, -1)),
@@ -45,7 +45,7 @@ def views() -> list[View]:
 
 @pytest.fixture(scope="session")
 def text(tiny_checkpoint: Callable[[str], Path]) -> Callable[..., TextBackbone]:
-    """Call it with a model type and settings for a backbone that has loaded nothing yet."""
+    """A builder of backbones, not loaded yet, from a model type and settings."""
 
     def build(model_type: str = "bert", **settings: Any) -> TextBackbone:
         return TextBackbone(TextBackbone.Config(checkpoint=str(tiny_checkpoint(model_type)), **settings))

@@ -22,42 +22,42 @@ Build = Callable[..., TextBackbone]
 
 @pytest.fixture
 def folder(tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> Path:
-    """A BERT that the test may spoil."""
+    """A BERT folder that the test may modify."""
     return Path(shutil.copytree(tiny_checkpoint("bert"), tmp_path / "bert"))
 
 
-def backbone(place: Path | str, **settings: object) -> TextBackbone:
+def backbone(checkpoint: Path | str, **settings: object) -> TextBackbone:
     """The backbone of a folder."""
-    return TextBackbone(TextBackbone.Config(checkpoint=str(place), **settings))
+    return TextBackbone(TextBackbone.Config(checkpoint=str(checkpoint), **settings))
 
 
 def test_an_unreachable_hub_names_the_checkpoint_and_what_works_offline() -> None:
     with pytest.raises(LorarecError) as refusal:
-        backbone("nobody/no-such-model", revision="main").architecture()
+        backbone("someone/no-such-model", revision="main").architecture()
     message = str(refusal.value)
-    for part in ("nobody/no-such-model", "'main'", "local folder", "pip install lorarec[offline]", "minilm"):
+    for part in ("someone/no-such-model", "'main'", "local folder", "pip install lorarec[offline]", "minilm"):
         assert part in message
 
 
-def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+def test_a_hub_that_does_not_answer_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = []
 
     class Session:
         def head(self, address: str, timeout: float) -> None:
-            asked.append(address)
+            requests.append(address)
             raise ConnectionError("Name or service not known")
 
     monkeypatch.setattr(checkpoint.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(checkpoint, "get_session", Session)
     with pytest.raises(LorarecError, match="cannot read the configuration"):
-        backbone("nobody/no-such-model").architecture()
-    assert len(asked) == 1
+        backbone("someone/no-such-model").architecture()
+    assert len(requests) == 1
 
 
-@pytest.mark.parametrize("place", ["./models/bert", "/models/bert", "models/encoders/bert"])
-def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(place: str) -> None:
-    with pytest.raises(LorarecError, match=re.escape(f"there is no folder '{place}'")):
-        backbone(place).architecture()
+@pytest.mark.parametrize("name", ["./models/bert", "/models/bert", "models/encoders/bert"])
+def test_a_missing_folder_is_not_looked_up_on_the_hub(name: str) -> None:
+    with pytest.raises(LorarecError, match=re.escape(f"there is no folder '{name}'")):
+        backbone(name).architecture()
 
 
 def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_longer_text_than_the_encoder_has_positions_for_is_refused(text: Build
         text(max_length=512).architecture()
 
 
-def test_the_first_position_of_a_causal_model_is_refused_as_its_summary(text: Build) -> None:
+def test_cls_pooling_of_a_causal_model_is_refused(text: Build) -> None:
     with pytest.raises(LorarecError, match="Use last or mean"):
         text("gpt2", pooling="cls").architecture()
     text("bert", pooling="cls").architecture()

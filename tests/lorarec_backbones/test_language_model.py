@@ -1,4 +1,4 @@
-"""Logits of named tokens are the language model's own, and only a language model gives them."""
+"""Logits of named tokens equal those of the language model, and only a language model computes them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def decoder(tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> Callable[
 
 
 @pytest.mark.parametrize(("model_type", "tied"), [("llama", False), ("llama", True), ("gpt2", True), ("qwen3", False)])
-def test_they_are_the_models_own_for_the_tokens_named(
+def test_they_equal_those_of_transformers_for_the_named_tokens(
     model_type: str, tied: bool, decoder: Any, catalog: Catalog, views: list[View], tmp_path: Path
 ) -> None:
     backbone, whole = decoder(model_type, tied)
@@ -52,7 +52,7 @@ def test_they_are_the_models_own_for_the_tokens_named(
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_a_copy_of_the_backbone_gives_the_same_and_so_does_one_with_an_untrained_adapter(
+def test_a_saved_copy_and_an_untrained_adapter_give_the_same_logits(
     tied: bool, decoder: Any, catalog: Catalog, views: list[View], tmp_path: Path
 ) -> None:
     backbone, _ = decoder("llama", tied)
@@ -71,7 +71,7 @@ def test_a_copy_of_the_backbone_gives_the_same_and_so_does_one_with_an_untrained
     assert not any("output" in name for name, weight in module.named_parameters() if weight.requires_grad)
 
 
-def test_who_cannot_give_them_says_what_would(text: Any, decoder: Any, catalog: Catalog) -> None:
+def test_a_backbone_without_logits_says_which_setting_enables_them(text: Any, decoder: Any, catalog: Catalog) -> None:
     plain = text("llama").load(catalog, 0)
     with pytest.raises(IncompatibleError, match=r"Set backbone\.language_model=true, with a decoder"):
         plain.logits(plain.module, {}, ["a"])

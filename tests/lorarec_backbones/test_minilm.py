@@ -15,7 +15,7 @@ installed = pytest.mark.skipif(minilm.find_spec(minilm.PACKAGE) is None, reason=
 
 
 @installed
-def test_similarities_are_those_its_authors_publish(make: Callable[..., Catalog]) -> None:
+def test_similarities_are_those_that_its_authors_published(make: Callable[..., Catalog]) -> None:
     """The example of the model card that the hub's inference widget shows."""
     catalog = make(["That is a happy person", "That is a happy dog", "Today is a sunny day"])
     backbone = MiniLMBackbone(MiniLMBackbone.Config(normalize=True)).load(catalog, 0)
@@ -29,9 +29,9 @@ def test_similarities_are_those_its_authors_publish(make: Callable[..., Catalog]
 @installed
 def test_its_architecture_is_known_without_reading_weights() -> None:
     backbone = MiniLMBackbone(MiniLMBackbone.Config())
-    found = backbone.architecture()
-    assert (found.backbone, found.model_type, found.takes_past) == ("minilm", "bert", True)
-    assert (found.layers, found.max_length, found.hidden_size) == (6, 512, 384)
+    architecture = backbone.architecture()
+    assert (architecture.backbone, architecture.model_type, architecture.takes_past) == ("minilm", "bert", True)
+    assert (architecture.layers, architecture.max_length, architecture.hidden_size) == (6, 512, 384)
     assert backbone.refetchable()
     assert not hasattr(backbone, "module")
 

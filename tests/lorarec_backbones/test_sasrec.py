@@ -17,7 +17,7 @@ from lorarec_backbones.sasrec import SasrecBackbone
 
 @pytest.fixture
 def sasrec(catalog: Catalog) -> Callable[..., SasrecBackbone]:
-    """Call it with settings for a small loaded backbone in evaluation mode."""
+    """A builder of small loaded backbones in evaluation mode, from settings."""
 
     def build(seed: int = 0, **settings: Any) -> SasrecBackbone:
         config = SasrecBackbone.Config(**{"hidden_size": 16, "max_length": 5, **settings})
@@ -29,7 +29,7 @@ def sasrec(catalog: Catalog) -> Callable[..., SasrecBackbone]:
 
 
 def encode(backbone: SasrecBackbone, catalog: Catalog, *views: View) -> Encoded:
-    """The views through the bare module."""
+    """The views, encoded without an adapter."""
     return backbone.encode(backbone.module, backbone.featurizer(catalog, 100)(views))
 
 
@@ -39,7 +39,7 @@ def test_an_item_alone_is_its_embedding(sasrec: Callable[..., SasrecBackbone], c
     assert torch.equal(pooled, backbone.module.items.weight[[5, 1]])
 
 
-def test_a_view_has_one_vector_whatever_stands_beside_it(
+def test_the_vector_of_a_view_does_not_depend_on_the_rest_of_the_batch(
     sasrec: Callable[..., SasrecBackbone], catalog: Catalog, views: list[View]
 ) -> None:
     backbone = sasrec()
@@ -56,7 +56,7 @@ def test_a_candidate_is_read_as_the_latest_event(sasrec: Callable[..., SasrecBac
     assert torch.equal(pooled[0], pooled[1])
 
 
-def test_steps_are_right_aligned_and_see_nothing_of_what_follows(
+def test_states_are_right_aligned_and_do_not_depend_on_later_events(
     sasrec: Callable[..., SasrecBackbone], catalog: Catalog
 ) -> None:
     backbone = sasrec()
@@ -77,15 +77,15 @@ def test_only_the_latest_events_are_read(sasrec: Callable[..., SasrecBackbone], 
     assert featurizer([long])["items"].tolist() == [[3, 4, 5, 6]]
     assert featurizer([long._replace(candidate=0)])["items"].tolist() == [[4, 5, 6, 1]]
     assert [featurizer.length(view) for view in (long, View(), View(candidate=1))] == [4, 1, 1]
-    assert backbone.featurizer(catalog, 100).length(long) == 5, "the recipe's max_length holds too"
+    assert backbone.featurizer(catalog, 100).length(long) == 5, "the recipe's max_length applies too"
 
 
 def test_weights_come_from_the_seed_and_leave_the_global_generator_alone(
     sasrec: Callable[..., SasrecBackbone],
 ) -> None:
     state = torch.get_rng_state()
-    prints = [sasrec(seed).fingerprint() for seed in (0, 0, 1)]
-    assert prints[0] == prints[1] != prints[2]
+    fingerprints = [sasrec(seed).fingerprint() for seed in (0, 0, 1)]
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -101,11 +101,11 @@ def test_the_names_of_the_architecture_are_those_of_its_layers(
     sasrec: Callable[..., SasrecBackbone],
 ) -> None:
     backbone = sasrec(layers=3)
-    found = backbone.architecture()
+    architecture = backbone.architecture()
     names = [name for name, part in backbone.module.named_modules() if isinstance(part, torch.nn.Linear)]
-    for target in (*found.adaptable, *found.feedforward):
-        assert sum(name.endswith(f".{target}") for name in names) == found.layers == 3
-    assert not found.takes_past
+    for target in (*architecture.adaptable, *architecture.feedforward):
+        assert sum(name.endswith(f".{target}") for name in names) == architecture.layers == 3
+    assert not architecture.takes_past
 
 
 def test_a_saved_copy_is_read_instead_of_drawing_new_weights(
@@ -119,18 +119,18 @@ def test_a_saved_copy_is_read_instead_of_drawing_new_weights(
     assert not first.refetchable()
 
 
-def test_a_copy_of_another_catalogue_is_refused(
+def test_a_copy_of_another_catalog_is_refused(
     sasrec: Callable[..., SasrecBackbone], make: Callable[..., Catalog], tmp_path: Path
 ) -> None:
     first = sasrec()
     first.save(first.module, tmp_path)
     second = SasrecBackbone(first.config)
     second.use_copy(tmp_path)
-    with pytest.raises(LorarecError, match=r"model\.safetensors does not hold these weights.*items\.weight"):
+    with pytest.raises(LorarecError, match=r"model\.safetensors does not have these weights.*items\.weight"):
         second.load(make(["a", "b"]), 0)
 
 
-def test_a_copy_that_an_earlier_version_wrote_is_refused_by_what_to_do(
+def test_a_copy_that_an_earlier_version_wrote_is_refused_with_advice(
     sasrec: Callable[..., SasrecBackbone], catalog: Catalog, tmp_path: Path
 ) -> None:
     first = sasrec()

@@ -12,7 +12,7 @@ from lorarec.contracts import Catalog, View
 from lorarec_backbones.text import TextBackbone, pool
 
 Build = Callable[..., TextBackbone]
-FACTS = {  # adaptable, takes past key-values, second feed-forward matrix, causal
+EXPECTED = {  # adaptable, takes past key-values, second feed-forward matrix, causal
     "bert": (("query", "value"), True, "0.output.dense", False),
     "roberta": (("query", "value"), True, "0.output.dense", False),
     "distilbert": (("q_lin", "v_lin"), False, "ffn.lin2", False),
@@ -24,16 +24,17 @@ FACTS = {  # adaptable, takes past key-values, second feed-forward matrix, causa
     "qwen3": (("q_proj", "v_proj"), True, "mlp.down_proj", True),
     "gemma3": (("q_proj", "v_proj"), True, "mlp.down_proj", True),
 }
-TYPES = sorted(FACTS)
+TYPES = sorted(EXPECTED)
 
 
 @pytest.mark.parametrize("model_type", TYPES)
 def test_the_architecture_is_known_before_any_weight_is_read(text: Build, model_type: str) -> None:
     backbone = text(model_type)
-    found = backbone.architecture()
-    adaptable, takes_past, feedforward, _ = FACTS[model_type]
-    assert (found.adaptable, found.takes_past, found.feedforward[0]) == (adaptable, takes_past, feedforward)
-    assert (found.layers, found.max_length, found.hidden_size) == (2, 128, 32)
+    architecture = backbone.architecture()
+    adaptable, takes_past, feedforward, _ = EXPECTED[model_type]
+    assert (architecture.adaptable, architecture.takes_past) == (adaptable, takes_past)
+    assert architecture.feedforward[0] == feedforward
+    assert (architecture.layers, architecture.max_length, architecture.hidden_size) == (2, 128, 32)
     assert not hasattr(backbone, "module")
 
 
@@ -42,19 +43,19 @@ def test_the_names_of_the_architecture_are_those_of_linear_layers_in_the_module(
     text: Build, catalog: Catalog, model_type: str
 ) -> None:
     backbone = text(model_type).load(catalog, 0)
-    found = backbone.architecture()
+    architecture = backbone.architecture()
     names = [name for name, part in backbone.module.named_modules() if hasattr(part, "weight")]
-    for target in found.adaptable:
+    for target in architecture.adaptable:
         matched = [name for name in names if name.endswith(f".{target}")]
-        assert len(matched) == found.layers
+        assert len(matched) == architecture.layers
         assert all("att" in name for name in matched)
-    matched = [name for name in names if any(name.endswith(f".{target}") for target in found.feedforward)]
-    assert len(matched) == found.layers
+    matched = [name for name in names if any(name.endswith(f".{target}") for target in architecture.feedforward)]
+    assert len(matched) == architecture.layers
     assert not any("att" in name for name in matched)
 
 
 @pytest.mark.parametrize("model_type", TYPES)
-def test_a_view_has_one_vector_whatever_stands_beside_it(
+def test_the_vector_of_a_view_does_not_depend_on_the_rest_of_the_batch(
     text: Build, catalog: Catalog, views: list[View], model_type: str
 ) -> None:
     backbone = text(model_type).load(catalog, 0)
@@ -66,7 +67,7 @@ def test_a_view_has_one_vector_whatever_stands_beside_it(
     assert together.pooled.dtype == torch.float32
     assert together.states is None
     torch.testing.assert_close(together.pooled, alone, atol=1e-5, rtol=0)
-    assert torch.pdist(alone).min() > 1e-3, "different views read alike"
+    assert torch.pdist(alone).min() > 1e-3, "different views have the same vector"
 
 
 def gradients(backbone: TextBackbone, catalog: Catalog, views: list[View]) -> dict[str, torch.Tensor | None]:
@@ -80,8 +81,8 @@ def gradients(backbone: TextBackbone, catalog: Catalog, views: list[View]) -> di
 
 @pytest.mark.parametrize("model_type", TYPES)
 def test_every_weight_gets_a_gradient(text: Build, catalog: Catalog, views: list[View], model_type: str) -> None:
-    found = gradients(text(model_type).load(catalog, 0), catalog, views)
-    assert [name for name, gradient in found.items() if gradient is None] == [], "DDP would stop"
+    computed = gradients(text(model_type).load(catalog, 0), catalog, views)
+    assert [name for name, gradient in computed.items() if gradient is None] == [], "DDP would stop"
 
 
 @pytest.mark.parametrize("model_type", [kind for kind in TYPES if kind != "mpnet"])
@@ -107,7 +108,7 @@ def test_pooling_is_by_mean_for_encoders_and_by_the_last_position_for_causal_mod
         encoded = backbone.encode(backbone.module, features)
         hidden = backbone.module(**features).last_hidden_state
     expected = [
-        states[mask][-1] if FACTS[model_type][3] else states[mask].mean(dim=0)
+        states[mask][-1] if EXPECTED[model_type][3] else states[mask].mean(dim=0)
         for states, mask in zip(hidden, features["attention_mask"].bool(), strict=True)
     ]
     torch.testing.assert_close(encoded.pooled, torch.stack(expected), atol=1e-6, rtol=1e-5)
@@ -134,7 +135,7 @@ def test_a_half_precision_backbone_still_gives_float32_vectors(
     assert encoded.pooled.dtype == torch.float32
 
 
-def test_a_saved_backbone_reads_and_thinks_as_before(
+def test_a_saved_backbone_gives_the_same_features_and_vectors(
     text: Build, catalog: Catalog, views: list[View], tmp_path: Path
 ) -> None:
     first = text().load(catalog, 0)

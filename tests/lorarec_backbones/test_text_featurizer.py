@@ -36,7 +36,7 @@ def bert(tiny_checkpoint: Callable[[str], Path]) -> Any:
     return transformers.AutoTokenizer.from_pretrained(tiny_checkpoint("bert"))
 
 
-def test_pieces_put_together_read_as_the_whole_text_tokenised_at_once(text: Build, catalog: Catalog, bert: Any) -> None:
+def test_assembled_pieces_equal_the_whole_text_tokenized_at_once(text: Build, catalog: Catalog, bert: Any) -> None:
     featurizer = text().featurizer(catalog, 128)
     item = "old lamp, a small new story"
     history = "liked: Quick Fox, blue chair (1995); disliked: Red Shoe; seen: day"
@@ -47,7 +47,7 @@ def test_pieces_put_together_read_as_the_whole_text_tokenised_at_once(text: Buil
     assert ids(featurizer, View()) == bert("nothing yet")["input_ids"]
 
 
-def test_a_byte_level_tokenizer_reads_the_blank_in_front_of_a_listed_title(
+def test_a_byte_level_tokenizer_sees_the_blank_in_front_of_a_listed_title(
     text: Build, make: Make, tiny_checkpoint: Callable[[str], Path]
 ) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_checkpoint("gpt2"))
@@ -76,8 +76,8 @@ def test_templates_decide_what_is_written(text: Build, catalog: Catalog, bert: A
 
 def test_a_title_that_spells_a_special_token_does_not_become_one(text: Build, make: Make) -> None:
     separator = 3
-    found = ids(text().featurizer(make(["red [SEP] shoe"]), 128), View(candidate=0))
-    assert found.count(separator) == 1
+    tokens = ids(text().featurizer(make(["red [SEP] shoe"]), 128), View(candidate=0))
+    assert tokens.count(separator) == 1
 
 
 def test_the_longest_view_of_a_call_sets_its_width_and_padding_is_on_the_right(
@@ -95,14 +95,14 @@ def test_the_longest_view_of_a_call_sets_its_width_and_padding_is_on_the_right(
 
 
 @pytest.mark.parametrize("max_length", range(9, 60))
-def test_what_does_not_fit_loses_its_oldest_events_whole_and_never_the_candidate(
+def test_a_view_that_does_not_fit_loses_its_oldest_events_and_never_the_candidate(
     text: Build, catalog: Catalog, bert: Any, max_length: int
 ) -> None:
     titles = catalog.titles()
     history, liked = (0, 1, 2, 3, 4, 5), (1, 0, 0, 1, 1, 0)
     featurizer = text(templates={"item": "{title}"}).featurizer(catalog, max_length)
-    found = ids(featurizer, View(history=history, liked=liked, candidate=5))
-    assert len(found) <= max_length
+    tokens = ids(featurizer, View(history=history, liked=liked, candidate=5))
+    assert len(tokens) <= max_length
 
     def written(kept: int) -> str:
         events = list(zip(history, liked, strict=True))[len(history) - kept :]
@@ -114,13 +114,13 @@ def test_what_does_not_fit_loses_its_oldest_events_whole_and_never_the_candidate
         return "; ".join(parts)
 
     whole = [bert("day", written(kept))["input_ids"] for kept in range(1, 7)]
-    if found in whole:
-        kept = whole.index(found) + 1
+    if tokens in whole:
+        kept = whole.index(tokens) + 1
         overhead = len(bert("liked:; ", add_special_tokens=False)["input_ids"])
-        assert kept == 6 or len(whole[kept]) > max_length - overhead, "room was left unused"
+        assert kept == 6 or len(whole[kept]) > max_length - overhead, "tokens were left unused"
     else:
         assert max_length < len(whole[0]) + len(bert("liked:;", add_special_tokens=False)["input_ids"])
-        assert found[:3] == [*bert("day")["input_ids"][:2], 3], "the candidate stays"
+        assert tokens[:3] == [*bert("day")["input_ids"][:2], 3], "the candidate stays"
 
 
 def test_items_that_lose_their_end_are_counted(text: Build, make: Make) -> None:
@@ -131,19 +131,19 @@ def test_items_that_lose_their_end_are_counted(text: Build, make: Make) -> None:
     assert ids(featurizer, View(candidate=1))[-1] == 3, "the closing special token stays"
 
 
-def test_a_candidate_that_does_not_fit_beside_any_history_is_cut(text: Build, make: Make) -> None:
+def test_a_candidate_that_does_not_fit_alone_is_cut(text: Build, make: Make) -> None:
     featurizer = text().featurizer(make(["red " * 40, "day"]), 20)
-    found = ids(featurizer, View(history=(1,), candidate=0))
-    assert len(found) == 20
-    assert found[-2:] == [3, 3], "both separators stay"
+    tokens = ids(featurizer, View(history=(1,), candidate=0))
+    assert len(tokens) == 20
+    assert tokens[-2:] == [3, 3], "both separators stay"
 
 
-def test_the_recipe_s_length_holds_where_the_encoder_could_take_more(text: Build, make: Make) -> None:
+def test_the_recipes_length_applies_where_the_encoder_could_take_more(text: Build, make: Make) -> None:
     featurizer = text(max_length=16).featurizer(make(["red " * 40]), 128)
     assert featurizer.length(View(candidate=0)) == 16
 
 
-def test_a_pickled_featurizer_gives_the_same_and_holds_no_catalogue(text: Build, make: Make, views: list[View]) -> None:
+def test_a_pickled_featurizer_gives_the_same_without_the_catalog(text: Build, make: Make, views: list[View]) -> None:
     featurizer = text().featurizer(make([f"film {row}" for row in range(5000)]), 128)
     packed = pickle.dumps(featurizer)
     assert len(packed) < 10_000
@@ -151,10 +151,10 @@ def test_a_pickled_featurizer_gives_the_same_and_holds_no_catalogue(text: Build,
     assert torch.equal(again(views)["input_ids"], featurizer(views)["input_ids"])
 
 
-def test_a_catalogue_is_tokenised_once(text: Build, make: Make, bert: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_catalog_is_tokenized_once(text: Build, make: Make, bert: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = make(["a film that was cached", "a dog"])
     first = item_tokens(catalog, "{title}", "", bert)
-    monkeypatch.setattr("lorarec_backbones.item_tokens.tokenise", lambda *_: pytest.fail("tokenised again"))
+    monkeypatch.setattr("lorarec_backbones.item_tokens.tokenize", lambda *_: pytest.fail("tokenized again"))
     again = item_tokens(catalog, "{title}", "", bert)
     assert [again[row].tolist() for row in range(2)] == [first[row].tolist() for row in range(2)]
     assert again.stem == first.stem
@@ -175,7 +175,7 @@ def test_other_texts_templates_or_tokenizers_do_not_share_a_cache(
     assert len(stems) == 5
 
 
-def test_a_stop_while_writing_leaves_no_cache_that_looks_whole(
+def test_a_failed_write_leaves_no_cache_that_looks_complete(
     make: Make, bert: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog = make(["a film on a full disk"])
@@ -188,11 +188,11 @@ def test_a_stop_while_writing_leaves_no_cache_that_looks_whole(
         with pytest.raises(LorarecError, match=r"No space left.*\n?.*HF_DATASETS_CACHE"):
             item_tokens(catalog, "{title}", "", bert)
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "lorarec_item_tokens"
-    assert not list(folder.glob("*.aside"))
+    assert not list(folder.glob("*.temporary"))
     assert len(item_tokens(catalog, "{title}", "", bert)) == 1
 
 
-def test_tokens_of_many_items_are_kept_apart_across_chunks(
+def test_tokens_of_many_items_stay_separate_across_chunks(
     make: Make, bert: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lorarec_backbones.item_tokens.CHUNK", 3)
@@ -226,7 +226,7 @@ def test_a_wrong_template_is_refused(setting: str, value: str, message: str) -> 
     assert message in str(refusal.value)
 
 
-def test_what_is_known_of_a_user_stands_where_the_template_says(text: Build, catalog: Catalog, bert: Any) -> None:
+def test_a_users_columns_are_written_where_the_template_names_them(text: Build, catalog: Catalog, bert: Any) -> None:
     templates = {
         "history": "age {user.age}: {history}",
         "pair": "{candidate}{separator}{user.job} {user.age}: {history}",
@@ -245,19 +245,19 @@ def test_what_is_known_of_a_user_stands_where_the_template_says(text: Build, cat
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "llama"])
-def test_a_user_reads_as_in_the_whole_text_also_for_byte_level_tokenizers(
+def test_a_users_tokens_equal_those_of_the_whole_text_also_for_byte_level_tokenizers(
     model_type: str, text: Build, catalog: Catalog, tiny_checkpoint: Callable[[str], Path]
 ) -> None:
     featurizer = text(model_type, templates={"history": "user {user.age} {history}"}).featurizer(catalog, 128)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_checkpoint(model_type))
-    found = [i for i in ids(featurizer, View((5,), user=("old",))) if i not in tokenizer.all_special_ids]
-    assert tokenizer.decode(found) == "user old seen: day"
+    tokens = [i for i in ids(featurizer, View((5,), user=("old",))) if i not in tokenizer.all_special_ids]
+    assert tokenizer.decode(tokens) == "user old seen: day"
 
 
-def test_a_long_portrait_leaves_half_of_the_room_to_the_history(text: Build, catalog: Catalog) -> None:
+def test_a_long_portrait_leaves_half_of_the_tokens_to_the_history(text: Build, catalog: Catalog) -> None:
     featurizer = text(templates={"history": "{user.portrait} {history}"}).featurizer(catalog, 24)
-    found = ids(featurizer, View((5,), user=("day " * 60,)))
-    assert len(found) <= 24
+    tokens = ids(featurizer, View((5,), user=("day " * 60,)))
+    assert len(tokens) <= 24
     assert featurizer.length(View((5,), user=("day " * 60,))) - featurizer.length(View((5,))) == 11
 
 

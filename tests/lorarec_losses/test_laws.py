@@ -1,4 +1,4 @@
-"""Every loss of ours keeps the laws of losses, and is refused by name where it does not fit."""
+"""Every first-party loss satisfies the contract of losses, and is refused by name where it does not fit."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ NAMES = ("mse", "huber", "ordinal", "bce", "ranking", "softmax", "sampled_softma
 REGISTRY = Registry.discover()
 
 
-def test_these_are_all_of_them() -> None:
+def test_all_losses_are_registered() -> None:
     assert set(NAMES) <= set(REGISTRY.names("loss"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_keeps_the_laws(name: str) -> None:
+def test_it_satisfies_the_contract(name: str) -> None:
     check_loss(REGISTRY.find("loss", name))  # type: ignore[arg-type]
 
 
@@ -42,7 +42,7 @@ def test_it_keeps_the_laws(name: str) -> None:
         (lambda losses: losses.double(), "finite and float32"),
     ],
 )
-def test_a_loss_that_breaks_a_law_is_told_which(change: Callable[[Tensor], Tensor], sentence: str) -> None:
+def test_a_loss_that_breaks_a_rule_is_refused_by_it(change: Callable[[Tensor], Tensor], sentence: str) -> None:
     class Function(LossFunction):
         def forward(self, predictions: Tensor, labels: Tensor) -> Tensor:
             return change((predictions - labels).abs())
@@ -51,7 +51,7 @@ def test_a_loss_that_breaks_a_law_is_told_which(change: Callable[[Tensor], Tenso
         check_loss(_of(Function))
 
 
-def test_a_shape_of_ones_own_brings_its_tensors() -> None:
+def test_a_new_shape_needs_example_tensors() -> None:
     class Triple(LossFunction):
         def forward(self, one: Tensor, other: Tensor, third: Tensor) -> Tensor:
             return one - other + third
@@ -65,7 +65,7 @@ def test_a_shape_of_ones_own_brings_its_tensors() -> None:
 def _of(function: type[LossFunction], shape: str = "regression") -> type[Loss]:
     class Given(Loss):
         name = "given"
-        summary = "made up"
+        summary = "a test loss"
 
         def build(self, statistics: Statistics) -> LossFunction:
             return function()
@@ -92,7 +92,7 @@ def recipe(tmp_path: Path, head: Any) -> dict[str, Any]:
     return {"name": "r", "data": {"source": source}, "backbone": backbone, "adapter": "lora", "head": head}
 
 
-def test_a_recipe_names_a_loss_alone_or_with_options_and_writes_all_of_them_out(tmp_path: Path) -> None:
+def test_a_recipe_names_a_loss_alone_or_with_options_and_records_all_of_them(tmp_path: Path) -> None:
     alone = open_recipe(recipe(tmp_path, "rating"), ["head.loss=huber"])
     assert full_recipe(alone)["head"]["loss"] == {"name": "huber", "delta": 1.0}
     assert str(alone.providers["loss huber"]).startswith("lorarec ")
@@ -102,7 +102,7 @@ def test_a_recipe_names_a_loss_alone_or_with_options_and_writes_all_of_them_out(
     assert again.head.config == given.head.config or full_recipe(again) == full_recipe(given)
 
 
-def test_mistakes_in_a_losss_options_are_named_with_the_nearest_setting(tmp_path: Path) -> None:
+def test_a_mistyped_option_of_a_loss_is_named_with_the_nearest_setting(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"loss 'huber' has no setting 'delt'. Did you mean 'delta'"):
         open_recipe(recipe(tmp_path, {"name": "rating", "loss": {"name": "huber", "delt": 2}}))
     with pytest.raises((RecipeError, PluginError), match=r"head.loss: loss 'bce' is one of binary"):

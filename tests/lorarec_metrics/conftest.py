@@ -1,4 +1,4 @@
-"""Builds metrics as the engine does."""
+"""Builds metrics the way an evaluation does."""
 
 from __future__ import annotations
 

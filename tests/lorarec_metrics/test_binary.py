@@ -1,4 +1,4 @@
-"""Click metrics agree with scikit-learn, ties and corners included."""
+"""Click metrics agree with scikit-learn, also with ties and in edge cases."""
 
 import math
 from itertools import pairwise
@@ -25,7 +25,7 @@ USERS = RNG.integers(0, 60, 400)
         ("f1", sklearn.f1_score(CLICKED, PROBABLE >= 0.5)),
     ],
 )
-def test_it_is_scikit_learns(compute, name, theirs):
+def test_it_equals_scikit_learns(compute, name, theirs):
     assert compute(name, PROBABLE, CLICKED) == pytest.approx(theirs, abs=1e-12)
 
 
@@ -36,7 +36,7 @@ def test_gauc_weights_each_users_auc_by_rows_and_leaves_out_users_of_one_class(c
         if len(set(CLICKED[mine])) == 2:
             areas.append(sklearn.roc_auc_score(CLICKED[mine], PROBABLE[mine]))
             rows.append(mine.sum())
-    assert len(areas) < len(np.unique(USERS)), "the case must have users of one class"
+    assert len(areas) < len(np.unique(USERS)), "the example must contain users of one class"
     assert compute("gauc", PROBABLE, CLICKED, USERS) == pytest.approx(np.average(areas, weights=rows), abs=1e-12)
 
 
@@ -49,17 +49,17 @@ def test_labels_of_one_class_have_no_auc(compute, name):
     assert math.isnan(compute(name, [0.1, 0.9], [1, 1]))
 
 
-def test_a_sure_and_wrong_prediction_costs_much_but_not_infinity(compute):
+def test_a_certain_and_wrong_prediction_has_a_large_but_finite_loss(compute):
     assert compute("log_loss", [0.0], [1]) == pytest.approx(sklearn.log_loss([1], [0.0], labels=[0, 1]))
 
 
-def test_f1_is_zero_where_there_is_nothing_to_find(compute):
+def test_f1_is_zero_without_positive_rows(compute):
     assert compute("f1", [0.1, 0.2], [0, 0]) == 0
 
 
 def test_ece_by_hand(compute):
     # Bins of 1/15. 0.50 and 0.52 share bin 7: mean 0.51, half clicked, gap 0.01, two rows.
-    # 1.0 lies in the last bin, not clicked: gap 1. 0.1 lies in bin 1, clicked: gap 0.9.
+    # 1.0 is in the last bin, not clicked: gap 1. 0.1 is in bin 1, clicked: gap 0.9.
     expected = (2 * 0.01 + 1 * 1.0 + 1 * 0.9) / 4
     assert compute("ece", [0.50, 0.52, 1.0, 0.1], [1, 0, 0, 1]) == pytest.approx(expected, abs=1e-12)
 

@@ -1,4 +1,4 @@
-"""Ranking metrics agree with a table worked out by hand and with scikit-learn on whole score matrices."""
+"""Ranking metrics agree with a table computed by hand and with scikit-learn on whole score matrices."""
 
 import evaluate
 import numpy as np
@@ -29,7 +29,7 @@ def test_by_hand(compute, name, k, expected):
     assert compute(name, RANKS, [0] * 6, k=k) == pytest.approx(expected, abs=1e-12)
 
 
-def test_ndcg_and_map_are_scikit_learns_on_the_whole_matrix(compute):
+def test_ndcg_and_map_equal_scikit_learns_on_the_whole_matrix(compute):
     scores = np.random.default_rng(1).normal(size=(40, 25))
     held_out = np.random.default_rng(2).integers(0, 25, 40)
     relevant = np.eye(25)[held_out]
@@ -88,7 +88,7 @@ def test_evaluate_can_combine_them():
     assert both.compute() == pytest.approx({"rmse": (5 / 3) ** 0.5, "mae": 1.0})
 
 
-def test_two_of_one_name_at_once_do_not_meet():
+def test_two_metrics_of_one_name_do_not_share_state():
     first, second = (ranking.Ndcg(ranking.Ndcg.Config(), k).module() for k in (1, 10))
     first.add_batch(predictions=[0], references=[0])
     second.add_batch(predictions=[5], references=[0])

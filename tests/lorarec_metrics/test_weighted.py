@@ -35,7 +35,7 @@ def test_weights_count_rows_as_if_they_were_repeated(cls: type[Metric]) -> None:
         assert value == pytest.approx(computed[cls.name], abs=1e-12)
 
 
-def test_auc_of_a_sample_of_one_class_is_no_number() -> None:
+def test_auc_of_a_sample_of_one_class_is_nan() -> None:
     metric = binary.Auc(binary.Auc.Config())
     assert np.isnan(metric.weighted(PROBABILITIES, CLICKS, USERS, CLICKS[None]))
 
