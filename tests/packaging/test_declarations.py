@@ -60,7 +60,7 @@ def imported(folders: Iterable[Path], without: Path | None = None) -> set[str]:
 def hook_modules(package: Path) -> set[str]:
     """Modules that define a function marked @hookimpl."""
     found = set()
-    for file in package.glob("*.py"):
+    for file in package.rglob("*.py"):
         marks = [
             mark
             for node in ast.parse(file.read_text(encoding="utf-8")).body
@@ -68,7 +68,7 @@ def hook_modules(package: Path) -> set[str]:
             for mark in node.decorator_list
         ]
         if any(isinstance(mark, ast.Name) and mark.id == "hookimpl" for mark in marks):
-            found.add(f"{package.name}.{file.stem}".removesuffix(".__init__"))
+            found.add(".".join(file.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__"))
     return found
 
 
