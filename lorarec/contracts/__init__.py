@@ -17,6 +17,7 @@ from lorarec.contracts.pair_layers import ItemEmbedding, PairScore, TextCosine, 
 from lorarec.contracts.pair_predictor import PairHead, PairPredictor
 from lorarec.contracts.plugin import DataSource, Plugin, hookimpl
 from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor, Scored
+from lorarec.contracts.rating_task import RatingTask
 from lorarec.contracts.targets import (
     Targets,
     adaptable_layers,
@@ -84,6 +85,7 @@ __all__ = [
     "Plugin",
     "Predictions",
     "Predictor",
+    "RatingTask",
     "RawTables",
     "Remarks",
     "Requests",

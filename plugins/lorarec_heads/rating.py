@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar
 
-import numpy as np
 import torch
-from datasets import Dataset
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from lorarec.contracts import (
     Batch,
-    Collation,
     Encoder,
-    Histories,
-    Interactions,
     ItemEmbedding,
-    Loss,
     PairHead,
-    PairPredictor,
     PairScore,
-    Part,
+    RatingTask,
     Statistics,
-    StrictConfig,
-    Takes,
     TaskHead,
     TextCosine,
-    event_examples,
     hookimpl,
-    moved,
-    named,
-    pair_batch,
     pair_products,
 )
 
@@ -48,27 +35,18 @@ GRAM_LIMIT = 4096
 """Up to so many distinct items, all their products are computed once and looked up: 64 MiB at most."""
 
 
-class Rating(TaskHead):
+class Rating(RatingTask):
     """Regression on stars: mean + bias of the item + bias of the user + attention over what the user gave similar
     items. Nothing is learned of single users, so that new ones are answered from their history."""
 
     name = "rating"
     summary = "stars, by regression; new users and items are scored from text and history"
     paper = "Koren, Factorization Meets the Neighborhood, KDD 2008, sec. 2 and 3; similarities by learned vectors"
-    predictor = PairPredictor
-    default_metrics = ("rmse", "mae")
 
-    class Config(StrictConfig):
+    class Config(RatingTask.Config):
         """Settings of the rating head."""
 
-        encoding: Literal["separate", "joint"] = "separate"
-        """separate: each item's text is encoded once a batch and compared with those of the history. joint:
-        the history and the candidate are read as one text."""
-        max_history: Annotated[int, Field(ge=1)] = 50
-        """The latest events of the user that are looked at."""
-        training_history: Annotated[int | None, Field(ge=1)] = None
-        """The latest events looked at in training, `max_history` by default. Fewer cost much less, and what
-        is learned (how similar items are) holds for histories of any length."""
+        renamed: ClassVar = {}  # runs with a former name are of another model, see below
         biases: bool = True
         """A weight for each item seen in training, added to its score."""
         factors: Annotated[int, Field(ge=0)] = 16
@@ -78,21 +56,16 @@ class Rating(TaskHead):
         """L2 penalty on the item's bias for each of its ratings."""
         factor_penalty: Annotated[float, Field(ge=0)] = 0.5
         """L2 penalty on the item's factors for each of its ratings."""
-        targets_per_example: Annotated[int, Field(ge=1)] = 1
-        """Ratings of one user that are learned from together: they share a history, so that fewer texts are
-        encoded. `train.batch_size` counts these groups."""
-        loss: Annotated[Loss, Takes("regression")] = named("mse")
-        """How predicted stars are judged: mse, huber, ordinal, or any other loss of regression."""
 
         @model_validator(mode="before")
         @classmethod
-        def _moved(cls, values: Any) -> Any:
+        def _former_model(cls, values: Any) -> Any:
             if isinstance(values, dict) and "facts_per_example" in values:
                 raise ValueError(
                     "facts_per_example is called targets_per_example now; a run that has it was trained by what is now "
                     "head 'rating_ridge' of the package lorarec-process"
                 )
-            return moved(values, {"huber_delta": (1.0, "loss: {name: huber, delta: ...}")})
+            return values
 
         @model_validator(mode="after")
         def _no_dead_option(self) -> Rating.Config:
@@ -104,30 +77,6 @@ class Rating(TaskHead):
             return self
 
     config: Config
-
-    def needs(self) -> frozenset[str]:
-        """Ratings."""
-        return frozenset({"rating"})
-
-    def label(self) -> str:
-        """The stars."""
-        return "rating"
-
-    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
-        """Raise DataError if all labels are the same number, or such as the loss cannot learn by."""
-        super().check_labels(labels, rows)
-        self.config.loss.check_labels(labels, rows)
-
-    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        """One rating a row; in training, `targets_per_example` ratings of one user a row."""
-        group = self.config.targets_per_example if part == Part.TRAIN else 1
-        return event_examples(interactions, part, self.label(), group)
-
-    def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
-        """The batch of `pair_batch`."""
-        config = self.config
-        limit = config.training_history if collation.training else None
-        return pair_batch(rows, collation, limit or config.max_history, config.encoding)
 
     def build(self, hidden_size: int, statistics: Statistics) -> RatingNetwork:
         """A network that starts as an average over the user's stars, by similarity of the untrained texts."""

@@ -14,7 +14,7 @@ from lorarec.contracts import TaskHead
 CORE = Path(lorarec.__file__).parent
 FAMILIES = {"contracts/pair_predictor.py", "contracts/vector_predictor.py"}
 DOOR = "contracts/__init__.py"
-TASKS = {"contracts/click_task.py"}
+TASKS = {"contracts/click_task.py", "contracts/rating_task.py"}
 """Tasks of a family, offered to authors of heads; the rest of the core does not import them."""
 NAMES = {"PairPredictor", "VectorPredictor", "PairHead", "VectorHead"}
 READS = {*FAMILIES, "contracts/metric.py", "registry/registry.py", "testing/plugin_laws.py", "testing/head_laws.py"}

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
-from datasets import Dataset
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from lorarec.contracts import (
     Batch,
-    Collation,
     Encoder,
-    Histories,
-    Interactions,
     ItemEmbedding,
-    Loss,
     PairHead,
-    PairPredictor,
     PairScore,
-    Part,
+    RatingTask,
     Statistics,
-    StrictConfig,
-    Takes,
-    TaskHead,
     TextCosine,
-    event_examples,
-    moved,
-    named,
-    pair_batch,
 )
 from lorarec_process.user_ridge import kernel_ridge
 
@@ -41,27 +28,16 @@ SMALL = 0.01
 """Spread of freshly drawn id weights: they start next to nothing, so that the text speaks first."""
 
 
-class RatingRidge(TaskHead):
+class RatingRidge(RatingTask):
     """Regression on stars. Each user's stars are explained by a ridge regression on the items they rated."""
 
     name = "rating_ridge"
-    summary = "stars, by regression; new users and items are scored from text and history"
+    summary = "stars, by a ridge regression in each user on the items rated"
     paper = "Ridge regression in each user: Rasmussen and Williams, Gaussian Processes for ML, 2006, ch. 2"
-    predictor = PairPredictor
-    default_metrics = ("rmse", "mae")
 
-    class Config(StrictConfig):
+    class Config(RatingTask.Config):
         """Settings of the rating head."""
 
-        renamed: ClassVar = {"facts_per_example": "targets_per_example"}
-        encoding: Literal["separate", "joint"] = "separate"
-        """separate: each item's text is encoded once a batch and compared with those of the history. joint:
-        the history and the candidate are read as one text."""
-        max_history: Annotated[int, Field(ge=1)] = 50
-        """The latest events of the user that are looked at."""
-        training_history: Annotated[int | None, Field(ge=1)] = None
-        """The latest events looked at in training, `max_history` by default. Fewer cost much less, and what
-        is learned (how similar items are) holds for histories of any length."""
         biases: bool = True
         """A weight for each item seen in training, added to its score."""
         factors: Annotated[int, Field(ge=0)] = 16
@@ -71,16 +47,6 @@ class RatingRidge(TaskHead):
         """L2 penalty on the item's bias for each of its ratings."""
         factor_penalty: Annotated[float, Field(ge=0)] = 0.5
         """L2 penalty on the item's factors for each of its ratings."""
-        targets_per_example: Annotated[int, Field(ge=1)] = 1
-        """Ratings of one user that are learned from together: they share a history, so that fewer texts are
-        encoded. `train.batch_size` counts these groups."""
-        loss: Annotated[Loss, Takes("regression")] = named("mse")
-        """How the stars expected are judged: mse, huber, ordinal, or any other loss of regression."""
-
-        @model_validator(mode="before")
-        @classmethod
-        def _moved(cls, values: Any) -> Any:
-            return moved(values, {"huber_delta": (1.0, "loss: {name: huber, delta: ...}")})
 
         @model_validator(mode="after")
         def _no_dead_option(self) -> RatingRidge.Config:
@@ -92,29 +58,6 @@ class RatingRidge(TaskHead):
             return self
 
     config: Config
-
-    def needs(self) -> frozenset[str]:
-        """Ratings."""
-        return frozenset({"rating"})
-
-    def label(self) -> str:
-        """The stars."""
-        return "rating"
-
-    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
-        """Raise DataError if all labels are the same number, or such as the loss cannot learn by."""
-        super().check_labels(labels, rows)
-        self.config.loss.check_labels(labels, rows)
-
-    def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        """One rating a row; in training, `targets_per_example` ratings of one user a row."""
-        group = self.config.targets_per_example if part == Part.TRAIN else 1
-        return event_examples(interactions, part, self.label(), group)
-
-    def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
-        """The batch of `pair_batch`, whose histories may be shorter in training."""
-        limit = self.config.training_history if collation.training else None
-        return pair_batch(rows, collation, limit or self.config.max_history, self.config.encoding)
 
     def build(self, hidden_size: int, statistics: Statistics) -> RatingRidgeNetwork:
         """A network that starts as the ridge regression of each user on the untrained texts."""
