@@ -1,1 +1,1 @@
-"""First-party sources of lorarec, registered by entry point like anyone's."""
+"""First-party sources of lorarec, registered by entry point like those of any other package."""

@@ -1,4 +1,4 @@
-"""`ab_tests`: texts shown at random within a test, with impressions and clicks, read as pairs."""
+"""`ab_tests`: texts shown at random within an A/B test, with impressions and clicks, read as pairs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ TRAINING = ("train", "training")
 
 
 class AbTestsSource(DataSource):
-    """Reads one file whose rows are what a test showed: the test, the text, how often it was shown and clicked, and the
-    part of the split that the test belongs to.
+    """Reads one file with one row per text that a test showed: the test, the text, how often it was shown and clicked,
+    and the part of the split that the test belongs to.
 
-    Rows of one text in one test are added up. Out comes one row for each pair of texts of a test: item (the text that
-    comes first in the alphabet), history (the other one), user (the test), split, and rating: by how many standard
-    errors the first one's click rate is ahead (z of two proportions, pooled), below 0 where it is behind. Pairs of
-    equal rates are left out; of validation and test, so are those that the test did not decide, as the pair of rates
-    could lie either way by chance.
+    Rows of one text in one test are summed. The result has one row for each pair of texts of a test: item (the text
+    that comes first alphabetically), history (the other one), user (the test), split, and rating: the difference of
+    their click rates in standard errors (z of two proportions, pooled), below 0 where the first one's is lower. Pairs
+    of equal rates are left out, and in validation and test so are pairs whose difference is not significant.
 
     Matias et al. The Upworthy Research Archive, a time series of 32,487 experiments in U.S. media. Scientific Data
     8:195, 2021.
@@ -37,12 +36,12 @@ class AbTestsSource(DataSource):
     paper = "Matias et al., Scientific Data 2021, https://doi.org/10.1038/s41597-021-00934-7"
 
     class Config(StrictConfig):
-        """Which file, and what its columns are called."""
+        """The file, and the names of its columns."""
 
         path: str
-        """A csv, tsv, json, jsonl or parquet file, or the folder that packages.parquet lies in."""
+        """A csv, tsv, json, jsonl or parquet file, or the folder that contains packages.parquet."""
         test: str = "clickability_test_id"
-        """Column: which test the row belongs to."""
+        """Column: the test of the row."""
         text: str = "headline"
         """Column: the text that was shown."""
         impressions: str = "impressions"
@@ -52,12 +51,12 @@ class AbTestsSource(DataSource):
         split: str = "split"
         """Column: train, validation or test; the same for all rows of a test."""
         decided: Annotated[float, Field(ge=0)] = 1.96
-        """Pairs of validation and test count as decided where the rates differ by more standard errors than this."""
+        """Pairs of validation and test count as decided if the rates differ by more standard errors."""
 
     config: Config
 
     def load(self) -> RawTables:
-        """Pairs and texts. Raises DataError naming file, row and column of what cannot be read, and where no test
+        """Pairs and texts. Raises DataError naming file, row and column of an invalid value, and if no test
         compares texts."""
         config = self.config
         path = Path(config.path).expanduser()
@@ -88,7 +87,7 @@ class Arm(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two texts of a test, the first one in the alphabet first."""
+    """Two texts of a test in alphabetical order."""
 
     test: str
     first: str
@@ -98,7 +97,8 @@ class Pair(NamedTuple):
 
 
 def lead(shown: tuple[int, int], clicked: tuple[int, int]) -> float:
-    """z of the difference of two proportions, with their pooled standard error; 0 where nobody or everybody clicked."""
+    """z of the difference of two proportions, with their pooled standard error; 0 where no or every impression was
+    clicked."""
     pooled = sum(clicked) / sum(shown)
     error = np.sqrt(pooled * (1 - pooled) * (1 / shown[0] + 1 / shown[1]))
     return float((clicked[0] / shown[0] - clicked[1] / shown[1]) / error) if error else 0.0
@@ -129,23 +129,27 @@ def _arms(file: Path, config: AbTestsSource.Config) -> dict[tuple[str, str], Arm
         arm = _arm(f"{file}, row {number}", dict(zip(names, row, strict=True)), config)
         if splits.setdefault(arm.test, arm.split) != arm.split:
             raise DataError(
-                f"{file}, row {number}, column '{config.split}': test {arm.test} is in {arm.split}, but before it was "
-                f"in {splits[arm.test]}. All rows of a test must be in one part."
+                f"{file}, row {number}, column '{config.split}': test {arm.test} is in {arm.split}, but an earlier row "
+                f"has it in {splits[arm.test]}. All rows of a test must be in one part."
             )
-        old = arms.get((arm.test, arm.text), arm._replace(shown=0, clicked=0))
-        arms[arm.test, arm.text] = arm._replace(shown=old.shown + arm.shown, clicked=old.clicked + arm.clicked)
+        sofar = arms.get((arm.test, arm.text), arm._replace(shown=0, clicked=0))
+        arms[arm.test, arm.text] = arm._replace(shown=sofar.shown + arm.shown, clicked=sofar.clicked + arm.clicked)
     return arms
 
 
-def _arm(where: str, row: dict[str, object], config: AbTestsSource.Config) -> Arm:
+def _arm(location: str, row: dict[str, object], config: AbTestsSource.Config) -> Arm:
     for name, value in row.items():
         if value is None or value == "":
-            raise DataError(f"{where}, column '{name}': the value is missing. Correct or remove the row.")
+            raise DataError(f"{location}, column '{name}': the value is missing. Correct or remove the row.")
     shown, clicked = row[config.impressions], row[config.clicks]
     if not isinstance(shown, int) or shown < 1:
-        raise DataError(f"{where}, column '{config.impressions}': {shown!r} is no count of impressions, 1 or more.")
+        raise DataError(
+            f"{location}, column '{config.impressions}': {shown!r} is not a count of 1 or more impressions."
+        )
     if not isinstance(clicked, int) or not 0 <= clicked <= shown:
-        raise DataError(f"{where}, column '{config.clicks}': {clicked!r} is no count of clicks from 0 to {shown}.")
+        raise DataError(
+            f"{location}, column '{config.clicks}': {clicked!r} is not a count of clicks from 0 to {shown}."
+        )
     return Arm(str(row[config.test]), str(row[config.text]), shown, clicked, str(row[config.split]))
 
 

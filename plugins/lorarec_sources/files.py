@@ -23,24 +23,23 @@ class FilesSource(DataSource):
     """Reads one file for each table, or one file for each part of the split."""
 
     name = "files"
-    summary = "csv, tsv, json, jsonl or parquet files: interactions, and perhaps items and users"
+    summary = "csv, tsv, json, jsonl or parquet files: interactions, and optionally items and users"
 
     class Config(StrictConfig):
         """Give `path`, or `interactions`, or both. Relative paths start at the working directory."""
 
         path: str | None = None
-        """A folder: what is not named below is looked for in it, as interactions.* or ratings.*, items.* or
+        """A folder: tables not named below are looked up in it, as interactions.* or ratings.*, items.* or
         movies.*, users.*; names below are relative to it."""
         interactions: str | dict[SplitName, str] | None = None
-        """A file, or one for each part {train: ..., validation: ..., test: ...}, which gives a column
-        `split`."""
+        """A file, or one for each part {train: ..., validation: ..., test: ...}, which adds a column `split`."""
         items: str | None = None
         users: str | None = None
 
         @model_validator(mode="after")
-        def _something_to_read(self) -> FilesSource.Config:
+        def _has_a_path(self) -> FilesSource.Config:
             if self.path is None and not self.interactions:
-                raise ValueError("say where the data is: set `path` to a folder, or `interactions` to a file")
+                raise ValueError("the data is missing: set `path` to a folder, or `interactions` to a file")
             return self
 
     config: Config
@@ -49,17 +48,16 @@ class FilesSource(DataSource):
         """The tables, with the files' own column names. Raises DataError naming file, line and field."""
         folder = None if self.config.path is None else existing_folder(self.config.path)
         columns: dict[str, str] = {}
-        wanted = self.config.interactions
-        if isinstance(wanted, dict):
-            paths = [existing_file(_within(folder, name)) for name in wanted.values()]
-            interactions = _joined(dict(zip(wanted, paths, strict=True)))
+        named = self.config.interactions
+        if isinstance(named, dict):
+            paths = [existing_file(_within(folder, name)) for name in named.values()]
+            interactions = _joined(dict(zip(named, paths, strict=True)))
             columns["split"] = "split"
         else:
-            file = self._find(folder, wanted, INTERACTIONS, "interactions")
+            file = self._find(folder, named, INTERACTIONS, "interactions")
             if file is None:
                 raise DataError(
-                    f"{folder}: no interactions here, under a name such as interactions.csv or "
-                    "ratings.parquet. "
+                    f"{folder}: there is no file of interactions, such as interactions.csv or ratings.parquet. "
                     f"{contents(folder or Path())} Set `interactions` to the file."
                 )
             paths, interactions = [file], read_table(file)
@@ -82,12 +80,12 @@ class FilesSource(DataSource):
 
 
 def _joined(paths: Mapping[SplitName, Path]) -> Dataset:
-    """The parts one after the other, with a column `split`. Raises DataError naming file and column."""
+    """The parts, concatenated, with a column `split`. Raises DataError naming file and column."""
     parts = {str(path): read_table(path) for path in paths.values()}
     for path, part in parts.items():
         if "split" in part.column_names:
             raise DataError(
-                f"{path}: has a column 'split' already, but the files are given as parts. "
+                f"{path}: already has a column 'split', but the files are given as parts. "
                 "Rename the column, or give one file and `data.split: {by: column}`."
             )
     of_row = [split for split, path in paths.items() for _ in range(len(parts[str(path)]))]

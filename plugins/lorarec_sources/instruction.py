@@ -36,19 +36,19 @@ EXPECTED = (
 
 
 class InstructionSource(DataSource):
-    """Reads a folder with train.json, and perhaps valid.json and test.json: lists of {instruction, input,
+    """Reads a folder with train.json, and optionally valid.json and test.json: lists of {instruction, input,
     output}.
 
     `input` is such as: User Preference: "A", "B" / User Unpreference: "C" / Whether the user will like the
-    target movie "D"? (three lines; books read `"A" written by B`), `output` is Yes. or No. Out come the
-    columns item, history (items, liked ones first, then disliked ones, each in the order of the text: how
-    they were interleaved in time, the text does not say), history_feedback (1 liked, 0 disliked), click (1
-    for Yes.) and split. An item's id is its title: two items of one title are one item. The text names no
-    users, so each row stands for itself. Items have title, name, year (null where the title names none), and
-    the columns of `items`.
+    target movie "D"? (three lines; books read `"A" written by B`), `output` is Yes. or No. The
+    result has the columns item, history (liked items first, then disliked ones, each in the order of the text,
+    which does not give their order in time), history_feedback (1 liked, 0 disliked), click (1 for Yes.) and
+    split. An item's id is its title: two items with the same title are one item. The text names no users, so
+    each row is a separate user. Items have title, name, year (null where the title names none), and the
+    columns of `items`.
 
     With `rows: true`, rows.parquet next to the files gives, row for row, the ids (user_id, item_id), the order
-    in time and the timestamp; the titles still come from the text, and both must agree.
+    in time and the timestamp; the titles still come from the text, and the two must agree.
 
     Bao et al. TALLRec: An Effective and Efficient Tuning Framework to Align Large Language Model with
     Recommendation. RecSys 2023.
@@ -59,21 +59,21 @@ class InstructionSource(DataSource):
     paper = "Bao et al., RecSys 2023, https://arxiv.org/abs/2305.00447"
 
     class Config(StrictConfig):
-        """Where the files are, and whether ids lie next to them."""
+        """The folder of the files, and whether it has ids."""
 
         path: str
         """The folder with train.json, valid.json and test.json."""
         rows: bool = False
-        """Take users, item ids, order and time from rows.parquet (user_id, history_item_id, history_liked,
-        item_id, liked, timestamp; train, valid and test one after the other)."""
+        """Read users, item ids, order and time from rows.parquet (user_id, history_item_id, history_liked,
+        item_id, liked, timestamp; the rows of train, valid and test in this order)."""
         items: str | None = None
-        """A parquet file with a column `title` and what else is known of the items, such as MovieLens 100K's
-        items.parquet with their genres: its columns join the items by title."""
+        """A parquet file with a column `title` and further columns of the items, such as MovieLens 100K's
+        items.parquet with their genres: its columns are joined to the items by title."""
 
     config: Config
 
     def load(self) -> RawTables:
-        """The tables. Raises DataError naming file and row of what cannot be read."""
+        """The tables. Raises DataError naming file and row of an invalid value."""
         folder = existing_folder(self.config.path)
         examples = _examples(folder)
         if self.config.rows:
@@ -99,8 +99,8 @@ class InstructionSource(DataSource):
 class Example:
     """One row of a file."""
 
-    def __init__(self, where: str, split: str, text: Preference, click: int) -> None:
-        self.where = where
+    def __init__(self, location: str, split: str, text: Preference, click: int) -> None:
+        self.location = location
         self.split = split
         self.text = text
         self.click = click
@@ -121,20 +121,20 @@ def _examples(folder: Path) -> list[Example]:
     ]
 
 
-def _example(where: str, split: str, row: dict[str, Any]) -> Example:
+def _example(location: str, split: str, row: dict[str, Any]) -> Example:
     for field in ("input", "output"):
         if not isinstance(row.get(field), str):
-            raise DataError(f"{where}: the field {field!r} is missing or not text. Each row needs input and output.")
+            raise DataError(f"{location}: the field {field!r} is missing or not text. Each row needs input and output.")
     text = parse_preference(row["input"])
     if text is None:
-        raise DataError(f"{where}: input {row['input'][:SHOWN]!r} is not of the form: {EXPECTED}.")
+        raise DataError(f"{location}: input {row['input'][:SHOWN]!r} is not of the form: {EXPECTED}.")
     answer = row["output"].strip().rstrip(".").lower()
     if answer not in ANSWERS:
-        raise DataError(f"{where}: output {row['output'][:SHOWN]!r} is neither 'Yes.' nor 'No.'.")
-    return Example(where, split, text, ANSWERS[answer])
+        raise DataError(f"{location}: output {row['output'][:SHOWN]!r} is neither 'Yes.' nor 'No.'.")
+    return Example(location, split, text, ANSWERS[answer])
 
 
-def _from_rows(path: Path, examples: list[Example], more: str | None) -> RawTables:
+def _from_rows(path: Path, examples: list[Example], extra: str | None) -> RawTables:
     table = read_table(path)
     if missing := [name for name in ROW_COLUMNS if name not in table.column_names]:
         raise DataError(f"{path}: no column {missing[0]!r}. There are: {', '.join(table.column_names)}.")
@@ -146,53 +146,52 @@ def _from_rows(path: Path, examples: list[Example], more: str | None) -> RawTabl
         for item, title in _ids_and_titles(f"{path}, row {number}", row, example):
             if titles.setdefault(item, title) != title:
                 raise DataError(
-                    f"{path}, row {number}: item {item} is called {title!r} in {example.where}, but "
-                    f"{titles[item]!r} before. The files do not belong together."
+                    f"{path}, row {number}: item {item} is called {title!r} in {example.location}, but "
+                    f"{titles[item]!r} in an earlier row. The files do not belong together."
                 )
     kept = table.data.select(["user_id", "item_id", "timestamp"]).replace_schema_metadata(None)
-    made = {
+    columns = {
         "history": [row["history_item_id"] for row in rows],
         "history_feedback": [[float(liked) for liked in row["history_liked"]] for row in rows],
         "click": np.asarray([example.click for example in examples]),
         "split": [example.split for example in examples],
     }
-    for name, values in made.items():
+    for name, values in columns.items():
         kept = kept.append_column(name, pa.array(values))
     return RawTables(
         interactions=Dataset(kept),
-        items=_items("item_id", list(titles), list(titles.values()), more),
+        items=_items("item_id", list(titles), list(titles.values()), extra),
         columns={"user": "user_id", "item": "item_id", "time": "timestamp"},
         item_text="{title}",
         origin=f"{path.parent} with {ROWS}",
     )
 
 
-def _items(id_column: str, ids: Sequence[Any], titles: Sequence[str], more: str | None) -> Dataset:
-    """The id, title, name and year of each item, and the columns of the parquet file `more`."""
+def _items(id_column: str, ids: Sequence[Any], titles: Sequence[str], extra: str | None) -> Dataset:
+    """The id, title, name and year of each item, and the columns of the parquet file `extra`."""
     table = with_names(pa.table({id_column: pa.array(ids), "title": pa.array(titles, pa.string())}))
-    return Dataset(table if more is None else joined_by_title(table, existing_file(more)))
+    return Dataset(table if extra is None else joined_by_title(table, existing_file(extra)))
 
 
-def _ids_and_titles(where: str, row: dict[str, Any], example: Example) -> list[tuple[Any, str]]:
-    """The row's ids with the text's titles, in time order of each group. Raises DataError where they
-    differ."""
+def _ids_and_titles(location: str, row: dict[str, Any], example: Example) -> list[tuple[Any, str]]:
+    """The row's ids with the titles of the text, in time order within each group. Raises DataError if they
+    disagree."""
     text = example.text
     groups: dict[Literal[1, 0], list[Any]] = {1: [], 0: []}
     for item, liked in zip(row["history_item_id"], row["history_liked"], strict=True):
         groups[1 if liked else 0].append(item)
-    written = (len(text.liked), len(text.disliked), example.click)
-    if (len(groups[1]), len(groups[0]), row["liked"]) != written:
+    in_text = (len(text.liked), len(text.disliked), example.click)
+    if (len(groups[1]), len(groups[0]), row["liked"]) != in_text:
         raise DataError(
-            f"{where}: {len(groups[1])} liked, {len(groups[0])} disliked, answer {row['liked']}, but "
-            f"{example.where} "
-            f"has {written[0]}, {written[1]}, {written[2]}. The files do not belong together."
+            f"{location}: {len(groups[1])} liked, {len(groups[0])} disliked, answer {row['liked']}, but "
+            f"{example.location} has {in_text[0]}, {in_text[1]}, {in_text[2]}. The files do not belong together."
         )
     pairs = zip([*groups[1], *groups[0], row["item_id"]], example.items(), strict=True)
     return list(pairs)
 
 
 class Preference(NamedTuple):
-    """One example's text, taken apart."""
+    """One example's text, parsed."""
 
     liked: list[str]
     disliked: list[str]
@@ -200,11 +199,11 @@ class Preference(NamedTuple):
 
 
 def parse_preference(text: str) -> Preference | None:
-    """The titles in the text, in the order they stand there, or None where it is of another form.
+    """The titles in the text, in its order, or None if it is of another form.
 
-    Two forms are known. Movies: titles in quotes, parted by commas. Books: `"Title" written by Author`,
-    parted by commas; the item is then called `Title written by Author`. Quotes and commas inside titles are
-    kept. An empty list, or the bare word None, is no items.
+    Two forms are supported. Movies: titles in quotes, separated by commas. Books: `"Title" written by Author`,
+    separated by commas; the item is then called `Title written by Author`. Quotes and commas inside titles are
+    kept. An empty list, or the bare word None, means no items.
     """
     match = FORM.fullmatch(text.strip())
     if match is None:
@@ -232,7 +231,7 @@ def _movies(text: str) -> list[str] | None:
 
 
 def _books(text: str) -> list[str] | None:
-    """A comma before a quote parts two books only if the part before it names an author already."""
+    """A comma before a quote separates two books only if the part before it already names an author."""
     if not text.startswith('"'):
         return None
     books: list[str] = []

@@ -24,7 +24,7 @@ from lorarec.contracts import (
     hookimpl,
     read_table,
 )
-from lorarec_sources.movielens_files import read_folder, recognised
+from lorarec_sources.movielens_files import is_movielens, read_folder
 from lorarec_sources.paths import contents, existing_file, existing_folder
 from lorarec_sources.titles import joined_by_title, with_names
 
@@ -35,16 +35,16 @@ ADDRESS = "https://files.grouplens.org/datasets/movielens/{variant}.zip"
 CHECKSUMS = {"ml-100k": "0e33842e24a9c977be4e0107933c0723", "ml-1m": "c4d9eecfca2ab87c1945afe126590906"}
 """MD5, as GroupLens publishes it with each archive."""
 PATIENCE = 20.0
-"""Seconds without an answer after which the server counts as unreachable."""
+"""Seconds without a response after which the server counts as unreachable."""
 
 
 class MovieLensSource(DataSource):
-    """MovieLens 100K, 1M, 10M, or a newer one with csv files, under one set of column names for all of them.
+    """MovieLens 100K, 1M, 10M, or a newer one with csv files, with the same column names for all of them.
 
     Ratings: user_id, item_id, rating (stars), timestamp (seconds since 1970), and where the split files of
-    100K lie next to them (or in the parquet file) u1_test ... u5_test, ua_test, ub_test: true where the row is
-    in that split's test file. Items: item_id, title as published, name ("The Godfather"), year, genres
-    (list), and what else the files hold. Users where there are any.
+    100K are in the folder (or in the parquet file) u1_test ... u5_test, ua_test, ub_test: true if the row is in
+    that split's test file. Items: item_id, title as published, name ("The Godfather"), year, genres (list), and
+    the other columns of the files. Users if there are any.
 
     F. Maxwell Harper and Joseph A. Konstan. The MovieLens Datasets: History and Context. TiiS 5(4), 2015.
     """
@@ -54,36 +54,33 @@ class MovieLensSource(DataSource):
     paper = "Harper and Konstan, TiiS 2015, https://doi.org/10.1145/2827872"
 
     class Config(StrictConfig):
-        """Where the folder is, or which set to fetch."""
+        """The folder, or the data set to download."""
 
         path: str | None = None
         """A folder with u.data and u.item, with ratings.dat and movies.dat, with ratings.csv and movies.csv,
-        or with ratings.parquet and items.parquet (preferred); the original files may lie in its sub-folder
+        or with ratings.parquet and items.parquet (preferred); the original files may be in its sub-folder
         `raw`."""
         variant: str = "ml-100k"
-        """What to download where no `path` is given: ml-100k or ml-1m."""
+        """What to download if no `path` is given: ml-100k or ml-1m."""
         wiki: bool = False
-        """Join the column `wiki_summary` of item_wiki.parquet (title, wiki_summary) to the items, and end the
-        items' text with it."""
+        """Join the column `wiki_summary` of item_wiki.parquet (title, wiki_summary) to the items, and append it to the
+        items' text."""
 
         @field_validator("variant")
         @classmethod
         def _pinned(cls, variant: str) -> str:
             if variant not in CHECKSUMS:
                 raise ValueError(
-                    f"{variant!r} cannot be downloaded here.{did_you_mean(variant, CHECKSUMS)} With a "
-                    "checksum there "
-                    f"are: {', '.join(CHECKSUMS)}. (The ml-latest sets change over time.) Fetch "
-                    "others by hand and "
-                    "set `path` to the folder."
+                    f"{variant!r} cannot be downloaded automatically.{did_you_mean(variant, CHECKSUMS)} Sets with a "
+                    f"known checksum: {', '.join(CHECKSUMS)}. (The ml-latest sets change over time.) Download others "
+                    "manually and set `path` to the folder."
                 )
             return variant
 
     config: Config
 
     def load(self) -> RawTables:
-        """The tables. Raises DataError naming file and line, or what the folder lacks, or a failed
-        download."""
+        """The tables. Raises DataError naming file and line, or what the folder lacks, or a failed download."""
         given = self.config.path
         folder = existing_folder(given) if given is not None else downloaded(self.config.variant)
         if (folder / "ratings.parquet").is_file():
@@ -91,13 +88,13 @@ class MovieLensSource(DataSource):
             items = read_table(existing_file(folder / "items.parquet"))
             users = read_table(folder / "users.parquet") if (folder / "users.parquet").is_file() else None
         else:
-            where = next((sub for sub in (folder, folder / "raw") if recognised(sub)), None)
-            if where is None:
+            original = next((sub for sub in (folder, folder / "raw") if is_movielens(sub)), None)
+            if original is None:
                 raise DataError(
                     f"{folder}: not a MovieLens folder: neither u.data, ratings.dat, ratings.csv nor "
                     f"ratings.parquet is in it, nor in its sub-folder raw. {contents(folder)}"
                 )
-            ratings, items, users = read_folder(where)
+            ratings, items, users = read_folder(original)
         titled = _with_names(items, folder)
         if self.config.wiki:
             titled = _with_wiki(titled, existing_file(folder / WIKI))
@@ -112,23 +109,23 @@ class MovieLensSource(DataSource):
 
 
 def downloaded(variant: str) -> Path:
-    """The set's folder in the cache, fetched if it is not there yet.
+    """The set's folder in the cache, downloaded if it is not there yet.
 
-    Unpacked aside and renamed, so several processes may do this at once. Raises DataError where the server
-    cannot be reached or sends other bytes than expected.
+    Unpacked in a temporary folder and renamed, so several processes may do this at once. Raises DataError if the
+    server cannot be reached or the checksum differs.
     """
     folder = cache_folder() / "movielens" / variant
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
-        archive = Path(aside) / f"{variant}.zip"
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        archive = Path(temporary) / f"{variant}.zip"
         _fetch(ADDRESS.format(variant=variant), archive)
         _verify(archive, variant)
         with zipfile.ZipFile(archive) as content:
-            content.extractall(aside)
+            content.extractall(temporary)
         try:
-            os.replace(Path(aside) / variant, folder)
+            os.replace(Path(temporary) / variant, folder)
         except OSError:  # another process was first
             if not folder.is_dir():
                 raise
@@ -137,12 +134,11 @@ def downloaded(variant: str) -> Path:
 
 def _fetch(address: str, archive: Path) -> None:
     try:
-        with urllib.request.urlopen(address, timeout=PATIENCE) as answer, archive.open("wb") as file:
-            shutil.copyfileobj(answer, file)
+        with urllib.request.urlopen(address, timeout=PATIENCE) as response, archive.open("wb") as file:
+            shutil.copyfileobj(response, file)
     except OSError as error:  # URLError, HTTPError and timeouts are OSErrors
         raise DataError(
-            f"{address}: could not be downloaded: {error}. Fetch and unpack it elsewhere and say "
-            "where it is: "
+            f"{address}: could not be downloaded: {error}. Download and unpack it manually and set "
             "data.source.path=FOLDER."
         ) from error
 
@@ -153,14 +149,13 @@ def _verify(archive: Path, variant: str) -> None:
     if digest != CHECKSUMS[variant]:
         raise DataError(
             f"{ADDRESS.format(variant=variant)}: the archive's MD5 is {digest}, but "
-            f"{CHECKSUMS[variant]} is expected. "
-            "It may be cut short, or the server's file has changed. Try again, or give a folder you trust: "
-            "data.source.path=FOLDER."
+            f"{CHECKSUMS[variant]} is expected. It may be truncated, or the server's file has changed. Try again, or "
+            "set a folder you trust: data.source.path=FOLDER."
         )
 
 
 def _with_names(items: Dataset, folder: Path) -> pa.Table:
-    """The items with name and year, as an Arrow table without the note on features, which new columns make stale."""
+    """The items with name and year, as an Arrow table without metadata on features, which new columns make stale."""
     for column in ("item_id", "title"):
         if column not in items.column_names:
             hint = did_you_mean(column, items.column_names)

@@ -1,4 +1,4 @@
-"""Read the files of GroupLens: u.data and its kin (100K), .dat (1M, 10M), .csv (newer)."""
+"""Read the files of GroupLens: u.data and related files (100K), .dat (1M, 10M), .csv (newer)."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ BLOCK = 1 << 24
 
 
 class Tables(NamedTuple):
-    """What a folder holds."""
+    """The tables of a folder."""
 
     ratings: Dataset
     items: Dataset
     users: Dataset | None
 
 
-def recognised(folder: Path) -> bool:
+def is_movielens(folder: Path) -> bool:
     """Whether one of GroupLens's rating files is in the folder."""
     return any((folder / name).is_file() for name in RATING_FILES)
 
 
 def read_folder(folder: Path) -> Tables:
-    """Ratings, items and users of a folder that is `recognised`. Raises DataError naming file and line."""
+    """Ratings, items and users of a folder that `is_movielens`. Raises DataError naming file and line."""
     if (folder / "u.data").is_file():
         return _read_100k(folder)
     if (folder / "ratings.dat").is_file():
@@ -74,12 +74,11 @@ def _with_tests(data: Path, tests: dict[str, Path]) -> Iterator[pa.Table]:
     pairs = _pairs(table)
     for name, path in tests.items():
         test = _pairs(pa.concat_tables(_rating_tables(path, b"\t")))
-        strangers = np.flatnonzero(~np.isin(test, pairs))
-        if len(strangers):
+        unknown = np.flatnonzero(~np.isin(test, pairs))
+        if len(unknown):
             raise DataError(
-                f"{path}, line {strangers[0] + 1}: this user and item are not in {data.name}. The two "
-                "files do not "
-                "belong together; fetch the set again."
+                f"{path}, line {unknown[0] + 1}: this user and item are not in {data.name}. The two "
+                "files do not belong together; download the set again."
             )
         table = table.append_column(f"{name}_test", pa.array(np.isin(pairs, test)))
     yield table
@@ -103,12 +102,12 @@ def _read_csv(folder: Path) -> Tables:
     ratings = read_table(folder / "ratings.csv")
     movies = existing_file(folder / "movies.csv")
     names = {"userId": "user_id", "movieId": "item_id", "rating": "rating", "timestamp": "timestamp"}
-    for path, table, wanted in (
+    for path, table, required in (
         (folder / "ratings.csv", ratings, list(names)),
         (movies, read_table(movies), ["movieId", "title", "genres"]),
     ):
-        if missing := [name for name in wanted if name not in table.column_names]:
-            raise DataError(f"{path}, line 1: no column {missing[0]!r}. MovieLens has {', '.join(wanted)}.")
+        if missing := [name for name in required if name not in table.column_names]:
+            raise DataError(f"{path}, line 1: no column {missing[0]!r}. MovieLens has {', '.join(required)}.")
     listed = read_table(movies)
     columns = (listed.data.column(name).to_pylist() for name in ("movieId", "title", "genres"))
     rows = [[str(movie), title, genres] for movie, title, genres in zip(*columns, strict=True)]
@@ -142,7 +141,7 @@ def _users(path: Path, separator: str, names: Sequence[str]) -> Dataset | None:
 
 
 def _rating_tables(path: Path, separator: bytes) -> Iterator[pa.Table]:
-    """Ratings, block by block; the fields are numbers only, so the text's encoding does not matter."""
+    """Ratings, block by block; all fields are numbers, so the encoding of the text does not matter."""
     with path.open("rb") as file:
         first = 1
         empty = True
@@ -168,7 +167,7 @@ def _rating_table(path: Path, first: int, lines: list[bytes], separator: bytes) 
             if not _is_rating(line.rstrip(b"\r\n").split(separator)):
                 shown = line.decode("utf-8", "replace").strip()[:60]
                 raise DataError(
-                    f"{path}, line {number}: {shown!r} is not user, item, rating, time, parted by {separator!r}."
+                    f"{path}, line {number}: {shown!r} is not user, item, rating, time, separated by {separator!r}."
                 ) from error
         raise DataError(f"{path}: {error}") from error
 
@@ -182,8 +181,7 @@ def _is_rating(fields: Sequence[bytes]) -> bool:
 
 
 def _rows(path: Path, separator: str, names: Sequence[str]) -> list[list[str]]:
-    """Lines as fields. UTF-8, or else Latin-1, which the older sets are in. Raises DataError naming the
-    line."""
+    """The fields of each line. UTF-8, or else Latin-1, as in the older sets. Raises DataError naming the line."""
     raw = path.read_bytes()
     try:
         text = raw.decode("utf-8")
@@ -194,16 +192,15 @@ def _rows(path: Path, separator: str, names: Sequence[str]) -> list[list[str]]:
         fields = line.split(separator)
         if len(fields) != len(names):
             raise DataError(
-                f"{path}, line {number}: {len(fields)} fields parted by {separator!r}, but "
-                f"{len(names)} are wanted "
-                f"({', '.join(names[:5])} ...). The line begins {line[:60]!r}."
+                f"{path}, line {number}: {len(fields)} fields separated by {separator!r}, but "
+                f"{len(names)} are expected ({', '.join(names[:5])} ...). The line begins {line[:60]!r}."
             )
         rows.append(fields)
     return rows
 
 
 def _lines(text: str) -> Iterable[str]:
-    # Not splitlines: Latin-1 titles may hold characters that it takes for line ends.
+    # Not splitlines: Latin-1 titles may have characters that it treats as line ends.
     return (line.rstrip("\r") for line in text.rstrip("\r\n").split("\n"))
 
 

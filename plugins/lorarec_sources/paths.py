@@ -1,4 +1,4 @@
-"""Find files, and say what is there where one is not."""
+"""Look up files, and list the folder's contents if one is missing."""
 
 from __future__ import annotations
 
@@ -8,37 +8,35 @@ from pathlib import Path
 from lorarec.contracts import DataError, did_you_mean
 
 SHOWN = 12
-"""How many of a folder's files a message names."""
+"""Largest number of a folder's files that a message names."""
 
-
-ELSEWHERE = "Where the data lie is the recipe's data.source to say, or an override: data.source.path=PATH."
+ELSEWHERE = "The recipe's data.source sets the path of the data, or an override does: data.source.path=PATH."
 
 
 def existing_file(path: str | Path) -> Path:
-    """The path, if it is a file. Raises DataError naming it, the nearest name and the files that are
-    there."""
+    """The path, if it is a file. Raises DataError naming it, the nearest name and the files of the folder."""
     file = Path(path).expanduser()
     if file.is_file():
         return file
     if file.is_dir():
-        raise DataError(f"{file}: this is a folder, a file is wanted. {contents(file)}")
+        raise DataError(f"{file}: this is a folder, but a file is expected. {contents(file)}")
     raise DataError(f"{file}: there is no such file.{_nearest(file)} {contents(file.parent)} {ELSEWHERE}")
 
 
 def existing_folder(path: str | Path) -> Path:
-    """The path, if it is a folder. Raises DataError naming it and what is there instead."""
+    """The path, if it is a folder. Raises DataError naming it and the nearest existing names."""
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder
     if folder.is_file():
-        raise DataError(f"{folder}: this is a file, a folder is wanted. Give the folder it lies in.")
+        raise DataError(f"{folder}: this is a file, but a folder is expected. Give the folder that contains it.")
     raise DataError(f"{folder}: there is no such folder.{_nearest(folder)} {contents(folder.parent)} {ELSEWHERE}")
 
 
 def one_of(folder: Path, stems: Sequence[str], suffixes: Sequence[str], option: str) -> Path | None:
-    """The one file of the folder called by any of these stems and suffixes, or None.
+    """The one file of the folder with any of these stems and suffixes, or None.
 
-    Raises DataError naming the candidates where there are several: `option` is what to set then.
+    Raises DataError naming the candidates if there are several: `option` is the setting that chooses one.
     """
     matches = sorted(
         path for path in folder.iterdir() if path.stem in stems and path.suffix in suffixes and path.is_file()
@@ -51,12 +49,12 @@ def one_of(folder: Path, stems: Sequence[str], suffixes: Sequence[str], option: 
 
 def missing_field(origin: str, option: str, name: str, available: Sequence[str]) -> DataError:
     """The error for a column that a file lacks and that the source's `option` names."""
-    there = f"There are: {', '.join(available)}."
-    return DataError(f"{origin}: no column '{name}'.{did_you_mean(name, available)} {there} Set `{option}` to one.")
+    existing = f"There are: {', '.join(available)}."
+    return DataError(f"{origin}: no column '{name}'.{did_you_mean(name, available)} {existing} Set `{option}` to one.")
 
 
 def contents(folder: Path) -> str:
-    """One sentence: the files of a folder, or that it is missing."""
+    """A sentence that lists the files of a folder, or says that it is missing."""
     if not folder.is_dir():
         return f"The folder {folder} does not exist either."
     names = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir())

@@ -31,11 +31,11 @@ TYPES = {
 
 
 class RecBoleSource(DataSource):
-    """Reads a folder of atomic files: NAME.inter, and perhaps NAME.item and NAME.user.
+    """Reads a folder of atomic files: NAME.inter, and optionally NAME.item and NAME.user.
 
     Tab-separated UTF-8 with a header of `name:type`. A `token` is a string, a `float` a number, a `float_seq`
-    a list of numbers. A `token_seq` stays the text it is ("Toy Story": RecBole uses the type both for titles and
-    for sets of tags), but one called item_id_list is a list, the row's history. Empty numbers are null.
+    a list of numbers. A `token_seq` is kept as text ("Toy Story": RecBole uses the type both for titles and for
+    sets of tags), but one called item_id_list is a list, the row's history. Empty numbers are null.
 
     Zhao et al. RecBole: Towards a Unified, Comprehensive and Efficient Framework for Recommendation
     Algorithms. CIKM 2021.
@@ -58,7 +58,7 @@ class RecBoleSource(DataSource):
         folder = existing_folder(self.config.path)
         inter = _only(folder, ".inter")
         if inter is None:
-            raise DataError(f"{folder}: there is no file called NAME.inter here. {contents(folder)}")
+            raise DataError(f"{folder}: there is no file called NAME.inter. {contents(folder)}")
         paths = {suffix: _only(folder, suffix) for suffix in (".item", ".user")}
         interactions = read_atomic(inter)
         items, users = (None if path is None else read_atomic(path) for path in paths.values())
@@ -92,7 +92,7 @@ def _header(path: Path, fields: list[str]) -> dict[str, pa.DataType]:
                 f"Types: {', '.join(TYPES)}, as in user_id:token."
             )
         if name in types:
-            raise DataError(f"{path}, line 1: the field {name!r} is there twice.")
+            raise DataError(f"{path}, line 1: the field {name!r} occurs twice.")
         is_history = name == COLUMNS["history"] and kind == "token_seq"
         types[name] = pa.list_(pa.string()) if is_history else TYPES[kind]
     return types
@@ -107,20 +107,20 @@ def _column(path: Path, field: pa.Field, words: pa.ChunkedArray) -> pa.ChunkedAr
         try:
             return pc.if_else(pc.equal(words, ""), pa.scalar(None, pa.string()), words).cast(pa.float64())
         except pa.ArrowInvalid:
-            pass  # one of them is no number: it is looked for below
+            pass  # one of them is not a number: the loop below reports it
     numbers = []
     for row, word in enumerate(words.to_pylist()):
         try:
             parts = [float(part) for part in word.split()]
         except ValueError as error:
-            raise _no_number(path, row, field.name, word) from error
+            raise _not_a_number(path, row, field.name, word) from error
         if field.type == pa.float64() and len(parts) > 1:
-            raise _no_number(path, row, field.name, word)
+            raise _not_a_number(path, row, field.name, word)
         numbers.append(parts if field.type != pa.float64() else parts[0] if parts else None)
     return pa.array(numbers, field.type)
 
 
-def _no_number(path: Path, row: int, name: str, word: str) -> DataError:
+def _not_a_number(path: Path, row: int, name: str, word: str) -> DataError:
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = [number for number, line in enumerate(file, start=1) if line.strip("\r\n")]
     return DataError(f"{path}, line {lines[row + 1]}: field {name!r} is {word!r}, not a number.")
@@ -135,7 +135,7 @@ def _only(folder: Path, suffix: str) -> Path | None:
 
 
 def _template(names: list[str]) -> str | None:
-    """The title, with year and genres where they are there under a usual name; else the core's default."""
+    """The title, with year and genres if there are columns with a usual name; None, the default, without a title."""
     title, year, genres = (next((name for name in usual if name in names), None) for usual in (TITLES, YEARS, GENRES))
     if title is None:
         return None

@@ -1,4 +1,4 @@
-"""`reviews`: written reviews, each an item of its own, in folds by user."""
+"""`reviews`: written reviews, each a separate item, in folds by user."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 class ReviewsSource(DataSource):
-    """Reads one file with a review a row: who wrote it, when, the stars, and texts.
+    """Reads one file with one review per row: author, time, stars, and texts.
 
-    What is rated from is the review itself, so each is an item of its own, named by its row, whose text is the
-    review's title and text; the item table has all columns of the file for `data.item_text` (but one called item,
-    which gives way to the ids), HTML's marks turned into what they mean. Out come user, item, time, rating, history
-    (the user's reviews written strictly before, oldest first), history_feedback (their stars) and split: no user is in
-    two parts, whatever the order of the rows, as the parts go by a hash of the user's id.
+    Stars are predicted from the review itself, so each review is a separate item, named by its row, whose text is the
+    review's title and text; the item table has all columns of the file for `data.item_text` (except one called item,
+    which the ids replace), with HTML entities and line breaks decoded. The result has user, item, time, rating,
+    history (the user's reviews written strictly before, oldest first), history_feedback (their stars) and split. No
+    user is in two parts, whatever the order of the rows, since a hash of the user's id decides the part.
 
     Hou et al. Bridging Language and Items for Retrieval and Recommendation. arXiv 2403.03952, 2024 (Amazon Reviews
     2023).
     """
 
     name = "reviews"
-    summary = "written reviews with stars, each an item of its own, in folds by user"
+    summary = "written reviews with stars, each a separate item, in folds by user"
 
     class Config(StrictConfig):
-        """Which file, what its columns are called, and which fold is the test."""
+        """The file, the names of its columns, and the test fold."""
 
         path: str
-        """A csv, tsv, json, jsonl or parquet file, or the folder that reviews.parquet lies in."""
+        """A csv, tsv, json, jsonl or parquet file, or the folder that contains reviews.parquet."""
         user: str = "user_id"
         """Column: who wrote the review."""
         time: str = "timestamp_ms"
@@ -47,14 +47,14 @@ class ReviewsSource(DataSource):
         rating: str = "rating"
         """Column of stars."""
         folds: Annotated[int, Field(ge=2)] = 5
-        """So many parts the users are dealt into."""
+        """Number of folds that the users are split into."""
         fold: Annotated[int, Field(ge=1)] = 1
-        """The part that is the test, from 1 to `folds`."""
+        """The test fold, from 1 to `folds`."""
         validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-        """Share of the other parts' users that are held out to choose settings by."""
+        """Share of the other folds' users that are held out for validation."""
 
         @model_validator(mode="after")
-        def _a_fold_there_is(self) -> ReviewsSource.Config:
+        def _fold_exists(self) -> ReviewsSource.Config:
             if self.fold > self.folds:
                 raise ValueError(f"there is no fold {self.fold}: folds={self.folds}")
             return self
@@ -62,8 +62,7 @@ class ReviewsSource(DataSource):
     config: Config
 
     def load(self) -> RawTables:
-        """Reviews twice, as events and as items. Raises DataError naming file, row and column of what cannot be
-        read."""
+        """Reviews both as events and as items. Raises DataError naming file, row and column of an invalid value."""
         config = self.config
         path = Path(config.path).expanduser()
         file = existing_file(path / "reviews.parquet" if path.is_dir() else path)
@@ -73,15 +72,15 @@ class ReviewsSource(DataSource):
                 raise missing_field(str(file), option, name, table.column_names)
         users, times, stars = (_column(table, file, name) for name in (config.user, config.time, config.rating))
         ids = [f"review {row}" for row in range(1, len(table) + 1)]
-        before = _earlier(users, _numbers(times, file, config.time))
-        given = _numbers(stars, file, config.rating)
+        earlier = _earlier(users, _numbers(times, file, config.time))
+        ratings = _numbers(stars, file, config.rating)
         events = {
             "user": users,
             "item": ids,
             "time": times,
             "rating": stars,
-            "history": pa.array([[ids[row] for row in rows] for rows in before], pa.list_(pa.string())),
-            "history_feedback": pa.array([given[rows] for rows in before], pa.list_(pa.float64())),
+            "history": pa.array([[ids[row] for row in rows] for rows in earlier], pa.list_(pa.string())),
+            "history_feedback": pa.array([ratings[rows] for rows in earlier], pa.list_(pa.float64())),
             "split": [self._part(str(user)) for user in users],
         }
         items = pa.table({"item": ids} | {n: _plain(table, n) for n in table.column_names if n != "item"})
@@ -96,7 +95,7 @@ class ReviewsSource(DataSource):
 
 
 def _share(user: str, purpose: str) -> float:
-    """A number from 0 to 1 that is the user's own, on any machine."""
+    """A number from 0 to 1 that depends on the user's id and the purpose alone, on any machine."""
     digest = hashlib.sha256(f"{purpose} {user}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
@@ -126,13 +125,15 @@ def _numbers(values: list[Any], file: Path, name: str) -> np.ndarray:
         except (TypeError, ValueError):
             number = float("nan")
         if not np.isfinite(number):
-            raise DataError(f"{file}, row {row}, column '{name}': {value!r} is no number. Correct or remove the row.")
+            raise DataError(
+                f"{file}, row {row}, column '{name}': {value!r} is not a number. Correct or remove the row."
+            )
         numbers.append(number)
     return np.array(numbers, np.float64)
 
 
 def _plain(table: Dataset, name: str) -> pa.ChunkedArray | pa.Array:
-    """A column of texts as one reads them; other columns as they are."""
+    """A text column with HTML decoded; other columns unchanged."""
     column = table.data.column(name)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return column.combine_chunks()

@@ -1,4 +1,4 @@
-"""`sequences`: one row a user, with a list of items, oldest first."""
+"""`sequences`: one row per user, with a list of items, oldest first."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, di
 from lorarec_sources.paths import existing_file, existing_folder
 
 JUDGED = "judged"
-"""The column that marks the users who are judged, for `data.split.users`."""
+"""The column that marks the users who are evaluated, for `data.split.users`."""
 
 
 class SequencesSource(DataSource):
-    """Turns each list into events, one after the other; nothing says when they were."""
+    """Turns each list into events in its order; they have no times."""
 
     name = "sequences"
-    summary = "a table of one row a user, with the list of the user's items, oldest first"
+    summary = "a table with one row per user: the list of the user's items, oldest first"
 
     class Config(StrictConfig):
-        """A folder, and what in it is which; relative paths start at the working directory."""
+        """A folder, and the names of its files; relative paths start at the working directory."""
 
         path: str
-        """The folder that the files lie in."""
+        """The folder of the files."""
         sequences: str = "sequences.parquet"
         """The table of users and their lists."""
         items: str | None = None
@@ -37,25 +37,25 @@ class SequencesSource(DataSource):
         item: str = "item_id"
         """Column of the item's id in the table of items."""
         judged: str | None = None
-        """A table whose users are the ones to be judged: events then bear a column `judged` that
+        """A table of the users to evaluate: events then have a column `judged` that
         `data.split.users` can name."""
 
     config: Config
 
     def load(self) -> RawTables:
-        """Events `user`, `item` and perhaps `judged`. Raises DataError naming file, column and row."""
+        """Events `user`, `item` and optionally `judged`. Raises DataError naming file, column and row."""
         config, folder = self.config, existing_folder(self.config.path)
         path = existing_file(folder / config.sequences)
         table = _arrow(path)
         users = _column(table, config.user, path)
         lists = _column(table, config.sequence, path).combine_chunks()
-        _refuse_no_lists(lists, f"{path}, column '{config.sequence}'")
+        _check_lists(lists, f"{path}, column '{config.sequence}'")
         of_row = pc.list_parent_indices(lists)
         events = {"user": users.take(of_row), config.item: pc.list_flatten(lists)}
         if config.judged is not None:
-            judged = existing_file(folder / config.judged)
-            chosen = pc.is_in(users, value_set=_known(_column(_arrow(judged), config.user, judged), users, judged))
-            events[JUDGED] = chosen.take(of_row)
+            other = existing_file(folder / config.judged)
+            evaluated = _with_sequences(_column(_arrow(other), config.user, other), users, other)
+            events[JUDGED] = pc.is_in(users, value_set=evaluated).take(of_row)
         items = None if config.items is None else existing_file(folder / config.items)
         return RawTables(
             interactions=Dataset(pa.table(events)),
@@ -78,21 +78,21 @@ def _column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
     return table.column(name)
 
 
-def _refuse_no_lists(lists: pa.Array, where: str) -> None:
+def _check_lists(lists: pa.Array, location: str) -> None:
     if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
-        raise DataError(f"{where}: values of type {lists.type}; each row needs a list of item ids, oldest first.")
+        raise DataError(f"{location}: values of type {lists.type}; each row needs a list of item ids, oldest first.")
     if lists.null_count:
         row = pc.index(lists.is_null(), True).as_py() + 1
-        raise DataError(f"{where}, row {row}: no list. Write an empty one for a user without events.")
+        raise DataError(f"{location}, row {row}: no list. Write an empty list for a user without events.")
 
 
-def _known(judged: pa.ChunkedArray, users: pa.ChunkedArray, path: Path) -> pa.Array:
-    """The judged users, all of whom must have a sequence."""
-    wanted = judged.combine_chunks().cast(users.type)
-    missing = pc.index(pc.is_in(wanted, value_set=users.combine_chunks()), False).as_py()
+def _with_sequences(evaluated: pa.ChunkedArray, users: pa.ChunkedArray, path: Path) -> pa.Array:
+    """The evaluated users, cast to the type of `users`. Raises DataError if one of them has no sequence."""
+    cast = evaluated.combine_chunks().cast(users.type)
+    missing = pc.index(pc.is_in(cast, value_set=users.combine_chunks()), False).as_py()
     if missing >= 0:
-        raise DataError(f"{path}, row {missing + 1}: user '{wanted[missing]}' has no sequence. Remove the row.")
-    return wanted
+        raise DataError(f"{path}, row {missing + 1}: user '{cast[missing]}' has no sequence. Remove the row.")
+    return cast
 
 
 @hookimpl

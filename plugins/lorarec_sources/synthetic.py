@@ -1,4 +1,4 @@
-"""`synthetic`: a made-up shop in which people choose by what the titles say."""
+"""`synthetic`: a simulated shop whose users choose items by their titles."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ THEMES: dict[str, tuple[str, ...]] = {
         "embroidery hoop", "modelling clay",
     ),
 }  # fmt: skip
-"""Departments and their products. A department is the strongest part of a person's taste."""
+"""Departments and their products. The department has the largest effect on a user's preference."""
 
 STYLES: dict[str, str] = {
     "professional": "Made for experts who use it every day.",
@@ -66,85 +66,82 @@ STYLES: dict[str, str] = {
     "eco-friendly": "Recycled and kind to nature.",
     "colourful": "In bright and cheerful colours.",
 }
-"""Qualities in front of the product, each with its sentence. The second part of a person's taste."""
+"""Qualities in front of the product, each with its sentence. They have the second largest effect."""
 
 MATERIALS = ("leather", "steel", "bamboo", "wool", "cotton", "plastic", "oak", "rubber")
-"""Carry no taste: a model has to learn to read past them."""
+"""Do not affect preferences: a model has to learn to ignore them."""
 
 BRANDS = (
     "Alderbrook", "Brightwater", "Calloway", "Dunmore", "Everly", "Fernhill", "Grayling", "Hollis",
     "Ironvale", "Juniper & Co", "Kestrel", "Larkfield",
 )  # fmt: skip
-"""Carry no taste either; made up."""
+"""Do not affect preferences either; fictitious."""
 
 START = 1_700_000_000
 """Seconds since 1970 of the shop's first day."""
 SPAN = 180 * 24 * 3600
-"""Seconds the shop is open."""
+"""Seconds between the first and the last possible event."""
 LATE = 0.4
-"""Share of the items that appear while the shop is open, the others being there from the start."""
+"""Share of the items that appear later; the others are available from the start."""
 FOLLOW = 85
 """Percent of the events at which a user stays with the department of the event before."""
 BROWSE = 50
-"""Percent of the events at which a user looks at whatever the shop shows, not at what suits them."""
+"""Percent of the events at which a user picks an item regardless of their preferences."""
 
-# Everything is counted in whole points, so that no rounding differs between machines.
-FAVOURITES = (70, 55)
+# All scores are integers (points), so that rounding cannot differ between machines.
+FAVORITES = (70, 55)
 DISLIKED_THEME = -50
 STYLE_POINTS = 30
 QUALITY_POINTS = 20
 INTEREST_POINTS = 70
 SURPRISE_POINTS = 24
 STARS = (-30, 0, 30, 60)
-"""Points from which there are 2, 3, 4, 5 stars."""
+"""Least points for 2, 3, 4 and 5 stars."""
 LIKED = 4
-"""Stars from which a user clicks."""
+"""Least number of stars that counts as a click."""
 LARGE = 1_000_000
 PRODUCTS = min(len(products) for products in THEMES.values())
 
 
 class SyntheticSource(DataSource):
-    """A shop's events, drawn by a seed, whose signal lies in the items' text.
+    """A simulated shop's events, drawn by a seed, whose signal is in the items' text.
 
     An item is a quality, a material, a product of one of ten departments, and a brand: "Lightweight leather
-    hiking boots by Kestrel". A user likes two departments and some qualities, and does not change their mind;
-    materials and brands mean nothing. In time a user stays with a department for a while, then turns to
-    another one, so the next event follows from the last ones. Some items are a little better than others, for
-    everyone. Four in ten items appear while the shop is open: on them, counting what was popular does not
-    help, and the text does.
+    hiking boots by Kestrel". A user likes two departments and some qualities, and these preferences are constant;
+    materials and brands have no effect. A user stays with a department for a while, then switches to another
+    one, so the next event can be predicted from the last ones. Some items are slightly better than others for all
+    users. 40% of the items appear later: popularity does not predict clicks on them, and the text does.
 
     Interactions: user, item, time (seconds), rating (1 to 5 stars), click (1 from 4 stars, else 0). Items:
     item, title, category, description. One seed gives the same tables on every platform.
     """
 
     name = "synthetic"
-    summary = "a made-up shop: seeded events whose signal lies in the items' titles"
+    summary = "a simulated shop: seeded events whose signal is in the items' titles"
 
     class Config(StrictConfig):
-        """How large the shop is."""
+        """The size of the shop, and the seed."""
 
         users: int = Field(default=400, ge=2, le=1_000_000)
         items: int = Field(default=300, ge=20, le=5_000)
         events: int = Field(default=12_000, ge=20)
-        """About so many in all: a user has between half and one and a half times the average, no item
-        twice."""
+        """Approximate total number: a user has between 0.5 and 1.5 times the average, and no item twice."""
         seed: int = Field(default=0, ge=0)
-        """Of the shop, not of the training."""
+        """Seed of the shop, not of the training."""
 
         @model_validator(mode="after")
         def _enough_items(self) -> SyntheticSource.Config:
             if self.events > self.users * self.items // 3:
                 raise ValueError(
                     f"{self.events} events are too many for {self.users} users and {self.items} "
-                    "items, since a user "
-                    f"meets no item twice: at most {self.users * self.items // 3}"
+                    f"items, since no user has an item twice: at most {self.users * self.items // 3}"
                 )
             return self
 
     config: Config
 
     def load(self) -> RawTables:
-        """The tables, in the order of time."""
+        """The tables, sorted by time."""
         config = self.config
         draw = np.random.default_rng(config.seed)
         shop = _open_shop(draw, config.items)
@@ -169,7 +166,7 @@ class SyntheticSource(DataSource):
 
 @dataclass(frozen=True)
 class Shop:
-    """N items as numbers."""
+    """N items as indices into the lists above."""
 
     theme: np.ndarray
     """[N] department."""
@@ -180,13 +177,13 @@ class Shop:
     material: np.ndarray
     brand: np.ndarray
     worth: np.ndarray
-    """[N] points the item is better than others, for everyone."""
+    """[N] points of the item's quality, the same for all users."""
     appears: np.ndarray
     """[N] seconds after the start."""
 
 
 class Visits(NamedTuple):
-    """One user's events, in the order of time."""
+    """One user's events, sorted by time."""
 
     item: np.ndarray
     time: np.ndarray
@@ -194,7 +191,7 @@ class Visits(NamedTuple):
 
 
 def _open_shop(draw: np.random.Generator, items: int) -> Shop:
-    """Items that differ in quality and product as far as there are different ones."""
+    """Items with as many different qualities and products as possible."""
     numbers = np.arange(items)
     theme = numbers % len(THEMES)
     late = draw.random(items) < LATE
@@ -213,28 +210,28 @@ def _open_shop(draw: np.random.Generator, items: int) -> Shop:
 
 
 def _visits(draw: np.random.Generator, shop: Shop, average: float) -> Visits:
-    """What one user met, and how they liked it."""
+    """One user's items, times and ratings."""
     events = int(draw.integers(max(1, round(average / 2)), round(average * 3 / 2) + 1))
-    favourites = draw.permutation(len(THEMES))[: len(FAVOURITES)]
+    favorites = draw.permutation(len(THEMES))[: len(FAVORITES)]
     of_theme = draw.integers(DISLIKED_THEME, 1, len(THEMES))
-    of_theme[favourites] = FAVOURITES
+    of_theme[favorites] = FAVORITES
     of_style = draw.integers(-STYLE_POINTS, STYLE_POINTS + 1, len(STYLES))
     taste = of_theme[shop.theme] + of_style[shop.style]
     time = np.sort(draw.integers(draw.integers(0, SPAN // 2), SPAN, events))
-    item = _chosen(draw, shop, taste, favourites, time)
+    item = _chosen(draw, shop, taste, favorites, time)
     liking = taste[item] + shop.worth[item] + _noise(draw, SURPRISE_POINTS, events)
     return Visits(item, START + time, 1 + np.searchsorted(STARS, liking, side="right"))
 
 
 def _chosen(
-    draw: np.random.Generator, shop: Shop, taste: np.ndarray, favourites: np.ndarray, time: np.ndarray
+    draw: np.random.Generator, shop: Shop, taste: np.ndarray, favorites: np.ndarray, time: np.ndarray
 ) -> np.ndarray:
-    """[E] the item met at each moment: none twice, none before it appears."""
+    """[E] the item of each event: none twice, none before it appears."""
     items = len(taste)
     item = np.empty(len(time), np.int64)
     surprise = _noise(draw, SURPRISE_POINTS, (len(time), items))
     dice = draw.integers(0, 100, (len(time), 2))
-    turns = favourites[draw.integers(0, len(favourites), len(time))]
+    turns = favorites[draw.integers(0, len(favorites), len(time))]
     interest = turns[0]
     free = np.ones(items, bool)
     for event, moment in enumerate(time):
@@ -251,7 +248,7 @@ def _chosen(
 
 
 def _noise(draw: np.random.Generator, points: int, shape: int | tuple[int, int]) -> np.ndarray:
-    """Bell-shaped around 0, in whole points; its standard deviation is about `points`."""
+    """Integer noise, roughly normal around 0, with a standard deviation of about `points`."""
     return sum((draw.integers(-points, points + 1, shape) for _ in range(3)), np.zeros(shape, np.int64))
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from lorarec.contracts import DataError, did_you_mean, read_table
 
 YEAR = re.compile(r"^(?P<name>.*?)\s*\((?P<year>\d{4})(?:[-\u2013]\d{0,4})?\)\s*(?:\(V\))?$", re.DOTALL)
-"""The year at the end; "(V)", for video, may follow it. Of a range, as series have it, the first year
+"""The year at the end; "(V)", for video, may follow it. Of a range, as series have, the first year
 counts."""
 
 ARTICLES = "The|A|An|La|Le|Les|L'|Il|Lo|El|Los|Las|Das|Der|Die|Den|Det|Un|Une|Una"
@@ -19,8 +19,8 @@ ARTICLE_LAST = re.compile(rf"(?P<before>^|\()(?P<rest>[^()]+?), (?P<article>{ART
 """An article after a comma, at the end of the title or of a bracket in it."""
 
 
-class Spoken(NamedTuple):
-    """A title taken apart."""
+class ParsedTitle(NamedTuple):
+    """A title, parsed."""
 
     name: str
     """Without the year, articles in front: "The Godfather" of "Godfather, The (1972)"."""
@@ -28,26 +28,26 @@ class Spoken(NamedTuple):
     """None where the title names none."""
 
 
-def spoken(title: str) -> Spoken:
+def parse_title(title: str) -> ParsedTitle:
     """Name and year of a title as MovieLens writes it: year last, and articles after a comma."""
     title = title.strip()
     match = YEAR.match(title)
     name, year = (match["name"], int(match["year"])) if match else (title, None)
-    return Spoken(ARTICLE_LAST.sub(_article_first, name), year)
+    return ParsedTitle(ARTICLE_LAST.sub(_article_first, name), year)
 
 
 def with_names(items: pa.Table) -> pa.Table:
     """The items with the columns name and year, read from their column title."""
-    parts = [spoken(title or "") for title in items.column("title").to_pylist()]
+    parts = [parse_title(title or "") for title in items.column("title").to_pylist()]
     items = items.append_column("name", pa.array([part.name for part in parts], pa.string()))
     return items.append_column("year", pa.array([part.year for part in parts], pa.int64()))
 
 
 def joined_by_title(items: pa.Table, path: Path) -> pa.Table:
-    """The items with the columns of the file `path` that they lack, by its column title: null where it lacks a title,
-    its first row where it has it twice.
+    """The items with the columns of the file `path` that they lack, joined by title: null for a title that the file
+    lacks, its first row for a title that it has twice.
 
-    Raises DataError where the file has no such column, or none of the titles.
+    Raises DataError if the file has no column title, or none of the titles.
     """
     other = read_table(path)
     if "title" not in other.column_names:

@@ -1,4 +1,4 @@
-"""Accumulate: gradients of all micro-batches are added up, as if they were one batch."""
+"""Accumulate: gradients of all micro-batches are summed, as if they were one batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Accumulate(TrainingStep):
     """One forward and one backward pass per micro-batch; processes exchange gradients once, at the last."""
 
     name = "accumulate"
-    summary = "gradients of micro-batches are added up, as if they were one batch"
+    summary = "gradients of micro-batches are summed, as if they were one batch"
 
     def gradients(self, step: StepContext) -> Tensor:
         """[] the sum of the micro-batches' losses."""

@@ -124,7 +124,7 @@ def test_files_and_folders_that_are_not_there_are_named_with_what_is(
     refused("train", path, "data.source.path=shpo", says=["shpo: there is no such folder. Did you mean 'shop'?"])
     refused("train", path, "data.source.interactions=buys.csv", says=["shop/buys.csv", "interactions.csv"])
     Path(FILE).unlink()
-    refused("train", path, says=["shop: no interactions here", "Set `interactions` to the file"])
+    refused("train", path, says=["shop: there is no file of interactions", "Set `interactions` to the file"])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A cache folder of the test's own, and real data where it lies beside the checkout."""
+"""A separate cache folder for each test, and real data if it is next to the checkout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def real() -> Callable[[str], Path]:
     def find(name: str) -> Path:
         if not (SHARED / name).is_dir():
-            pytest.skip(f"shared/data/{name} is not beside the checkout")
+            pytest.skip(f"shared/data/{name} is not next to the checkout")
         return SHARED / name
 
     return find

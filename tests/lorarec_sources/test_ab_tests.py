@@ -37,7 +37,7 @@ def load(path: Path, **options: Any) -> RawTables:
     return source(path, **options).load()
 
 
-def test_rows_of_one_text_are_added_up_and_compared_with_the_others(folder: Write) -> None:
+def test_rows_of_one_text_are_summed_and_compared_with_the_others(folder: Write) -> None:
     tables = load(folder({"x.csv": HEADER + ROWS}) / "x.csv")
     first = tables.interactions[0]
     assert (first["user"], first["item"], first["history"], first["split"]) == ("1", "apple", ["banana"], "train")
@@ -47,7 +47,7 @@ def test_rows_of_one_text_are_added_up_and_compared_with_the_others(folder: Writ
     assert tables.items is not None and set(tables.items["title"][:]) == {"apple", "banana", "cherry"}
 
 
-def test_pairs_that_no_test_decided_are_learnt_from_but_not_judged_by(folder: Write) -> None:
+def test_undecided_pairs_are_used_for_training_but_not_for_evaluation(folder: Write) -> None:
     undecided = HEADER + "1,a,1000,20,{0}\n1,b,1000,21,{0}\n2,a,1000,20,{1}\n2,b,1000,90,{1}\n"
     path = folder({"x.csv": undecided.format("train", "test"), "y.csv": undecided.format("test", "train")})
     assert Counter(load(path / "x.csv").interactions["split"][:]) == {"train": 1, "test": 1}
@@ -55,7 +55,7 @@ def test_pairs_that_no_test_decided_are_learnt_from_but_not_judged_by(folder: Wr
     assert Counter(load(path / "y.csv", decided=0).interactions["split"][:]) == {"train": 1, "test": 1}
 
 
-def test_the_alphabet_says_which_of_two_comes_first_and_not_the_rates(folder: Write) -> None:
+def test_pairs_are_in_alphabetical_order_and_not_in_order_of_rates(folder: Write) -> None:
     rows = load(folder({"x.csv": HEADER + ROWS}) / "x.csv").interactions.to_list()
     assert [(row["item"], row["history"], row["rating"] > 0) for row in rows if row["user"] == "2"] == [
         ("apple", ["banana"], True),
@@ -69,7 +69,7 @@ def test_the_lead_is_the_z_of_two_proportions() -> None:
     assert lead((10, 500), (10, 500)) == 0.0
 
 
-def test_it_keeps_the_laws_of_sources(folder: Write) -> None:
+def test_it_satisfies_the_contract_of_sources(folder: Write) -> None:
     check_data_source(source(folder({"x.csv": HEADER + ROWS}) / "x.csv"))
 
 
@@ -77,15 +77,18 @@ def test_it_keeps_the_laws_of_sources(folder: Write) -> None:
     ("text", "wanted"),
     [
         ("test,texts,impressions,clicks,split\n1,a,2,1,train\n", "no column 'text'. Did you mean 'texts'?.*`text`"),
-        (HEADER + "1,a,9,1,train\n1,b,9,2,test\n", "row 2, column 'split': test 1 is in test.* before it was in train"),
-        (HEADER + "1,a,9,1,train\n1,b,9,10,train\n", "row 2, column 'clicks': 10 is no count of clicks from 0 to 9"),
-        (HEADER + "1,a,0,0,train\n", "row 1, column 'impressions': 0 is no count of impressions"),
-        (HEADER + "1,a,9.5,1,train\n", "row 1, column 'impressions': 9.5 is no count"),
+        (
+            HEADER + "1,a,9,1,train\n1,b,9,2,test\n",
+            "row 2, column 'split': test 1 is in test.* row has it in train",
+        ),
+        (HEADER + "1,a,9,1,train\n1,b,9,10,train\n", "row 2, column 'clicks': 10 is not a count of clicks from 0 to 9"),
+        (HEADER + "1,a,0,0,train\n", "row 1, column 'impressions': 0 is not a count of 1 or more"),
+        (HEADER + "1,a,9.5,1,train\n", "row 1, column 'impressions': 9.5 is not a count"),
         (HEADER + "1,,9,1,train\n", "row 1, column 'text': the value is missing"),
         (HEADER + "1,a,9,1,train\n2,b,9,1,train\n", "no test shows two texts .* of different click rates"),
     ],
 )
-def test_what_cannot_be_read_is_named(folder: Write, text: str, wanted: str) -> None:
+def test_an_invalid_value_is_named(folder: Write, text: str, wanted: str) -> None:
     with pytest.raises(DataError, match=rf"x\.csv.*{wanted}"):
         load(folder({"x.csv": text}) / "x.csv")
 

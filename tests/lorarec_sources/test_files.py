@@ -89,7 +89,7 @@ def test_quotes_in_tsv_are_ordinary_and_in_csv_they_enclose(folder: Write) -> No
     assert rows(tables)[0]["item"] == "two\nlines"
 
 
-def test_a_changed_file_is_read_anew_and_an_unchanged_one_is_not(
+def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(
     folder: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = folder({"interactions.csv": CSV})
@@ -101,7 +101,7 @@ def test_a_changed_file_is_read_anew_and_an_unchanged_one_is_not(
     assert len(load(path=str(path)).interactions) == 3
 
 
-def test_types_are_settled_over_the_whole_file_not_its_beginning(
+def test_types_are_inferred_from_the_whole_file_not_its_beginning(
     folder: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delimited, "BLOCK", 64)
@@ -118,13 +118,13 @@ def test_types_are_settled_over_the_whole_file_not_its_beginning(
     assert rows(load(interactions=str(path / "a.jsonl")))[-1] == {"a": 0.5, "b": [1]}
 
 
-def test_a_missing_file_is_named_with_its_neighbours(folder: Write) -> None:
+def test_a_missing_file_is_named_with_the_files_of_its_folder(folder: Write) -> None:
     path = folder({"interactions.csv": CSV, "notes.txt": ""})
     message = refusal(interactions=str(path / "interaction.csv"))
     assert "interaction.csv: there is no such file. Did you mean 'interactions.csv'?" in message
     assert "notes.txt" in message
     assert "no such folder" in refusal(path=str(path / "nowhere"))
-    assert "folder it lies in" in refusal(path=str(path / "notes.txt"))
+    assert "folder that contains it" in refusal(path=str(path / "notes.txt"))
 
 
 def test_an_empty_or_ambiguous_folder_is_refused_by_name(folder: Write, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_an_empty_or_ambiguous_folder_is_refused_by_name(folder: Write, tmp_path
         ("a.xlsx", "", r"a\.xlsx: files of this kind are not read\. Use one of: \.csv"),
     ],
 )
-def test_what_is_malformed_is_refused_with_its_place(
+def test_a_malformed_file_is_refused_with_the_location(
     name: str, content: str | bytes, wanted: str, folder: Write
 ) -> None:
     path = folder({name: content})
@@ -182,14 +182,14 @@ def test_what_is_malformed_is_refused_with_its_place(
     assert not list((cache_folder() / "tables").glob("*"))
 
 
-def test_parts_with_other_columns_or_a_split_of_their_own_are_refused(folder: Write) -> None:
+def test_parts_with_other_columns_or_a_split_column_are_refused(folder: Write) -> None:
     path = folder({"a.csv": CSV, "b.csv": "user,item\n1,2\n", "c.csv": "user,split\n1,train\n"})
     assert "['rating'] are not in both" in refusal(path=str(path), interactions={"train": "a.csv", "test": "b.csv"})
-    assert "has a column 'split' already" in refusal(path=str(path), interactions={"train": "c.csv"})
+    assert "already has a column 'split'" in refusal(path=str(path), interactions={"train": "c.csv"})
 
 
 def test_options_that_name_nothing_are_refused() -> None:
-    with pytest.raises(ValidationError, match="say where the data is"):
+    with pytest.raises(ValidationError, match="the data is missing"):
         FilesSource.Config()
 
 
@@ -199,7 +199,7 @@ def test_a_file_without_rows_keeps_its_columns(folder: Write) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_full_disk_is_named_and_nothing_half_written_is_left(
+def test_a_full_disk_is_named_and_no_partial_file_is_left(
     suffix: str, folder: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(part: Path, tables: Any) -> None:

@@ -52,7 +52,7 @@ def test_parts_may_be_mapped_to_splits_of_other_names(repository: Path) -> None:
     assert tables.interactions["split"][:] == ["train", "test"]
 
 
-def test_items_come_from_a_repository_of_their_own(repository: Path, tmp_path_factory: Any) -> None:
+def test_items_may_come_from_another_repository(repository: Path, tmp_path_factory: Any) -> None:
     items = tmp_path_factory.mktemp("items")
     (items / "data.csv").write_text("item,title\na,Apple\n")
     tables = load(path=str(repository), items={"path": str(items)})
@@ -68,38 +68,38 @@ def test_a_folder_without_data_or_with_a_revision_is_refused(repository: Path, t
     assert "has no revisions" in refusal(path=str(repository), revision="main")
 
 
-def test_an_unreachable_hub_is_reported_at_once_with_what_works_offline(
+def test_an_unreachable_hub_is_reported_quickly_with_what_works_offline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[Any] = []
+    timeouts: list[Any] = []
 
     def unreachable(*_: Any, timeout: float, **__: Any) -> None:
-        asked.append(timeout)
+        timeouts.append(timeout)
         raise OSError("Name or service not known")
 
-    def tries_for_minutes(*_: Any, **__: Any) -> None:
-        raise AssertionError("load_dataset is asked for nothing that the hub does not answer")
+    def retries_for_minutes(*_: Any, **__: Any) -> None:
+        raise AssertionError("load_dataset must not be called if the hub does not answer")
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(HfApi, "dataset_info", unreachable)
-    monkeypatch.setattr(hub.datasets, "load_dataset", tries_for_minutes)
+    monkeypatch.setattr(hub.datasets, "load_dataset", retries_for_minutes)
     message = refusal(path="someone/something")
-    assert asked == [hub.PATIENCE] and hub.PATIENCE <= 10, "once, and not for long"
+    assert timeouts == [hub.PATIENCE] and hub.PATIENCE <= 10, "once, with a short timeout"
     assert "could not be reached: Name or service not known" in message
     for hint in ("HF_HUB_OFFLINE=1", "`files` (path=FOLDER)", "`synthetic`", "lorarec[offline]", "`minilm`"):
         assert hint in message
 
 
-def test_offline_mode_without_a_cached_copy_says_that_it_is_on() -> None:
+def test_offline_mode_without_a_cached_copy_names_the_variable() -> None:
     message = refusal(path="someone/something")
     assert "not in the local cache" in message and "HF_HUB_OFFLINE is set" in message
 
 
-def test_a_repository_that_is_not_there_is_told_from_a_hub_that_is_not(
+def test_a_missing_repository_is_distinguished_from_an_unreachable_hub(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def missing(*_: Any, **__: Any) -> None:
-        # Its constructor wants a response of the HTTP library, which is not the same one in all versions.
+        # Its constructor needs a response of the HTTP library, which depends on the version.
         raise RepositoryNotFoundError.__new__(RepositoryNotFoundError, "404")
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -109,10 +109,10 @@ def test_a_repository_that_is_not_there_is_told_from_a_hub_that_is_not(
 
 def test_a_mistyped_folder_is_no_repository_id(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    assert "neither a folder that is there nor a repository id" in refusal(path="./no/such/folder")
+    assert "neither an existing folder nor a repository id" in refusal(path="./no/such/folder")
 
 
-def test_files_are_read_as_every_other_source_reads_them(tmp_path: Path) -> None:
+def test_files_are_read_as_by_every_other_source(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("user,title\n0000,None\n0001,NA\n007,null\n")
     assert load(path=str(tmp_path)).interactions.to_list() == [
         {"user": "0000", "title": "None"},
@@ -121,7 +121,7 @@ def test_files_are_read_as_every_other_source_reads_them(tmp_path: Path) -> None
     ]
 
 
-def test_a_json_file_may_hold_an_object_a_line(tmp_path: Path) -> None:
+def test_a_json_file_may_have_an_object_per_line(tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text('{"user": "007"}\n{"user": 8}\n')
     assert load(path=str(tmp_path)).interactions["user"][:] == ["007", "8"]
 
@@ -132,7 +132,7 @@ def test_several_files_of_a_split_are_one_table(tmp_path: Path) -> None:
     assert load(path=str(tmp_path)).interactions["user"][:] == ["7", "007"]
 
 
-def test_files_that_the_repository_says_to_read_otherwise_are_left_to_datasets(tmp_path: Path) -> None:
+def test_files_with_options_of_the_repository_are_read_by_datasets(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("user;item\na;1\n")
     (tmp_path / "README.md").write_text(
         "---\nconfigs:\n- config_name: default\n  data_files: train.csv\n  sep: ';'\n---\n"

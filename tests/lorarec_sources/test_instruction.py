@@ -69,7 +69,7 @@ def test_text_becomes_history_feedback_item_click_and_split(folder: Write) -> No
         ),
     ],
 )
-def test_quotes_commas_and_authors_are_kept_apart(written: str, wanted: Preference) -> None:
+def test_quotes_commas_and_authors_are_parsed(written: str, wanted: Preference) -> None:
     assert parse_preference(written) == wanted
 
 
@@ -113,7 +113,7 @@ def test_rows_give_ids_and_the_order_in_time(folder: Write) -> None:
     assert {item["item_id"]: item["title"] for item in tables.items.to_list()} == {11: "B", 12: "A", 13: "C"}
 
 
-def test_rows_that_tell_otherwise_than_the_text_are_refused(folder: Write) -> None:
+def test_rows_that_disagree_with_the_text_are_refused(folder: Write) -> None:
     path = folder({"train.json": json.dumps([example()])})
     assert "rows.parquet: there is no such file" in refusal(path, rows=True)
     rows_file(path, [1, 1])
@@ -122,36 +122,36 @@ def test_rows_that_tell_otherwise_than_the_text_are_refused(folder: Write) -> No
     assert "1 rows, but the JSON files next to it have 2" in refusal(path, rows=True)
 
 
-def test_titles_tell_name_and_year(folder: Write) -> None:
+def test_titles_give_name_and_year(folder: Write) -> None:
     titled = example('"Godfather, The (1972)"', '"B"', "C")
     items = load(folder({"train.json": json.dumps([titled])})).items
     assert items is not None
-    told = [(row["name"], row["year"]) for row in items.to_list()]
-    assert told == [
+    parsed = [(row["name"], row["year"]) for row in items.to_list()]
+    assert parsed == [
         ("The Godfather", 1972),
         ("B", None),
         ("C", None),
     ]
 
 
-def test_columns_of_another_table_join_the_items_by_title(folder: Write) -> None:
+def test_columns_of_another_table_are_joined_to_the_items_by_title(folder: Write) -> None:
     path = folder({"train.json": json.dumps([example()])})
     more = {"title": ["C", "A", "C"], "genres": [["War"], ["Drama"], ["Comedy"]], "year": [1, 2, 3]}
     pq.write_table(pa.table(more), path / "items.parquet")
     items = load(path, items=str(path / "items.parquet")).items
     assert items is not None
     assert {row["title"]: row["genres"] for row in items.to_list()} == {"A": ["Drama"], "B": None, "C": ["War"]}
-    assert items["year"][:] == [None] * 3  # the title's own year stands
+    assert items["year"][:] == [None] * 3  # the year in the title has precedence
 
 
 def test_a_table_of_other_items_is_refused(folder: Write) -> None:
     path = folder({"train.json": json.dumps([example()])})
-    for column, says in (("titel", "Did you mean 'titel'"), ("title", "none of the items is in its column")):
+    for column, message in (("titel", "Did you mean 'titel'"), ("title", "none of the items is in its column")):
         pq.write_table(pa.table({column: ["Z"]}), path / "items.parquet")
-        assert says in refusal(path, items=str(path / "items.parquet"))
+        assert message in refusal(path, items=str(path / "items.parquet"))
 
 
-def test_all_of_tallrecs_movies_read_back_as_their_ids_tell(real: Callable[[str], Path]) -> None:
+def test_all_of_tallrecs_movies_agree_with_their_ids(real: Callable[[str], Path]) -> None:
     path = real("tallrec-movie")
     written, ids = (
         load(path),
@@ -161,9 +161,9 @@ def test_all_of_tallrecs_movies_read_back_as_their_ids_tell(real: Callable[[str]
     assert ids.items is not None
     titles = {item["item_id"]: item["title"] for item in ids.items.to_list()}
     for one, other in zip(written.interactions.to_list(), ids.interactions.to_list(), strict=True):
-        told = sorted(zip(one["history"], one["history_feedback"], strict=True))
+        parsed = sorted(zip(one["history"], one["history_feedback"], strict=True))
         named = [titles[item] for item in other["history"]]
-        assert told == sorted(zip(named, other["history_feedback"], strict=True))
+        assert parsed == sorted(zip(named, other["history_feedback"], strict=True))
         assert (one["item"], one["click"], one["split"]) == (
             titles[other["item_id"]],
             other["click"],

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from lorarec.contracts import DataError, RawTables, cache_folder
 from lorarec_sources import movielens
 from lorarec_sources.movielens import MovieLensSource
-from lorarec_sources.titles import Spoken, spoken
+from lorarec_sources.titles import ParsedTitle, parse_title
 
 Write = Callable[[dict[str, str | bytes]], Path]
 DATA = "1\t2\t3\t880000000\n2\t1\t5\t880000001\n"
@@ -54,7 +54,7 @@ def test_the_folder_of_100k_is_read_with_its_accents_genres_and_splits(folder: W
     assert tables.columns["time"] == "timestamp" and tables.item_text == "{name} ({year}). {genres}"
 
 
-def test_dat_files_have_double_colons(folder: Write) -> None:
+def test_dat_files_are_separated_by_double_colons(folder: Write) -> None:
     path = folder(
         {
             "ratings.dat": "1::2::3.5::978300760\n",
@@ -94,11 +94,11 @@ def test_csv_files_get_the_same_column_names(folder: Write) -> None:
         ("2001: A Space Odyssey", "2001: A Space Odyssey", None),
     ],
 )
-def test_titles_are_turned_into_what_people_say(title: str, name: str, year: int | None) -> None:
-    assert spoken(title) == Spoken(name, year)
+def test_titles_are_parsed_into_name_and_year(title: str, name: str, year: int | None) -> None:
+    assert parse_title(title) == ParsedTitle(name, year)
 
 
-def test_parquet_original_and_recbole_files_tell_the_same_ratings(real: Callable[[str], Path]) -> None:
+def test_parquet_original_and_recbole_files_have_the_same_ratings(real: Callable[[str], Path]) -> None:
     from lorarec_sources.recbole import RecBoleSource
 
     path = real("ml-100k")
@@ -179,10 +179,10 @@ def test_a_download_is_checked_unpacked_and_kept(monkeypatch: pytest.MonkeyPatch
     with zipfile.ZipFile(archive, "w") as content:
         for name, text in {"u.data": DATA, "u.item": ITEM, "u.user": USER}.items():
             content.writestr(f"ml-100k/{name}", text)
-    asked: list[str] = []
+    addresses: list[str] = []
 
     def answer(address: str, timeout: float) -> io.BytesIO:
-        asked.append(address)
+        addresses.append(address)
         return io.BytesIO(archive.getvalue())
 
     monkeypatch.setattr(urllib.request, "urlopen", answer)
@@ -190,4 +190,4 @@ def test_a_download_is_checked_unpacked_and_kept(monkeypatch: pytest.MonkeyPatch
     checksum = hashlib.md5(archive.getvalue()).hexdigest()
     monkeypatch.setitem(movielens.CHECKSUMS, "ml-100k", checksum)
     assert len(load().interactions) == len(load().interactions) == 2
-    assert asked == ["https://files.grouplens.org/datasets/movielens/ml-100k.zip"] * 2
+    assert addresses == ["https://files.grouplens.org/datasets/movielens/ml-100k.zip"] * 2

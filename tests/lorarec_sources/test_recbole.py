@@ -54,7 +54,7 @@ def test_a_sequence_of_item_ids_is_the_history(folder: Write) -> None:
             {"x.inter": "user_id:tokens\n"},
             "the field 'user_id:tokens' is not name:type. Did you mean 'token'?",
         ),
-        ({"x.inter": "a:token\ta:float\n"}, "line 1: the field 'a' is there twice"),
+        ({"x.inter": "a:token\ta:float\n"}, "line 1: the field 'a' occurs twice"),
         ({"x.inter": ""}, "x.inter: the file is empty"),
         ({"x.inter": INTER + "1\t2\n"}, "x.inter, line 4: 2 fields, but line 1 names 5"),
         (
@@ -63,7 +63,7 @@ def test_a_sequence_of_item_ids_is_the_history(folder: Write) -> None:
         ),
         ({"x.inter": INTER.encode() + b"\xe9\t2\t1\t4\t1\n"}, "x.inter, line 4: byte 0xe9"),
         ({"x.inter": INTER, "y.inter": INTER}, "several .inter files: x.inter, y.inter"),
-        ({"x.item": "a:token\n"}, "no file called NAME.inter here"),
+        ({"x.item": "a:token\n"}, "no file called NAME.inter"),
     ],
 )
 def test_damaged_files_are_refused_with_line_and_field(files: dict[str, Any], wanted: str, folder: Write) -> None:

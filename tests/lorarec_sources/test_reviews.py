@@ -54,29 +54,29 @@ def test_each_review_is_an_item_with_its_own_text(folder: Write) -> None:
     assert tables.items["review_text"][:] == ["It's good", None]
 
 
-def test_each_review_is_judged_in_one_fold_and_no_user_is_in_two_parts(folder: Write) -> None:
+def test_each_review_is_tested_in_one_fold_and_no_user_is_in_two_parts(folder: Write) -> None:
     path = folder({"x.jsonl": lines(MANY)}) / "x.jsonl"
-    judged: Counter[str] = Counter()
+    tested: Counter[str] = Counter()
     for fold in range(1, 6):
         table = load(path, fold=fold).interactions
         parts = dict(zip(table["user"][:], table["split"][:], strict=True))
         assert [parts[user] for user in table["user"][:]] == table["split"][:]
         assert set(parts.values()) == {"train", "validation", "test"}
-        judged.update(row["item"] for row in table.to_list() if row["split"] == "test")
-    assert judged == Counter({f"review {number}": 1 for number in range(1, 181)})
+        tested.update(row["item"] for row in table.to_list() if row["split"] == "test")
+    assert tested == Counter({f"review {number}": 1 for number in range(1, 181)})
 
 
-def test_the_order_of_the_rows_does_not_move_a_user(folder: Write) -> None:
+def test_the_part_of_a_user_does_not_depend_on_the_order_of_the_rows(folder: Write) -> None:
     shuffled = random.Random(0).sample(MANY, len(MANY))
     path = folder({"x.jsonl": lines(MANY), "y.jsonl": lines(shuffled)})
-    found = [
+    parts = [
         {row["user"]: row["split"] for row in load(path / name).interactions.to_list()}
         for name in ("x.jsonl", "y.jsonl")
     ]
-    assert found[0] == found[1]
+    assert parts[0] == parts[1]
 
 
-def test_it_keeps_the_laws_of_sources(folder: Write) -> None:
+def test_it_satisfies_the_contract_of_sources(folder: Write) -> None:
     check_data_source(source(folder({"x.jsonl": lines(MANY)}) / "x.jsonl"))
 
 
@@ -89,15 +89,15 @@ def test_it_keeps_the_laws_of_sources(folder: Write) -> None:
             [review("a", 1), review("a", 2) | {"timestamp_ms": None}],
             "row 2, column 'timestamp_ms': the value is missing",
         ),
-        ([review("a", 1), review("a", 2) | {"rating": float("nan")}], "row 2, column 'rating': .* is no number"),
-        ([review("a", 1) | {"rating": "good"}], "row 1, column 'rating': 'good' is no number"),
+        ([review("a", 1), review("a", 2) | {"rating": float("nan")}], "row 2, column 'rating': .* is not a number"),
+        ([review("a", 1) | {"rating": "good"}], "row 1, column 'rating': 'good' is not a number"),
     ],
 )
-def test_what_cannot_be_read_is_named(folder: Write, rows: list[dict[str, Any]], wanted: str) -> None:
+def test_an_invalid_value_is_named(folder: Write, rows: list[dict[str, Any]], wanted: str) -> None:
     with pytest.raises(DataError, match=rf"x\.jsonl.*{wanted}"):
         load(folder({"x.jsonl": lines(rows)}) / "x.jsonl")
 
 
-def test_a_fold_that_there_is_not_is_refused() -> None:
+def test_a_fold_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValidationError, match="there is no fold 6: folds=5"):
         ReviewsSource.Config(path="x", fold=6)

@@ -32,19 +32,19 @@ def load(path: Path, **options: Any) -> RawTables:
 
 
 def test_each_item_of_a_list_is_an_event_in_its_order(folder: Folder) -> None:
-    found = load(folder(sequences=USERS)).interactions.to_dict()
-    assert found == {"user": ["a", "a", "c", "c", "c"], "item_id": [3, 1, 1, 2, 3]}
+    events = load(folder(sequences=USERS)).interactions.to_dict()
+    assert events == {"user": ["a", "a", "c", "c", "c"], "item_id": [3, 1, 1, 2, 3]}
 
 
-def test_users_of_the_second_table_are_judged(folder: Folder) -> None:
-    path = folder(sequences=USERS, asked={"user_id": ["c"]})
-    assert load(path, judged="asked.parquet").interactions["judged"][:] == [False, False, True, True, True]
+def test_users_of_the_second_table_are_marked_for_evaluation(folder: Folder) -> None:
+    path = folder(sequences=USERS, chosen={"user_id": ["c"]})
+    assert load(path, judged="chosen.parquet").interactions["judged"][:] == [False, False, True, True, True]
 
 
-def test_a_judged_user_without_a_sequence_is_refused(folder: Folder) -> None:
-    path = folder(sequences=USERS, asked={"user_id": ["c", "x"]})
-    with pytest.raises(DataError, match=r"asked\.parquet, row 2: user 'x' has no sequence"):
-        load(path, judged="asked.parquet")
+def test_a_user_to_evaluate_without_a_sequence_is_refused(folder: Folder) -> None:
+    path = folder(sequences=USERS, chosen={"user_id": ["c", "x"]})
+    with pytest.raises(DataError, match=r"chosen\.parquet, row 2: user 'x' has no sequence"):
+        load(path, judged="chosen.parquet")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_judged_user_without_a_sequence_is_refused(folder: Folder) -> None:
         ({"user_id": ["a", "b"], "items": [[1], None]}, r"column 'items', row 2: no list"),
     ],
 )
-def test_what_is_no_table_of_lists_is_refused(folder: Folder, columns: dict[str, Any], message: str) -> None:
+def test_a_table_without_lists_is_refused(folder: Folder, columns: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         load(folder(sequences=columns))
 
@@ -63,8 +63,8 @@ def test_what_is_no_table_of_lists_is_refused(folder: Folder, columns: dict[str,
 SHOP = Path(__file__).parents[2] / "../shared/data/amazon-video-games-seq"
 
 
-@pytest.mark.skipif(not SHOP.is_dir(), reason="needs ../shared/data/amazon-video-games-seq beside the checkout")
-def test_of_the_video_games_6000_users_are_judged() -> None:
+@pytest.mark.skipif(not SHOP.is_dir(), reason="needs ../shared/data/amazon-video-games-seq next to the checkout")
+def test_6000_users_of_the_video_games_are_evaluated() -> None:
     from lorarec.data.prepare import Wanted, prepare
     from lorarec.pipeline.assemble import open_recipe
 

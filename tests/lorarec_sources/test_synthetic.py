@@ -30,19 +30,19 @@ def digest(tables: RawTables) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def test_a_seed_gives_these_very_tables_on_every_platform() -> None:
+def test_a_seed_gives_the_same_tables_on_every_platform() -> None:
     assert digest(shop()) == "c8e2923f361e440e309313237e0c68edf1b7c335531b05486bad252d047c8461"
     assert digest(shop(1)) != digest(shop())
 
 
-def test_the_work_grows_with_the_events_and_no_faster() -> None:
+def test_the_work_is_linear_in_the_events() -> None:
     calls = {users: _calls(users) for users in (20, 40)}
     assert calls[20] < 60 * EVENTS_A_USER * 20, "a few numpy calls an event, none an item"
     assert calls[40] < 2.5 * calls[20]
 
 
 def _calls(users: int) -> int:
-    """Calls of functions, Python's and C's, that it takes to make a shop of so many users."""
+    """Number of function calls, Python's and C's, that generating a shop with this number of users takes."""
     counted = 0
 
     def count(_frame: FrameType, event: str, _arg: object) -> None:
@@ -58,7 +58,7 @@ def _calls(users: int) -> int:
     return counted
 
 
-def test_events_are_in_order_and_nobody_meets_an_item_twice() -> None:
+def test_events_are_sorted_and_no_user_has_an_item_twice() -> None:
     events = shop().interactions.to_pandas()
     assert events["time"].is_monotonic_increasing
     assert not events.duplicated(["user", "item"]).any()
@@ -76,19 +76,19 @@ def test_no_title_occurs_twice_and_each_names_its_product() -> None:
     assert all(any(product in row["title"] for product in THEMES[row["category"]]) for row in rows)
 
 
-def word_places(titles: list[str]) -> np.ndarray:
-    """[N, W] which products and qualities a title names."""
+def word_indicators(titles: list[str]) -> np.ndarray:
+    """[N, W] 1 for each product and quality that a title names."""
     words = [product for products in THEMES.values() for product in products] + list(STYLES)
     return np.array([[word in title.lower() for word in words] for title in titles], float)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_titles_tell_clicks_and_popularity_does_not(seed: int) -> None:
+def test_titles_predict_clicks_and_popularity_does_not(seed: int) -> None:
     tables = shop(seed)
     assert tables.items is not None
     events = tables.interactions.to_pandas()
     themes = np.array([[category == name for name in THEMES] for category in tables.items["category"][:]], float)
-    vectors = np.hstack([themes, word_places(tables.items["title"][:])[:, -len(STYLES) :]])
+    vectors = np.hstack([themes, word_indicators(tables.items["title"][:])[:, -len(STYLES) :]])
     row = {item: number for number, item in enumerate(tables.items["item"][:])}
     cut = int(len(events) * 0.8)
     train, test = events[:cut], events[cut:]
@@ -105,14 +105,14 @@ def test_titles_tell_clicks_and_popularity_does_not(seed: int) -> None:
     assert roc_auc_score(test["click"], liked) < 0.62
 
 
-def test_some_items_of_the_test_time_were_never_seen_before() -> None:
+def test_some_items_of_the_last_events_are_new() -> None:
     events = shop().interactions.to_pandas()
     cut = int(len(events) * 0.8)
     unseen = ~events["item"][cut:].isin(events["item"][:cut])
     assert 0.03 < unseen.mean() < 0.2
 
 
-def test_the_next_department_follows_from_the_last_one() -> None:
+def test_the_next_department_depends_on_the_last_one() -> None:
     tables = shop()
     assert tables.items is not None
     category = dict(zip(tables.items["item"][:], tables.items["category"][:], strict=True))
@@ -125,6 +125,6 @@ def test_the_next_department_follows_from_the_last_one() -> None:
     assert same > 1.2 * (shuffled["category"] == by_chance)[by_chance.notna()].mean()
 
 
-def test_more_events_than_items_to_meet_are_refused() -> None:
-    with pytest.raises(ValidationError, match="a user meets no item twice: at most 133"):
+def test_more_events_than_the_items_allow_are_refused() -> None:
+    with pytest.raises(ValidationError, match="no user has an item twice: at most 133"):
         SyntheticSource.Config(users=20, items=20, events=200)
