@@ -18,7 +18,7 @@ from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics
 from lorarec.prediction.baselines import Asked, rank_baselines
 from lorarec.prediction.item_index import ItemIndex
-from lorarec.prediction.ranking import Candidates, catalogue_scores, held_out_rank, mask_seen, top_items
+from lorarec.prediction.ranking import Candidates, catalog_scores, held_out_rank, mask_seen, top_items
 
 BLOCK = 256
 """Requests answered at once."""
@@ -67,7 +67,7 @@ class VectorPredictor(Predictor):
         for rows in blocks:
             users = model.answer(examples.batch(rows), "user_vectors", table).float()
             targets = torch.from_numpy(examples.items[rows]).to(users.device)
-            for part, scores in catalogue_scores(users, vectors):
+            for part, scores in catalog_scores(users, vectors):
                 mask_seen(scores, [histories.seen(int(event)) for event in events[rows[part]]])
                 ranks = held_out_rank(scores, targets[part])
                 lists = top_items(scores, k)[0] if k else torch.empty(len(ranks), 0, dtype=torch.int64)
@@ -144,7 +144,7 @@ class VectorPredictor(Predictor):
         for start in range(0, len(requests), BLOCK):
             block = requests.between(start, start + BLOCK)
             histories = block.history_items()
-            for part, scores in catalogue_scores(_user_vectors(run, block), vectors):
+            for part, scores in catalog_scores(_user_vectors(run, block), vectors):
                 yield candidates.best(scores, k, histories[part] if exclude_seen else None)
 
     def approximate(

@@ -1,1 +1,1 @@
-"""Evaluation: what a model predicts for held-out examples, its metrics and their intervals, under which rules."""
+"""Evaluation: predictions for held-out examples, metrics and their intervals, and the protocol they follow."""

@@ -1,5 +1,7 @@
-"""Calibration: probabilities that mean what they say, by temperature (Guo et al., ICML 2017) or isotonic regression
-(Zadrozny and Elkan, KDD 2002), fitted on validation."""
+"""Calibration: a monotone map from predicted probabilities to observed frequencies, fitted on validation.
+
+By temperature (Guo et al., ICML 2017) or isotonic regression (Zadrozny and Elkan, KDD 2002).
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,11 @@ from typing import Any, Literal, Self
 import numpy as np
 
 BINS = 15
-"""Bins of equal width of the calibration error, as Guo et al. take them."""
+"""Bins of equal width of the calibration error, as in Guo et al."""
 EDGE = 1e-6
-"""Probabilities stay so far from 0 and 1: no row is certain."""
-COLDEST, HOTTEST = 0.05, 20.0
-"""Temperatures among which the best is sought."""
+"""Smallest distance of probabilities from 0 and 1: no row is certain."""
+LOWEST, HIGHEST = 0.05, 20.0
+"""Bounds of the search for the best temperature."""
 
 Method = Literal["temperature", "isotonic"]
 
@@ -29,25 +31,25 @@ class Calibration:
     scores: np.ndarray
     """[m] ascending probabilities of the model; empty where the method is temperature."""
     probabilities: np.ndarray
-    """[m] what each of them is taken for."""
+    """[m] the calibrated probability of each of them."""
 
     @classmethod
     def fit(cls, method: Method, scores: np.ndarray, labels: np.ndarray) -> Self:
-        """Fit on the model's probabilities [n] beside labels [n] of 0 and 1."""
+        """Fit on the model's probabilities [n] and labels [n] of 0 and 1."""
         if method == "temperature":
             return cls(method, _best_temperature(scores, labels), np.empty(0), np.empty(0))
         return cls(method, 1.0, *_isotonic(scores, labels))
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
-        """[n] float64 calibrated probabilities; what is no number stays so."""
+        """[n] float64 calibrated probabilities; NaN stays NaN."""
         if self.method == "temperature":
             return np.asarray(1 / (1 + np.exp(-_logits(scores) / self.temperature)))
         return np.asarray(np.clip(np.interp(scores, self.scores, self.probabilities), EDGE, 1 - EDGE))
 
     @property
     def at_its_limit(self) -> bool:
-        """Whether the best temperature lies beyond those among which it was sought."""
-        return self.method == "temperature" and not COLDEST * 1.001 < self.temperature < HOTTEST / 1.001
+        """Whether the best temperature lies at a bound of the search, so that a better one may lie beyond."""
+        return self.method == "temperature" and not LOWEST * 1.001 < self.temperature < HIGHEST / 1.001
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -58,30 +60,31 @@ class Calibration:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Self:
-        """What `to_dict` gave."""
+        """The calibration that `to_dict` wrote."""
         knots = (np.asarray(content.get(name, []), np.float64) for name in ("scores", "probabilities"))
         return cls(content["method"], float(content.get("temperature", 1.0)), *knots)
 
 
 def calibration_error(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The gap between mean probability and share of class 1, over BINS bins, weighted by their rows."""
+    """Expected calibration error: the gap between mean probability and share of class 1, over BINS bins, weighted by
+    their rows."""
     bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     return float(np.abs(np.bincount(bins, scores - labels, minlength=BINS)).sum() / len(scores))
 
 
 def log_loss(scores: np.ndarray, labels: np.ndarray) -> float:
     """Mean negative log-likelihood."""
-    sure = np.clip(scores, EDGE, 1 - EDGE)
-    return float(-np.mean(labels * np.log(sure) + (1 - labels) * np.log1p(-sure)))
+    clipped = np.clip(scores, EDGE, 1 - EDGE)
+    return float(-np.mean(labels * np.log(clipped) + (1 - labels) * np.log1p(-clipped)))
 
 
 def _logits(scores: np.ndarray) -> np.ndarray:
-    sure = np.clip(scores, EDGE, 1 - EDGE)
-    return np.asarray(np.log(sure) - np.log1p(-sure))
+    clipped = np.clip(scores, EDGE, 1 - EDGE)
+    return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
 
 def _best_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature of the lowest log loss, which has one valley over log temperature."""
+    """The temperature of the lowest log loss, which has one minimum over log temperature."""
     from scipy.optimize import minimize_scalar
 
     logits = _logits(scores)
@@ -90,13 +93,13 @@ def _best_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
         scaled = logits / np.exp(log_temperature)
         return float(np.mean(np.logaddexp(0.0, scaled) - labels * scaled))
 
-    within = np.log(COLDEST), np.log(HOTTEST)
-    return float(np.exp(minimize_scalar(loss, bounds=within, method="bounded", options={"xatol": 1e-9}).x))
+    bounds = np.log(LOWEST), np.log(HIGHEST)
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-9}).x))
 
 
 def _isotonic(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Knots of the monotone function of the least squared error: the first and the last score of each step of it, with
-    the share of ones there."""
+    """Knots of the monotone function of the least squared error: the first and the last score of each of its steps, and
+    the share of ones in it."""
     from sklearn.isotonic import IsotonicRegression
 
     fitted = IsotonicRegression().fit(scores, labels)

@@ -1,4 +1,4 @@
-"""Evaluation: ask about every example once, on however many processes, and hand the whole to the metrics."""
+"""Evaluation: predict every example once, on any number of processes, and compute the metrics of all of them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from lorarec.model.item_table import is_sharded, item_table
 from lorarec.model.rec_model import AskedModel, RecModel, call, encoder_of
 
 SAMPLED = 2048
-"""Items, at most about so many, whose vectors an evaluation keeps to be looked at."""
+"""About how many items an evaluation keeps the vectors of, at most, for guards to check."""
 
 
 class Evaluation(NamedTuple):
-    """How one part, which has examples, was judged under the weights of that moment."""
+    """The evaluation of one part, which has examples, with the current weights."""
 
     metrics: dict[str, float]
     """Each metric's value by its name in the recipe; the same on every process."""
     predictions: Predictions
     scored: Scored | None
-    """Scores beside labels; None where answers are no scores."""
+    """Scores and labels; None where predictions are not scores."""
     vectors: Tensor | None
-    """[m, d] vectors of some of the items; None where items have none."""
+    """[m, d] vectors of a sample of the items; None where items have none."""
 
 
 def plain_model(model: nn.Module, accelerator: Accelerator) -> nn.Module:
@@ -42,7 +42,7 @@ def plain_model(model: nn.Module, accelerator: Accelerator) -> nn.Module:
 
 @torch.no_grad()
 def table_for(model: nn.Module, examples: Examples, accelerator: Accelerator) -> Tensor | None:
-    """The item vectors [N, D] that evaluation of these weights reads; None where no view is a single item."""
+    """The item vectors [N, D] that an evaluation of these weights reads; None where no view is a single item."""
     if not (examples.predictor.has_item_vectors or examples.reads_items()):
         return None
     model = plain_model(model, accelerator)
@@ -56,7 +56,7 @@ def table_for(model: nn.Module, examples: Examples, accelerator: Accelerator) ->
 
 @torch.no_grad()
 def refresh_head(model: nn.Module, table: Tensor | None, accelerator: Accelerator) -> None:
-    """Tell the head that predictions with the present weights are to come, whose item vectors are `table`."""
+    """Call the head's `refresh` before predictions with the current weights; `table` holds their item vectors."""
     if table is not None:
         call(plain_model(model, accelerator), RecModel.refresh, table)
 
@@ -70,7 +70,7 @@ def predict(
     batch_size: int,
     table: Tensor | None = None,
 ) -> Predictions:
-    """What the model says of every example, gathered on every process."""
+    """The model's predictions for every example, gathered on every process."""
     table = table_for(model, examples, accelerator) if table is None else table
     model = plain_model(model, accelerator)
     training = model.training
@@ -86,8 +86,8 @@ def predict(
 
 
 def _mine(examples: Examples, batch_size: int, accelerator: Accelerator) -> list[np.ndarray]:
-    # Whole blocks are dealt out: each example is computed among the same neighbours on any number of processes, so
-    # that not even rounding differs. Sharded models need every process in every forward, so there all do all.
+    # Whole blocks are dealt out: each example is computed in the same batch on any number of processes, so that not
+    # even rounding differs. Sharded models need every process in every forward, so there each computes all blocks.
     blocks = examples.blocks(batch_size)
     if is_sharded(accelerator):
         return blocks
@@ -96,7 +96,7 @@ def _mine(examples: Examples, batch_size: int, accelerator: Accelerator) -> list
 
 def _gathered(blocks: list[Predictions], accelerator: Accelerator) -> Predictions:
     everyone: list[Predictions] = gather_object(blocks) if accelerator.num_processes > 1 else blocks
-    return Predictions.joined(everyone)  # one of each row, since sharded evaluation computes all on every process
+    return Predictions.joined(everyone)  # without duplicates: sharded evaluation computes all rows on every process
 
 
 def evaluate(
@@ -107,9 +107,9 @@ def evaluate(
     batch_size: int,
     table: Tensor | None = None,
 ) -> Evaluation | None:
-    """The present weights judged on one part; None where it has no examples.
+    """Evaluate the current weights on one part; None where it has no examples.
 
-    `table`: item vectors of these very weights, if known; without it they are encoded again.
+    `table`: the item vectors of these weights, if known; else they are encoded.
     """
     if not len(examples):
         return None
@@ -128,8 +128,8 @@ def evaluate(
 def _some_vectors(
     model: nn.Module, examples: Examples, table: Tensor | None, accelerator: Accelerator
 ) -> Tensor | None:
-    """[m, d] the vectors that items are compared by, of a sample of them; None where there are none, or a process holds
-    but a shard of the weights that make them."""
+    """[m, d] the vectors that a sample of the items is compared by; None where there are none, or each process holds
+    only a shard of the weights that they depend on."""
     if table is None or is_sharded(accelerator):
         return None
     head = cast(Head, plain_model(model, accelerator).head)

@@ -1,4 +1,4 @@
-"""Bootstrap: how far a metric would move if other users had been drawn (Efron, Annals of Statistics 1979)."""
+"""Bootstrap intervals: how far a metric would move with another sample of users (Efron, Annals of Statistics 1979)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lorarec.evaluation.metrics import NamedMetric
 
 LEVEL = 0.95
 METHOD = "percentile bootstrap"
-RESAMPLES, FEWEST = 1000, 200
+RESAMPLES, RESAMPLES_MIN = 1000, 200
 DRAWN = 10**8
-"""Rows drawn for a metric at most, before the number of resamples sinks from RESAMPLES towards FEWEST."""
+"""Rows drawn for a metric, above which the number of resamples falls from RESAMPLES towards RESAMPLES_MIN."""
 CELLS = 2**21
-"""Weights held at once: a block of resamples times the rows."""
+"""Weights held in memory at once: a block of resamples times the rows."""
 RECOMPUTED = 100
-"""Resamples of a metric that has no `weighted` and must be computed again on each."""
+"""Resamples of a metric without `weighted`, which must be recomputed on each."""
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Weights [b, n] of b resamples -> [b] the metric on each."""
@@ -28,29 +28,29 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Resamples:
-    """Samples of a part's rows, drawn with replacement: whole users, since the rows of one resemble each other."""
+    """Samples of a part's rows, drawn with replacement: whole users, since the rows of a user are correlated."""
 
     group: np.ndarray
     """[n] int64 the unit that each row belongs to, numbered from 0."""
     units: int
     count: int
     over: str
-    """What was drawn, in words."""
+    """What was drawn, for people to read."""
     seed: int = 0
 
     @classmethod
     def of(cls, users: np.ndarray, seed: int = 0) -> Resamples:
-        """Over users [n]; over rows where there is one user only, who cannot be resampled."""
+        """Resamples of users [n]; of rows where there is only one user, who cannot be resampled."""
         _, group = np.unique(users, return_inverse=True)
         rows, units = len(users), int(group.max(initial=-1)) + 1
-        count = min(RESAMPLES, max(FEWEST, DRAWN // max(rows, 1)))
+        count = min(RESAMPLES, max(RESAMPLES_MIN, DRAWN // max(rows, 1)))
         if units == 1:
             return cls(np.arange(rows), rows, count, f"{rows:,} rows of one user", seed)
         over = f"{units:,} users" if units < rows else f"{rows:,} rows, each a user's only one"
         return cls(group, units, count, over, seed)
 
     def weights(self) -> Iterator[np.ndarray]:
-        """[b, n] float64 how often each row stands in each of the next b resamples; the same in every call."""
+        """[b, n] float64 how often each row occurs in each of the next b resamples; the same in every call."""
         draw = generator(self.seed, Purpose.BOOTSTRAP)
         block = max(1, CELLS // max(len(self.group), 1))
         for start in range(0, self.count, block):
@@ -61,7 +61,7 @@ class Resamples:
 
 
 def statistic(metric: Metric, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> Statistic:
-    """The metric as a function of how often each row is there; by recomputing it where it cannot be weighted."""
+    """The metric as a function of how often each row occurs; recomputed where it cannot be weighted."""
     if is_slow(metric, users) or metric.weighted(predictions, references, users, np.ones((1, len(users)))) is None:
         return lambda weights: _recomputed(metric, predictions, references, users, weights)
 
@@ -74,7 +74,7 @@ def statistic(metric: Metric, predictions: np.ndarray, references: np.ndarray, u
 
 
 def resampled(statistics: Mapping[str, Statistic], slow: Sequence[str], resamples: Resamples) -> dict[str, np.ndarray]:
-    """[R] each statistic on the same resamples; those named `slow` on the first RECOMPUTED of them only."""
+    """[R] each statistic on the same resamples; those in `slow` on the first RECOMPUTED of them only."""
     values: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
     done = 0
     for weights in resamples.weights():
@@ -87,7 +87,7 @@ def resampled(statistics: Mapping[str, Statistic], slow: Sequence[str], resample
 
 
 def interval(values: np.ndarray) -> tuple[float, float] | None:
-    """The middle LEVEL of the values [R]; None where most resamples have none (AUC of one class)."""
+    """The central LEVEL of the values [R]; None where the metric of most resamples is NaN (AUC of one class)."""
     known = values[~np.isnan(values)]
     if not len(known) or len(known) * 2 < len(values):
         return None
@@ -96,8 +96,8 @@ def interval(values: np.ndarray) -> tuple[float, float] | None:
 
 
 def is_slow(metric: Metric, users: np.ndarray) -> bool:
-    """Whether the metric must be computed again on each resample: it knows no weights, or rows are drawn, since all are
-    of one user, while weights are those of whole users (`Metric.weighted`)."""
+    """Whether the metric must be recomputed on each resample: it has no `weighted`, or rows are drawn, since all are of
+    one user, while `Metric.weighted` takes weights of whole users."""
     return type(metric).weighted is Metric.weighted or len(np.unique(users)) == 1
 
 
@@ -106,15 +106,15 @@ def metric_intervals(
 ) -> dict[str, Any]:
     """What was drawn (`over`), and under `metrics` low, high and resamples by name.
 
-    Metrics that the predictor says are not of single rows have none.
+    A metric for which the predictor's `has_interval` is false has none.
     """
     users, predictor = examples.users[predictions.rows], examples.predictor
     resamples = Resamples.of(users, seed)
-    judged = [named for named in metrics if predictor.has_interval(named.metric)]
+    evaluated = [named for named in metrics if predictor.has_interval(named.metric)]
     measures = {
-        label: statistic(metric, *predictor.judged(metric, predictions, examples), users) for label, metric in judged
+        label: statistic(metric, *predictor.judged(metric, predictions, examples), users) for label, metric in evaluated
     }
-    by_metric = resampled(measures, [label for label, metric in judged if is_slow(metric, users)], resamples)
+    by_metric = resampled(measures, [label for label, metric in evaluated if is_slow(metric, users)], resamples)
     bounds: dict[str, Any] = {}
     for label, values in by_metric.items():
         between = interval(values)

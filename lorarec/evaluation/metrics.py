@@ -1,4 +1,4 @@
-"""Metrics of predictions: of all rows, by slices of users and items, and of trivial baselines beside the model."""
+"""Metrics of predictions: over all rows, by slices of users and items, and of trivial baselines for comparison."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lorarec.contracts import Examples, Metric, Predictions, Statistics
 FEW = 5
 """Training events up to which a user or an item counts as having few."""
 HEAD = 0.2
-"""Share of the catalog, by training events, that is the head of popularity; the others are its tail."""
+"""Share of the catalog that is the head of popularity, by training events; the other items are its tail."""
 
 RULES = {
     "users: cold": "users without a training event",
@@ -28,7 +28,7 @@ RULES = {
     "items: head": f"the {HEAD:.0%} of the catalog with the most training events",
     "items: tail": "all other items",
 }
-"""What each slice holds, in words."""
+"""What each slice holds, for people to read."""
 
 
 class NamedMetric(NamedTuple):
@@ -52,7 +52,7 @@ def compute_metrics(predictions: Predictions, examples: Examples, metrics: Seque
 def shared_metrics(
     predictions: Predictions, examples: Examples, metrics: Sequence[NamedMetric], accelerator: Accelerator
 ) -> dict[str, float]:
-    """The same, computed on the main process and sent to the others, so that all take the same decisions."""
+    """The same, computed on the main process and sent to the others, so that all make the same decisions."""
     values: list[Any] = [None]
     if accelerator.is_main_process:
         values = [compute_metrics(predictions, examples, metrics)]
@@ -64,7 +64,7 @@ def baseline_metrics(
 ) -> dict[str, dict[str, float]]:
     """Metrics of each baseline by its name, on the same rows as the model's.
 
-    `frozen` [N, D]: items as the backbone reads them before training.
+    `frozen` [N, D]: item vectors of the backbone before training.
     """
     if not len(examples):
         return {}
@@ -75,9 +75,9 @@ def baseline_metrics(
 def slice_metrics(
     predictions: Predictions, examples: Examples, metrics: Sequence[NamedMetric], statistics: Statistics
 ) -> dict[str, dict[str, Any]]:
-    """The same metrics for users and items of which training knows nothing, little or much.
+    """The same metrics for users and items with no, few or many training events.
 
-    By slice: `rows`, and under `metrics` each metric; None where it is no number (AUC of labels of one class). A slice
+    By slice: `rows`, and under `metrics` each metric; None where it is NaN (AUC of labels of one class). A slice
     without rows is left out.
     """
     by_slice = {}
@@ -105,7 +105,7 @@ def _slices(predictions: Predictions, examples: Examples, statistics: Statistics
 
 
 def _head(counts: np.ndarray) -> np.ndarray:
-    """[N] true for the items of the head; of equally popular ones the first in the catalog."""
+    """[N] true for the items of the head; of equally popular ones, the first in the catalog."""
     head = np.zeros(len(counts), bool)
     head[np.argsort(-counts, kind="stable")[: math.ceil(HEAD * len(counts))]] = True
     return head

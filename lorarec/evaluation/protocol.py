@@ -1,4 +1,4 @@
-"""Protocol: under which rules numbers came about, in words, so that no two are compared which mean different things."""
+"""Protocol: the rules that metrics were computed by, in words, so that only comparable metrics are compared."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SPLIT_FINGERPRINT = "split fingerprint"
 def protocol(
     data: DataSection, examples: Mapping[Part, Examples], fingerprint: str, own_histories: bool
 ) -> dict[str, str]:
-    """Rule by rule; `fingerprint` is that of the split, `own_histories` whether rows bring theirs.
+    """Each rule by its name; `fingerprint` is that of the split, `own_histories` whether rows come with histories.
 
-    Two runs with the same protocol were judged on the same rows in the same way; also if they differ in
-    SPLIT_FINGERPRINT alone, which depends on what they learned from and on the items' texts, too.
+    Two runs with the same protocol were evaluated on the same rows in the same way; also if they differ in
+    SPLIT_FINGERPRINT alone, which depends on the training rows and the items' texts as well.
     """
     held_out = examples[Part.TEST] if len(examples[Part.TEST]) else examples[Part.VALIDATION]
     return {
@@ -35,7 +35,7 @@ def protocol(
 
 
 def protocol_lines(rules: Mapping[str, str]) -> list[str]:
-    """For people; fingerprints are cut short."""
+    """For people to read; fingerprints are shortened."""
     return [f"{name}: {rule[:16] if name.endswith('fingerprint') else rule}" for name, rule in rules.items()]
 
 
@@ -50,8 +50,7 @@ def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str
 
 
 def examples_fingerprint(examples: Examples) -> str:
-    """SHA-256 of what is asked: every example's event, item and user, in order, and what
-    the predictor makes of them."""
+    """SHA-256 of every example's event, item and user, in order, and of what the predictor asks about them."""
     digest = hashlib.sha256()
     if len(examples):
         for column in (examples.events, examples.items, examples.users):
@@ -63,10 +62,10 @@ def examples_fingerprint(examples: Examples) -> str:
 
 def _split(section: SplitSection) -> str:
     shares = f"{section.validation:.0%} validation, {section.test:.0%} test"
-    judged = f", of the users whose '{section.users}' is true" if section.users else ""
+    evaluated = f", of the users whose '{section.users}' is true" if section.users else ""
     return {
         "time": f"by time: the latest events are held out ({shares})",
-        "last": f"by user: the last event is test, the one before it validation{judged}",
+        "last": f"by user: the last event is test, the one before it validation{evaluated}",
         "random": f"random rows ({shares})",
         "column": f"as the data's column '{section.column}' says",
     }[section.by]

@@ -1,1 +1,1 @@
-"""Prediction: what families of answers are made of: ranking, diversity, an index of items, baselines."""
+"""Prediction: what predictors share: ranking, diversity, an index of item vectors, baselines."""

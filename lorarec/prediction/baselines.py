@@ -15,13 +15,13 @@ from lorarec.data.statistics import Statistics
 from lorarec.prediction.ranking import held_out_rank, mask_seen, top_items, users_at_once
 
 NEAREST_TO = 10
-"""Latest events of a history to whose texts the nearest items are sought."""
+"""Latest events of a history, to whose texts the nearest items are recommended."""
 AVERAGED = 500
-"""Latest events of a history over which a user's mean is taken."""
+"""Latest events of a history of which a user's mean is taken."""
 PRIOR = 5.0
-"""Events' worth of the overall mean that an item's or a user's own mean is drawn towards."""
+"""Weight of the overall mean, in events, towards which an item's or a user's mean is shrunk."""
 EDGE = 0.01
-"""Probabilities stay so far from 0 and 1."""
+"""Smallest distance of probabilities from 0 and 1."""
 BLOCK = 1024
 """Questions whose histories are read at once."""
 
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
     events: np.ndarray
     """[n] int64 rows in the interactions."""
     items: np.ndarray
-    """[n] int64 catalog rows that are asked about."""
+    """[n] int64 catalog rows: the item of each question."""
     interactions: Interactions
     histories: Histories
 
@@ -46,7 +46,7 @@ class Asked(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """What a baseline says of n questions."""
+    """A baseline's predictions for n questions."""
 
     ranks: np.ndarray
     """[n] int64 zero-based rank of each held-out item."""
@@ -79,14 +79,14 @@ def _ranked(asked: Asked, item_counts: np.ndarray, k: int, score: Score) -> Rank
 
 
 def _for_everyone(scores: np.ndarray) -> Score:
-    """The same scores [N] for everyone. As ranks: dates in float32 would be a minute apart."""
+    """The same scores [N] for all users. As ranks: float32 would round dates to minutes."""
     _, ranks = np.unique(scores, return_inverse=True)
     row = torch.from_numpy(ranks.astype(np.float32))
     return lambda events: row[None].repeat(len(events), 1)
 
 
 def _last_taken(asked: Asked, size: int) -> np.ndarray | None:
-    """[N] when a training event last had the item; below all of them where none had; None without times."""
+    """[N] the time of each item's last training event; below all of them where it has none; None without times."""
     interactions = asked.interactions
     if interactions.time is None:
         return None
@@ -97,8 +97,8 @@ def _last_taken(asked: Asked, size: int) -> np.ndarray | None:
 
 
 def _nearest(asked: Asked, frozen: Tensor) -> Score:
-    """Cosine between an item's vector and the mean of those of the user's latest events; centred, since an encoder
-    finds all texts of one shop similar."""
+    """Cosine between an item's vector and the mean of those of the user's latest events; centered, since an encoder
+    gives all texts of one shop similar vectors."""
     vectors = frozen.detach().float().cpu()
     vectors = torch.nn.functional.normalize(vectors - vectors.mean(dim=0), dim=1)
 
@@ -115,14 +115,14 @@ def score_baselines(
 ) -> dict[str, np.ndarray]:
     """[n] scores by the baseline's name, in the unit of the label.
 
-    `label`: the column that holds the labels; None where they are made by drawing items beside events. `labels` [n]:
-    those of the questions, of which only the share of ones is looked at, and only if they are made.
+    `label`: the column that holds the labels; None where they are made by drawing negatives for each event. `labels`
+    [n]: those of the questions, of which only the share of ones is used, and only if they are made.
 
-    The user's mean is that of the history the model itself may see. Biases: mean + item + user, the user's part being
-    taken of what the items' parts leave over.
+    The user's mean is that of the history that the model itself may see. Biases: mean + item + user, where the user's
+    bias is that of the residuals after the items' biases.
     """
     if label is None:
-        # Labels made by drawing items beside events: only their share is known, which the head's settings fix.
+        # Labels made by drawing negatives: only their share is known, which the head's settings fix.
         share = float(labels.mean())
         return {
             "mean": np.full(len(asked.events), share),
@@ -131,11 +131,11 @@ def score_baselines(
     mean = statistics.label_mean
     items = _item_biases(asked, label, statistics)
     scores = {"mean": np.full(len(asked.events), mean), "item mean": mean + items[asked.items]}
-    nothing = np.zeros_like(items)
-    if (users := _user_biases(asked, label, mean, nothing)) is not None:
-        left_over = _user_biases(asked, label, mean, items)
-        assert left_over is not None
-        scores |= {"user mean": mean + users, "biases": mean + items[asked.items] + left_over}
+    zeros = np.zeros_like(items)
+    if (users := _user_biases(asked, label, mean, zeros)) is not None:
+        residuals = _user_biases(asked, label, mean, items)
+        assert residuals is not None
+        scores |= {"user mean": mean + users, "biases": mean + items[asked.items] + residuals}
     edge = EDGE if label == "click" else 0.0
     return {
         name: np.clip(values, statistics.label_min + edge, statistics.label_max - edge)
@@ -144,15 +144,15 @@ def score_baselines(
 
 
 def _chosen(counts: np.ndarray, share: float) -> np.ndarray:
-    """[N] the probability that an item is the one chosen and not one drawn evenly, by how popular it is; `share` of
-    all were chosen."""
+    """[N] the probability that an item is a positive and not a uniformly drawn negative, by its popularity; `share` of
+    all are positives."""
     popular = (counts + 1) / (counts + 1).mean()
     odds = popular * share / (1 - share)
     return np.asarray(odds / (1 + odds))
 
 
 def _item_biases(asked: Asked, label: str, statistics: Statistics) -> np.ndarray:
-    """[N] how far above the mean the training labels of each item are."""
+    """[N] how far the training labels of each item are above the mean, shrunk by PRIOR."""
     interactions = asked.interactions
     size, rows = len(statistics.item_counts), interactions.rows(Part.TRAIN)
     items, above = interactions.item[rows], interactions.column(label)[rows] - statistics.label_mean
@@ -160,8 +160,8 @@ def _item_biases(asked: Asked, label: str, statistics: Statistics) -> np.ndarray
 
 
 def _user_biases(asked: Asked, label: str, mean: float, items: np.ndarray) -> np.ndarray | None:
-    """[n] how far above the mean and the items' biases [N] the labels of each example's history are; None where no
-    history says what its user thought."""
+    """[n] how far the feedback of each question's history is above the mean and the items' biases [N], shrunk by
+    PRIOR; None where no history has feedback."""
     biases, any_known = np.zeros(len(asked.events)), False
     histories = asked.histories
     for rows in asked.blocks(BLOCK):
@@ -175,5 +175,5 @@ def _user_biases(asked: Asked, label: str, mean: float, items: np.ndarray) -> np
 
 
 def _as_label(feedback: np.ndarray, label: str, histories: Histories) -> np.ndarray:
-    """Stars are clicks where they mean that the user liked the item."""
+    """Feedback in the unit of the label: stars above the threshold of liking count as clicks."""
     return (feedback > histories.liked_above).astype(np.float64) if label == "click" else feedback.astype(np.float64)

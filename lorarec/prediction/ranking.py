@@ -1,4 +1,4 @@
-"""Ranking over the whole catalogue: mask what was seen, rank the held-out item, take the best k."""
+"""Ranking over the whole catalog: mask seen items, rank the held-out item, take the top k."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from lorarec.errors import DataError
 SCORES = 2**25
 """Scores held at once, 128 MiB of them: a million items are ranked for 33 users at a time."""
 STRIP = 2**19
-"""Scores compared at once: what comparing needs besides then stays in the processor's cache."""
+"""Scores compared at once, so that temporary tensors stay in the processor's cache."""
 
 
 def users_at_once(catalog_size: int) -> int:
-    """How many users' scores of the whole catalogue are held at once."""
+    """How many users' scores of the whole catalog are held at once."""
     return max(1, SCORES // catalog_size)
 
 
-def catalogue_scores(users_BD: Tensor, items_ND: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Scores [b, N] of the whole catalogue, a few users at a time, and which users they are.
+def catalog_scores(users_BD: Tensor, items_ND: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Slices of the users, and their scores [b, N] of the whole catalog, a few users at a time.
 
-    The tensor may be changed; the next one takes its place in memory.
+    The tensor may be changed; the next one reuses its memory.
     """
     size = min(len(users_BD), users_at_once(len(items_ND)))
-    # One buffer for all: asking the system for so much memory anew costs as much as the product.
+    # One buffer for all: allocating this much memory again costs as much as the product.
     buffer = torch.empty(size, len(items_ND), dtype=users_BD.dtype, device=users_BD.device)
     for start in range(0, len(users_BD), max(size, 1)):
         users = slice(start, min(start + size, len(users_BD)))
@@ -36,12 +36,12 @@ def catalogue_scores(users_BD: Tensor, items_ND: Tensor) -> Iterator[tuple[slice
 
 
 class Candidates:
-    """The catalogue rows [C], ascending, among which the best are chosen."""
+    """The catalog rows [C], ascending, among which the best are chosen."""
 
     def __init__(self, rows: np.ndarray, catalog_size: int) -> None:
         self.rows = rows
         self.whole = len(rows) == catalog_size
-        """Whether they are the whole catalogue."""
+        """Whether they are the whole catalog."""
         self._column = np.full(catalog_size, -1)
         self._column[rows] = np.arange(len(rows))
 
@@ -49,49 +49,49 @@ class Candidates:
         return len(self.rows)
 
     def best(self, scores_BC: Tensor, k: int, seen: list[np.ndarray] | None) -> tuple[Tensor, Tensor]:
-        """The best k catalogue rows [B, k] and their scores [B, k]; row -1 where there are no more. The catalogue rows
-        in `seen`, one array a row of scores, are left out. May change the scores."""
+        """The best k catalog rows [B, k] and their scores [B, k]; row -1 where there are no more. The catalog rows
+        in `seen`, one array per row of scores, are left out. May change the scores."""
         if seen is not None:
             columns = [self._column[items] for items in seen]
-            mask_seen(scores_BC, [found[found >= 0] for found in columns])
+            mask_seen(scores_BC, [row[row >= 0] for row in columns])
         columns_BK, best = top_items(scores_BC, k)
         rows = torch.from_numpy(self.rows).to(columns_BK.device)
         return torch.where(columns_BK < 0, -1, rows[columns_BK]), best
 
 
 def mask_seen(scores_BN: Tensor, seen: list[np.ndarray]) -> Tensor:
-    """Set the scores of items each user has already had to -inf, in place; `seen` holds catalogue rows a user."""
+    """Set the scores of the items that each user has seen to -inf, in place; `seen` holds catalog rows per user."""
     rows = np.repeat(np.arange(len(seen)), [len(items) for items in seen])
     if len(rows):
-        places = torch.from_numpy(np.stack([rows, np.concatenate(seen)])).to(scores_BN.device)
-        scores_BN[places[0], places[1]] = -torch.inf
+        index = torch.from_numpy(np.stack([rows, np.concatenate(seen)])).to(scores_BN.device)
+        scores_BN[index[0], index[1]] = -torch.inf
     return scores_BN
 
 
 def held_out_rank(scores_BN: Tensor, target_B: Tensor) -> Tensor:
     """Zero-based rank of each user's held-out item, [B] int64; ties count against the model.
 
-    A model that scores everything alike must look useless, not perfect. (McSherry and Najork, ECIR 2008, average
+    A model that gives all items the same score must look useless, not perfect. (McSherry and Najork, ECIR 2008, average
     over ties; we take the worst case.) Higher scores are better; seen items are already -inf, and a held-out item
-    that was seen before ranks last. A score that is not a number ranks its item last as well.
-    Raises DataError if a target is outside the catalogue.
+    that was seen before ranks last. An item whose score is NaN ranks last as well.
+    Raises DataError if a target is outside the catalog.
     """
     size = scores_BN.shape[1]
     if len(target_B) and (int(target_B.min()) < 0 or int(target_B.max()) >= size):
-        raise DataError(f"A held-out item is outside the catalogue of {size} items.")
+        raise DataError(f"A held-out item is outside the catalog of {size} items.")
     own_B1 = scores_BN.gather(1, target_B[:, None])
     rank_B = torch.full_like(target_B, -1)
     width = max(1, STRIP // max(len(scores_BN), 1))
     for start in range(0, size, width):
         rank_B += (scores_BN[:, start : start + width] >= own_B1).sum(dim=1)
-    # Nothing is below -inf, and nothing compares with what is no number.
+    # No score is below -inf, and NaN compares with none.
     return torch.where(own_B1[:, 0] > -torch.inf, rank_B, size - 1)
 
 
 def top_items(scores_BN: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The best k catalogue rows [B, k] and their scores [B, k]; equal scores are ordered by catalogue row.
+    """The best k catalog rows [B, k] and their scores [B, k]; equal scores are ordered by catalog row.
 
-    Places for which only masked items (-inf) are left hold row -1.
+    Row -1 where only masked items (-inf) are left.
     """
     rows = _best(scores_BN, min(k, scores_BN.shape[1]))
     scores_BK = scores_BN.gather(1, rows).nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
@@ -99,10 +99,10 @@ def top_items(scores_BN: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _best(scores_BN: Tensor, k: int) -> Tensor:
-    """[B, k] places of the highest scores, best first, the first of equal ones before the others.
+    """[B, k] indices of the highest scores, best first; of equal ones, the lowest index first.
 
-    The catalogue is cut into stretches. Whatever is among the best k lies in one of the k stretches whose maxima come
-    first in that same order: k stretches before its own would hold an item each that comes before it.
+    The catalog is cut into blocks. Each of the best k lies in one of the k blocks whose maxima come first in that same
+    order: k other blocks before its own would each hold an item that comes before it.
     """
     size = scores_BN.shape[1]
     width = math.isqrt(size // k) if k else 0
@@ -112,14 +112,14 @@ def _best(scores_BN: Tensor, k: int) -> Tensor:
     maxima = scores_BN[:, :whole].view(len(scores_BN), size // width, width).amax(dim=2)
     if bool(maxima.isnan().any()):
         return _best(_numbers(scores_BN), k)
-    # In the order of the catalogue, so that equal scores keep it.
-    stretches = _best(maxima, k).sort(dim=1).values
+    # In the order of the catalog, so that equal scores keep it.
+    blocks = _best(maxima, k).sort(dim=1).values
     inside = torch.arange(width, device=scores_BN.device)
     rest = torch.arange(whole, size, device=scores_BN.device).expand(len(scores_BN), -1)
-    places = torch.cat([(stretches[:, :, None] * width + inside).flatten(1), rest], dim=1)
-    return places.gather(1, _best(scores_BN.gather(1, places), k))
+    columns = torch.cat([(blocks[:, :, None] * width + inside).flatten(1), rest], dim=1)
+    return columns.gather(1, _best(scores_BN.gather(1, columns), k))
 
 
 def _numbers(scores_BN: Tensor) -> Tensor:
-    """What is no number counts as the lowest score."""
+    """NaN counts as the lowest score."""
     return scores_BN.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)

@@ -1,4 +1,4 @@
-"""Calibration makes probabilities mean what they say, and leaves their order."""
+"""Calibration lowers the calibration error and keeps the order of scores."""
 
 import json
 
@@ -16,7 +16,7 @@ def overconfident(rows=20_000, seed=0):
 
 
 @pytest.mark.parametrize("method", ["temperature", "isotonic"])
-def test_what_is_fitted_on_some_rows_mends_others(method):
+def test_a_fit_on_some_rows_calibrates_others(method):
     fitted = Calibration.fit(method, *overconfident())
     scores, labels = overconfident(seed=1)
     assert calibration_error(scores, labels) > 0.1
@@ -24,7 +24,7 @@ def test_what_is_fitted_on_some_rows_mends_others(method):
     assert log_loss(fitted(scores), labels) < log_loss(scores, labels) - 0.1
 
 
-def test_the_temperature_is_the_one_the_logits_were_heated_by():
+def test_the_temperature_is_the_factor_the_logits_were_multiplied_by():
     assert Calibration.fit("temperature", *overconfident()).temperature == pytest.approx(3, abs=0.15)
 
 
@@ -37,7 +37,7 @@ def test_order_is_kept_and_the_map_survives_json(method):
     assert np.isnan(fitted(np.array([np.nan]))).all()
 
 
-def test_isotonic_pools_what_falls_and_takes_the_shares():
+def test_isotonic_pools_decreasing_scores_into_their_share_of_ones():
     scores, labels = np.array([0.1, 0.2, 0.2, 0.4, 0.6, 0.9]), np.array([0.0, 1, 0, 0, 1, 1])
     fitted = Calibration.fit("isotonic", scores, labels)
     assert fitted(np.array([0.2, 0.4])).tolist() == pytest.approx([1 / 3, 1 / 3])
@@ -50,12 +50,12 @@ def test_the_calibration_error_is_the_gap_weighted_by_rows():
     )
 
 
-def test_the_log_loss_is_the_mean_negative_log_of_what_the_true_class_was_given():
-    found = log_loss(np.array([0.8, 0.3, 0.6]), np.array([1.0, 0, 1]))
-    assert found == pytest.approx(-np.log([0.8, 0.7, 0.6]).mean())
+def test_the_log_loss_is_the_mean_negative_log_probability_of_the_true_class():
+    loss = log_loss(np.array([0.8, 0.3, 0.6]), np.array([1.0, 0, 1]))
+    assert loss == pytest.approx(-np.log([0.8, 0.7, 0.6]).mean())
 
 
-def test_a_temperature_at_the_end_of_what_is_looked_for_is_said_to_be():
+def test_a_temperature_at_a_bound_of_the_search_is_reported():
     labels = np.array([0.0, 1, 0, 1])
     assert Calibration.fit("temperature", np.array([0.99, 0.01, 0.98, 0.02]), labels).at_its_limit
     assert not Calibration.fit("temperature", np.array([0.3, 0.6, 0.8, 0.7]), labels).at_its_limit

@@ -18,21 +18,21 @@ def rules(tiny_checkpoint, *overrides):
     return measure(materials, {}, None)["protocol"]
 
 
-def test_it_is_in_words_and_the_same_for_the_same_data(tiny_checkpoint):
-    found = rules(tiny_checkpoint)
-    assert found["judged"] == "each held-out item among all 40 items of the catalogue"
-    assert found["seen items"].startswith("masked")
-    assert found["ties"] == "count against the model"
-    assert found["split"] == "by time: the latest events are held out (20% validation, 20% test)"
-    assert rules(tiny_checkpoint, "adapter=frozen", "seed=4", "train.epochs=1") == found
-    assert "split fingerprint: " + found["split fingerprint"][:16] in protocol_lines(found)
+def test_it_is_readable_and_the_same_for_the_same_data(tiny_checkpoint):
+    expected = rules(tiny_checkpoint)
+    assert expected["judged"] == "each held-out item among all 40 items of the catalogue"
+    assert expected["seen items"].startswith("masked")
+    assert expected["ties"] == "count against the model"
+    assert expected["split"] == "by time: the latest events are held out (20% validation, 20% test)"
+    assert rules(tiny_checkpoint, "adapter=frozen", "seed=4", "train.epochs=1") == expected
+    assert "split fingerprint: " + expected["split fingerprint"][:16] in protocol_lines(expected)
 
 
 def test_another_split_task_or_history_differs_and_is_named(tiny_checkpoint):
-    found = rules(tiny_checkpoint)
+    expected = rules(tiny_checkpoint)
 
     def named(*overrides):
-        return {line.split(":")[0] for line in differences(found, rules(tiny_checkpoint, *overrides))}
+        return {line.split(":")[0] for line in differences(expected, rules(tiny_checkpoint, *overrides))}
 
     assert named("data.split={by: last}") == {"split", "rows", "split fingerprint", "test fingerprint"}
     assert named("head={name: ctr}") == {"judged", "seen items", "ties", "test fingerprint"}

@@ -1,4 +1,4 @@
-"""Baselines know what they say they know, and nothing of what is held out."""
+"""Baselines use what they claim to use, and nothing of what is held out."""
 
 import numpy as np
 import pyarrow as pa
@@ -36,48 +36,48 @@ def statistics(mean=3.0, low=1.0, high=5.0):
     return Statistics(counts, np.bincount(COLUMNS["user"][:8]), mean, low, high, 3.5)
 
 
-def test_biases_lean_to_what_the_users_own_history_says():
-    found = score_baselines(asked(), "rating", STARS, statistics())
-    assert list(found) == ["mean", "item mean", "user mean", "biases"]
-    assert found["mean"].tolist() == [3, 3]
-    generous, strict = found["user mean"]
+def test_biases_follow_the_feedback_of_the_users_history():
+    scores = score_baselines(asked(), "rating", STARS, statistics())
+    assert list(scores) == ["mean", "item mean", "user mean", "biases"]
+    assert scores["mean"].tolist() == [3, 3]
+    generous, strict = scores["user mean"]
     assert generous == pytest.approx(3 + (2 + 2 + 1) / (3 + 5))
     assert strict == pytest.approx(3 + (-2 - 1 - 2) / (3 + 5))
-    disliked, unseen = found["item mean"]
+    disliked, unseen = scores["item mean"]
     assert disliked == pytest.approx(3 - 2 / (1 + 5)) and unseen == 3.0
-    # Of the user's stars, what the items explain is not the user's.
+    # The user's bias is that of the residuals after the items' biases.
     left = (2 - 0 / 8) + (2 - 1 / 7) + (1 - 1 / 7)
-    assert found["biases"][0] == pytest.approx(3 - 2 / 6 + left / 8)
+    assert scores["biases"][0] == pytest.approx(3 - 2 / 6 + left / 8)
 
 
 def test_scores_stay_within_the_range_of_the_labels():
-    found = score_baselines(asked(), "rating", STARS, statistics(mean=4.9))
-    assert all(scores.max() <= 5 for scores in found.values())
+    scores = score_baselines(asked(), "rating", STARS, statistics(mean=4.9))
+    assert all(values.max() <= 5 for values in scores.values())
 
 
-def test_for_sampled_clicks_popular_items_are_likelier_and_the_mean_probability_is_the_share():
-    found = score_baselines(asked(), None, np.array([1.0, 0.0]), statistics())
-    assert set(found) == {"mean", "popularity"}
-    rare, unseen = found["popularity"]
+def test_for_sampled_clicks_popular_items_are_more_probable_and_the_mean_probability_is_the_share():
+    scores = score_baselines(asked(), None, np.array([1.0, 0.0]), statistics())
+    assert set(scores) == {"mean", "popularity"}
+    rare, unseen = scores["popularity"]
     assert rare > unseen
-    assert found["mean"].tolist() == [0.5, 0.5]
+    assert scores["mean"].tolist() == [0.5, 0.5]
 
 
-def test_rank_baselines_mask_what_was_seen_and_rank_by_count_by_recency_and_by_text():
+def test_rank_baselines_mask_seen_items_and_rank_by_count_by_recency_and_by_text():
     frozen = torch.eye(ITEMS)
-    frozen[3] = frozen[0] + frozen[1]  # reads like what user 0 had
-    found = rank_baselines(asked(), statistics().item_counts, 2, frozen)
-    assert list(found) == ["popularity", "most recent", "nearest text"]
-    # User 0 had 0, 1, 2: item 3 (taken once) comes before 4; user 1 had 0, 1, 3: item 2 before 4.
-    assert found["popularity"].ranks.tolist() == [0, 1]
-    assert found["popularity"].lists.tolist() == [[3, 4], [2, 4]]
-    assert found["most recent"].ranks.tolist() == [0, 1]
-    assert found["nearest text"].ranks[0] == 0
+    frozen[3] = frozen[0] + frozen[1]  # similar to what user 0 has seen
+    ranked = rank_baselines(asked(), statistics().item_counts, 2, frozen)
+    assert list(ranked) == ["popularity", "most recent", "nearest text"]
+    # User 0 has seen 0, 1, 2: item 3 (one event) comes before 4; user 1 has seen 0, 1, 3: item 2 before 4.
+    assert ranked["popularity"].ranks.tolist() == [0, 1]
+    assert ranked["popularity"].lists.tolist() == [[3, 4], [2, 4]]
+    assert ranked["most recent"].ranks.tolist() == [0, 1]
+    assert ranked["nearest text"].ranks[0] == 0
 
 
 def test_the_latest_item_leads_most_recent_although_it_is_rare():
     nothing_seen = Requests.of([[]] * len(PARTS), None, None, 3.5).histories
-    found = rank_baselines(asked()._replace(histories=nothing_seen), statistics().item_counts, 1, None)
-    assert list(found) == ["popularity", "most recent"]
-    assert found["most recent"].lists.ravel().tolist() == [3, 3]
-    assert found["popularity"].lists.ravel().tolist() == [0, 0]
+    ranked = rank_baselines(asked()._replace(histories=nothing_seen), statistics().item_counts, 1, None)
+    assert list(ranked) == ["popularity", "most recent"]
+    assert ranked["most recent"].lists.ravel().tolist() == [3, 3]
+    assert ranked["popularity"].lists.ravel().tolist() == [0, 0]

@@ -1,4 +1,4 @@
-"""Diversified lists keep the best item and avoid what is like those chosen."""
+"""Diversified lists keep the best item and avoid items that are similar to those chosen."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from lorarec.prediction.diversity import diversified, list_measures
 
-# Items 0 to 2 are nearly the same, 3 and 4 are unlike everything.
+# Items 0 to 2 are nearly the same, 3 and 4 are dissimilar to all others.
 VECTORS = torch.tensor([[1.0, 0, 0], [1, 0.01, 0], [1, 0.02, 0], [0, 1, 0], [0, 0, 1]])
 ROWS = torch.tensor([[0, 1, 2, 3, 4]])
 SCORES = torch.tensor([[1.0, 0.9, 0.8, 0.7, 0.1]])
@@ -16,11 +16,11 @@ def chosen(weight, k=3, rows=ROWS, scores=SCORES):
     return rows.gather(1, diversified(rows, scores, VECTORS, k, weight)).tolist()
 
 
-def test_a_weight_of_nothing_changes_nothing():
+def test_a_weight_of_zero_changes_nothing():
     assert chosen(0.0, k=5) == ROWS.tolist()
 
 
-def test_unlike_items_move_up_with_the_weight():
+def test_dissimilar_items_move_up_with_the_weight():
     assert chosen(0.3) == [[0, 3, 1]]
     assert chosen(0.6) == [[0, 3, 4]]
     assert chosen(1.0)[0][0] == 0
@@ -29,12 +29,12 @@ def test_unlike_items_move_up_with_the_weight():
 def test_each_item_is_chosen_once_and_missing_ones_come_last():
     rows = torch.tensor([[2, 0, -1, -1, -1], [0, 1, 2, 3, 4]])
     scores = torch.tensor([[0.5, 0.4, -torch.inf, -torch.inf, -torch.inf], [1.0, 0.9, 0.8, 0.7, 0.1]])
-    found = rows.gather(1, diversified(rows, scores, VECTORS, 4, 0.3)).tolist()
-    assert found[0] == [2, 0, -1, -1]
-    assert len(set(found[1])) == 4
+    lists = rows.gather(1, diversified(rows, scores, VECTORS, 4, 0.3)).tolist()
+    assert lists[0] == [2, 0, -1, -1]
+    assert len(set(lists[1])) == 4
 
 
-def test_scores_all_alike_leave_it_to_the_vectors():
+def test_equal_scores_leave_the_order_to_the_vectors():
     assert chosen(0.3, scores=torch.zeros(1, 5))[0][:2] == [0, 3]
 
 

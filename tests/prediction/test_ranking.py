@@ -1,4 +1,4 @@
-"""Ranking: against the plainest code there is, on scores with ties, gaps and numbers that are none."""
+"""Ranking: compared with plain loops, on scores with ties, masked items and NaN."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lorarec.errors import DataError
 from lorarec.prediction import ranking
-from lorarec.prediction.ranking import catalogue_scores, held_out_rank, mask_seen, top_items
+from lorarec.prediction.ranking import catalog_scores, held_out_rank, mask_seen, top_items
 
 USERS = 5
 
@@ -28,12 +28,12 @@ def drawn(kind: str, size: int) -> Tensor:
         return torch.zeros(USERS, size)
     if kind == "mostly seen":
         return scores.masked_fill(torch.rand(USERS, size, generator=generator) < 0.98, -torch.inf)
-    if kind == "no numbers":
+    if kind == "NaN":
         return scores.masked_fill(torch.rand(USERS, size, generator=generator) < 0.3, torch.nan)
     return scores
 
 
-KINDS = ("random", "few values", "constant", "mostly seen", "no numbers")
+KINDS = ("random", "few values", "constant", "mostly seen", "NaN")
 
 
 @pytest.mark.parametrize("k", [1, 3, 10, 400])
@@ -51,7 +51,7 @@ def test_the_best_items_are_the_first_of_a_stable_sort(kind: str, size: int, k: 
 
 @pytest.mark.parametrize("size", [1, 30, 5003])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_rank_counts_whatever_is_not_below(kind: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_counts_all_scores_that_are_not_lower(kind: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "STRIP", 1000)
     scores, target = drawn(kind, size), torch.arange(USERS) * 37 % size
     ranks = held_out_rank(scores.clone(), target)
@@ -64,8 +64,8 @@ def test_a_constant_scorer_ranks_last() -> None:
     assert held_out_rank(torch.ones(2, 9), torch.tensor([0, 8])).tolist() == [8, 8]
 
 
-def test_an_item_outside_the_catalogue_has_no_rank() -> None:
-    with pytest.raises(DataError, match="outside the catalogue of 9 items"):
+def test_a_target_outside_the_catalog_is_refused() -> None:
+    with pytest.raises(DataError, match="outside the catalog of 9 items"):
         held_out_rank(torch.ones(1, 9), torch.tensor([9]))
 
 
@@ -75,20 +75,20 @@ def test_seen_items_are_never_among_the_best() -> None:
     assert top_items(mask_seen(scores, [np.arange(6), np.arange(5)]), 2)[0].tolist() == [[-1, -1], [5, -1]]
 
 
-def test_only_so_many_scores_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_scores_held_at_once_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     users, items = torch.randn(7, 4), torch.randn(10, 4)
     whole = users @ items.T
     for limit, sizes in ((100, [7]), (35, [3, 3, 1]), (10, [1] * 7), (3, [1] * 7)):
         monkeypatch.setattr(ranking, "SCORES", limit)
-        blocks = [(part, scores.clone()) for part, scores in catalogue_scores(users, items)]
+        blocks = [(part, scores.clone()) for part, scores in catalog_scores(users, items)]
         assert [len(scores) for _, scores in blocks] == sizes
         assert torch.cat([torch.arange(7)[part] for part, _ in blocks]).tolist() == list(range(7))
         torch.testing.assert_close(torch.cat([scores for _, scores in blocks]), whole)
-    assert list(catalogue_scores(users[:0], items)) == []
+    assert list(catalog_scores(users[:0], items)) == []
 
 
 class Largest(TorchDispatchMode):
-    """The most bytes that an operation made anew."""
+    """The most bytes that one operation has allocated."""
 
     def __init__(self) -> None:
         super().__init__()
