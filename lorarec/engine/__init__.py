@@ -1,1 +1,1 @@
-"""The loop, evaluation, checkpoints and stock callbacks. Handed built parts; knows no plugin."""
+"""The training loop, checkpoints and built-in callbacks. Takes built parts and knows no plugin."""

@@ -1,4 +1,4 @@
-"""Stock callbacks of a run: several called as one, early stopping, and a report of progress."""
+"""Built-in callbacks: a list of callbacks, early stopping, and a progress report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lorarec.errors import CheckpointError
 
 
 class CallbackList:
-    """Calls each callback in order; a state is saved under the callback's number and name."""
+    """Calls each callback in order; its state is saved under its index and name."""
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         self.callbacks = list(callbacks)
@@ -22,17 +22,17 @@ class CallbackList:
     def __iter__(self) -> Iterator[Callback]:
         return iter(self.callbacks)
 
-    def call(self, moment: Callable[[Callback, TrainState], None], state: TrainState) -> None:
-        """Call the method `moment` of each: `Callback.on_epoch_end`, say."""
+    def call(self, method: Callable[[Callback, TrainState], None], state: TrainState) -> None:
+        """Call a method of each callback, such as `Callback.on_epoch_end`."""
         for callback in self.callbacks:
-            getattr(callback, moment.__name__)(state)
+            getattr(callback, method.__name__)(state)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of every callback that has one."""
+        """The states of all callbacks that have one."""
         return {key: state for key, callback in self._keyed() if (state := callback.state_dict())}
 
     def load_state_dict(self, states: dict[str, Any]) -> None:
-        """Give each callback its own. Raises CheckpointError if a state belongs to none of them."""
+        """Restore each callback's state. Raises CheckpointError if a state belongs to none of them."""
         keyed = dict(self._keyed())
         if unknown := sorted(set(states) - set(keyed)):
             raise CheckpointError(f"The checkpoint holds the state of callbacks this run does not have: {unknown}.")
@@ -40,7 +40,7 @@ class CallbackList:
             keyed[key].load_state_dict(state)
 
     def _keyed(self) -> Iterator[tuple[str, Callback]]:
-        return ((f"{number}:{callback.name}", callback) for number, callback in enumerate(self.callbacks))
+        return ((f"{index}:{callback.name}", callback) for index, callback in enumerate(self.callbacks))
 
 
 class EarlyStopping(Callback):
@@ -53,7 +53,7 @@ class EarlyStopping(Callback):
         """See `evaluate.patience`."""
 
         patience: int
-        """Evaluations without a better one to wait for."""
+        """Number of evaluations without improvement after which training stops."""
 
     config: Config
 
@@ -67,10 +67,10 @@ class EarlyStopping(Callback):
 
 
 class ProgressReport(Callback):
-    """Shows loss, rate, time left and validation metrics on standard error: a bar on a terminal, else plain lines."""
+    """Shows loss, throughput, time left and validation metrics on stderr: a bar on a terminal, else plain lines."""
 
     name = "progress"
-    summary = "show how training goes"
+    summary = "show the progress of training"
 
     def __init__(self, console: Console | None = None) -> None:
         super().__init__(self.Config())
@@ -99,7 +99,7 @@ class ProgressReport(Callback):
 
     def on_optimizer_step(self, state: TrainState) -> None:
         if "loss" in state.logs:
-            self._said = f"loss {state.logs['loss']:.4f}  {state.logs['facts_per_second']:.0f} facts/s"
+            self._said = f"loss {state.logs['loss']:.4f}  {state.logs['facts_per_second']:.0f} targets/s"
             if self._bar is None:
                 self._line(f"step {state.step}/{state.total_steps}  {self._said}  time left {self._left(state)}")
         if self._bar is not None:

@@ -1,4 +1,4 @@
-"""Checkpoints: everything a stopped run needs to resume to the bit, and nothing else."""
+"""Checkpoints: everything that a stopped run needs to resume exactly, and nothing else."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ WEIGHTS, OPTIMIZER, STATE, MANIFEST = "weights.safetensors", "optimizer.pt", "st
 class Checkpoints:
     """A folder of checkpoints `step-00000120/`: the latest few and the best one are kept.
 
-    Each is written aside and renamed, so that a kill leaves it whole or absent, and carries a checksum of every file.
-    Holds trainable weights only, the optimizer, the schedule, the callbacks' states and where training stands. What a
-    step draws at random follows from the seed and the step, so that no generator's state is kept.
+    Each is written under a temporary name and renamed, so that it is complete or absent if the process is killed, and
+    has a checksum of every file. It holds the trainable weights, the states of optimizer, schedule and callbacks, and
+    the progress of training. Random draws of a step follow from the seed and the step, so no generator's state is kept.
     """
 
     def __init__(
@@ -57,53 +57,53 @@ class Checkpoints:
         self._accelerator = accelerator
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint of a step lies."""
+        """The folder of a step's checkpoint."""
         return self.folder / f"{PREFIX}{step:08d}"
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints there are, ascending."""
+        """Steps of the existing checkpoints, ascending."""
         if not self.folder.is_dir():
             return []
         numbers = (path.name.removeprefix(PREFIX) for path in self.folder.glob(f"{PREFIX}*"))
         return sorted(int(number) for number in numbers if number.isdigit())
 
     def save(self, state: TrainState) -> Path:
-        """Write the checkpoint of this moment and drop the oldest beyond `keep`, never the best."""
+        """Write a checkpoint of the current state; delete the oldest ones beyond `keep`, never the best."""
         weights = extract(self._accelerator.unwrap_model(self._model), self._names)
         optimizer = self._optimizer_state()
         target = self.path(state.step)
         if self._accelerator.is_main_process:
-            aside = self.folder / f".{target.name}.partial"
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-            save_file(weights, aside / WEIGHTS)
+            partial = self.folder / f".{target.name}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            save_file(weights, partial / WEIGHTS)
             kept = {
                 "optimizer": optimizer,
                 "schedule": self._schedule.state_dict(),
                 "callbacks": self._callbacks.state_dict(),
                 "scaler": self._scaler_state(),
             }
-            # Given a path, torch would not say that the disk is full.
-            with (aside / OPTIMIZER).open("wb") as file:
+            # Given a path, torch would not report that the disk is full.
+            with (partial / OPTIMIZER).open("wb") as file:
                 torch.save(kept, file)
-            (aside / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-            checksums = {name: _checksum(aside / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
-            (aside / MANIFEST).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
+            (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
+            checksums = {name: _checksum(partial / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
+            (partial / MANIFEST).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
             shutil.rmtree(target, ignore_errors=True)
-            os.replace(aside, target)
+            os.replace(partial, target)
             self._drop_old(state)
         self._accelerator.wait_for_everyone()
         return target
 
     def load(self, step: int) -> TrainState:
-        """Put everything back as it was after this step. Raises CheckpointError if anything is missing or altered."""
+        """Restore everything as it was after this step. Raises CheckpointError if a file is missing or altered."""
         folder = self.path(step)
         kept = read_checked(folder)
         put_back(self._accelerator.unwrap_model(self._model), kept["weights"], self._names, str(folder / WEIGHTS))
         if kept["optimizer"] is None:
             raise CheckpointError(
-                f"{folder}: written under DeepSpeed, which keeps the optimizer's state to itself: the weights can be "
-                "used, but training cannot go on from here. Use recipes/accelerate/fsdp2.yaml for runs to be resumed."
+                f"{folder}: written under DeepSpeed, which does not give out the optimizer's state: the weights can "
+                "be used, but training cannot resume from here. Use recipes/accelerate/fsdp2.yaml for runs to resume."
             )
         if kept["optimizer"]:
             set_optimizer_state_dict(
@@ -116,7 +116,7 @@ class Checkpoints:
         return TrainState(**kept["state"])
 
     def load_weights(self, step: int) -> None:
-        """Put back only what the model computes with: trainable weights and callback states (AdaLoRA's ranks)."""
+        """Restore only what the model computes with: trainable weights and callback states (AdaLoRA's ranks)."""
         folder = self.path(step)
         kept = read_checked(folder)
         put_back(self._accelerator.unwrap_model(self._model), kept["weights"], self._names, str(folder / WEIGHTS))
@@ -124,9 +124,9 @@ class Checkpoints:
 
     def _optimizer_state(self) -> dict[str, Any] | None:
         if self._accelerator.distributed_type == DistributedType.DEEPSPEED:
-            return None  # it lies sharded in DeepSpeed's own engine; `load` refuses to go on without it
+            return None  # it is sharded in DeepSpeed's engine; `load` refuses to resume without it
         if not self._optimizer.state:
-            return {}  # before the first step; torch would take one with zeros, which Adam counts
+            return {}  # before the first step; torch would take a step with zero gradients, which Adam counts
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         return dict(get_optimizer_state_dict(self._model, self._optimizer, options=options))
 
@@ -142,7 +142,7 @@ class Checkpoints:
 
 
 def read_checked(folder: Path) -> dict[str, Any]:
-    """The parts of a checkpoint, after its checksums were compared. Raises CheckpointError naming the file."""
+    """The contents of a checkpoint, verified by its checksums. Raises CheckpointError naming the file."""
     file = folder / MANIFEST
     try:
         checksums = json.loads(file.read_text(encoding="utf-8"))
@@ -154,8 +154,8 @@ def read_checked(folder: Path) -> dict[str, Any]:
         gone = isinstance(error, FileNotFoundError)
         what = "missing" if gone else "not as it was written (truncated or changed)"
         raise CheckpointError(
-            f"{file}: {what}. Remove the folder {folder} to go on from an earlier checkpoint, or remove all of "
-            "them to start again."
+            f"{file}: {what}. Remove the folder {folder} to resume from an earlier checkpoint, or remove all "
+            "of them to start again."
         ) from error
     rest = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))

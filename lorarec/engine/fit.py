@@ -1,4 +1,4 @@
-"""The training loop, to be read top to bottom."""
+"""The training loop: epochs, optimizer steps, evaluation, checkpoints, callbacks."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from lorarec.evaluation.evaluate import Evaluation
 
 
 class Trained(NamedTuple):
-    """What `Fit.run` gives back."""
+    """The result of `Fit.run`."""
 
     state: TrainState
     evaluation: Evaluation | None
     """The last one on validation, if any; that of the final weights where `state.best_step` is the last step."""
     warnings: dict[str, str]
-    """What the guards warned of, by kind."""
+    """The warnings of the guards, by kind."""
 
 
 @dataclass
@@ -48,25 +48,25 @@ class Fit:
     guards: Guards
     checkpoints: Checkpoints
     validate: Callable[[], Evaluation | None]
-    """The present weights judged on validation; None where there is no validation part."""
+    """Evaluates the current weights on validation; None where there is no validation part."""
     is_better: Callable[[float, float | None], bool]
     """Whether the first metric's value beats the best so far."""
     monitor: str
     part: Callable[[str], AbstractContextManager[Any]] = nullcontext
-    """Marks a part of the step for a profile: `torch.profiler.record_function` where one is taken."""
+    """Marks a part of the step for a profile: `torch.profiler.record_function` if the run is profiled."""
     state: TrainState = field(default_factory=TrainState)
     _loss: Tensor = field(default_factory=lambda: torch.zeros(()))
-    _facts: int = 0
+    _targets: int = 0
     _evaluation: Evaluation | None = None
     _since: float = field(default_factory=time.perf_counter)
 
     def resume(self) -> None:
-        """Put everything back as it was at the latest checkpoint; nothing where there is none yet."""
+        """Restore the state of the latest checkpoint, if there is one."""
         if steps := self.checkpoints.steps():
             self.state = self.checkpoints.load(steps[-1])
 
     def run(self) -> Trained:
-        """Train to the end, or raise Interrupted with a checkpoint written."""
+        """Train to the end, or raise Interrupted after writing a checkpoint."""
         try:
             self._run()
         except Interrupted:
@@ -84,7 +84,7 @@ class Fit:
         with StopSignal() as signal:
             while state.step < state.total_steps and not state.stop:
                 for window in self._windows():
-                    count, weight, stop = self._agree(window, signal.asked)
+                    count, weight, stop = self._agree(window, signal.requested)
                     if stop:
                         self._interrupt()
                     self._step(window, count, weight)
@@ -93,7 +93,7 @@ class Fit:
         self.callbacks.call(Callback.on_fit_end, state)
 
     def _windows(self) -> Iterator[Window]:
-        """What is left of the epoch."""
+        """The remaining windows of the epoch."""
         windows = self.loader.windows(self.state.epoch, start=self.state.step_in_epoch)
         while True:
             with self.part("data"):
@@ -103,7 +103,7 @@ class Fit:
             yield window
 
     def _step(self, window: Window, count: int, weight: float) -> None:
-        """One optimizer step over its micro-batches, then whatever is due after it."""
+        """One optimizer step over its micro-batches, then evaluation and checkpoint if they are due."""
         state, step = self.state, self.optimizer_step
         loss = step.gradients(window, weight, state.step)
         if state.step == 0:
@@ -118,7 +118,7 @@ class Fit:
         self._end_of_step()
 
     def _agree(self, window: Window, stop: bool) -> tuple[int, float, bool]:
-        """Targets of the step over all processes, what they weigh, and whether any process was asked to stop."""
+        """The count and weight of the step's targets over all processes, and whether any process was asked to stop."""
         if self.accelerator.num_processes == 1:
             return window.count, window.weight, stop
         mine = torch.tensor([window.count, window.weight, int(stop)], dtype=torch.float64)
@@ -126,7 +126,7 @@ class Fit:
         return int(count), weight, bool(stops)
 
     def _end_of_step(self) -> None:
-        """Evaluation, the end of the epoch, and the checkpoint, in this order: a checkpoint has nothing left to do."""
+        """Evaluation, the end of the epoch, and the checkpoint, in this order: a resumed run repeats none of it."""
         state, recipe = self.state, self.recipe
         epoch_ends = state.step_in_epoch == self.loader.steps_per_epoch
         run_ends = state.step == state.total_steps
@@ -158,14 +158,14 @@ class Fit:
             state.best_metric, state.best_step, state.evaluations_since_best = value, state.step, 0
         else:
             state.evaluations_since_best += 1
-        self.guards.look_at(evaluation)
+        self.guards.on_evaluation(evaluation)
         self.callbacks.call(Callback.on_evaluation_end, state)
 
     def _log(self, loss: Tensor, count: int) -> None:
-        """Every so often, put the mean loss since the last time into `state.logs`; refuse one that is not finite."""
+        """Every `log_every` steps, log the mean loss since the last log; raise TrainingError if it is not finite."""
         state, train = self.state, self.recipe.train
         self._loss = self._loss + loss
-        self._facts += count
+        self._targets += count
         state.steps_since_log += 1
         state.logs = {}
         if state.step % train.log_every and state.step not in (1, state.total_steps):
@@ -174,9 +174,9 @@ class Fit:
         mean = state.loss_since_log / state.steps_since_log
         seconds = time.perf_counter() - self._since
         rate = float(self.optimizer_step.schedule.get_last_lr()[0])
-        state.logs = {"loss": mean, "learning_rate": rate, "facts_per_second": self._facts / seconds}
+        state.logs = {"loss": mean, "learning_rate": rate, "facts_per_second": self._targets / seconds}
         state.loss_since_log, state.steps_since_log = 0.0, 0
-        self._facts, self._since = 0, time.perf_counter()
+        self._targets, self._since = 0, time.perf_counter()
         if not math.isfinite(mean):
             raise TrainingError(
                 f"The loss is {mean} at step {state.step}. Lower train.learning_rate, or use train.precision=fp32 or "
@@ -184,7 +184,7 @@ class Fit:
             )
 
     def _fold_loss(self) -> None:
-        # The running loss lies on the device, a share on each process, so that a step need not wait for it.
+        # The running loss stays on the device, a share on each process, so that a step need not wait for it.
         self._loss = self.accelerator.reduce(self._loss, reduction="sum")
         self.state.loss_since_log += float(self._loss)
         self._loss = torch.zeros_like(self._loss)
@@ -199,5 +199,5 @@ class Fit:
         self.callbacks.call(Callback.on_interrupt, self.state)
         raise Interrupted(
             f"Stopped after step {self.state.step} of {self.state.total_steps}. Checkpoint: "
-            f"{self.checkpoints.path(self.state.step)}. The same command with --resume goes on from there."
+            f"{self.checkpoints.path(self.state.step)}. The same command with --resume continues from there."
         )

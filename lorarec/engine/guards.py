@@ -1,4 +1,4 @@
-"""Guards: what goes wrong without an error is said in words, with what it most likely comes from."""
+"""Guards: warnings about silent failures of training, each with its most likely cause."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from lorarec.errors import TrainingError
 from lorarec.evaluation.evaluate import Evaluation
 
 NO_LOSS = 1e-3
-"""Share of the first step's loss below which nothing is left to tell apart. A share, since losses differ in scale: the
-mean over a target and its negatives (gbce) is small from the start."""
-ALIKE = 1e-4
-"""Share of the vectors' squared length, or of the scores' range, below which they count as all the same."""
-HALF = 0.02
-"""Distance of an AUC from one half below which it tells nothing."""
+"""Share of the first step's loss below which there is nothing left to learn. A share, since losses differ in scale:
+the mean over a target and its negatives (gbce) is small from the start."""
+CONSTANT = 1e-4
+"""Share of the vectors' squared length, or of the scores' range, below which they count as constant."""
+CHANCE = 0.02
+"""Distance of an AUC from one half below which it is no better than chance."""
 STEPS = 10
-"""Optimizer steps after which a weight should have had a gradient. Zeros at first are right: LoRA's A waits until B has
-left zero, B until a head that starts at zero has, and the first step of a warm-up moves nothing."""
+"""Optimizer steps after which each weight should have had a gradient. Zeros at first are normal: LoRA's A has none
+until B has left zero, B none until a head that starts at zero has, and the first step of a warm-up moves no weight."""
 
 _log = logging.getLogger(__name__)
 
 
 class Guards(Callback):
     """Warns once of each kind of silent failure: constant scores, collapsed item vectors, vanished negatives, an AUC
-    near one half after the first epoch, and weights whose gradient stays zero. An adapter that trains nothing at all is
-    refused. (Weights without any gradient stop a run at its first step.)"""
+    near one half after the first epoch, and weights whose gradient stays zero. Raises TrainingError if no weight of the
+    adapter trains. (Weights without any gradient stop a run at its first step.)"""
 
     name = "guards"
     summary = "warn of failures that raise no error"
 
-    def __init__(self, tells_apart: bool, moved: Callable[[], dict[str, bool]] = dict) -> None:
-        """`tells_apart`: whether the loss is that of telling right answers from wrong ones. `moved`: by name, whether
-        each of the adapter's weights has had a gradient other than 0, see `moved_weights`."""
+    def __init__(self, has_negatives: bool, moved: Callable[[], dict[str, bool]] = dict) -> None:
+        """`has_negatives`: whether the loss distinguishes positives from negatives. `moved`: by name, whether each of
+        the adapter's weights has had a gradient other than 0, see `moved_weights`."""
         super().__init__(self.Config())
-        self._tells_apart = tells_apart
+        self._has_negatives = has_negatives
         self._moved = moved
         self._latest: Evaluation | None = None
         self.warnings: dict[str, str] = {}
@@ -51,67 +51,67 @@ class Guards(Callback):
         self._loss: float | None = None
 
     def on_optimizer_step(self, state: TrainState) -> None:
-        """Raises TrainingError, naming a weight, where the adapter has trained nothing in the first STEPS steps."""
+        """Raises TrainingError, naming a weight, if no weight of the adapter has trained in the first STEPS steps."""
         self._loss = state.logs.get("loss", self._loss)
         if self._first is None:
             self._first = self._loss
         if state.step == STEPS:
-            self._look_at_weights(self._moved())
+            self._check_weights(self._moved())
 
-    def _look_at_weights(self, moved: dict[str, bool]) -> None:
+    def _check_weights(self, moved: dict[str, bool]) -> None:
         dead = [name for name, has_moved in moved.items() if not has_moved]
         if not dead:
             return
         if len(dead) == len(moved):
             raise TrainingError(
                 f"None of the adapter's {len(dead)} weights has had a gradient other than 0 in the first {STEPS} "
-                f"steps, for instance '{dead[0]}': nothing that the model answers depends on the adapter. Choose "
+                f"steps, for instance '{dead[0]}': no output of the model depends on the adapter. Choose "
                 "another adapter, or other targets or layers for it, or a head that reads the backbone's vectors."
             )
         self._warn(
             "weights without gradient",
             f"{len(dead)} of the adapter's {len(moved)} weights have had no gradient other than 0 in the first {STEPS} "
-            f"steps, for instance '{dead[0]}': nothing depends on them. Leave out the targets or layers they belong to",
+            f"steps, for instance '{dead[0]}': no output depends on them. Leave out their targets or layers",
         )
 
-    def look_at(self, evaluation: Evaluation) -> None:
-        """Warn of what one evaluation on validation shows."""
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        """Check one evaluation on validation, and warn of constant scores and collapsed item vectors."""
         self._latest, scored = evaluation, evaluation.scored
         if scored is not None and constant(scored.scores):
             self._warn(
                 "constant scores",
-                f"the model scores all {len(scored.scores):,} rows of validation alike. Likely the learning rate "
-                "is so high that it has broken the weights (lower train.learning_rate), or so low that nothing was "
-                "learned, or no row has a history or a text to tell it from others",
+                f"the model gives all {len(scored.scores):,} rows of validation the same score. Likely the learning "
+                "rate is so high that it has broken the weights (lower train.learning_rate), or so low that nothing "
+                "was learned, or the histories and texts of all rows are the same or empty",
             )
         if evaluation.vectors is not None and collapsed(evaluation.vectors):
             self._warn(
                 "collapsed item vectors",
                 "the vectors of all items point in the same direction. Likely the learning rate is too high (lower "
-                "train.learning_rate), or the items' texts are all alike (see data.item_text)",
+                "train.learning_rate), or all items have the same text (see data.item_text)",
             )
 
     def on_epoch_end(self, state: TrainState) -> None:
-        if not self._tells_apart:
+        if not self._has_negatives:
             return
         latest = self._latest
         if latest is not None and latest.scored is not None:
-            self._judge_area(area(*latest.scored), state.epoch)
+            self._check_auc(auc(*latest.scored), state.epoch)
         first, last = self._first, self._loss
         if first is not None and last is not None and last <= NO_LOSS * first:
             self._warn(
                 "vanished negatives",
-                f"the training loss is {last:.1e} after epoch {state.epoch}: there is nothing left to tell the "
-                "right item from. Likely the items drawn beside it are masked, repeat it, or can be told by their "
-                "text alone (raise head.negatives, check for duplicate items), or the target stands in its history",
+                f"the training loss is {last:.1e} after epoch {state.epoch}: the negatives "
+                "are too easy. Likely they are masked, repeat the target, or can be recognized by their text alone "
+                "(raise head.negatives, check for duplicate items), or the target is in its own history",
             )
 
-    def _judge_area(self, auc: float, epoch: int) -> None:
-        if abs(auc - 0.5) < HALF:
+    def _check_auc(self, value: float, epoch: int) -> None:
+        if abs(value - 0.5) < CHANCE:
             self._warn(
                 "AUC near one half",
-                f"AUC on validation is {auc:.3f} after epoch {epoch}: the model tells no more than a coin. Likely the "
-                "learning rate is too low or far too high, the labels do not follow from text and history, or "
+                f"AUC on validation is {value:.3f} after epoch {epoch}: the model is no better than chance. Likely the "
+                "learning rate is too low or far too high, the labels do not depend on text and history, or "
                 "histories are empty (see the data report of `lorarec check`)",
             )
 
@@ -129,9 +129,9 @@ class Guards(Callback):
 
 
 def moved_weights(model: nn.Module, optimizer: Optimizer, accelerator: Accelerator) -> dict[str, bool]:
-    """By name, whether AdamW's running mean of the gradient of each of the network's trainable weights has left zero.
+    """By name, whether AdamW's running mean of the gradient of each trainable weight of the network differs from 0.
 
-    The mean is kept anyway: reading it once costs no step a wait for the device.
+    AdamW keeps the mean anyway, so that no step has to wait for the device.
     """
     names, flags = [], []
     for name, weight in model.named_parameters():
@@ -147,14 +147,14 @@ def moved_weights(model: nn.Module, optimizer: Optimizer, accelerator: Accelerat
 
 
 def constant(scores: np.ndarray) -> bool:
-    """Whether scores [n] are all the same, but for rounding; what is no number differs from everything."""
+    """Whether scores [n] are all the same up to rounding; never where one is NaN or infinite."""
     if len(scores) < 2 or not np.isfinite(scores).all():
         return False
-    return bool(np.ptp(scores) <= ALIKE * max(float(np.abs(scores).max()), 1e-12))
+    return bool(np.ptp(scores) <= CONSTANT * max(float(np.abs(scores).max()), 1e-12))
 
 
-def area(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Area under the ROC curve of scores [n] beside labels [n] of 0 and 1; NaN where either has no such curve."""
+def auc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Area under the ROC curve of scores [n] for labels [n] of 0 and 1; NaN where it is not defined."""
     from sklearn.metrics import roc_auc_score
 
     if not np.isfinite(scores).all() or len(np.unique(labels > 0.5)) < 2:
@@ -163,8 +163,8 @@ def area(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def collapsed(vectors: Tensor) -> bool:
-    """Whether vectors [N, d] are all nearly the same: what is left of them beyond their mean is next to nothing."""
+    """Whether vectors [N, d] all point in nearly the same direction: their variance around the mean is close to 0."""
     if len(vectors) < 2:
         return False
     unit = torch.nn.functional.normalize(vectors.float(), dim=1)
-    return bool((unit - unit.mean(dim=0)).square().sum(dim=1).mean() < ALIKE)
+    return bool((unit - unit.mean(dim=0)).square().sum(dim=1).mean() < CONSTANT)

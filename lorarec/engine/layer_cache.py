@@ -30,11 +30,11 @@ AS_NUMPY: dict[torch.dtype, np.dtype[Any]] = {
     torch.float16: np.dtype("<f2"),
     torch.bfloat16: np.dtype("<i2"),
 }
-"""numpy has no bfloat16: its bits are kept."""
+"""numpy has no bfloat16: its bits are stored as int16."""
 
 
 def cache_layers(model: RecModel, collation: Collation, accelerator: Any) -> ItemStates | None:
-    """The states of a model as it begins to train, read from disk or made; None where no block stays frozen.
+    """The states of a model before training, read from disk or computed; None where no block stays frozen.
 
     Raises LorarecError if the disk is full.
     """
@@ -42,14 +42,14 @@ def cache_layers(model: RecModel, collation: Collation, accelerator: Any) -> Ite
     if not blocks:
         return None
     if is_sharded(accelerator):
-        _log.warning("train.cache_frozen_layers does nothing here: the weights are shared out among processes.")
+        _log.warning("train.cache_frozen_layers does nothing here: the weights are sharded over processes.")
         return None
     model.to(accelerator.device)
-    with accelerator.local_main_process_first():  # the others read what the first has made
-        return _kept(model, collation, accelerator, blocks)
+    with accelerator.local_main_process_first():  # the others read what the first has written
+        return _cached(model, collation, accelerator, blocks)
 
 
-def _kept(model: RecModel, collation: Collation, accelerator: Any, blocks: int) -> ItemStates:
+def _cached(model: RecModel, collation: Collation, accelerator: Any, blocks: int) -> ItemStates:
     size = collation.catalog_size
     lengths = np.fromiter((collation.featurizer.length(View(candidate=item)) for item in range(size)), np.int64, size)
     starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -59,15 +59,15 @@ def _kept(model: RecModel, collation: Collation, accelerator: Any, blocks: int) 
         folder = Path(datasets.config.HF_DATASETS_CACHE) / "lorarec_layers"
         file = folder / f"{_key(model, collation, blocks, dtype)}.npy"
         if not file.exists():
-            _make(file, shape, dtype, _filled(model, collation, accelerator, blocks, starts))
-    # Copy-on-write, since torch takes no read-only arrays; nobody writes.
+            _write(file, shape, dtype, _computed(model, collation, accelerator, blocks, starts))
+    # Copy-on-write, since torch takes no read-only arrays; the states are never written to.
     states = torch.from_numpy(np.load(file, mmap_mode="c"))
     _log.info("The lowest %d blocks are frozen: hidden states of %d items are read from %s.", blocks, size, file)
     return ItemStates(blocks, states.view(torch.bfloat16) if dtype == torch.bfloat16 else states, starts)
 
 
 def _key(model: RecModel, collation: Collation, blocks: int, dtype: torch.dtype) -> str:
-    """Weights, text and layer: a hash of all that the states follow from."""
+    """A hash of all that the states depend on: weights, texts and layer."""
     digest = hashlib.sha256(f"{model.backbone.fingerprint()} {blocks} {dtype} {torch.__version__}".encode())
     weight = next(model.network.parameters())
     digest.update(f"{weight.dtype} {weight.device.type} {model.backbone.architecture().attention}".encode())
@@ -79,10 +79,10 @@ def _key(model: RecModel, collation: Collation, blocks: int, dtype: torch.dtype)
     return digest.hexdigest()
 
 
-def _filled(
+def _computed(
     model: RecModel, collation: Collation, accelerator: Any, blocks: int, starts: np.ndarray
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Positions in the file, and the states that belong there, chunk by chunk."""
+    """Positions in the file, and their states, item by item."""
     for first in _starts(collation):
         views = _item_views(collation, first)
         items = first + np.argsort(views.order.numpy())
@@ -111,23 +111,23 @@ def _item_views(collation: Collation, start: int) -> Views:
     return replace(collation, table=False).item_views(rows)
 
 
-def _make(file: Path, shape: tuple[int, int], dtype: torch.dtype, filled: Iterator[tuple[slice, Tensor]]) -> None:
-    """Write aside and rename, so that several runs may do this at once."""
+def _write(file: Path, shape: tuple[int, int], dtype: torch.dtype, computed: Iterator[tuple[slice, Tensor]]) -> None:
+    """Write under a temporary name and rename, so that several runs may do this at once."""
     needed = shape[0] * shape[1] * AS_NUMPY[dtype].itemsize
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(file.parent).free < needed:
             raise OSError(0, "not enough space on the disk")
-        handle, aside = tempfile.mkstemp(suffix=".aside", dir=file.parent)
+        handle, partial = tempfile.mkstemp(suffix=".partial", dir=file.parent)
         os.close(handle)
         try:
-            states = np.lib.format.open_memmap(aside, "w+", AS_NUMPY[dtype], shape)
-            for positions, values in filled:
+            states = np.lib.format.open_memmap(partial, "w+", AS_NUMPY[dtype], shape)
+            for positions, values in computed:
                 states[positions] = (values.view(torch.int16) if dtype == torch.bfloat16 else values).numpy()
             states.flush()
-            os.replace(aside, file)
+            os.replace(partial, file)
         finally:
-            Path(aside).unlink(missing_ok=True)
+            Path(partial).unlink(missing_ok=True)
     except OSError as error:
         raise LorarecError(
             f"cannot keep {needed / 2**20:.0f} MiB of hidden states in {file.parent}: {error.strerror}. Make room, set "

@@ -19,8 +19,8 @@ from lorarec.data.streams import Purpose, generator
 
 
 def epoch_order(rows: int, seed: int, epoch: int, block: int = 1) -> np.ndarray:
-    """[rows] int64: every example once, shuffled for this epoch in blocks of `block` neighbors, cut differently each
-    time."""
+    """[rows] int64: every example once, shuffled for this epoch in blocks of `block` neighbors, which are cut
+    differently in each epoch."""
     draw = generator(seed, Purpose.EPOCH_ORDER, epoch)
     if block == 1:
         return draw.permutation(rows).astype(np.int64, copy=False)
@@ -32,18 +32,18 @@ def epoch_order(rows: int, seed: int, epoch: int, block: int = 1) -> np.ndarray:
 
 
 def steps_per_epoch(rows: int, batch_size: int, accumulate: int, processes: int) -> int:
-    """Optimizer steps an epoch takes."""
+    """Number of optimizer steps of an epoch."""
     return -(-rows // (batch_size * accumulate * processes))
 
 
 def step_batches(
     order: np.ndarray, step: int, batch_size: int, accumulate: int, process: int, processes: int
 ) -> list[np.ndarray]:
-    """`accumulate` micro-batches of one process in one step of an epoch, [at most batch_size] each, perhaps
+    """The `accumulate` micro-batches of one process in one step of an epoch, at most batch_size examples each, possibly
     empty.
 
     Micro-batch m of all processes is one block of the window, which they divide in order of rank: two
-    processes with batches of B cover micro-batch by micro-batch what one process covers with batches of 2B.
+    processes with batches of B read the same micro-batches as one process with batches of 2B.
     """
     blocks = step * accumulate + np.arange(accumulate)
     starts = (blocks * processes + process) * batch_size
@@ -56,7 +56,7 @@ class Window:
 
     batches: list[Batch]
     idle: bool = False
-    """This process has no examples left in the step: its one batch is a stand-in and must weigh nothing."""
+    """This process has no examples left in the step: its one batch is a placeholder of weight 0."""
 
     @property
     def count(self) -> int:
@@ -65,13 +65,13 @@ class Window:
 
     @property
     def weight(self) -> float:
-        """What they weigh in the mean of the step."""
+        """Their total weight in the mean of the step."""
         return 0.0 if self.idle else sum(batch.weight for batch in self.batches)
 
 
 @dataclass(frozen=True)
 class Loader:
-    """What each step reads is a pure function of (seed, epoch, step): a resumed run skips without drawing anything."""
+    """The batches of each step are a pure function of (seed, epoch, step): a resumed run skips without drawing any."""
 
     examples: Examples
     seed: int
@@ -80,7 +80,7 @@ class Loader:
     process: int
     processes: int
     shuffle_block: int = 1
-    """Neighbouring examples that stay together, see `train.shuffle_block`."""
+    """Number of neighboring examples that stay together, see `train.shuffle_block`."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -88,7 +88,7 @@ class Loader:
         return steps_per_epoch(len(self.examples), self.batch_size, self.accumulate, self.processes)
 
     def windows(self, epoch: int, start: int = 0) -> Iterator[Window]:
-        """The steps of an epoch from step `start` on, each collated by a thread while the one before it trains."""
+        """The steps of an epoch from step `start` on, each collated by a thread while the previous one trains."""
         order = epoch_order(len(self.examples), self.seed, epoch, self.shuffle_block)
         if self.shuffle_block > 1:
             order = np.argsort(self.examples.users, kind="stable")[order]

@@ -29,7 +29,7 @@ SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_
 
 
 def build_optimizer(model: RecModel, train: TrainSection) -> Optimizer:
-    """AdamW over what trains: the adapter's factors on the rate, the head's own rate, decay on matrices only."""
+    """AdamW over the trainable weights: rates scaled by the adapter, the head's own rate, decay of matrices only."""
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -38,7 +38,7 @@ def build_optimizer(model: RecModel, train: TrainSection) -> Optimizer:
             rate = train.head_learning_rate or train.learning_rate
         else:
             rate = train.learning_rate * model.adapter.learning_rate_scale(name.removeprefix("network."))
-        # Columns of factors ([D, 1]: IA3's, AdaLoRA's singular values) are no matrices either.
+        # Column vectors ([D, 1]: those of IA3, AdaLoRA's singular values) are not matrices either.
         decay = train.weight_decay if parameter.squeeze().ndim > 1 else 0.0
         groups[rate, decay].append(parameter)
     return AdamW(
@@ -47,7 +47,7 @@ def build_optimizer(model: RecModel, train: TrainSection) -> Optimizer:
 
 
 def build_schedule(optimizer: Optimizer, train: TrainSection, total_steps: int) -> LRScheduler:
-    """Warm-up over a share of the steps, then linear or cosine decay to nothing, or none."""
+    """Warm-up over a share of the steps, then linear or cosine decay to 0, or a constant rate."""
     kind: Any = SCHEDULES[train.schedule]
     warmup_steps = round(train.warmup * total_steps)
     return cast(LRScheduler, get_scheduler(kind, optimizer, warmup_steps, total_steps))
@@ -55,27 +55,27 @@ def build_schedule(optimizer: Optimizer, train: TrainSection, total_steps: int) 
 
 @dataclass
 class OptimizerStep:
-    """What training does with each step's batches, and `lorarec check` with a few: `gradients`, `update`, `clear`."""
+    """One step as training and `lorarec check` take it: `gradients`, `update`, `clear`."""
 
     accelerator: Accelerator
     model: nn.Module
     optimizer: Optimizer
     schedule: LRScheduler
     plugin: TrainingStep
-    """How the gradients come about."""
+    """Computes the gradients."""
     seed: int
     max_grad_norm: float | None
     table: Tensor | None = None
     """Item vectors that cannot change, where no weight of the network trains."""
     part: Callable[[str], AbstractContextManager[Any]] = nullcontext
-    """Marks a part of the step for a profile: `torch.profiler.record_function` where one is taken."""
+    """Marks a part of the step for a profile: `torch.profiler.record_function` if the run is profiled."""
 
     def gradients(self, window: Window, weight: float, step: int) -> Tensor:
-        """[] this process's share of the loss of a step whose targets weigh `weight` together, over all processes.
+        """[] this process's share of the loss of a step whose targets have the total `weight` over all processes.
 
-        Raises PluginError unless the training step gives back one number without gradient.
+        Raises PluginError unless the training step returns one number without gradient.
         """
-        # What a step draws (dropout) follows from where it stands: a resumed run is exact without a generator's state.
+        # Random draws (dropout) follow from seed and step: a resumed run is exact without a generator's state.
         set_seed(derived_seed(self.seed, Purpose.TRAINING_STEP, step, self.accelerator.process_index))
         batches = MicroBatches(
             self.accelerator, self.model, self.optimizer, window, weight, self.seed, step, self.table, self.part
@@ -83,7 +83,7 @@ class OptimizerStep:
         loss: Any = self.plugin.gradients(batches)
         if not isinstance(loss, Tensor) or loss.shape != () or loss.requires_grad:
             raise PluginError(
-                f"Training step '{self.plugin.name}' gives back {loss!r}: it must be the step's loss as a tensor of "
+                f"Training step '{self.plugin.name}' returned {loss!r}: it must be the step's loss as a tensor of "
                 "one number, [], without gradient (`loss.detach()`)."
             )
         return loss
@@ -104,7 +104,7 @@ class OptimizerStep:
             )
 
     def update(self) -> bool:
-        """Clip the gradients and move the weights; whether they moved: fp16 skips gradients that are not finite."""
+        """Clip the gradients and update the weights; false where fp16 skips the update, as gradients are not finite."""
         with self.part("optimizer"):
             if self.max_grad_norm is not None:
                 self.accelerator.clip_grad_norm_(trainable_weights(self.model), self.max_grad_norm)
@@ -115,6 +115,6 @@ class OptimizerStep:
         return moved
 
     def clear(self) -> None:
-        """Forget the gradients."""
+        """Reset the gradients."""
         with self.part("optimizer"):
             self.optimizer.zero_grad()

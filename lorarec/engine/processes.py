@@ -1,4 +1,4 @@
-"""Processes: as many run as were asked for, and a signal ends training after the running step."""
+"""Processes: a check of their number, and the signals that stop training after the current step."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def check_processes(accelerator: Accelerator, wanted: int | None) -> None:
-    """Refuse to run with another number of processes than was asked for, by the launcher or by `train.processes`.
+    """Refuse to run with another number of processes than the launcher or `train.processes` sets.
 
     On machines without GPUs, `accelerate launch --num_processes 2` starts one process, and `--multi_gpu` starts
-    processes that know nothing of each other: half the data, or two runs in one folder, without a word.
-    Raises RecipeError saying how to start them.
+    processes that do not communicate: half the data, or two runs in one folder, without a warning.
+    Raises RecipeError with the commands that start them.
     """
     running = accelerator.num_processes
     for source, asked in (("train.processes", wanted), *_launched()):
@@ -43,13 +43,13 @@ def _launched() -> list[tuple[str, int | None]]:
         return asked
     try:
         words = parent.cmdline()
-    except psutil.Error:  # the parent has gone, or belongs to someone else
+    except psutil.Error:  # the parent has ended, or belongs to another user
         return asked
-    return [*asked, ("accelerate launch --num_processes", _asked_of_accelerate(words))]
+    return [*asked, ("accelerate launch --num_processes", _accelerate_processes(words))]
 
 
-def _asked_of_accelerate(words: list[str]) -> int | None:
-    """The number after --num_processes in an `accelerate launch` command line on one machine, if there is one."""
+def _accelerate_processes(words: list[str]) -> int | None:
+    """The number after --num_processes in an `accelerate launch` command line on one machine, if given."""
     launched = any("accelerate" in word for word in words[:3])  # the script, or the module after python -m
     several_machines = any(word.startswith(("--num_machines", "--num-machines")) for word in words)
     if not launched or several_machines:
@@ -63,16 +63,16 @@ def _asked_of_accelerate(words: list[str]) -> int | None:
 
 
 class StopSignal:
-    """A context in which the first SIGINT or SIGTERM only asks to stop; a second one stops at once."""
+    """A context in which the first SIGINT or SIGTERM requests a stop, and a second one stops immediately."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         # Python lets only the main thread set handlers; elsewhere (a notebook's worker) signals keep their meaning.
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._request) for number in SIGNALS}
         return self
 
     def __exit__(
@@ -81,7 +81,7 @@ class StopSignal:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True

@@ -1,4 +1,4 @@
-"""Profile: trace a few steps of a run, and say where their time goes."""
+"""Profile: trace a few steps of a run, and measure the time of their parts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch.profiler import ProfilerActivity, profile, schedule
 from lorarec.contracts import Callback, TrainState
 
 WARM_UP = 2
-"""Steps before the first one that counts: allocators, caches and the profiler itself are slow at first."""
+"""Steps before the first measured one: allocators, caches and the profiler itself are slow at first."""
 STEPS = 6
 TRACE, TABLE = "trace.json.gz", "steps.md"
 
 MARK = "ProfilerStep"
-"""How the names of the marks around whole steps begin, which the profiler sets itself."""
+"""Prefix of the names that the profiler gives whole steps."""
 PARTS = {
     "data": "data (waiting for the next batch)",
     "forward": "forward",
@@ -29,19 +29,19 @@ PARTS = {
     "other": "other (moving the batch, logging, callbacks)",
 }
 OUTSIDE = ("evaluation", "checkpoint")
-"""Marked as the parts are, but no part of a step: left out."""
+"""Marked like the parts, but not part of a step: left out."""
 SHOWN = 10
 
 
 class Profile(Callback):
-    """Writes a trace for Perfetto or chrome://tracing and a table of where a step goes, which it prints as well.
+    """Writes a trace for Perfetto or chrome://tracing, and a table of the times of a step's parts, also to stderr.
 
-    Covers the first steps that this process takes, after a warm-up, so that a resumed run has its own. The main process
-    alone is traced.
+    Covers the first steps of this process after a warm-up, so that a resumed run has a profile of its own. Only the
+    main process is traced.
     """
 
     name = "profile"
-    summary = "trace a few steps and show where they go"
+    summary = "trace a few steps and show where their time goes"
 
     def __init__(self, folder: Path, device: torch.device, console: Console | None = None) -> None:
         super().__init__(self.Config())
@@ -79,7 +79,7 @@ class Profile(Callback):
         self._finish(state)
 
     def _finish(self, state: TrainState) -> None:
-        """Write what was traced, once; a short run has fewer steps to show, or none."""
+        """Write the trace and the table, once; a short run has fewer steps, or none."""
         if self._profiler is None:
             return
         profiler, self._profiler = self._profiler, None
@@ -99,10 +99,10 @@ class Profile(Callback):
 
 
 def profile_table(events: Sequence[FunctionEvent], first: int, last: int, on_gpu: bool) -> str:
-    """Milliseconds and share of each part of a step, and of the dearest operators, as Markdown.
+    """Milliseconds and share of each part of a step, and of the most expensive operators, as Markdown.
 
     `events`: a profiler's, over the optimizer steps `first` to `last`, with the training loop's marks. A GPU works
-    while the processor continues: its time, in a column of its own, counts to the part that asked for the work.
+    while the CPU continues: its time, in a separate column, counts to the part that launched the kernels.
     """
     return "\n".join(_Times(events, last - first + 1, on_gpu).lines(f"Optimizer steps {first} to {last}")) + "\n"
 
@@ -156,10 +156,10 @@ class _Times:
             yield text, f"{self.time[name]:.2f}", self._share(self.time[name]), *gpu
 
     def _operators(self) -> Iterator[tuple[str, ...]]:
-        dear = sorted(self.busy.items(), key=lambda item: -item[1])[:SHOWN]
-        for name, spent in dear:
+        top = sorted(self.busy.items(), key=lambda item: -item[1])[:SHOWN]
+        for name, spent in top:
             yield name, f"{round(self.calls[name] / self.steps, 1):g}", f"{spent:.2f}", self._share(spent)
-        rest = sum(self.busy.values()) - sum(spent for _, spent in dear)
+        rest = sum(self.busy.values()) - sum(spent for _, spent in top)
         yield "all other operators", "", f"{rest:.2f}", self._share(rest)
         idle = self.whole - sum(self.busy.values())
         yield "the GPU waits" if self.on_gpu else "no operator (Python, waiting)", "", f"{idle:.2f}", self._share(idle)
@@ -173,7 +173,7 @@ def _span(event: FunctionEvent) -> tuple[float, float]:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
-    """Markdown with its columns aligned, to be read as it stands."""
+    """A Markdown table with aligned columns, readable as plain text."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for row in (head, tuple("-" * width for width in widths), *rows):
         first, *numbers = (cell.ljust(width) if not index else cell.rjust(width)

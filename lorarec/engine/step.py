@@ -1,4 +1,4 @@
-"""What a training step is handed: the micro-batches of one optimizer step, their losses, and their gradients."""
+"""The context of a training step: the micro-batches of one optimizer step, their losses, and their gradients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MicroBatches:
 
     accelerator: Accelerator
     model: nn.Module
-    """The RecModel, wrapped as the devices ask for it."""
+    """The RecModel, wrapped for the devices (DDP, FSDP)."""
     optimizer: Optimizer
     window: Window
     weight: float
@@ -51,14 +51,14 @@ class MicroBatches:
 
     def loss(self, batch: Batch) -> Tensor:
         """[] ((the weighted sum of the targets' losses + the head's regularizer) + the adapter's penalty, by the
-        batch's share) / what the whole step weighs."""
+        batch's share) / the weight of the whole step."""
         with self.part("forward"):
             output = call(self.model, RecModel.losses, batch, self.table)
         divisor = self.weight or 1.0
-        # A process without targets computes along, and weighs nothing; nor does a step whose targets weigh nothing.
+        # A process without targets computes along with weight 0; the targets of a step may also have weight 0.
         here = 0.0 if self.window.idle else 1.0
         mean = (batch.total(output.losses) + output.regularizer) / divisor * here
-        # On its device: `Batch.weight` would have to wait for it.
+        # On the device: `Batch.weight` would have to wait for it.
         weight = batch.count if batch.weights is None else batch.weights.sum()
         return mean + output.penalty * (weight / divisor * here)
 

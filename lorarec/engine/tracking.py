@@ -1,4 +1,4 @@
-"""Tracking: logs and metrics of a run as lines of history.jsonl, and in accelerate's experiment trackers."""
+"""Tracking: the logs and metrics of a run, in history.jsonl and in accelerate's experiment trackers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class HistoryFile(Callback):
 
 
 def check_trackers(names: tuple[str, ...]) -> None:
-    """Raises RecipeError, naming what there is, if accelerate does not know a tracker or its package is absent."""
+    """Raises RecipeError if accelerate does not know a tracker, naming those it knows, or its package is missing."""
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
     known = {str(getattr(name, "value", name)) for name in LOGGER_TYPE_TO_CLASS}
@@ -63,7 +63,7 @@ def check_trackers(names: tuple[str, ...]) -> None:
 
 
 class Tracking(Callback):
-    """Logs what history.jsonl holds to the trackers of `train.trackers`."""
+    """Logs to the trackers of `train.trackers` what history.jsonl holds."""
 
     name = "tracking"
     summary = "log to experiment trackers"

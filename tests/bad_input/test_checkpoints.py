@@ -93,7 +93,7 @@ def test_a_process_that_is_told_to_end_exits_with_130_and_can_be_resumed(
             break
     _, rest = process.communicate()
     assert process.returncode == 130 and "Traceback" not in rest
-    assert "The same command with --resume goes on from there." in rest
+    assert "The same command with --resume continues from there." in rest
     changed = command("train", path, *steps, "train.epochs=1", "--resume")
     assert changed.code == 2 and "train.epochs: was 900, is 1" in changed.err
 
@@ -137,7 +137,7 @@ def test_a_damaged_checkpoint_is_named_and_an_earlier_one_will_do(
     file = LATEST / name
     content = file.read_bytes()
     go_on = ("train", stopped, *STEPS, "--resume")
-    advice = f"Remove the folder {LATEST} to go on from an earlier checkpoint"
+    advice = f"Remove the folder {LATEST} to resume from an earlier checkpoint"
     file.write_bytes(content[: len(content) // 2])
     refused(*go_on, says=[f"{file}: not as it was written (truncated or changed).", advice])
     file.write_bytes(b"[]" if name == "manifest.json" else content[:-1] + bytes([content[-1] ^ 1]))

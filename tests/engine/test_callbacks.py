@@ -1,4 +1,4 @@
-"""Stock callbacks: the bar on a terminal."""
+"""Built-in callbacks: the progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lorarec.engine.callbacks import ProgressReport
 SHOW_CURSOR = "\x1b[?25h"
 
 
-def test_an_error_gives_the_terminal_its_cursor_back() -> None:
+def test_an_error_restores_the_cursor_of_the_terminal() -> None:
     screen = io.StringIO()
     report = ProgressReport(Console(file=screen, force_terminal=True))
     report.on_fit_start(TrainState(total_steps=3))

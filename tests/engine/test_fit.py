@@ -1,4 +1,4 @@
-"""What a run's optimizer steps are made of, as torch's own hooks see them, and which of its checkpoints a run keeps."""
+"""The gradients, rates and seeds of a run's optimizer steps, seen by torch's hooks, and the best step of a run."""
 
 import json
 
@@ -14,7 +14,7 @@ RATE = 0.01
 
 
 class Steps:
-    """A run, and of each of its optimizer steps the gradients, the groups' rates and the seed that it drew by."""
+    """A run, and the gradients, the groups' rates and the seed of each of its optimizer steps."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -39,7 +39,7 @@ class Steps:
 
 @pytest.fixture(scope="module")
 def steps(tiny_checkpoint, tmp_path_factory):
-    """steps(train, evaluate, seed) trains a tiny run; one that was asked for before is not trained again."""
+    """steps(train, evaluate, seed) trains a tiny run, once for the same settings."""
     runs = {}
 
     def run(train=None, evaluate=None, seed=5):
@@ -69,57 +69,57 @@ def steps(tiny_checkpoint, tmp_path_factory):
     return run
 
 
-def test_gradients_longer_than_max_grad_norm_are_cut_to_it_in_their_own_direction(steps):
+def test_gradients_longer_than_max_grad_norm_are_clipped_to_it_in_the_same_direction(steps):
     free, cut = steps({"max_grad_norm": None}), steps({"max_grad_norm": 0.05})
     assert min(free.norms) > 0.05
     assert cut.norms == pytest.approx([0.05] * len(cut.norms), rel=1e-3)
     torch.testing.assert_close(cut.gradients[0], free.gradients[0] * (0.05 / free.norms[0]), rtol=1e-3, atol=1e-7)
 
 
-def test_shorter_gradients_are_left_as_they_are(steps):
+def test_shorter_gradients_are_not_changed(steps):
     free, wide = steps({"max_grad_norm": None}), steps({"max_grad_norm": 1e3})
     assert wide.norms == free.norms
 
 
-def test_without_a_max_grad_norm_no_gradient_is_cut(steps):
+def test_without_a_max_grad_norm_no_gradient_is_clipped(steps):
     norms = steps({"max_grad_norm": None}).norms
-    assert max(norms) > 1.05, "or the default of 1 would cut nothing either"
+    assert max(norms) > 1.05, "or the default of 1 would clip nothing either"
     assert max(steps().norms) == pytest.approx(1.0, rel=1e-3)
 
 
-def test_the_gradient_of_a_step_is_cut_once_after_its_last_micro_batch(steps):
+def test_the_gradient_of_a_step_is_clipped_once_after_its_last_micro_batch(steps):
     accumulated = steps({"max_grad_norm": 0.05, "accumulate": 4, "batch_size": 4})
     whole = steps({"max_grad_norm": 0.05})
     assert accumulated.norms == pytest.approx(whole.norms, rel=1e-3)
     torch.testing.assert_close(accumulated.gradients[0], whole.gradients[0], rtol=1e-3, atol=1e-5)
 
 
-def test_nothing_of_a_steps_gradient_is_left_for_the_next_one(steps):
+def test_no_gradient_is_carried_over_to_the_next_step(steps):
     """All rows in each step, and a first step that moves nothing: the second one's gradient is the first one's."""
-    found = steps({"max_grad_norm": None, "batch_size": 200, "epochs": 4, "warmup": 0.25})
-    assert found.rates[0] == {0.0} and len(found.rates) == 4
-    torch.testing.assert_close(found.gradients[1], found.gradients[0], rtol=1e-3, atol=1e-5)
+    run = steps({"max_grad_norm": None, "batch_size": 200, "epochs": 4, "warmup": 0.25})
+    assert run.rates[0] == {0.0} and len(run.rates) == 4
+    torch.testing.assert_close(run.gradients[1], run.gradients[0], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
-def test_the_schedule_goes_on_once_an_optimizer_step(accumulate, steps):
-    found = steps({"accumulate": accumulate, "warmup": 0.25})
-    total = found.metrics["steps"]
+def test_the_schedule_advances_once_per_optimizer_step(accumulate, steps):
+    run = steps({"accumulate": accumulate, "warmup": 0.25})
+    total = run.metrics["steps"]
     rises = round(0.25 * total)
     shares = [step / rises if step < rises else (total - step) / (total - rises) for step in range(total)]
     assert rises > 1
-    for step, (rates, share) in enumerate(zip(found.rates, shares, strict=True)):
+    for step, (rates, share) in enumerate(zip(run.rates, shares, strict=True)):
         assert [*rates] == pytest.approx([RATE * share]), step
 
 
-def test_a_run_cut_by_max_steps_decays_to_nothing_within_them(steps):
-    found = steps({"max_steps": 4, "warmup": 0.0})
-    assert [rate for rates in found.rates for rate in rates] == pytest.approx(
+def test_a_run_limited_by_max_steps_decays_to_zero_within_them(steps):
+    run = steps({"max_steps": 4, "warmup": 0.0})
+    assert [rate for rates in run.rates for rate in rates] == pytest.approx(
         [RATE * share / 4 for share in (4, 3, 2, 1)]
     )
 
 
-def test_each_step_draws_by_a_seed_of_its_own_that_the_runs_seed_and_the_step_decide(steps):
+def test_each_step_has_its_own_seed_which_follows_from_the_runs_seed_and_the_step(steps):
     first, other = steps(), steps(seed=6)
     assert len(set(first.seeds)) == len(first.seeds)
     assert first.seeds == steps({"max_grad_norm": None}).seeds
@@ -133,7 +133,7 @@ def test_the_best_step_is_the_first_with_the_best_value_of_the_first_metric(metr
     wanted = best(values.values())
     assert run.metrics["best_step"] == next(step for step, value in values.items() if value == wanted)
     assert len(set(values.values())) > 5, "or any step would do"
-    assert run.metrics["validation"][metric] == pytest.approx(wanted), "the best step's weights are put back"
+    assert run.metrics["validation"][metric] == pytest.approx(wanted), "the best step's weights are restored"
 
 
 @pytest.mark.parametrize(("patience", "stops"), [(1, 2), (2, 5), (3, 9)])
@@ -143,7 +143,7 @@ def test_training_stops_after_as_many_evaluations_in_a_row_without_a_better_one_
     losses = iter([5, 6, 4, 6, 6, 3, 7, 7, 7, 1, *[9] * 20])
 
     def build_with_losses(*given):
-        """The loop, with a log loss on validation that is ours to choose."""
+        """The loop, with given log losses on validation."""
         fit = build_fit(*given)
         validate = fit.validate
         fit.validate = lambda: validate()._replace(metrics={"log_loss": float(next(losses))})

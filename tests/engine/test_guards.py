@@ -1,5 +1,5 @@
-"""What fails without an error is warned of, once, with a likely cause; an adapter that trains nothing is refused by
-name; what works is let be."""
+"""Each silent failure is warned of once, with a likely cause; an adapter none of whose weights trains is refused; a
+healthy run gets no warning."""
 
 import logging
 
@@ -11,7 +11,7 @@ from torch import nn
 
 import lorarec
 from lorarec.contracts import PairPredictor, Predictions, Scored, TrainState, VectorPredictor
-from lorarec.engine.guards import STEPS, Guards, area, collapsed, constant, moved_weights
+from lorarec.engine.guards import STEPS, Guards, auc, collapsed, constant, moved_weights
 from lorarec.errors import TrainingError
 from lorarec.evaluation.evaluate import Evaluation
 from lorarec.testing import made
@@ -39,13 +39,13 @@ def warned(predictor, scores=GOOD, labels=LABELS, vectors=VECTORS, loss=0.5, fir
     state = TrainState(epoch=1, logs={"loss": loss})
     guards.on_optimizer_step(state)
     for _ in range(2):
-        guards.look_at(evaluation(scores, labels, vectors))
+        guards.on_evaluation(evaluation(scores, labels, vectors))
         guards.on_epoch_end(state)
     return guards.warnings
 
 
 @pytest.mark.parametrize("predictor", [CTR, STARS, NEXT])
-def test_a_healthy_run_is_let_be(predictor):
+def test_a_healthy_run_gets_no_warning(predictor):
     labels = None if predictor is NEXT else LABELS
     assert warned(predictor, labels=labels) == {}
 
@@ -53,8 +53,8 @@ def test_a_healthy_run_is_let_be(predictor):
 def test_constant_scores(caplog):
     with caplog.at_level(logging.WARNING):
         assert list(warned(STARS, scores=np.full(100, 3.1))) == ["constant scores"]
-    assert len(caplog.records) == 1, "it is said once"
-    assert "Constant scores: the model scores all 100 rows of validation alike" in caplog.text
+    assert len(caplog.records) == 1, "the warning is logged once"
+    assert "Constant scores: the model gives all 100 rows of validation the same score" in caplog.text
     assert "learning_rate" in caplog.text
 
 
@@ -65,25 +65,25 @@ def test_collapsed_item_vectors():
 
 def test_an_auc_near_one_half_after_the_first_epoch():
     coin = np.repeat(np.arange(50.0), 2)  # a row of each label gets each score
-    found = warned(CTR, scores=coin)
-    assert list(found) == ["AUC near one half"] and "no more than a coin" in found["AUC near one half"]
+    warnings = warned(CTR, scores=coin)
+    assert list(warnings) == ["AUC near one half"] and "no better than chance" in warnings["AUC near one half"]
     assert warned(STARS, scores=coin) == {}, "stars have no AUC"
 
 
 @pytest.mark.parametrize("predictor", [CTR, NEXT])
-def test_a_loss_of_nothing_where_negatives_should_be(predictor):
+def test_a_loss_near_zero_with_negatives(predictor):
     labels = None if predictor is NEXT else LABELS
     assert list(warned(predictor, labels=labels, loss=2e-5)) == ["vanished negatives"]
     assert warned(STARS, loss=2e-5) == {}
     assert list(warned(predictor, labels=labels, loss=0.0, first=0.0)) == ["vanished negatives"]
 
 
-def test_a_loss_that_is_small_by_its_scale_is_let_be():
+def test_a_loss_that_is_small_by_its_scale_is_not_warned_of():
     """gBCE over 1,536 of 16,859 items begins at 0.002 and is at 0.0007 where the target's probability is 0.05."""
     assert warned(NEXT, labels=None, loss=6.6e-4, first=2.1e-3) == {}
 
 
-def test_after_a_resume_the_loss_is_still_measured_by_the_first_one():
+def test_after_a_resume_the_loss_is_still_compared_with_the_first_one():
     before = Guards(True)
     before.on_optimizer_step(TrainState(logs={"loss": 0.7}))
     again = Guards(True)
@@ -99,25 +99,25 @@ def test_before_the_first_evaluation_there_is_nothing_to_warn_of():
     assert guards.warnings == {}
 
 
-def test_what_was_said_is_not_said_again_after_a_resume():
+def test_a_warning_is_not_repeated_after_a_resume():
     said = Guards(True)
     said.warnings["constant scores"] = "..."
     again = Guards(False)
     again.load_state_dict(said.state_dict())
-    again.look_at(evaluation(np.zeros(9), np.zeros(9)))
+    again.on_evaluation(evaluation(np.zeros(9), np.zeros(9)))
     assert again.warnings == {"constant scores": "..."}
 
 
-def test_the_measures_know_what_is_alike():
+def test_the_measures_detect_constant_and_collapsed_values():
     assert constant(np.full(5, 1e9)) and constant(np.zeros(3))
     assert not constant(np.array([0.001, 0.0011])) and not constant(np.array([np.nan, 1.0]))
     assert collapsed(-3 * torch.ones(4, 2)) and not collapsed(torch.randn(4, 2)) and not collapsed(torch.ones(1, 2))
-    assert area(np.array([1, 2, 2, 3.0]), np.array([0, 0, 1, 1.0])) == 0.875
-    assert np.isnan(area(np.ones(2), np.ones(2)))
+    assert auc(np.array([1, 2, 2, 3.0]), np.array([0, 0, 1, 1.0])) == 0.875
+    assert np.isnan(auc(np.ones(2), np.ones(2)))
 
 
 def test_a_run_that_learns_nothing_keeps_the_warning(tiny_checkpoint, tmp_path, caplog):
-    # Nobody has a history, and all items read alike.
+    # No user has a history, and all items have the same text.
     lines = [f"u{event},i{event % 7},{event},{event * 7919 % 5 % 2}" for event in range(100)]
     (tmp_path / "interactions.csv").write_text("\n".join(["user,item,time,click", *lines]))
     (tmp_path / "items.csv").write_text("\n".join(["item,title", *(f"i{item},thing" for item in range(7))]))
@@ -130,13 +130,13 @@ def test_a_run_that_learns_nothing_keeps_the_warning(tiny_checkpoint, tmp_path, 
         "train": {"epochs": 1, "batch_size": 16},
     }
     with caplog.at_level(logging.WARNING):
-        found = lorarec.train(recipe, output=tmp_path / "run").metrics["warnings"]
-    assert {"constant scores", "AUC near one half"} <= set(found)
+        warnings = lorarec.train(recipe, output=tmp_path / "run").metrics["warnings"]
+    assert {"constant scores", "AUC near one half"} <= set(warnings)
     assert "Constant scores: " in caplog.text
 
 
 class Model(nn.Module):
-    """Two weights of an adapter and one of a head; the loss depends on those that are named."""
+    """Two weights of an adapter and one of a head; the loss depends on those in `alive`."""
 
     def __init__(self, *alive):
         super().__init__()
@@ -150,7 +150,7 @@ class Model(nn.Module):
 
 
 def trained(model, steps=STEPS, optimizer_class=torch.optim.AdamW, late=0, early=STEPS):
-    """The warnings after so many steps; the loss is 0 up to step `late` and after step `early`."""
+    """The warnings after `steps` steps; the loss is 0 up to step `late` and after step `early`."""
     optimizer = optimizer_class(model.parameters(), lr=0.01)
     guards = Guards(False, lambda: moved_weights(model, optimizer, Accelerator(cpu=True)))
     for step in range(1, steps + 1):
@@ -173,32 +173,32 @@ def test_a_weight_among_others_is_warned_of_by_name(caplog):
     assert "1 of the adapter's 2 weights" in caplog.text and "'other'" in caplog.text
 
 
-def test_an_adapter_whose_weights_all_have_a_gradient_is_let_be():
+def test_an_adapter_whose_weights_all_have_a_gradient_gets_no_warning():
     assert trained(Model("network.one", "network.other")) == {}
 
 
-def test_zeros_in_the_first_steps_alone_are_let_be():
+def test_zeros_in_the_first_steps_alone_are_not_warned_of():
     assert trained(Model("network.one", "network.other"), late=STEPS - 1) == {}
 
 
-def test_a_weight_that_had_a_gradient_in_one_step_is_let_be():
+def test_a_weight_that_had_a_gradient_in_one_step_is_not_warned_of():
     assert trained(Model("network.one", "network.other"), early=1) == {}
 
 
-def test_a_run_of_fewer_steps_is_not_judged():
+def test_a_run_of_fewer_steps_is_not_checked():
     assert trained(Model(), steps=STEPS - 1) == {}
 
 
 def test_a_head_may_have_weights_that_nothing_depends_on_yet():
-    """Ids that no batch has had, say."""
+    """For instance those of ids that no batch has had."""
     assert trained(Model("network.one", "network.other"), steps=STEPS) == {}
 
 
-def test_without_averages_of_gradients_to_read_nothing_is_judged():
+def test_without_averages_of_gradients_nothing_is_checked():
     assert trained(Model(), optimizer_class=torch.optim.SGD) == {}
 
 
-def test_what_does_not_train_is_not_looked_for():
+def test_frozen_weights_are_not_checked():
     model = Model("head.weight")
     for weight in model.network.parameters():
         weight.requires_grad = False
@@ -206,18 +206,18 @@ def test_what_does_not_train_is_not_looked_for():
 
 
 @pytest.mark.parametrize(("cut", "dead"), [("", 0), ("layer.0.attention.self.query", 2), ("lora_B", 8)])
-def test_a_run_is_judged_by_what_its_answers_depend_on(cut, dead, tiny_checkpoint, tmp_path, monkeypatch):
+def test_a_run_is_warned_of_weights_that_no_output_depends_on(cut, dead, tiny_checkpoint, tmp_path, monkeypatch):
     attach = Lora.attach
 
-    def attach_in_vain(*given, **named):
-        """LoRA whose matrices B, where their names have `cut` in them, multiply to 0 whatever they are."""
+    def attach_cut(*given, **named):
+        """LoRA whose matrices B, where their names have `cut` in them, give 0 whatever their values."""
         module = attach(*given, **named)
         for name, layer in module.named_modules():
             if "lora_B." in name and cut and cut in name:
                 layer.register_forward_hook(lambda layer, inputs, output: output * 0)
         return module
 
-    monkeypatch.setattr(Lora, "attach", attach_in_vain)
+    monkeypatch.setattr(Lora, "attach", attach_cut)
     recipe = {
         "name": "cut",
         "data": {"source": {"name": "synthetic", "users": 20, "items": 40, "events": 200}},

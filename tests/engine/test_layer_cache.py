@@ -1,4 +1,4 @@
-"""Hidden states of frozen lower blocks: kept once, and nothing else changes."""
+"""Hidden states of frozen lower blocks: cached once, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ UPPER = {"name": "lora", "r": 2, "layers": [-1]}
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty place for what is kept."""
+    """The folder of an empty cache."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     return tmp_path / "cache" / "lorarec_layers"
 
 
 @pytest.fixture
 def recipe(tiny_checkpoint: Callable[[str], Path]) -> Recipe:
-    """A short run of a made-up shop; ask for another adapter, head, backbone or training by keyword."""
+    """The recipe of a short run on a synthetic shop."""
 
     def make(adapter: Any, head: str = "ctr", backbone: str = "bert", **train: Any) -> dict[str, Any]:
         return {
@@ -44,13 +44,13 @@ def recipe(tiny_checkpoint: Callable[[str], Path]) -> Recipe:
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    """Every trained weight of a run."""
+    """All trained weights of a run."""
     files = [*run.glob("adapter/*.safetensors"), run / "head.safetensors"]
     return {f"{file.name} {name}": value for file in files for name, value in load_file(file).items()}
 
 
 @pytest.mark.parametrize("head", ["ctr", "rating", "rating_process", "next_item"])
-def test_training_on_kept_states_is_training_without_them(
+def test_training_with_cached_states_is_training_without_them(
     recipe: Recipe, head: str, cache: Path, tmp_path: Path
 ) -> None:
     kept = lorarec.train(recipe(UPPER, head), output=tmp_path / "kept")
@@ -59,7 +59,7 @@ def test_training_on_kept_states_is_training_without_them(
     one, other = weights(tmp_path / "kept"), weights(tmp_path / "plain")
     assert one.keys() == other.keys()
     for name in one:
-        # Items are padded among other neighbours when their states are made: the last digits may differ.
+        # Items are padded in other batches when their states are computed: the last digits may differ.
         torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4, msg=name)
     for metric, value in kept.metrics["test"].items():
         assert plain.metrics["test"][metric] == pytest.approx(value, abs=1e-4)
@@ -81,15 +81,15 @@ def test_blocks_below_the_adapter_are_not_computed_while_training(
     lorarec.train(recipe(UPPER), output=tmp_path / "run")
     *others, lower, upper = sorted(computed.count(block) for block in set(computed))
     assert lower < upper / 3, "the lower block runs only to fill the cache"
-    assert others == [1, 1], "the backbone that the saved adapter is tried on reads a few items once"
+    assert others == [1, 1], "the backbone that checks the saved adapter reads a few items once"
 
 
-def test_what_was_kept_is_read_again_and_gives_the_same_bits(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
+def test_cached_states_are_read_again_and_give_the_same_weights(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
     lorarec.train(recipe(UPPER), output=tmp_path / "first")
     (file,) = cache.glob("*.npy")
     made = file.stat().st_mtime_ns
     lorarec.train(recipe(UPPER), output=tmp_path / "second")
-    assert [found.stat().st_mtime_ns for found in cache.glob("*.npy")] == [made]
+    assert [path.stat().st_mtime_ns for path in cache.glob("*.npy")] == [made]
     one, other = weights(tmp_path / "first"), weights(tmp_path / "second")
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -114,14 +114,14 @@ def test_other_texts_and_other_weights_have_states_of_their_own(recipe: Recipe, 
         ({"name": "full", "layers": [-1], "embeddings": True}, []),
     ],
 )
-def test_nothing_is_kept_where_the_lower_blocks_change_or_the_user_says_no(
+def test_nothing_is_cached_where_the_lower_blocks_change_or_the_recipe_disables_it(
     recipe: Recipe, cache: Path, tmp_path: Path, adapter: Any, overrides: list[str]
 ) -> None:
     lorarec.train(recipe(adapter, max_steps=1), overrides, output=tmp_path / "run")
     assert not cache.exists()
 
 
-def test_full_fine_tuning_of_upper_blocks_and_bfloat16_are_kept_too(
+def test_full_fine_tuning_of_upper_blocks_and_bfloat16_are_cached_too(
     recipe: Recipe, cache: Path, tmp_path: Path
 ) -> None:
     lorarec.train(recipe({"name": "full", "layers": [-1]}, max_steps=2), output=tmp_path / "full")
@@ -129,14 +129,14 @@ def test_full_fine_tuning_of_upper_blocks_and_bfloat16_are_kept_too(
     assert len(list(cache.glob("*.npy"))) == 2
 
 
-def test_an_encoder_that_cannot_be_started_above_its_blocks_trains_as_ever(
+def test_an_encoder_that_cannot_be_started_above_its_blocks_trains_without_a_cache(
     recipe: Recipe, cache: Path, tmp_path: Path
 ) -> None:
     lorarec.train(recipe(UPPER, backbone="deberta-v2", max_steps=2), output=tmp_path / "run")
     assert not cache.exists()
 
 
-def test_a_finished_run_answers_about_items_as_it_did_in_training(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
+def test_a_finished_run_predicts_as_it_did_in_training(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
     trained = lorarec.train(recipe(UPPER, "next_item"), output=tmp_path / "run")
     loaded = lorarec.load(tmp_path / "run")
     item = loaded.catalog.ids[0]
@@ -144,7 +144,7 @@ def test_a_finished_run_answers_about_items_as_it_did_in_training(recipe: Recipe
     assert loaded.predict(items=[item], histories=[[item]]) == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_full_disk_is_named_with_a_way_out(
+def test_a_full_disk_is_reported_with_a_remedy(
     recipe: Recipe, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full:
@@ -155,7 +155,7 @@ def test_a_full_disk_is_named_with_a_way_out(
         lorarec.train(recipe(UPPER), output=tmp_path / "run")
 
 
-def test_check_measures_with_kept_states_and_says_so(recipe: Recipe, cache: Path) -> None:
+def test_check_measures_with_cached_states_and_says_so(recipe: Recipe, cache: Path) -> None:
     lines = "\n".join(check(recipe(UPPER)).lines())
     assert "The lowest 1 of 2 blocks are frozen" in lines
     assert "blocks are frozen" not in "\n".join(check(recipe({"name": "lora"})).lines())

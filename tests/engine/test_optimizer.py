@@ -1,4 +1,4 @@
-"""What each trainable weight is moved by: the rate and the decay of its group, AdamW's formula, the schedule."""
+"""The update of each trainable weight: the rate and the decay of its group, AdamW's formula, the schedule."""
 
 import math
 
@@ -29,7 +29,7 @@ class Model(nn.Module):
 
 
 def groups_by_name(model, **train):
-    """{name: its group}, after a look that no weight is in two."""
+    """{name: its group}; no weight may be in two."""
     optimizer = build_optimizer(model, TrainSection(**{"learning_rate": RATE, **train}))
     group_of = {id(weight): group for group in optimizer.param_groups for weight in group["params"]}
     assert len(group_of) == sum(len(group["params"]) for group in optimizer.param_groups)
@@ -42,12 +42,12 @@ def test_every_weight_that_trains_is_in_a_group_and_no_frozen_one_is():
     assert set(groups_by_name(model)) == trainable == set(dict(model.named_parameters())) - {"network.frozen"}
 
 
-def test_the_head_trains_at_a_rate_of_its_own_and_the_network_does_not():
+def test_head_learning_rate_is_that_of_the_head_alone():
     for name, group in groups_by_name(Model(), head_learning_rate=0.5).items():
         assert group["lr"] == (0.5 if name.startswith("head.") else RATE), name
 
 
-def test_without_a_rate_of_its_own_the_head_trains_at_the_learning_rate():
+def test_without_head_learning_rate_the_head_trains_at_the_learning_rate():
     assert {group["lr"] for group in groups_by_name(Model()).values()} == {RATE}
 
 
@@ -58,9 +58,9 @@ def test_the_adapters_scale_multiplies_the_rate_of_the_networks_weights_alone():
             return 3.0 if parameter == "factor_b" else 1.0
 
     model = Model(Scaled(Scaled.Config()))
-    found = {name: group["lr"] for name, group in groups_by_name(model, head_learning_rate=0.5).items()}
-    assert {name for name, rate in found.items() if rate == 3 * RATE} == {"network.factor_b"}
-    assert found["network.factor_a"] == RATE and found["head.matrix"] == 0.5
+    rates = {name: group["lr"] for name, group in groups_by_name(model, head_learning_rate=0.5).items()}
+    assert {name for name, rate in rates.items() if rate == 3 * RATE} == {"network.factor_b"}
+    assert rates["network.factor_a"] == RATE and rates["head.matrix"] == 0.5
 
 
 def test_lora_plus_lets_the_matrices_b_of_a_real_backbone_learn_faster(tiny_checkpoint):
@@ -76,13 +76,13 @@ def test_lora_plus_lets_the_matrices_b_of_a_real_backbone_learn_faster(tiny_chec
         assert rate == RATE * (16 if "lora_B" in name else 1), name
 
 
-def test_decay_pulls_matrices_and_nothing_that_is_one_row_one_column_or_one_number():
+def test_decay_is_of_matrices_and_not_of_rows_columns_or_scalars():
     decay = {name: group["weight_decay"] for name, group in groups_by_name(Model(), weight_decay=0.3).items()}
     matrices = {"network.factor_a", "network.factor_b", "head.matrix"}
     assert decay == {name: 0.3 if name in matrices else 0.0 for name in decay}
 
 
-def test_a_decay_of_zero_pulls_nothing():
+def test_a_decay_of_zero_is_zero_in_all_groups():
     assert {group["weight_decay"] for group in groups_by_name(Model(), weight_decay=0.0).values()} == {0.0}
 
 
@@ -124,7 +124,7 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("warmup", [0.0, 0.3])
-def test_the_rate_of_each_step_is_the_schedules_share_of_each_groups_own(schedule, warmup):
+def test_the_rate_of_each_step_is_the_schedules_share_of_each_groups_rate(schedule, warmup):
     train = TrainSection(learning_rate=RATE, head_learning_rate=0.5, schedule=schedule, warmup=warmup)
     optimizer = build_optimizer(Model(), train)
     scheduler = build_schedule(optimizer, train, STEPS)
@@ -140,7 +140,7 @@ def test_the_rate_of_each_step_is_the_schedules_share_of_each_groups_own(schedul
         scheduler.step()
 
 
-def test_a_warm_up_starts_from_nothing_so_that_its_first_step_moves_no_weight():
+def test_a_warm_up_starts_at_zero_so_that_its_first_step_moves_no_weight():
     """As transformers' schedules do: the first step fills AdamW's averages alone."""
     train = TrainSection(learning_rate=RATE, warmup=0.3)
     model = Model()

@@ -1,4 +1,4 @@
-"""A profile says where a run's steps go, and changes nothing that is trained."""
+"""A profile shows where the time of a run's steps goes, and does not change the trained weights."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def trained(
 
 @pytest.fixture
 def train(tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> Train:
-    """Train into a folder of the test's, by its name."""
+    """Train into a folder of the test with this name."""
     return lambda name, **settings: trained(tmp_path / name, tiny_checkpoint("bert"), **settings)
 
 
@@ -85,8 +85,12 @@ def weights(run: Path) -> dict[str, bytes]:
 
 def test_a_profile_shows_steps_three_to_eight_part_by_part(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     run = train("run", profile=True, accumulate=2, max_steps=9)
-    found = marks(run)
-    assert {name: found[name] for name in ("data", "forward", "backward")} == {"data": 6, "forward": 12, "backward": 12}
+    counts = marks(run)
+    assert {name: counts[name] for name in ("data", "forward", "backward")} == {
+        "data": 6,
+        "forward": 12,
+        "backward": 12,
+    }
     text = table(run)
     assert text.startswith("Optimizer steps 3 to 8: ")
     parts, operators = text.split("| operator")
@@ -114,12 +118,13 @@ def test_evaluations_and_checkpoints_between_the_steps_do_not_count(
     run = train("run", profile=True, max_steps=5, save_every=1, evaluate={"every": 1})
     assert marks(run)["evaluation"] == 2  # after the steps 2 and 3
     assert marks(run)["checkpoint"] == 2
-    assert "linalg" not in table(run)
+    # Clipping has a linalg operator of its own, so that the prefix alone is not enough.
+    assert "linalg_inv" not in table(run) and "linalg_solve" not in table(run)
     other = re.search(r"\| other .*?([\d.]+)%", table(run))
     assert float(other[1]) < 50
 
 
-def test_a_profile_changes_nothing_that_is_trained(train: Train, short: Path) -> None:
+def test_a_profile_does_not_change_the_trained_weights(train: Train, short: Path) -> None:
     plain = train("plain", max_steps=4)
     assert weights(plain) == weights(short)
     assert len(weights(plain)) >= 2
@@ -156,7 +161,7 @@ def test_a_resumed_run_has_a_profile_of_its_own_steps(train: Train, monkeypatch:
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_profile_may_be_asked_for_or_left_out_when_a_run_is_resumed(
+def test_a_profile_may_be_added_or_left_out_when_a_run_is_resumed(
     first: bool, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -183,7 +188,7 @@ def test_a_run_that_fails_leaves_no_profiler_running(train: Train, monkeypatch: 
 
 
 def event(name: str, start: float, end: float, own: float = 0.0, gpu: float = 0.0, device: str = "CPU") -> Any:
-    """An event of the profiler; times in milliseconds, `own` on the processor and `gpu` of the kernels it starts."""
+    """An event of the profiler; times in milliseconds, `own` on the CPU and `gpu` of the kernels it starts."""
     return SimpleNamespace(
         name=name,
         device_type=SimpleNamespace(name=device),
@@ -217,7 +222,7 @@ def test_each_part_has_its_milliseconds_a_step_and_its_share() -> None:
     assert cells(table, "other (moving the batch, logging, callbacks)") == ["8.00", "8.0%"]
 
 
-def test_operators_come_dearest_first_and_those_of_an_evaluation_are_left_out() -> None:
+def test_the_most_expensive_operators_come_first_and_those_of_an_evaluation_are_left_out() -> None:
     table = profile_table(STEPS, 3, 4, on_gpu=False)
     assert cells(table, "aten::mm") == ["1", "25.00", "25.0%"]
     assert cells(table, "aten::add") == ["0.5", "1.00", "1.0%"]
@@ -226,9 +231,9 @@ def test_operators_come_dearest_first_and_those_of_an_evaluation_are_left_out() 
     assert cells(table, "no operator (Python, waiting)") == ["", "74.00", "74.0%"]
 
 
-def test_a_gpus_work_counts_to_the_part_that_asked_for_it() -> None:
+def test_gpu_time_counts_to_the_part_that_launched_the_kernels() -> None:
     kernel = event("ampere_gemm", 160, 230, device="CUDA")
-    annotation = event("forward", 20, 60, device="CUDA")  # CUDA shows the marks once more, as it lived them
+    annotation = event("forward", 20, 60, device="CUDA")  # the marks appear again among the events of the GPU
     table = profile_table([*STEPS, kernel, annotation], 3, 4, on_gpu=True)
     assert cells(table, "forward") == ["40.00", "40.0%", "5.50"]
     assert cells(table, "backward") == ["40.00", "40.0%", "35.00"]
@@ -237,7 +242,7 @@ def test_a_gpus_work_counts_to_the_part_that_asked_for_it() -> None:
     assert cells(table, "the GPU waits") == ["", "59.50", "59.5%"]
 
 
-def test_beyond_the_ten_dearest_operators_only_their_sum_is_shown() -> None:
+def test_beyond_the_ten_most_expensive_operators_only_their_sum_is_shown() -> None:
     many = [event(f"aten::op{number:02d}", 6, 7, own=number) for number in range(1, 13)]
     table = profile_table([*STEPS[:10], *many], 1, 2, on_gpu=False)
     assert table.count("aten::op") == 10

@@ -74,7 +74,7 @@ def test_a_step_that_gives_back_no_plain_loss_is_refused(
 ) -> None:
     ours = Accumulate.gradients
     monkeypatch.setattr(Accumulate, "gradients", lambda step, given: change(ours(step, given)))
-    with pytest.raises(PluginError, match=f"Training step 'accumulate' gives back .*{sentence}"):
+    with pytest.raises(PluginError, match=f"Training step 'accumulate' returned .*{sentence}"):
         check(recipe())
 
 
