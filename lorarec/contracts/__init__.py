@@ -1,6 +1,6 @@
-"""The one door for plugins: everything an adapter, head, backbone, source, metric or callback needs.
+"""The public interface for plugins: everything an adapter, head, backbone, source, metric or callback needs.
 
-This package alone is under semantic versioning. Plugins import from here and nowhere else in lorarec.
+Of lorarec, plugins import this package only; it follows semantic versioning.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -131,7 +131,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`PeftAdapter` when it is first asked for: importing PEFT takes seconds that `--help` does not have."""
+    """Import `PeftAdapter` at its first use: importing PEFT takes seconds, too long for `--help`."""
     if name != "PeftAdapter":
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     from lorarec.contracts.peft_adapter import PeftAdapter

@@ -17,12 +17,12 @@ from lorarec.contracts.training import Callback
 from lorarec.errors import IncompatibleError
 
 OWN_ADAPTER = "default"
-"""What a run calls the adapter it trains; others that sit beside it have names of their own, any names."""
+"""Name of the adapter that a run trains; further adapters on the same backbone may have any other names."""
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What an adapter may know of the training ahead."""
+    """What an adapter may know about the training run."""
 
     total_steps: int
     """Optimizer steps of the whole run."""
@@ -31,19 +31,19 @@ class TrainingPlan:
 
 
 class Adapter(Plugin):
-    """Wraps a backbone's module and says which of its weights train.
+    """Wraps a backbone's module and decides which of its weights train.
 
-    The life of an adapter: `check`, then either `attach` (a new run) or `restore` (a finished one); `penalty` and
-    `callbacks` while training; `save` at the end; `merge` when asked for. Adapters sit under names, which may be any
-    text. None is switched on for good: by `active` or `disabled` each call of the module says which one it uses.
+    Life cycle: `check`, then either `attach` (a new run) or `restore` (a finished one); `penalty` and `callbacks`
+    during training; `save` at the end; `merge` on request. Adapters have names, which may be any text. There is no
+    global active adapter: the contexts `active` and `disabled` choose the one that calls of the module use.
     """
 
     supports_gradient_checkpointing: ClassVar[bool] = True
-    """Whether the weights still get their gradients when the backbone recomputes activations in the backward pass.
-    It is enabled on `backbone.module` (without re-entrance) before `attach`."""
+    """Whether the weights get correct gradients when the backbone recomputes activations in the backward pass. This is
+    enabled on `backbone.module` (without re-entrance) before `attach`."""
 
     def check(self, architecture: Architecture) -> None:
-        """Raise IncompatibleError, naming what would work, if this adapter cannot train that architecture.
+        """Raise IncompatibleError, with what would work, if this adapter cannot train that architecture.
 
         Called before any weight is loaded. The default accepts everything.
         """
@@ -54,39 +54,39 @@ class Adapter(Plugin):
 
     @abstractmethod
     def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
-        """Return the module to train in place of `backbone.module`, with `requires_grad` set on what trains.
+        """Return the module to train in place of `backbone.module`, with `requires_grad` set on the weights that train.
 
         Raises IncompatibleError if a setting does not fit the module (a target that matches nothing, say).
         """
 
     def warm_start(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
-        """Put the weights that `save` wrote into the attached adapter `name`, from where it then trains.
+        """Load the weights that `save` wrote into the attached adapter `name`, which then trains from there.
 
-        Raises IncompatibleError if names or shapes differ; the default raises it always.
+        Raises IncompatibleError if names or shapes differ; the default always raises it.
         """
         raise IncompatibleError(f"Adapter '{self.name}' cannot start from saved weights. Leave train.warm_start out.")
 
     def add(self, module: nn.Module, backbone: Backbone, folder: Path, name: str) -> None:
-        """Load one more adapter that `save` wrote onto `module`, for inference, beside those that it carries.
+        """Load another adapter that `save` wrote onto `module`, for inference, in addition to those it has.
 
-        Raises IncompatibleError if it does not fit beside them; the default raises it always.
+        Raises IncompatibleError if it does not fit; the default always raises it.
         """
-        raise IncompatibleError(f"Adapter '{self.name}': only one can sit on a backbone, so '{name}' cannot be added.")
+        raise IncompatibleError(f"Adapter '{self.name}': a backbone can have only one, so '{name}' cannot be added.")
 
     def active(self, module: nn.Module, name: str = OWN_ADAPTER) -> AbstractContextManager[None]:
-        """Within, calls of `module` use the adapter `name` alone, whatever other threads ask for.
+        """Inside the context, calls of `module` use the adapter `name` only, whatever other threads use.
 
-        The default is for adapters of which only one can sit on a backbone.
+        The default is for adapters of which a backbone can have only one.
         """
         return nullcontext()
 
     def disabled(self, module: nn.Module) -> AbstractContextManager[None]:
-        """Within, calls of `module` give what the bare backbone gives, whatever other threads ask for.
+        """Inside the context, calls of `module` give what the bare backbone gives, whatever other threads use.
 
-        Raises IncompatibleError where the bare backbone is gone; the default raises it always.
+        Raises IncompatibleError if the original weights are gone; the default always raises it.
         """
         raise IncompatibleError(
-            f"Adapter '{self.name}' cannot be switched off: the backbone as it was is not kept. Use lora."
+            f"Adapter '{self.name}' cannot be disabled: the backbone's original weights are not kept. Use lora."
         )
 
     def penalty(self, module: nn.Module) -> Tensor | None:
@@ -94,7 +94,7 @@ class Adapter(Plugin):
         return None
 
     def callbacks(self, module: nn.Module) -> Sequence[Callback]:
-        """Per-step work on the attached module; its state is kept in checkpoints."""
+        """Callbacks that work on the attached module at each step; their state is saved in checkpoints."""
         return ()
 
     def learning_rate_scale(self, parameter: str) -> float:
@@ -103,18 +103,18 @@ class Adapter(Plugin):
 
     @abstractmethod
     def save(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
-        """Write what `restore` needs into an empty folder; no pickle. Called on one process, with whole weights."""
+        """Write what `restore` needs into an empty folder; no pickle. Called on one process, with unsharded weights."""
 
     @abstractmethod
     def restore(self, backbone: Backbone, folder: Path, name: str = OWN_ADAPTER) -> nn.Module:
-        """The module as `save` saw it, for inference, around a freshly loaded backbone.
+        """The module as it was saved, for inference, around a newly loaded backbone.
 
         Raises IncompatibleError, naming them, if weights are missing, unknown, or of another shape.
         """
 
     @abstractmethod
     def merge(self, module: nn.Module, name: str = OWN_ADAPTER) -> nn.Module:
-        """The plain backbone module with the adapter folded in; may use `module` up.
+        """The plain backbone module with the adapter merged into its weights; may modify `module`.
 
-        Raises IncompatibleError where there is no such thing.
+        Raises IncompatibleError if that is not possible.
         """

@@ -1,4 +1,4 @@
-"""Batch and Examples: one part's examples, the batches that a head's `collate` makes of them, and how views get in."""
+"""Batch and Examples: the examples of one part, the batches that a head's `collate` makes of them, and their views."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
 
 POSITIONS = 4096
-"""Positions a chunk takes at most, padding counted: enough to fill a processor, few enough for its caches."""
+"""Maximal number of positions of a chunk, padding included: enough to fill a processor, few enough for its caches."""
 CHUNK_COST = 96
-"""What a chunk more costs (calls, smaller matrices), in positions of padding that would cost as much; measured on
+"""Cost of one more chunk (calls, smaller matrices), as the number of padding positions that cost the same; measured on
 two CPU cores with a small encoder, forward and backward."""
 
 
 @dataclass(frozen=True)
 class ItemStates:
-    """Hidden states of every item below the lowest block that trains: the network can start from them."""
+    """Hidden states of every item below the lowest block that trains; the network can start from them."""
 
     blocks: int
-    """How many of the lowest blocks they stand in for."""
+    """How many of the lowest blocks they replace."""
     states: Tensor
     """[T, D] of all items, one position after another; memory-mapped."""
     starts: np.ndarray
-    """[N + 1] int64 where each item's positions begin."""
+    """[N + 1] int64 start of each item's positions."""
 
     def of(self, views: Sequence[View]) -> Tensor | None:
-        """[B, L, D] of B views, padded with zeros; None unless each of them is an item alone."""
+        """[B, L, D] of B views, padded with zeros; None unless each of them is a single item."""
         items = np.array([view.candidate for view in views if view.is_item], np.int64)
         if len(items) < len(views):
             return None
@@ -60,21 +60,21 @@ class ItemStates:
 
 
 class LowerStates(NamedTuple):
-    """What stands in for the lowest blocks where views are encoded."""
+    """Precomputed hidden states that replace the lowest blocks when views are encoded."""
 
     blocks: int
     chunks: list[Tensor | None]
-    """[B, L, D] of each chunk; None where all blocks must run."""
+    """[B, L, D] of each chunk; None if all blocks must run."""
 
 
 class Views(NamedTuple):
-    """V distinct views as features, in chunks of like length so that little is spent on padding."""
+    """V distinct views as features, in chunks of similar length to reduce padding."""
 
     chunks: list[dict[str, Tensor]]
     order: Tensor
-    """[V] int64: where each view, in the order it was given, stands in the concatenated chunks."""
+    """[V] int64: the index of each view, in the given order, in the concatenated chunks."""
     items: Tensor | None = None
-    """[V] int64 catalogue rows, where every view is one item: an item table can then stand in for the chunks."""
+    """[V] int64 catalog rows, if every view is one item: an item table can then replace the chunks."""
     lower: LowerStates | None = None
 
     def to(self, device: torch.device) -> Views:
@@ -96,26 +96,26 @@ class Batch:
     """One (micro-)batch of B examples."""
 
     rows: Tensor
-    """[B] int64: which examples these are; evaluation drops repeats by it."""
+    """[B] int64 example numbers; evaluation uses them to drop repeats."""
     count: int
-    """T, how many supervised targets the head's losses are of; known before the forward so that accumulated
-    micro-batches and several processes are weighted by their real counts."""
+    """T, the number of supervised targets; known before the forward so that micro-batches and processes are weighted
+    by their numbers of targets."""
     views: dict[str, Views] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
-    """Labels, index tensors and whatever else the head needs."""
+    """Labels, index tensors and other tensors that the head needs."""
     events: np.ndarray | None = None
-    """[T] int64 the row in the interactions that each target is about, whose weight multiplies its loss. A head that
-    leaves it out cannot be trained on data with weights."""
+    """[T] int64 row of each target in the interactions; the row's weight multiplies the loss. A head that leaves it out
+    cannot be trained on data with weights."""
     weights: Tensor | None = None
-    """[T] float32 of the targets; None where the data have no weights. lorarec fills it in, after `collate`."""
+    """[T] float32 weights of the targets; None if the data has no weights. lorarec sets it after `collate`."""
 
     @property
     def weight(self) -> float:
-        """What the batch weighs in the mean of an optimizer step: the sum of its targets' weights, or their count."""
+        """The batch's weight in the mean of an optimizer step: the sum of its targets' weights, or their count."""
         return float(self.count if self.weights is None else self.weights.sum(dtype=torch.float64))
 
     def total(self, values: Tensor) -> Tensor:
-        """[] the sum of one value a target [T], each multiplied by the target's weight."""
+        """[] weighted sum of one value per target [T]."""
         return values.sum() if self.weights is None else (values * self.weights).sum()
 
     def to(self, device: torch.device) -> Batch:
@@ -131,7 +131,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Collation:
-    """What `collate` may use besides the rows themselves."""
+    """What `collate` may use in addition to the rows."""
 
     interactions: Interactions
     histories: Histories
@@ -139,27 +139,27 @@ class Collation:
     negatives: NegativeSampler
     catalog_size: int
     training: bool
-    """False for validation, test and inference: no labels need exist, and sampling must not depend on `epoch`."""
+    """False for validation, test and inference: labels may be missing, and sampling must not depend on `epoch`."""
     epoch: int = 0
     step: int = 0
-    """Optimizer step the micro-batch belongs to; negatives shared by a batch are drawn for (seed, epoch, step)."""
+    """Optimizer step of the micro-batch; negatives shared by a batch are drawn for (seed, epoch, step)."""
     table: bool = False
-    """An item table stands ready: item views need no features."""
+    """Whether there is an item table: item views then need no features."""
     users: Users | None = None
-    """What the backbone reads of the users; None where it reads nothing of them."""
+    """The users' columns that the backbone reads; None if it reads none."""
     catalog: Catalog | None = None
-    """The items' texts, for heads that look at words themselves. lorarec always gives it."""
+    """The items' texts, for heads that read words themselves. lorarec always sets it."""
     item_states: ItemStates | None = None
-    """Hidden states that the lowest blocks need not compute again; None where these train, or nothing was kept."""
+    """Precomputed hidden states of the lowest blocks; None if these train, or if none were kept."""
 
     def user_words(self, events: np.ndarray) -> list[tuple[str, ...]]:
-        """[n] `View.user` for the users of these events [n]: empty where the backbone reads nothing of users."""
+        """[n] `View.user` for the users of these events [n]: empty if the backbone reads no user columns."""
         if self.users is None:
             return [()] * len(events)
         return self.users.words(self.interactions.user[events])
 
     def views(self, views: Sequence[View]) -> Views:
-        """Features of distinct views, in chunks of like length."""
+        """Features of distinct views, in chunks of similar length."""
         lengths = np.fromiter((self.featurizer.length(view) for view in views), np.int64, len(views))
         by_length = np.argsort(lengths, kind="stable")
         groups = [[views[index] for index in by_length[start:stop]] for start, stop in chunk_bounds(lengths[by_length])]
@@ -170,7 +170,7 @@ class Collation:
         return Views([self.featurizer(group) for group in groups], torch.from_numpy(order), lower=lower)
 
     def item_views(self, items: np.ndarray) -> Views:
-        """Features of distinct catalogue rows [V]; none are made where an item table stands ready."""
+        """Features of distinct catalog rows [V]; none are made if there is an item table."""
         rows = torch.as_tensor(np.asarray(items), dtype=torch.int64)
         if self.table:
             return Views([], torch.empty(0, dtype=torch.int64), rows)
@@ -180,7 +180,7 @@ class Collation:
 def chunk_bounds(lengths: np.ndarray) -> Iterator[tuple[int, int]]:
     """Start and stop of each chunk of views with these ascending lengths [V].
 
-    A chunk ends where it would be full, or where padding its shorter views would cost more than a new chunk.
+    A chunk ends when it is full, or when padding its shorter views would cost more than a new chunk.
     """
     start, padding = 0, 0
     for index in range(1, len(lengths)):
@@ -194,7 +194,7 @@ def chunk_bounds(lengths: np.ndarray) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of one part of the split, or the requests to a finished run, with what it takes to collate them."""
+    """The examples of one part of the split, or the requests to a finished run, with what is needed to collate them."""
 
     table: Dataset
     head: TaskHead
@@ -205,18 +205,18 @@ class Examples:
 
     @cached_property
     def _columns(self) -> dict[str, np.ndarray]:
-        # Columns of numbers are read at once; Dataset's row access would cost more than a step's other book-keeping.
+        # Numeric columns are read at once; row access of a Dataset would cost more than a step's other bookkeeping.
         data = self.table.data
         return {name: data.column(name).to_numpy() for name in self.table.column_names}
 
     @cached_property
     def predictor(self) -> Predictor:
-        """How these examples are answered and judged."""
+        """How predictions for these examples are made and evaluated."""
         return self.head.predictor(self.head)
 
     @property
     def events(self) -> np.ndarray:
-        """[n] int64 the row in the interactions that each example is about."""
+        """[n] int64 row of each example in the interactions."""
         return self._columns["event"]
 
     @property
@@ -227,42 +227,42 @@ class Examples:
 
     @cached_property
     def items(self) -> np.ndarray:
-        """[n] int64 catalog rows that the examples ask about, those drawn beside an event among them."""
+        """[n] int64 catalog row of each example, including items that were drawn as negatives."""
         return self.head.items(self._columns, self.collation)
 
     def labels(self) -> np.ndarray:
-        """[n] float64 what is to be predicted: the examples' own `label` column."""
+        """[n] float64 targets of prediction: the examples' column `label`."""
         return self._columns["label"].astype(np.float64)
 
     def batch(self, rows: np.ndarray, epoch: int = 0, step: int = 0) -> Batch:
-        """The batch of these example numbers, with the weights of its targets where it is trained on."""
+        """The batch of these example numbers, in training with the weights of its targets."""
         columns = {name: column[rows] for name, column in self._columns.items()}
         batch = self.head.collate(columns | {"row": rows}, replace(self.collation, epoch=epoch, step=step))
         if not (self.collation.training and self.collation.interactions.has(WEIGHT)):
             return batch
         if batch.events is None:
             raise IncompatibleError(
-                f"The data has the column '{WEIGHT}', but head '{self.head.name}' does not say which row each of its "
-                "targets is about (Batch.events), so that no loss could be weighted. Leave data.columns.weight out, "
-                "or use another head."
+                f"The data has the column '{WEIGHT}', but head '{self.head.name}' does not give the row of each of its "
+                "targets (Batch.events), so losses cannot be weighted. Leave data.columns.weight out, or use another "
+                "head."
             )
         if len(batch.events) != batch.count:
             raise PluginError(
-                f"head '{self.head.name}' says of a batch of {batch.count} targets (Batch.count) which "
-                f"{len(batch.events)} rows they are about (Batch.events): there must be one a target."
+                f"head '{self.head.name}' gives {len(batch.events)} rows (Batch.events) for a batch of {batch.count} "
+                "targets (Batch.count): there must be one row per target."
             )
         weights = self.collation.interactions.column(WEIGHT)[batch.events]
         return replace(batch, weights=torch.from_numpy(weights.astype(np.float32)))
 
     def with_table(self) -> Examples:
-        """The same examples, collated for use beside an item table."""
+        """The same examples, collated for use with an item table."""
         return replace(self, collation=replace(self.collation, table=True))
 
     def reads_items(self) -> bool:
-        """Whether batches hold views of single items, for which an item table can stand in."""
+        """Whether batches have views of single items, which an item table can replace."""
         probe = self.with_table().batch(np.zeros(1, np.int64))
         return any(views.items is not None for views in probe.views.values())
 
     def blocks(self, size: int) -> list[np.ndarray]:
-        """All example numbers in order, in blocks of `size`: the unit that evaluation deals out to processes."""
+        """All example numbers in order, in blocks of `size`: the unit that evaluation distributes over processes."""
         return [np.arange(start, min(start + size, len(self))) for start in range(0, len(self), size)]

@@ -1,4 +1,4 @@
-"""The examples of clicks: labeled events of histories, items drawn beside what was chosen, groups that are compared."""
+"""Examples of clicks: labeled events of histories, drawn negatives, and groups for ranking losses."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from lorarec.data.interactions import Interactions, Part
 from lorarec.errors import DataError
 
 ITSELF = -1
-"""`ago` of a row's own target, which lies after all of its history."""
+"""`ago` of a row's own target, which comes after all of its history."""
 SORTED_ROWS = 8
-"""So many histories with likes and dislikes, and each of them sorted by it: that is no order in time."""
+"""If this many histories contain likes and dislikes, and each is sorted by them, they are not in the order of time."""
 RIVAL = "rival"
-"""Begins the columns of a pairwise group that are about what was not liked."""
+"""Prefix of the columns of a pairwise group that describe items that were not liked."""
 
 
 def with_history_targets(own: Dataset, interactions: Interactions, histories: Histories, limit: int) -> Dataset:
     """The training rows' own examples (columns `event`, `label`), then the events of their histories.
 
     Columns: `event`, the row; `ago`, how many events of its history came after the target, -1 for the row's own;
-    `item`; `label`. What came before the target is its history. Each user's item is a target once, where the most
-    came before it, and never if it is the target of another row: those of validation and test stay hidden, those of
-    training are examples already. Without users in the data, rows cannot be told to be of one person: what one row
-    asks may then be in the history of another.
+    `item`; `label`. The history of a target is what came before it. Each pair of a user and an item is a target once,
+    with its longest history, and never if it is the target of another row: those of validation and test stay hidden,
+    those of training are examples already. Without users in the data, it is unknown which rows belong to one person:
+    the target of one row may then be in the history of another.
 
-    Raises DataError where rows bring no histories of their own, or unlabeled ones, or ones that are not in order.
+    Raises DataError if rows come without histories, or with unlabeled ones, or with ones that are not in order.
     """
     if not interactions.has("history_feedback"):
         raise DataError(
-            "head.history_targets learns from histories that the rows bring along with feedback, and there are no "
-            "columns 'history' and 'history_feedback'. Leave it out: all training events are targets already."
+            "head.history_targets learns from the columns 'history' and 'history_feedback', and the data has none. "
+            "Leave it out: all training events are targets already."
         )
     events = interactions.rows(Part.TRAIN)
     history, mask = histories.latest(events, limit)
@@ -42,7 +42,7 @@ def with_history_targets(own: Dataset, interactions: Interactions, histories: Hi
     row, column = np.nonzero(labeled)
     items = history.items[row, column]
     before = column - (mask.shape[1] - mask.sum(axis=1))[row]  # histories are right-aligned
-    kept = _one_a_pair(interactions, interactions.user[events][row], items, before, row)
+    kept = _one_per_pair(interactions, interactions.user[events][row], items, before, row)
     own_columns = {name: np.asarray(own.with_format("numpy")[name]) for name in ("event", "label")}
     return Dataset.from_dict(
         {
@@ -54,21 +54,21 @@ def with_history_targets(own: Dataset, interactions: Interactions, histories: Hi
     )
 
 
-def _one_a_pair(
+def _one_per_pair(
     interactions: Interactions, users: np.ndarray, items: np.ndarray, before: np.ndarray, row: np.ndarray
 ) -> np.ndarray:
-    """Which events of histories [n] are kept: of each user and item the one that the most came `before`, then that of
-    the earliest row, and none that a row of any part asks for. Ascending."""
+    """Indices of the events of histories [n] to keep, ascending: for each user and item the one with the most events
+    `before` it, then the one of the earliest row; none that is the target of a row of any part."""
     many = interactions.item.max() + items.max(initial=0) + 1
-    pair, asked = users * many + items, interactions.user * many + interactions.item
+    pair, targets = users * many + items, interactions.user * many + interactions.item
     order = np.lexsort((row, -before, pair))
     _, first = np.unique(pair[order], return_index=True)
     kept = np.sort(order[first])
-    return np.asarray(kept[~np.isin(pair[kept], asked[interactions.part != Part.UNUSED])])
+    return np.asarray(kept[~np.isin(pair[kept], targets[interactions.part != Part.UNUSED])])
 
 
 def _refuse_sorted(liked: np.ndarray, labeled: np.ndarray) -> None:
-    """Raise DataError if likes come first, or last, in every history: what is before a target would give it away."""
+    """Raise DataError if likes come first, or last, in every history: the events before a target would reveal it."""
     known = np.where(labeled, liked, np.nan)
     mixed = (labeled & liked).any(axis=1) & (labeled & ~liked).any(axis=1)
     if mixed.sum() < SORTED_ROWS:
@@ -76,14 +76,14 @@ def _refuse_sorted(liked: np.ndarray, labeled: np.ndarray) -> None:
     steps = [np.diff(row[~np.isnan(row)]) for row in known[mixed]]
     if all((step <= 0).all() for step in steps) or all((step >= 0).all() for step in steps):
         raise DataError(
-            "head.history_targets: all histories list what was liked apart from what was not, so they are not in the "
-            "order of time, and what stands before an event gives its label away. Give histories in order (source "
-            "'instruction': data.source.rows=true), or leave history_targets out."
+            "head.history_targets: all histories are sorted by feedback, so they are not in the order of time, and the "
+            "events before a target reveal its label. Give histories in the order of time (source 'instruction': "
+            "data.source.rows=true), or leave history_targets out."
         )
 
 
 def drawn_examples(interactions: Interactions, part: Part, negatives: int) -> Dataset:
-    """Rows of (event, draw, label): draw 0 is the item chosen, 1 to `negatives` are items drawn beside it."""
+    """Rows of (event, draw, label): draw 0 is the event's item, 1 to `negatives` are drawn negatives."""
     events = interactions.rows(part)
     draw = np.tile(np.arange(1 + negatives), len(events))
     return Dataset.from_dict(
@@ -92,9 +92,8 @@ def drawn_examples(interactions: Interactions, part: Part, negatives: int) -> Da
 
 
 def drawn_items(rows: dict[str, np.ndarray], chosen: np.ndarray, negatives: int, collation: Collation) -> np.ndarray:
-    """[B] the item of each row of `drawn_examples`: the one chosen, or the one drawn as a function of (seed, epoch,
-    event) that the user has not had. Outside training the epoch counts as 0, so that all evaluations see the same
-    items."""
+    """[B] item of each row of `drawn_examples`: the event's, or a negative that the user has not had, drawn as a
+    function of (seed, epoch, event). Outside training the epoch is 0, so that all evaluations use the same items."""
     candidates = chosen.copy()
     epoch = collation.epoch if collation.training else 0
     for index in np.flatnonzero(rows["draw"] > 0):
@@ -104,19 +103,18 @@ def drawn_items(rows: dict[str, np.ndarray], chosen: np.ndarray, negatives: int,
         if draw > len(drawn):
             raise DataError(
                 f"Event {event}: its user has had all but {len(drawn)} of the {collation.catalog_size} items, so "
-                f"{negatives} others cannot be drawn. Lower head.negatives."
+                f"{negatives} negatives cannot be drawn. Lower head.negatives."
             )
         candidates[index] = drawn[draw - 1]
     return candidates
 
 
 def pairwise_groups(examples: Dataset, owner: np.ndarray, rivals: int) -> Dataset:
-    """One row a group: the columns of `examples` (numbers) for what was liked, and `rival1_...` to `rival{R}_...` for
-    what was not.
+    """One row per group: the columns of `examples` (numbers) for an item that was liked, and `rival1_...` to
+    `rival{R}_...` for items that were not.
 
-    owner [n]: only examples of one owner (a user; the event, where items are drawn beside it) meet. Each takes part
-    at least once, turn by turn; owners who liked everything or nothing have no groups.
-    Raises DataError where nobody has any.
+    owner [n]: only examples of one owner (a user; with drawn negatives, an event) are compared. Each example is in at
+    least one group; owners who liked everything or nothing have no groups. Raises DataError if there are no groups.
     """
     columns = examples.with_format("numpy")[:]
     label = np.asarray(columns["label"])
@@ -131,8 +129,8 @@ def pairwise_groups(examples: Dataset, owner: np.ndarray, rivals: int) -> Datase
             beaten.append(others[(turns[:, None] * rivals + np.arange(rivals)) % len(others)])
     if not liked:
         raise DataError(
-            "head.loss=ranking compares what a user liked with what the same user did not, and nobody has both in "
-            "training. Set head.loss=bce, or draw items with head.negatives."
+            "head.loss=ranking compares items that a user liked with items that the same user did not like, and no "
+            "user has both in training. Set head.loss=bce, or draw negatives with head.negatives."
         )
     first, rest = np.concatenate(liked), np.concatenate(beaten)
     table = {name: np.asarray(column)[first] for name, column in columns.items()}
@@ -142,8 +140,8 @@ def pairwise_groups(examples: Dataset, owner: np.ndarray, rivals: int) -> Datase
 
 
 def ungrouped(rows: dict[str, np.ndarray], rivals: int) -> dict[str, np.ndarray]:
-    """The columns of the [B * (1 + R)] examples in B pairwise groups, each group's together and what was liked first;
-    `row` stays [B]."""
+    """The columns of the [B * (1 + R)] examples in B pairwise groups, group by group with the liked item first; `row`
+    stays [B]."""
     names = [name for name in rows if name != "row" and not name.startswith(RIVAL)]
     numbers = range(1, rivals + 1)
     flat = {n: np.stack([rows[n], *(rows[f"{RIVAL}{k}_{n}"] for k in numbers)], axis=1).ravel() for n in names}
@@ -151,7 +149,7 @@ def ungrouped(rows: dict[str, np.ndarray], rivals: int) -> dict[str, np.ndarray]
 
 
 def refuse_weights_of_rivals(examples: Dataset, interactions: Interactions) -> None:
-    """Raise DataError where a kind of event that is only ever a rival is given a weight: nothing would read it."""
+    """Raise DataError if a kind of event that is never liked has a weight: it would have no effect."""
     kinds = None if interactions.use is None else interactions.use.kinds
     if kinds is None or not kinds.weights:
         return
@@ -159,7 +157,7 @@ def refuse_weights_of_rivals(examples: Dataset, interactions: Interactions) -> N
     for index in np.unique(kinds.kind[columns["event"][columns["label"] <= 0]]).tolist():
         if kinds.weights[index] != 1:
             raise DataError(
-                f"data.events.weights.{kinds.names[index]}={kinds.weights[index]:g} does nothing here: with losses of "
-                "ranking (head.loss), a contest counts by the weight of the row that was liked. Leave it out, or set "
+                f"data.events.weights.{kinds.names[index]}={kinds.weights[index]:g} does nothing here: with ranking "
+                "losses (head.loss), a pairwise group has the weight of the row that was liked. Leave it out, or set "
                 "head.loss=bce."
             )

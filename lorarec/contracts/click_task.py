@@ -1,4 +1,4 @@
-"""ClickTask: a click-through-rate task whose author writes the network and nothing else."""
+"""ClickTask: a click-through-rate task; a subclass only defines the network."""
 
 from __future__ import annotations
 
@@ -29,27 +29,28 @@ from lorarec.data.interactions import Interactions, Part
 from lorarec.errors import DataError
 
 READ = frozenset({"row", "event", "item", "label", "ago", "draw"})
-"""Columns of examples that `pair_batch` has read."""
+"""Columns of examples that `pair_batch` reads."""
 
 
 class ClickSettings(StrictConfig):
-    """Settings of every click-through-rate head: what is a click, and what it is judged from."""
+    """Settings of every click-through-rate head: what is a click, and which inputs predict it."""
 
     encoding: Literal["separate", "joint"] = "separate"
-    """separate: each item's text is encoded once a batch and compared with those of the history. joint:
-    the history and the candidate are read as one text."""
+    """separate: each item's text is encoded once per batch and compared with those of the history. joint: the history
+    and the candidate are read as one text."""
     max_history: Annotated[int, Field(ge=1)] = 50
-    """The latest events of the user that are looked at."""
+    """Number of latest events of the user that are read."""
     negatives: Annotated[int, Field(ge=0)] = 0
-    """0: the data says what was clicked and what was not. Above: every event is a click, and so many
-    items that the user has not had are drawn beside it; validation and test draw once and for all."""
+    """0: the data says what was clicked and what was not. Above 0: every event is a click, and this many items that the
+    user has not had are drawn as negatives; those of validation and test are the same in every evaluation."""
     history_targets: bool = False
-    """Where rows bring labeled histories along, learn from those events too, each with what came before it."""
+    """For rows with labeled histories: learn from those events too, each with the events before it as its history."""
     loss: Annotated[Loss, Takes("binary", "ranking")] = named("bce")
-    """bce, or another binary loss: of each click. ranking, or another loss of that shape: of which of a user's facts is
-    the liked one, beside `rivals` that were not; probabilities are then right up to a shift."""
+    """bce, or another binary loss: predict each click. ranking, or another loss of that shape: predict which item of a
+    pairwise group was liked, among `rivals` that were not; probabilities are then correct up to a shift."""
     rivals: Annotated[int, Field(ge=1)] = 1
-    """How many facts that were not liked stand beside each one that was, with losses of ranking; 1 compares pairs."""
+    """With ranking losses: how many targets that were not liked are compared with each one that was; 1 compares
+    pairs."""
 
     @model_validator(mode="before")
     @classmethod
@@ -58,7 +59,7 @@ class ClickSettings(StrictConfig):
 
     @property
     def compares(self) -> bool:
-        """Whether the loss compares targets with one another."""
+        """Whether the loss compares the targets of a group."""
         return self.loss.shape == "ranking"
 
     @model_validator(mode="after")
@@ -73,13 +74,13 @@ class ClickSettings(StrictConfig):
 
 
 class ClickTask(TaskHead):
-    """The probability that a user will like, click or choose an item. Subclass it, and write `build`, which makes a
-    `PairHead`; settings of your own go into `class Config(ClickTask.Config)`.
+    """The probability that a user will like, click or choose an item. Subclass it and define `build`, which returns a
+    `PairHead`; additional settings go into `class Config(ClickTask.Config)`.
 
-    Targets are given clicks, or events against items drawn beside them (`negatives`); with `history_targets` also the
+    Targets are the clicks of the data, or events and drawn negatives (`negatives`); with `history_targets` also the
     labeled events of training histories. Batches are those of `pair_batch`. With losses of the shape "ranking", whose
-    targets are groups, a batch of T targets has T (1 + R) candidates and labels, each group's together and the liked
-    one first. Columns of numbers that a subclass adds to the training examples come as float32 tensors of their names.
+    targets are groups, a batch of T targets has T (1 + R) candidates and labels, group by group with the liked item
+    first. Numeric columns that a subclass adds to the training examples become float32 tensors of the same names.
     """
 
     predictor = PairPredictor
@@ -91,15 +92,15 @@ class ClickTask(TaskHead):
     config: Config
 
     def needs(self) -> frozenset[str]:
-        """Clicks, unless items are drawn to tell them apart from."""
+        """Clicks, unless negatives are drawn."""
         return frozenset() if self.config.negatives else frozenset({"click"})
 
     def reads_feedback(self, views: bool) -> bool:
-        """Unless items are drawn: histories are then what was chosen, and start to count as such."""
+        """False with drawn negatives: histories then contain chosen items only."""
         return not self.config.negatives and (views or self.config.encoding == "separate")
 
     def label(self) -> str:
-        """Clicks: the data's, or made by drawing items beside them."""
+        """Clicks: those of the data, or made by drawing negatives."""
         return "click"
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
@@ -112,13 +113,13 @@ class ClickTask(TaskHead):
             )
         if len(labels) > 1 and np.all(labels == labels[0]):
             raise DataError(
-                f"All {len(labels)} values of 'click' are {labels[0]:g}: there is nothing to tell apart. Where the "
-                "data holds clicks alone, leave out data.columns.click and set head.negatives=4."
+                f"All {len(labels)} values of 'click' are {labels[0]:g}: there is nothing to learn. If the data "
+                "contains only clicks, leave out data.columns.click and set head.negatives=4."
             )
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        """One target a row: an event, with `negatives` also each item drawn beside it (column `draw`), in training with
-        `history_targets` also events of the histories (column `ago`); with losses of ranking one group a row."""
+        """One target per row: an event; with `negatives` also each drawn negative (column `draw`); in training with
+        `history_targets` also events of the histories (column `ago`). With ranking losses, one group per row."""
         single = self._single_examples(interactions, histories, part)
         if part != Part.TRAIN or not len(single) or not self.config.compares:
             return single
@@ -136,14 +137,14 @@ class ClickTask(TaskHead):
             return own
         if interactions.has("click"):
             raise DataError(
-                "head.negatives draws items that were not clicked, but the data has the column 'click', which says so "
-                "itself. Set head.negatives=0, or leave out data.columns.click and the rows without a click."
+                "head.negatives draws items that were not clicked, but the data already has them in the column "
+                "'click'. Set head.negatives=0, or leave out data.columns.click and the rows without a click."
             )
         return drawn_examples(interactions, part, self.config.negatives)
 
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
-        """The batch of `pair_batch`, and what a subclass has added to the examples."""
-        config, targets = self.config, rows["event"]  # a group is about what was liked
+        """The batch of `pair_batch`, with the columns that a subclass has added to the examples."""
+        config, targets = self.config, rows["event"]  # the event of a group is that of the liked item
         if collation.training and config.compares:
             rows = ungrouped(rows, config.rivals)
         skipped = rows["ago"] + 1 if "ago" in rows else None
@@ -155,6 +156,6 @@ class ClickTask(TaskHead):
         return replace(batch, count=len(targets), events=targets)
 
     def items(self, rows: dict[str, np.ndarray], collation: Collation) -> np.ndarray:
-        """The event's item, that of the column `item`, or one drawn."""
+        """The event's item, that of the column `item`, or a drawn negative."""
         chosen = super().items(rows, collation)
         return drawn_items(rows, chosen, self.config.negatives, collation) if "draw" in rows else chosen

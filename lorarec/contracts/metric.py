@@ -1,4 +1,4 @@
-"""Metric: a number about predictions, which Hugging Face's `evaluate` can compute as it does its own."""
+"""Metric: a number that evaluates predictions, also available as a metric of Hugging Face's `evaluate`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Metric(Plugin):
-    """Named in a recipe by `name`, or `name@k` where `takes_k` is set. Defines `value`, or `weighted`, or both.
+    """Named in a recipe by `name`, or `name@k` if `takes_k` is set. Defines `value`, or `weighted`, or both.
 
-    What they are given depends on `reads`, one of the names that the head's predictor gives (`Predictor.reads`); each
-    family of answers may have its own. Ours are:
+    Their arguments depend on `reads`, one of the names that the head's predictor gives (`Predictor.reads`). Other
+    predictors may add more; those of lorarec are:
 
     - "scores": `predictions` [n] float (the head's scores: stars, probabilities), `references` [n] float, `users`
       [n] int.
@@ -26,14 +26,14 @@ class Metric(Plugin):
     - "lists": `predictions` [n, k] int, the catalog rows recommended, best first; `references` [n] int, the row
       of the held-out item; `users` [n] int.
 
-    Beside `name` and `summary`, a metric sets `reads` and `higher_is_better`.
+    In addition to `name` and `summary`, a metric sets `reads` and `higher_is_better`.
     """
 
     reads: ClassVar[str]
     higher_is_better: ClassVar[bool]
     takes_k: ClassVar[bool] = False
     label: ClassVar[str | None] = None
-    """The label it can judge, such as "click" where there must be two classes; None: any."""
+    """The label that it can evaluate, such as "click" if it needs two classes; None: any."""
 
     def __init__(self, config: Metric.Config, k: int | None = None, catalog_size: int | None = None) -> None:
         super().__init__(config)
@@ -41,37 +41,37 @@ class Metric(Plugin):
         self.catalog_size = catalog_size
 
     def value(self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> float:
-        """The metric of n rows. By default that of `weighted` with every row once."""
+        """The metric of n rows. By default, `weighted` with every row once."""
         values = self.weighted(predictions, references, users, np.ones((1, len(references))))
         if values is None:
-            raise PluginError(f"metric '{self.name}' defines neither `value` nor `weighted`: it has no number to give.")
+            raise PluginError(f"metric '{self.name}' defines neither `value` nor `weighted`. Define one of them.")
         return float(values[0])
 
     def weighted(
         self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
     ) -> np.ndarray | None:
-        """[R] the metric on R samples of the rows at once, row i standing `weights[r, i]` times in sample r [R, n].
+        """[R] the metric on R samples of the rows at once; sample r contains row i `weights[r, i]` times [R, n].
 
-        Samples hold each user's rows equally often. None, the default, where there is no such formula: an interval
-        then computes `value` on every sample, of which there are fewer. Not asked where the predictor says that there
-        is no interval (`Predictor.has_interval`), as with lists.
+        Samples contain all rows of a user equally often. None, the default, if there is no such formula: an interval
+        then computes `value` on every sample, of which there are fewer. Not called for metrics without an interval
+        (`Predictor.has_interval`), such as those of lists.
         """
         return None
 
     def module(self) -> evaluate.Metric:
-        """The metric as `evaluate` knows it, made in memory (nothing is fetched, nothing written). Its `compute` takes
-        `users` beside predictions and references, and returns a dict with the key `name`."""
+        """The metric as a metric of `evaluate`, in memory (no download, no file). Its `compute` takes `users` in
+        addition to predictions and references, and returns a dict with the key `name`."""
         return _in_memory(self)
 
 
 def weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """[R] the mean of values [n] on samples in which row i stands `weights[r, i]` times [R, n]."""
+    """[R] the mean of values [n] on samples that contain row i `weights[r, i]` times [R, n]."""
     return weighted_ratio(values, np.ones(len(values)), weights)
 
 
 def weighted_ratio(above: np.ndarray, below: np.ndarray, weights: np.ndarray, empty: float = np.nan) -> np.ndarray:
-    """[R] the sum of `above` [n] over that of `below` [n] on each sample; `empty` where the latter is 0."""
-    # No matrix product: its rounding depends on the number of threads, and metrics may not.
+    """[R] the sum of `above` [n] over that of `below` [n] on each sample; `empty` if the latter is 0."""
+    # No matrix product: its rounding depends on the number of threads, and metrics must not.
     tops, bottoms = (weights * above).sum(axis=1), (weights * below).sum(axis=1)
     return np.asarray(np.divide(tops, bottoms, out=np.full(len(tops), empty), where=bottoms > 0))
 

@@ -1,4 +1,4 @@
-"""Batches of (user, item) pairs: histories as rectangles, each item or text once, labels."""
+"""Batches of (user, item) pairs: padded histories, each item or text once, labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 
 NONE = -1
-"""Fills up a group that has fewer events than others."""
+"""Pads a group that has fewer events than others."""
 
 
 class PaddedHistory(NamedTuple):
@@ -26,11 +26,11 @@ class PaddedHistory(NamedTuple):
     items: np.ndarray
     """[B, L] int64 catalog rows; 0 where there is no event."""
     feedback: np.ndarray
-    """[B, L] float32 stars or clicks; NaN where there is none, or no event."""
+    """[B, L] float32 stars or clicks; NaN where there is no feedback or no event."""
     mask: np.ndarray
     """[B, L] true where there is an event."""
     events: np.ndarray
-    """[B, L] int64 rows in the interactions; -1 where there is none, or the history came with the row itself."""
+    """[B, L] int64 rows in the interactions; -1 where there is no event, or if rows come with their histories."""
 
     @classmethod
     def of(cls, histories: Histories, events: np.ndarray, limit: int) -> PaddedHistory:
@@ -44,19 +44,19 @@ class PaddedHistory(NamedTuple):
         return PaddedHistory(np.where(mask, self.items, 0), np.where(mask, self.feedback, np.nan), mask, events)
 
     def liked(self, above: float) -> np.ndarray:
-        """[B, L] float32: 1 liked (feedback above this number), -1 not, 0 unknown."""
+        """[B, L] float32: 1 liked (feedback above this number), -1 not liked, 0 unknown."""
         with np.errstate(invalid="ignore"):
             sign = np.where(self.feedback > above, 1.0, -1.0)
         return np.where(np.isnan(self.feedback), 0.0, sign).astype(np.float32)
 
 
 def event_examples(interactions: Interactions, part: Part, label: str, group: int = 1) -> Dataset:
-    """One row an event of the part, with columns `event` and `label`: what `TaskHead.examples` gives where every event
-    is a pair of its user and its item.
+    """One row per event of the part, with columns `event` and `label`: `TaskHead.examples` for heads whose examples are
+    the (user, item) pairs of the events.
 
-    `label`: the column of the interactions that is predicted. With `group` above 1, for training alone, one row for up
-    to so many events of one user, neighbors in time, whose histories share the most: columns `event`, the first of
-    them, `events` and `labels`, lists padded with -1.
+    `label`: the column of the interactions that is predicted. With `group` above 1, for training only, one row for up
+    to `group` consecutive events of one user, whose histories overlap most: columns `event`, the first of them, and
+    `events` and `labels`, lists padded with -1.
     """
     events, labels = interactions.rows(part), interactions.column(label)
     if group == 1:
@@ -74,29 +74,43 @@ def pair_batch(
     candidates: np.ndarray | None = None,
     skip_latest: np.ndarray | None = None,
 ) -> Batch:
-    """The batch of these examples of pairs: what `TaskHead.collate` gives for a `PairPredictor`.
+    """The batch of these examples of pairs: `TaskHead.collate` for a `PairPredictor`.
 
-    `rows`: the columns of examples as `event_examples` makes them, `row` among them. T targets, one an event; H
-    distinct histories of their latest `max_history` events, padded to L. `candidates` [T]: catalog rows of the targets'
-    items, those of the events by default. `skip_latest` [T]: how many of the latest events of each history are left
-    out.
+    `rows`: the columns of `event_examples`, and `row`. T targets, one per event; H distinct histories of their latest
+    `max_history` events, padded to L. `candidates` [T]: catalog rows of the targets' items, by default those of the
+    events. `skip_latest` [T]: how many of the latest events of each history are left out.
 
-    Views: with `encoding` "separate", `items`, each item of the batch once, history and candidates together; with
-    "joint", `pairs`, each distinct text of a history and a candidate once. Tensors:
+    Views: with `encoding` "separate", `items`, each item of the histories and candidates once; with "joint", `pairs`,
+    each distinct text of a history and a candidate once. Tensors:
 
-    - `items` [V] catalog rows of the distinct items; `candidate` [T] and `history` [H, L] indices among them
-    - `owner` [T] which history belongs to each target
+    - `items` [V] catalog rows of the distinct items; `candidate` [T] and `history` [H, L] indices into them
+    - `owner` [T] index of each target's history
     - `mask` [H, L] true where there is an event, `known` [H, L] where there is feedback on it
-    - `feedback` [H, L] stars or clicks, 0 where unknown; `liked` [H, L] 1 liked, -1 not, 0 unknown
-    - `labels` [T], in training alone
-    - `pair` [T] index of each target's text among the views `pairs`, with "joint"
+    - `feedback` [H, L] stars or clicks, 0 where unknown; `liked` [H, L] 1 liked, -1 not liked, 0 unknown
+    - `labels` [T], in training only
+    - `pair` [T] index of each target's text in the views `pairs`, with "joint"
     """
     events, labels = _events_and_labels(rows)
     candidates = collation.interactions.item[events] if candidates is None else candidates
     history, owner = _histories(collation.histories, events, max_history, skip_latest)
+    tensors = _pair_tensors(candidates, history, owner, collation.histories.liked_above)
+    if collation.training and labels is not None:
+        tensors["labels"] = torch.from_numpy(labels.astype(np.float32))
+    if encoding == "separate":
+        views = {"items": collation.item_views(tensors["items"].numpy())}
+    else:
+        pairs, tensors["pair"] = _distinct_views(_pair_views(history, owner, candidates, events, collation))
+        views = {"pairs": collation.views(pairs)}
+    return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
+
+
+def _pair_tensors(
+    candidates: np.ndarray, history: PaddedHistory, owner: np.ndarray, liked_above: float
+) -> dict[str, Tensor]:
+    """The tensors of `pair_batch` that describe candidates [T], their H histories and the feedback in them."""
     items, (candidate, within) = distinct_items(candidates, history.items)
     known = ~np.isnan(history.feedback)
-    tensors = {
+    return {
         "items": torch.from_numpy(items),
         "candidate": candidate,
         "history": within,
@@ -104,21 +118,13 @@ def pair_batch(
         "mask": torch.from_numpy(history.mask),
         "known": torch.from_numpy(known),
         "feedback": torch.from_numpy(np.where(known, history.feedback, 0.0).astype(np.float32)),
-        "liked": torch.from_numpy(history.liked(collation.histories.liked_above)),
+        "liked": torch.from_numpy(history.liked(liked_above)),
     }
-    if collation.training and labels is not None:
-        tensors["labels"] = torch.from_numpy(labels.astype(np.float32))
-    if encoding == "separate":
-        views = {"items": collation.item_views(items)}
-    else:
-        pairs, tensors["pair"] = _distinct_views(_pair_views(history, owner, candidates, events, collation))
-        views = {"pairs": collation.views(pairs)}
-    return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
 
 
 def distinct_items(*rows: np.ndarray) -> tuple[np.ndarray, list[Tensor]]:
     """[V] the distinct items of several arrays of catalog rows of any shape, ascending; and for each array, in the same
-    shape, the indices of its items among them."""
+    shape, the indices of its items in [V]."""
     items, inverse = np.unique(np.concatenate([array.ravel() for array in rows]), return_inverse=True)
     ends = np.cumsum([array.size for array in rows])
     parts = np.split(inverse.ravel(), ends[:-1])
@@ -127,7 +133,7 @@ def distinct_items(*rows: np.ndarray) -> tuple[np.ndarray, list[Tensor]]:
 
 
 def _events_and_labels(rows: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-    """[T] int64 the events that these examples are about, and [T] their labels, where there are any."""
+    """[T] int64 events of these examples, and their labels [T], if any."""
     if "events" not in rows:
         return rows["event"], rows.get("label")
     events = np.concatenate([np.asarray(group, np.int64) for group in rows["events"]])
@@ -138,8 +144,8 @@ def _events_and_labels(rows: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.n
 def _histories(
     histories: Histories, events: np.ndarray, limit: int, skip_latest: np.ndarray | None
 ) -> tuple[PaddedHistory, np.ndarray]:
-    """H distinct histories, and [T] which of them belongs to each event: users for whom many items are scored have one
-    history for all of them. Where some of the latest events are skipped, each event has a history of its own."""
+    """H distinct histories, and [T] the index of each event's history: users for whom many items are scored have one
+    history for all of them. With `skip_latest`, each event has a separate history."""
     if skip_latest is None:
         distinct, owner = histories.alike(events)
         return PaddedHistory.of(histories, distinct, limit), owner
@@ -151,7 +157,7 @@ def _histories(
 def _pair_views(
     history: PaddedHistory, owner: np.ndarray, candidates: np.ndarray, events: np.ndarray, collation: Collation
 ) -> list[View]:
-    """One view of (user, history, candidate) for each of `events` [T], for encoders that read all of it together."""
+    """One view of (user, history, candidate) for each of `events` [T], for joint encoding."""
     read = [
         (tuple(items[mask].tolist()), collation.histories.liked(feedback[mask]))
         for items, feedback, mask in zip(history.items, history.feedback, history.mask, strict=True)
@@ -161,14 +167,14 @@ def _pair_views(
 
 
 def _distinct_views(views: Sequence[View]) -> tuple[list[View], Tensor]:
-    """Each view once, in order of first appearance, and [T] the index of each given one among them."""
+    """Each distinct view once, in order of first appearance, and [T] the index of each given view in them."""
     indices: dict[View, int] = {}
     inverse = [indices.setdefault(view, len(indices)) for view in views]
     return list(indices), torch.tensor(inverse, dtype=torch.int64)
 
 
 def _grouped(events: np.ndarray, users: np.ndarray, time: np.ndarray | None, size: int) -> np.ndarray:
-    """[G, size] events of one user a row, neighbors in time together."""
+    """[G, size] groups of consecutive events of one user."""
     if len(events) == 0:
         return np.empty((0, size), np.int64)
     keys = (users,) if time is None else (time[events], users)

@@ -1,4 +1,4 @@
-"""Layers that heads of (user, item) pairs are made of: weights of items, and how texts and histories are compared."""
+"""Layers for heads of (user, item) pairs: item embeddings, and comparisons of texts and histories."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 
 WASTE = 4
-"""A matrix product over all pairs of histories and items beats gathering even if only one pair in so many is wanted."""
+"""A matrix product over all pairs of histories and items is faster than gathering, even if only one in this many pairs
+is needed."""
 
 
 class ItemEmbedding(nn.Module):
     """A vector for each of the S items seen in training; 0 for the others, which have no weights.
 
-    What an optimizer step costs, and what memory weights, gradients and moments take, so grows with the items that
-    training can learn something about, not with the catalog.
+    The time of an optimizer step and the memory of weights, gradients and moments thus grow with the number of items
+    in training, not with the catalog.
     """
 
     row: Tensor
@@ -25,7 +26,7 @@ class ItemEmbedding(nn.Module):
         super().__init__()
         seen = torch.from_numpy(np.asarray(item_counts) > 0)
         self.register_buffer("row", torch.where(seen, seen.cumsum(0) - 1, -1), persistent=False)
-        # Drawn for all: how an item starts does not depend on which others were seen.
+        # Drawn for all items: the initial weights of an item do not depend on which others were seen.
         self.weight = nn.Parameter((torch.randn(len(seen), width) * spread)[seen])
 
     def forward(self, items: Tensor) -> Tensor:
@@ -51,14 +52,14 @@ class TextCosine(nn.Module):
 
 
 class PairScore(nn.Module):
-    """A small network over the vector of a text that names a history and an item (`encoding="joint"`).
+    """A small network on the vector of a text that contains a history and an item (`encoding="joint"`).
 
-    It starts at 0 for every pair, so that training starts from what the head knows without it.
+    Its initial output is 0 for every pair, so that training starts from the rest of the head.
     """
 
     def __init__(self, size: int, width: int = 64, shifts: bool = True) -> None:
-        """`size`: length of the text vectors. `shifts`: whether a weight is added to all scores, which losses of
-        ranking cannot learn."""
+        """`size`: length of the text vectors. `shifts`: whether a bias is added to all scores, which ranking losses
+        cannot learn."""
         super().__init__()
         last = nn.Linear(width, 1, bias=shifts)
         for weight in last.parameters():
@@ -72,12 +73,12 @@ class PairScore(nn.Module):
 
 
 def pair_products(items: Tensor, candidate: Tensor, others: Tensor, owner: Tensor) -> Tensor:
-    """[T, ...] dot products of each target's item with what stands in `others` for its history.
+    """[T, ...] dot products of each target's item with the features of its history in `others`.
 
-    `items` [V, d]: features of the distinct items of a batch; `candidate` [T]: index of each target's item among them;
-    `others` [H, ..., d]: features that each history has, such as one vector of its user or one for each event; `owner`
-    [T]: which of the H histories belongs to each target. Where few histories meet many items, as when a catalog is
-    scored for a few users, they are computed by one matrix product.
+    `items` [V, d]: features of the distinct items of a batch; `candidate` [T]: index of each target's item in them;
+    `others` [H, ..., d]: features of each history, such as one vector of its user or one for each event; `owner` [T]:
+    index of each target's history. For few histories and many items, as when a catalog is scored for a few users, they
+    are computed by one matrix product.
     """
     distinct = _crossed(candidate, len(others))
     if distinct is None:
@@ -87,8 +88,8 @@ def pair_products(items: Tensor, candidate: Tensor, others: Tensor, owner: Tenso
 
 
 def _crossed(candidate: Tensor, histories: int) -> tuple[Tensor, Tensor] | None:
-    """The distinct candidates [C], and [T] the index of each target's among them; None where the targets are few beside
-    the C x H pairs, as in training, where every target has a history of its own."""
+    """The distinct candidates [C], and [T] the index of each target's candidate in them; None if the targets are few
+    compared with the C x H pairs, as in training, where every target has a separate history."""
     if 2 * histories > len(candidate):
         return None
     distinct, column = torch.unique(candidate, return_inverse=True)

@@ -1,5 +1,4 @@
-"""PairPredictor: answers that are numbers, one for each pair of a history and an item: stars, the probability of a
-click."""
+"""PairPredictor: predicts one number for each pair of a history and an item: stars, the probability of a click."""
 
 from __future__ import annotations
 
@@ -20,13 +19,13 @@ from lorarec.prediction.baselines import Asked, score_baselines
 from lorarec.prediction.ranking import Candidates, users_at_once
 
 BLOCK = 256
-"""Requests answered at once."""
+"""Number of requests that are answered at once."""
 PAIRS = 2**14
-"""Pairs of a request and an item scored at once: the histories of the few requests among them are read once."""
+"""Number of (request, item) pairs that are scored at once: the few histories among them are read only once."""
 
 
 class PairHead(Head):
-    """The weights of a task that is answered pair by pair."""
+    """The weights of a task that scores each pair separately."""
 
     @abstractmethod
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
@@ -34,7 +33,7 @@ class PairHead(Head):
 
 
 class PairPredictor(Predictor):
-    """Scores each pair by itself. Its heads are `PairHead`s, its examples have the column `label`."""
+    """Scores each pair separately. Its heads are `PairHead`s, its examples have the column `label`."""
 
     reads = ("scores",)
 
@@ -52,15 +51,15 @@ class PairPredictor(Predictor):
             yield Predictions(rows, {"scores": scores.double().cpu().numpy()})
 
     def judged(self, metric: Metric, predictions: Predictions, examples: Examples) -> Judged:
-        """Scores beside labels."""
+        """Scores and labels."""
         return Judged(*self.scored(predictions, examples))
 
     def scored(self, predictions: Predictions, examples: Examples) -> Scored:
-        """Scores beside labels."""
+        """Scores and labels."""
         return Scored(predictions.answers["scores"], examples.labels()[predictions.rows])
 
     def rules(self, examples: Examples) -> dict[str, str]:
-        """Every row by its label."""
+        """Every row is evaluated by its label."""
         label, seed = self.head.label(), examples.collation.negatives.seed
         drawn = f"every held-out row beside items that its user has not had, drawn once and for all by seed {seed}"
         return {
@@ -79,26 +78,25 @@ class PairPredictor(Predictor):
         return {"score": scores, "label": labels}
 
     def judged_kept(self, metric: Metric, kept: Mapping[str, np.ndarray]) -> Judged:
-        """Scores beside labels."""
+        """Scores and labels."""
         return Judged(kept["score"], kept["label"])
 
     def baselines(
         self, examples: Examples, metrics: Sequence[Metric], statistics: Statistics, frozen: Tensor | None
     ) -> dict[str, Predictions]:
-        """The mean; the item's, the user's and both, where labels are the data's own; popularity where they are made
-        by drawing items."""
+        """The mean; those of item, user and both, if the data has labels; popularity, if negatives are drawn."""
         label, collation = self.head.label(), examples.collation
         column = label if label in self.head.needs() else None
         asked = Asked(examples.events, examples.items, collation.interactions, collation.histories)
-        found = score_baselines(asked, column, examples.labels(), statistics)
-        return {name: Predictions(np.arange(len(examples)), {"scores": scores}) for name, scores in found.items()}
+        baselines = score_baselines(asked, column, examples.labels(), statistics)
+        return {name: Predictions(np.arange(len(examples)), {"scores": scores}) for name, scores in baselines.items()}
 
     def tells_apart(self) -> bool:
-        """Clicks are."""
+        """True for clicks."""
         return self.head.label() == "click"
 
     def answer(self, run: FinishedRun, requests: Requests) -> np.ndarray:
-        """[n] float64 scores, as the head gives them."""
+        """[n] float64 scores of the head."""
         return _scores(run, requests, BLOCK).double().numpy()
 
     def recommend(
@@ -112,7 +110,7 @@ class PairPredictor(Predictor):
             yield candidates.best(_pair_scores(run, block, candidates.rows), k, seen)
 
     def calibrated(self, predictions: Predictions, calibrate: Callable[[np.ndarray], np.ndarray]) -> Predictions:
-        """The same rows, their scores calibrated."""
+        """The same rows with calibrated scores."""
         return Predictions(predictions.rows, {"scores": calibrate(predictions.answers["scores"])})
 
     def check_calibration(self) -> None:
@@ -126,8 +124,8 @@ def _pair_scores(run: FinishedRun, requests: Requests, items: np.ndarray) -> Ten
     scores = torch.empty(len(requests) * len(items))
     for start in range(0, len(scores), PAIRS):
         pairs = np.arange(start, min(start + PAIRS, len(scores)))
-        asked = requests.about(pairs // len(items), items[pairs % len(items)])
-        scores[start : start + len(pairs)] = _scores(run, asked, PAIRS)
+        block = requests.about(pairs // len(items), items[pairs % len(items)])
+        scores[start : start + len(pairs)] = _scores(run, block, PAIRS)
     return scores.view(len(requests), len(items))
 
 

@@ -1,4 +1,4 @@
-"""PeftAdapter: an adapter of any PEFT method, of which the author writes the configuration alone."""
+"""PeftAdapter: base class for adapters of PEFT methods; a subclass only defines the PEFT configuration."""
 
 from __future__ import annotations
 
@@ -31,52 +31,53 @@ from lorarec.errors import IncompatibleError
 
 
 class PeftAdapter(Adapter):
-    """Attaches, saves, restores and merges what a PEFT configuration describes; subclasses write `peft_config`.
+    """Attaches, saves, restores and merges the adapter of a PEFT configuration; subclasses define `peft_config`.
 
-    Where the configuration has `target_modules`, they are made full names of layers: names that match nothing are
-    refused, and None stands for the backbone's own default (`Architecture.adaptable`), which knows families that
-    PEFT's own tables do not. `target_kinds` names types of layers beside linear ones that the method goes on. The base
-    is frozen; adapter weights are float32 beside any base.
+    If the configuration has `target_modules`, they are expanded to full names of layers: names that match nothing are
+    refused, and None stands for the backbone's default (`Architecture.adaptable`), which covers families that are not
+    in PEFT's tables. The base is frozen; adapter weights are float32 whatever the type of the base.
     """
 
     target_kinds: ClassVar[tuple[type[nn.Module], ...]] = ()
-    """Types of layers beside linear ones that the method goes on, such as (nn.LayerNorm,)."""
+    """Types of layers that the method can be applied to in addition to linear ones, such as (nn.LayerNorm,)."""
 
     @abstractmethod
     def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
-        """PEFT's configuration of this method with these settings. `backbone` is loaded; its module is the bare one.
+        """The PEFT configuration for these settings. `backbone` is loaded; its module has no adapter yet.
 
         Raises IncompatibleError if a setting does not fit the backbone.
         """
 
     def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
-        """A PeftModel around `backbone.module`, of which only the adapter trains.
+        """A PeftModel around `backbone.module` in which only the adapter trains.
 
         Raises IncompatibleError for targets that match nothing, and for what PEFT refuses.
         """
         module = backbone.module
         if any(isinstance(part, BaseTunerLayer) for part in module.modules()):
             raise IncompatibleError(
-                f"Adapter '{self.name}': {_called(backbone)} carries an adapter already. Use `add` for one more."
+                f"Adapter '{self.name}': {_described(backbone)} already has an adapter. Use `add` for another one."
             )
         module.requires_grad_(False)
         config = self.peft_config(backbone, plan)
         self._name_targets(config, backbone)
-        # Without a task type PEFT hands arguments through as they are, which modules of other libraries need.
+        # Without a task type PEFT passes arguments on unchanged, which modules of other libraries need.
         config.task_type = TaskType.FEATURE_EXTRACTION if isinstance(module, PreTrainedModel) else None
         try:
             wrapped: nn.Module = get_peft_model(module, config, peft_name(name), autocast_adapter_dtype=True)
-        except Exception as error:  # methods that do not fit a module fail in whatever way they do
+        except Exception as error:  # methods that do not fit a module fail in many ways
             reason = f"{type(error).__name__}: {error}"
-            raise IncompatibleError(f"Adapter '{self.name}' cannot attach to {_called(backbone)}: {reason}") from error
+            raise IncompatibleError(
+                f"Adapter '{self.name}' cannot attach to {_described(backbone)}: {reason}"
+            ) from error
         prepare(wrapped)
         if not any(weight.requires_grad for weight in wrapped.parameters()):
-            raise IncompatibleError(f"Adapter '{self.name}' has no weight that trains on {_called(backbone)}.")
+            raise IncompatibleError(f"Adapter '{self.name}' has no weight that trains on {_described(backbone)}.")
         return wrapped
 
     def warm_start(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
         """Raises IncompatibleError, naming them, if weights are missing, unknown, or of another shape; and for methods
-        that save what their weights make instead of the weights."""
+        that save the outputs of their weights instead of the weights."""
         known = self.known(module, name)
         _check_weights(module, folder, name)
         saved = load_file(folder / SAFETENSORS_WEIGHTS_NAME)
@@ -84,17 +85,19 @@ class PeftAdapter(Adapter):
         held = get_peft_model_state_dict(module, adapter_name=known, save_embedding_layers=False)
         if not all(torch.equal(held[key].cpu(), weight.to(held[key].dtype)) for key, weight in saved.items()):
             raise IncompatibleError(
-                f"Adapter '{self.name}' cannot start from saved weights: its files hold what its weights make, not the "
-                "weights themselves. Leave train.warm_start out."
+                f"Adapter '{self.name}' cannot start from saved weights: its files contain the outputs of its weights, "
+                "not the weights themselves. Leave train.warm_start out."
             )
 
     def add(self, module: nn.Module, backbone: Backbone, folder: Path, name: str) -> None:
-        """Beside adapters of the same PEFT method. Raises IncompatibleError if it does not fit."""
+        """Adapters on one backbone must be of the same PEFT method. Raises IncompatibleError if it does not fit."""
         peft_model: Any = module
         if peft_model.active_peft_config.is_adaption_prompt:
             super().add(module, backbone, folder, name)
         if peft_name(name) in peft_model.peft_config:
-            raise IncompatibleError(f"There is an adapter '{name}' on {_called(backbone)} already. Use another name.")
+            raise IncompatibleError(
+                f"There already is an adapter '{name}' on {_described(backbone)}. Use another name."
+            )
         training, before = module.training, dict(module.named_parameters())
         with self.active(module, user_name(peft_model.active_adapter)):
             try:
@@ -103,7 +106,7 @@ class PeftAdapter(Adapter):
             except (ValueError, RuntimeError, KeyError, IncompatibleError) as error:
                 if peft_name(name) in peft_model.peft_config:
                     peft_model.delete_adapter(peft_name(name))
-                raise IncompatibleError(f"{folder}: cannot be added to {_called(backbone)}: {error}") from error
+                raise IncompatibleError(f"{folder}: cannot be added to {_described(backbone)}: {error}") from error
             finally:
                 module.train(training)
         prepare(module)
@@ -116,24 +119,24 @@ class PeftAdapter(Adapter):
         return switched(module, self.known(module, name))
 
     def disabled(self, module: nn.Module) -> AbstractContextManager[None]:
-        """With all adapters off, the base's own weights compute."""
+        """All adapters are disabled, so that only the base weights are used."""
         return switched(module, None)
 
     def known(self, module: Any, name: str) -> str:
-        """What PEFT calls the adapter `name`. Raises IncompatibleError if `module` carries none of that name."""
+        """PEFT's name of the adapter `name`. Raises IncompatibleError if `module` has none of that name."""
         if peft_name(name) not in module.peft_config:
-            there = ", ".join(f"'{user_name(other)}'" for other in module.peft_config)
-            raise IncompatibleError(f"There is no adapter '{name}' on this backbone. There are: {there}.")
+            names = ", ".join(f"'{user_name(other)}'" for other in module.peft_config)
+            raise IncompatibleError(f"There is no adapter '{name}' on this backbone. There are: {names}.")
         return peft_name(name)
 
     def save(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
-        """PEFT's own adapter_config.json and adapter_model.safetensors; `PeftModel.from_pretrained` loads them."""
+        """Writes PEFT's adapter_config.json and adapter_model.safetensors; `PeftModel.from_pretrained` loads them."""
         peft_model: Any = module
         known = self.known(module, name)
-        # Left at "auto", PEFT asks the hub for the base model's configuration each time.
+        # With the default "auto", PEFT requests the base model's configuration from the hub each time.
         peft_model.save_pretrained(str(folder), selected_adapters=[known], save_embedding_layers=False)
-        (folder / "README.md").unlink(missing_ok=True)  # an empty form; the run folder has a model card
-        if (inner := folder / known).is_dir():  # where PEFT puts all adapters but the one of its default name
+        (folder / "README.md").unlink(missing_ok=True)  # an empty template; the run folder has a model card
+        if (inner := folder / known).is_dir():  # PEFT uses a subfolder for all adapters but the one of its default name
             for file in inner.iterdir():
                 file.rename(folder / file.name)
             inner.rmdir()
@@ -149,18 +152,18 @@ class PeftAdapter(Adapter):
             raise IncompatibleError(f"{folder}: the adapter does not fit this backbone: {error}") from error
         _check_weights(restored, folder, name)
         prepare(restored)
-        return restored.requires_grad_(False).eval()  # PEFT leaves what it casts to float32 trainable
+        return restored.requires_grad_(False).eval()  # PEFT leaves weights that it casts to float32 trainable
 
     def merge(self, module: nn.Module, name: str = OWN_ADAPTER) -> nn.Module:
-        """The backbone's module in float32 with the adapter folded into its weights. Uses up `module`.
+        """The backbone's module in float32 with the adapter merged into its weights. Modifies `module`.
 
-        In bfloat16 most of what an adapter adds would be rounded away, so a bfloat16 base comes back in float32.
+        In bfloat16 most of the adapter's update would be rounded away, so a bfloat16 base is returned in float32.
         Raises IncompatibleError for methods that PEFT cannot merge.
         """
         peft_model: Any = module
         known = self.known(module, name)
         if peft_model.peft_config[known].is_prompt_learning:
-            raise self._unmergeable("what it adds is more input, not a change of weights")
+            raise self._unmergeable("it adds inputs and does not change weights")
         try:
             with torch.no_grad():
                 merged: nn.Module = peft_model.float().merge_and_unload(safe_merge=True, adapter_names=[known])
@@ -175,9 +178,9 @@ class PeftAdapter(Adapter):
         )
 
     def _name_targets(self, config: Any, backbone: Backbone) -> None:
-        """Full names in place of endings in `config`, each of which must match."""
+        """Replace the endings of names in `config` by full names; each must match."""
         if not hasattr(config, "target_modules") or config.is_adaption_prompt:
-            return  # whole attention modules, which PEFT finds by itself
+            return  # whole attention modules, which PEFT looks up itself
         named = config.target_modules
         if isinstance(named, str) and named != "all-linear":
             raise IncompatibleError(
@@ -187,7 +190,7 @@ class PeftAdapter(Adapter):
         config.target_modules = set(find_targets(self.name, backbone, targets, kinds=self.target_kinds))
 
 
-def _called(backbone: Backbone) -> str:
+def _described(backbone: Backbone) -> str:
     return f"backbone '{backbone.name}' ({backbone.architecture().model_type})"
 
 
@@ -198,7 +201,7 @@ def _device(module: nn.Module) -> str:
 def _check_weights(module: Any, folder: Path, name: str) -> None:
     """Raise IncompatibleError, naming them, for weights in `folder` that are missing, unknown or of another shape.
 
-    PEFT only warns of weights that are missing, and passes over those it does not know.
+    PEFT only warns about missing weights, and ignores unknown ones.
     """
     file = folder / SAFETENSORS_WEIGHTS_NAME
     wanted = get_peft_model_state_dict(module, adapter_name=peft_name(name), save_embedding_layers=False)
@@ -207,7 +210,7 @@ def _check_weights(module: Any, folder: Path, name: str) -> None:
     missing, unknown = sorted(set(wanted) - set(saved)), sorted(set(saved) - set(wanted))
     if missing or unknown:
         raise IncompatibleError(
-            f"{file}: holds other weights than the adapter on this backbone has (missing: {missing[:3]}, unknown: "
+            f"{file}: its weights are not those of the adapter on this backbone (missing: {missing[:3]}, unknown: "
             f"{unknown[:3]})."
         )
     for key, weight in wanted.items():

@@ -1,7 +1,7 @@
-"""What is built on the inside of PEFT, beyond its documented functions: all that is private or patched is in this file.
+"""Private parts of PEFT: everything that relies on or patches PEFT beyond its documented functions is in this file.
 
 Look here first when PEFT is upgraded: raise `TESTED` and the upper bound in pyproject.toml together. The state of
-AdaLoRA's allocator, which PEFT keeps in no `state_dict`, is read and put back by the adapter `adalora`.
+AdaLoRA's allocator, which is not in PEFT's `state_dict`, is saved and restored by the adapter `adalora`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ ENCODED = "adapter_"
 
 
 def peft_name(name: str) -> str:
-    """What PEFT calls the adapter that a user calls `name`, which may be any text.
+    """PEFT's name of the adapter that a user calls `name`, which may be any text.
 
-    PEFT looks adapter names up as parts of parameter names: one like "lora" or "a.b" would hit others' weights. A run's
-    own adapter keeps PEFT's own default, under which other tools look for it.
+    PEFT searches for adapter names in parameter names: one such as "lora" or "a.b" would match other weights. The
+    adapter of a run has PEFT's default name, which other tools expect.
     """
     return OWN_ADAPTER if name == OWN_ADAPTER else ENCODED + name.encode("utf-8", "surrogatepass").hex()
 
@@ -49,18 +49,18 @@ _locks_change = threading.Lock()
 
 
 def _lock_of(module: nn.Module) -> threading.RLock:
-    # Not kept on the module: a copy of it needs a lock of its own, and locks cannot be copied.
+    # Not an attribute of the module: a copy of it needs another lock, and locks cannot be copied.
     with _locks_change:
         return _locks.setdefault(module, threading.RLock())
 
 
 @contextmanager
 def switched(module: Any, name: str | None) -> Iterator[None]:
-    """Within, calls of a PeftModel use the adapter that PEFT calls `name`, or none where it is None.
+    """Inside the context, calls of a PeftModel use the adapter that PEFT calls `name`, or none if it is None.
 
-    Other threads wait until this one is through, and find the module as it was. May be nested. Unlike PEFT's own
-    `set_adapter` and `disable_adapter`, it leaves alone which weights train. Raises IncompatibleError where gradients
-    could not be had.
+    Other threads wait until this one has left the context, which restores the module. May be nested. Unlike PEFT's
+    `set_adapter` and `disable_adapter`, it does not change which weights train. Raises IncompatibleError if gradients
+    would be wrong.
     """
     with _lock_of(module):
         before = None if module._adapters_disabled else module.active_adapter
@@ -69,8 +69,8 @@ def switched(module: Any, name: str | None) -> Iterator[None]:
             return
         if module.training and torch.is_grad_enabled() and _recomputes(module):
             raise IncompatibleError(
-                "With train.gradient_checkpointing, other adapters than the one that trains are read under "
-                "torch.no_grad() alone: the backward pass would recompute activations without them."
+                "With train.gradient_checkpointing, adapters other than the one that trains can be used only under "
+                "torch.no_grad(): the backward pass would recompute activations without them."
             )
         _switch(module, name)
         try:
@@ -80,7 +80,7 @@ def switched(module: Any, name: str | None) -> Iterator[None]:
 
 
 def _recomputes(module: nn.Module) -> bool:
-    """Whether transformers was asked to recompute activations in the backward pass."""
+    """Whether transformers recomputes activations in the backward pass."""
     return any(getattr(part, "gradient_checkpointing", False) for part in module.modules())
 
 
@@ -94,21 +94,21 @@ def _switch(module: Any, name: str | None) -> None:
         else:
             vars(module).pop("forward", None)
         return
-    if module.active_peft_config.is_adaption_prompt:  # swaps whole attention modules; no second one sits beside it
+    if module.active_peft_config.is_adaption_prompt:  # swaps whole attention modules, so there is only one adapter
         module.base_model.disable_adapter_layers() if name is None else module.base_model.enable_adapter_layers()
         return
     if name is not None:
         module.base_model.active_adapter = name
     for part in module.modules():
         if isinstance(part, BaseTunerLayer | AuxiliaryTrainingWrapper):
-            there = part._get_available_adapters()
-            part._disable_adapters = name is None or bool(there and name not in there)
+            available = part._get_available_adapters()
+            part._disable_adapters = name is None or bool(available and name not in available)
             if name is not None:
                 part._active_adapter = [name]
 
 
 def prepare(wrapped: nn.Module) -> None:
-    """Let the layers of a PeftModel compute as lorarec wants them to, in place."""
+    """Patch the forward methods of a PeftModel's layers, in place: half-precision LoRA, and shared prefixes."""
     for layer in wrapped.modules():
         if isinstance(layer, Linear) and layer.weight.dtype in (torch.bfloat16, torch.float16):
             layer.forward = MethodType(_half_precision_forward, layer)
@@ -119,10 +119,10 @@ def prepare(wrapped: nn.Module) -> None:
 def _half_precision_forward(layer: Any, inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """W x + b + scaling * B A x, [..., out] from [..., in], with A and B cast down to the type of W.
 
-    PEFT casts every input to the float32 of A and B, multiplies there and casts the sum back: an eighth of a training
-    step of a small encoder, for digits that the sum loses again. A and B themselves stay float32 and learn in it, as
-    under autocast. For one plain adapter; whatever else PEFT may be asked for (several adapters, merged or disabled
-    ones, DoRA and other variants, biases, keywords such as `adapter_names`) is left to PEFT.
+    PEFT casts every input to the float32 of A and B, multiplies there and casts the sum back: an eighth of the time of
+    a training step of a small encoder, for digits that are rounded away in the sum. A and B themselves stay float32, as
+    under autocast. Only for one plain adapter; all other cases (several adapters, merged or disabled ones, DoRA and
+    other variants, biases, keywords such as `adapter_names`) are left to PEFT.
     """
     name = _only_plain_adapter(layer)
     if name is None or args or kwargs:
@@ -136,7 +136,7 @@ def _half_precision_forward(layer: Any, inputs: Tensor, *args: Any, **kwargs: An
 
 
 def _only_plain_adapter(layer: Any) -> str | None:
-    """The name of the one active adapter of a LoRA layer, if that is all there is to compute."""
+    """The name of the only active adapter of a LoRA layer, if it is a plain one; else None."""
     if layer.merged or layer.disable_adapters:
         return None
     active = [name for name in layer.active_adapters if name in layer.lora_A]
@@ -147,10 +147,10 @@ def _only_plain_adapter(layer: Any) -> str | None:
 
 
 def _shared_prefix(encoder: Any, tokens: Tensor) -> Tensor:
-    """[B, T, 2 * layers * key width] from [B, T] token numbers, the same in every row: made once, in float32.
+    """[B, T, 2 * layers * key width] from [B, T] token numbers, the same in every row: computed once, in float32.
 
-    PEFT makes them once a row. Once is cheaper with a projection, and gives the very numbers that are saved: a matrix
-    product over more rows may round differently, and autocast would round it to bfloat16.
+    PEFT computes them for every row. Once is cheaper with a projection, and gives exactly the numbers that are saved:
+    a matrix product over more rows may round differently, and autocast would round it to bfloat16.
     """
     with torch.autocast(tokens.device.type, enabled=False):
         prefix: Tensor = encoder.embedding(tokens[0])

@@ -1,7 +1,7 @@
-"""Plugin: what every part has in common, the hooks by which packages offer parts, and DataSource, the least of them.
+"""Plugin: the base class of all plugins, the hooks by which packages register them, and DataSource, the simplest one.
 
-A plugin module is named by an entry point in the group `lorarec` and carries functions marked `@hookimpl`. Each
-takes nothing and returns the classes it offers. Hooks only register: nothing is called per step.
+A plugin module is named by an entry point in the group `lorarec` and has functions marked `@hookimpl`. Each takes
+nothing and returns plugin classes. Hooks only register classes: nothing is called per step.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ GROUP = "lorarec"
 
 
 class Plugin(ABC):
-    """A named part whose settings live in its own nested `Config`.
+    """A named component with settings in its nested class `Config`.
 
-    The registry finds the class by `name`, checks the recipe's options against `Config`, and calls `cls(config)`.
-    Building a plugin must be cheap: no file is read and no weight is made before the method that needs it.
+    The registry looks the class up by `name`, checks the recipe's options against `Config`, and calls `cls(config)`.
+    The constructor must be cheap: files are read and weights created only by the methods that need them.
     """
 
     name: ClassVar[str]
-    """What a recipe calls it: lower case, words joined by underscores."""
+    """Its name in recipes: lower case, words joined by underscores."""
     summary: ClassVar[str]
     """One line for `lorarec plugins`."""
     paper: ClassVar[str] = ""
-    """The source paper, for `lorarec plugins show`; empty where there is none."""
+    """The source paper, for `lorarec plugins show`; empty if there is none."""
 
     class Config(StrictConfig):
         """No settings."""
@@ -51,11 +51,11 @@ class Plugin(ABC):
 
 
 class DataSource(Plugin):
-    """Reads tables. Checking, numbering and splitting them is the core's work."""
+    """Reads tables. The core checks them, encodes ids and splits them."""
 
     @abstractmethod
     def load(self) -> RawTables:
-        """Read the tables. Raises DataError naming file, line or row, and field."""
+        """Read the tables. Raises DataError with file, line or row, and field."""
 
 
 hookspec = pluggy.HookspecMarker(GROUP)
@@ -69,12 +69,12 @@ def lorarec_adapters() -> Iterable[type[Adapter]]:  # type: ignore[empty-body]  
 
 @hookspec
 def lorarec_task_heads() -> Iterable[type[TaskHead]]:  # type: ignore[empty-body]
-    """Task heads: what is predicted, from what, under which loss."""
+    """Task heads: what is predicted, from which inputs, with which loss."""
 
 
 @hookspec
 def lorarec_backbones() -> Iterable[type[Backbone]]:  # type: ignore[empty-body]
-    """Backbones: pretrained encoders and the featurizers that speak their language."""
+    """Backbones: pretrained encoders and their featurizers."""
 
 
 @hookspec
@@ -94,7 +94,7 @@ def lorarec_losses() -> Iterable[type[Loss]]:  # type: ignore[empty-body]
 
 @hookspec
 def lorarec_steps() -> Iterable[type[TrainingStep]]:  # type: ignore[empty-body]
-    """Training steps: how the gradients of an optimizer step come about."""
+    """Training steps: how the gradients of an optimizer step are computed."""
 
 
 @hookspec

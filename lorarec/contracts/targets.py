@@ -1,4 +1,4 @@
-"""Targets: which layers of a backbone an adapter goes on; a name that matches nothing is refused."""
+"""Targets: which layers of a backbone an adapter is applied to; names that match nothing are refused."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from lorarec.contracts.backbone import Architecture, Backbone
 from lorarec.errors import IncompatibleError
 
 Targets = Literal["all-linear"] | list[str] | None
-"""Names of layers, or the ends of their dotted names; every linear layer; or the backbone's own default."""
+"""Names of layers, or the ends of their dotted names; every linear layer; or the backbone's default."""
 
 
 def check_targets(adapter: str, architecture: Architecture, targets: Targets) -> None:
-    """Raise IncompatibleError where there is no default to go by, before any weight is loaded."""
+    """Raise IncompatibleError if there are no default targets, before any weight is loaded."""
     if targets is None and not architecture.adaptable:
         raise IncompatibleError(
             f"Adapter '{adapter}': backbone '{architecture.backbone}' ({architecture.model_type}) has no "
-            "default targets. Name some (adapter.targets=[query,value]), or take "
+            "default targets. Name some (adapter.targets=[query,value]), or set "
             "adapter.targets=all-linear."
         )
 
@@ -34,11 +34,11 @@ def find_targets(
     setting: str = "target",
     kinds: tuple[type[nn.Module], ...] = (),
 ) -> list[str]:
-    """Full names of the layers meant, in the module's order.
+    """Full names of the targeted layers, in the module's order.
 
-    PEFT is satisfied when any one target matches; here each must. `layers` numbers the blocks that are looked at (0 is
-    the lowest, -1 the last), all by default. `kinds`: types of layers beside linear ones. Raises IncompatibleError
-    naming the `setting` and the name in it that matches nothing, the nearest name, and the names there are.
+    PEFT accepts targets if one of them matches; here each must. `layers`: numbers of the blocks to search (0 is the
+    lowest, -1 the last), all by default. `kinds`: types of layers in addition to linear ones. Raises IncompatibleError
+    with the `setting` and the name in it that matches nothing, the nearest name, and all names.
     """
     architecture = backbone.architecture()
     check_targets(adapter, architecture, targets)
@@ -86,7 +86,7 @@ def chosen_blocks(adapter: str, architecture: Architecture, layers: Sequence[int
     if not architecture.blocks:
         raise IncompatibleError(
             f"Adapter '{adapter}': the layers of backbone '{architecture.backbone}' "
-            f"({architecture.model_type}) cannot be told apart. Leave `layers` out."
+            f"({architecture.model_type}) cannot be distinguished. Leave `layers` out."
         )
     return [f"{architecture.blocks}.{index}." for index in sorted({layer % total for layer in layers})]
 

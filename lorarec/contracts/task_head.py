@@ -1,4 +1,4 @@
-"""TaskHead and Head: what is predicted, from what, under which loss."""
+"""TaskHead and Head: what is predicted, from which inputs, with which loss."""
 
 from __future__ import annotations
 
@@ -26,96 +26,96 @@ if TYPE_CHECKING:
 
 
 class Encoder(Protocol):
-    """Handed to a head's `losses` and answers: encodes the batch's views through the adapted backbone.
+    """Passed to the methods of a head: encodes the batch's views with the adapted backbone.
 
-    V views, in the order they were given to `collate`; `views` is their name in `Batch.views`.
+    V views, in the order in which `collate` made them; `views` is their name in `Batch.views`.
     """
 
     def vectors(self, views: str) -> Tensor:
-        """[V, D] float32, one vector a view."""
+        """[V, D] float32, one vector per view."""
 
     def states(self, views: str) -> Tensor | None:
-        """[V, L, D] float32, the state after each event of the histories, right-aligned; None where the backbone reads
-        a history as one text."""
+        """[V, L, D] float32, the hidden state after each event of the histories, right-aligned; None if the backbone
+        reads a history as one text."""
 
     def logits(self, views: str, tokens: Sequence[str]) -> Tensor:
-        """[V, K] float32 logits of K named tokens, each as the one that would follow the view's text.
+        """[V, K] float32 logits of K given tokens as the next token after the view's text.
 
-        Raises IncompatibleError where the backbone is no language model, or a name is not one token of it.
+        Raises IncompatibleError if the backbone is not a language model, or if a name is not a single token.
         """
 
     def reference(self) -> AbstractContextManager[None]:
-        """Within, all of the above comes from the same backbone without its adapter and without dropout: for
-        preferences, forgetting, explanation. No gradient is kept.
+        """Inside the context, all of the above comes from the same backbone without its adapter and without dropout,
+        such as for preference losses. No gradient is computed.
 
-        Raises IncompatibleError where the adapter cannot be switched off.
+        Raises IncompatibleError if the adapter cannot be disabled.
         """
 
 
 class Head(nn.Module, ABC):
-    """The weights of a task, in float32; owns the loss. The task's predictor says what else they must offer: subclass
-    PairHead for a PairPredictor, VectorHead for a VectorPredictor."""
+    """The weights of a task, in float32, and its loss. The task's predictor needs further methods: subclass PairHead
+    for a PairPredictor, VectorHead for a VectorPredictor."""
 
     @abstractmethod
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
-        """[T] float32 the loss of each of the batch's `count` targets, not reduced, in the order of `batch.events`.
+        """[T] float32 loss of each of the batch's `count` targets, not reduced, in the order of `batch.events`.
 
-        Each is as if it were alone: the engine multiplies by the targets' weights, adds up, and divides by what the
-        whole optimizer step weighs.
+        The engine multiplies them by the targets' weights, sums them up, and divides by the total weight of the
+        optimizer step.
         """
 
     def regularizer(self, batch: Batch) -> Tensor | None:
-        """[] what to add to the weighted sum of a batch's losses, such as an L2 penalty on the weights of its items.
+        """[] term to add to the weighted sum of a batch's losses, such as an L2 penalty on the weights of its items.
 
-        Summed over the targets (`batch.total` does it), so that micro-batches add up to a batch.
+        It must be a sum over the targets (see `batch.total`), so that micro-batches add up to a batch.
         """
         return None
 
     def refresh(self, pooled: Tensor) -> None:
-        """Called without gradient when the weights have changed and predictions are to be made: before each
-        evaluation, and once at the end of training. `pooled` [N, D]: the backbone's vectors of the whole catalog.
+        """Called without gradient when the weights have changed and predictions follow: before each evaluation, and
+        once at the end of training. `pooled` [N, D]: the backbone's vectors of the whole catalog.
 
-        For what follows from the weights and the training rows (`Statistics.events`) in closed form: kept in persistent
-        buffers, it goes into the run folder. Every process calls it with the same numbers and must find the same. Not
-        called for heads that view no item alone, nor on a loaded run.
+        For closed-form solutions from the weights and the training rows (`Statistics.events`): in persistent buffers,
+        they are saved in the run folder. Every process calls it with the same inputs and must get the same results.
+        Not called for heads without views of single items, nor on a loaded run.
         """
 
 
 class TaskHead(Plugin):
     """The task: plain, picklable, without weights.
 
-    Beside `name` and `summary`, it sets `predictor`, the family of its answers (PairPredictor, VectorPredictor, or
-    one's own), and `default_metrics`.
+    In addition to `name` and `summary`, it sets `predictor`, the family of its predictions (PairPredictor,
+    VectorPredictor, or a new one), and `default_metrics`.
     """
 
     predictor: ClassVar[type[Predictor]]
-    """The family of its answers: how they are made and judged, and how a finished run gives them."""
+    """The family of its predictions: how they are made and evaluated, and how a finished run answers requests."""
     default_metrics: ClassVar[tuple[str, ...]]
 
     def needs(self) -> frozenset[str]:
-        """Columns of the interactions this task cannot do without: "rating", "click", "time"."""
+        """Columns of the interactions that this task requires: "rating", "click", "time"."""
         return frozenset()
 
     def reads_feedback(self, views: bool) -> bool:
-        """Whether the head, with these settings, tells liked events of a history from disliked ones, so that these may
-        stand in histories at all; else they never do. `views`: whether the backbone writes `View.liked`."""
+        """Whether the head, with these settings, distinguishes liked and disliked events of a history; if not,
+        histories contain no disliked events. `views`: whether the backbone reads `View.liked`."""
         return False
 
     def item_columns(self) -> tuple[str, ...]:
-        """Columns of the item table by which the head compares items, beside their text: numbers, words, lists of
-        words. They come as `Statistics.item_features`."""
+        """Columns of the item table that the head uses in addition to the items' texts: numbers, words, lists of words.
+        They are passed as `Statistics.item_features`."""
         return ()
 
     def label(self) -> str | None:
-        """What is predicted, by the name of its column ("rating", "click"), or None where the item itself is.
+        """The name of the column that is predicted ("rating", "click"), or None if the item itself is.
 
-        The data must have the column if it is among `needs`; else the head makes the labels (sampled negatives).
+        The data must have the column if it is among `needs`; else the head makes the labels (drawn negatives).
         """
         return None
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
-        """Raise DataError naming the row if a label is out of the task's range; by default, if all are the same number.
-        NaN and infinity never get here."""
+        """Raise DataError with the row if a label is out of the task's range; by default, if all are the same number.
+        Labels are finite."""
         if len(labels) > 1 and np.all(labels == labels[0]):
             label = self.label()
             raise DataError(
@@ -125,34 +125,33 @@ class TaskHead(Plugin):
 
     @abstractmethod
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        """One row, one supervised fact (or one stretch of a sequence). The column `event` is the row in
-        `interactions` that the example is about; its user and history follow from it. `item` (catalog row) stands
-        beside it where it is not the event's, and `label` (float) where the predictor judges by labels. Other columns
-        are the head's.
+        """One supervised target per row (or one segment of a sequence). The column `event` is the example's row in
+        `interactions`, which gives its user and history. There is a column `item` (catalog row) if it is not the
+        event's item, and `label` (float) if the predictor evaluates by labels. The head may add columns.
         """
 
     def requests(self, requests: Requests) -> Dataset:
-        """The questions to a finished run as rows for `collate`, one a request, in order, without labels. The column
-        `event` is the row in `requests.events`, which `collate` finds in place of the interactions. Override it where
+        """The requests to a finished run as rows for `collate`, one per request, in order, without labels. The column
+        `event` is the row in `requests.events`, which `collate` gets in place of the interactions. Override it if
         `collate` reads more columns.
         """
         from datasets import Dataset
 
-        # Working out a fingerprint takes longer than answering; nothing made of requests is cached by it.
+        # Computing a fingerprint takes longer than answering, and nothing derived from requests is cached.
         return Dataset(pa.table({"event": np.arange(len(requests))}), fingerprint="requests")
 
     @abstractmethod
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
-        """A batch of examples: columns as arrays [B], `row` (the example's number) among them."""
+        """A batch of examples from their columns as arrays [B], including `row`, the example numbers."""
 
     def items(self, rows: dict[str, np.ndarray], collation: Collation) -> np.ndarray:
-        """[B] int64 the catalog row that each example asks about: the column `item`, or the event's own item.
+        """[B] int64 catalog row of each example's item: the column `item`, or the event's item.
 
-        Baselines, slices and fingerprints go by it. Override it where `collate` draws items beside the event's.
+        Baselines, slices and fingerprints use it. Override it if `collate` draws negatives.
         """
-        asked: np.ndarray = rows.get("item", collation.interactions.item[rows["event"]])
-        return asked
+        items: np.ndarray = rows.get("item", collation.interactions.item[rows["event"]])
+        return items
 
     @abstractmethod
     def build(self, hidden_size: int, statistics: Statistics) -> Head:
-        """The head's weights, freshly drawn from torch's global generator."""
+        """The head with initial weights, drawn from torch's global generator."""

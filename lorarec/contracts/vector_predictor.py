@@ -1,4 +1,4 @@
-"""VectorPredictor: answers by vectors of users and items, whose dot products rank the whole catalog."""
+"""VectorPredictor: predicts by vectors of users and items, whose dot products rank the whole catalog."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from lorarec.prediction.item_index import ItemIndex
 from lorarec.prediction.ranking import Candidates, catalog_scores, held_out_rank, mask_seen, top_items
 
 BLOCK = 256
-"""Requests answered at once."""
+"""Number of requests that are answered at once."""
 
 
 class VectorHead(Head):
-    """The weights of a task that is answered by vectors: the score of item n for user b is their dot product."""
+    """The weights of a task with user and item vectors: the score of item n for user b is their dot product."""
 
     @abstractmethod
     def user_vectors(self, encode: Encoder, batch: Batch) -> Tensor:
-        """[B, d] vectors of the batch's users at the moment of their example. Reads no label."""
+        """[B, d] vectors of the batch's users at the time of their example. Must not read labels."""
 
     @abstractmethod
     def item_vectors(self, pooled: Tensor, items: Tensor) -> Tensor:
-        """[M, d] from the backbone's vectors [M, D] of catalog rows [M]. A bias is one more dimension."""
+        """[M, d] from the backbone's vectors [M, D] of catalog rows [M]. A bias is an additional dimension."""
 
     def likeness_vectors(self, vectors: Tensor) -> Tensor:
-        """[M, e] of item vectors [M, d] what tells how alike items are: override it to leave a bias out."""
+        """[M, e] vectors for item similarity, from item vectors [M, d]: override it to leave a bias out."""
         return vectors
 
 
@@ -59,8 +59,8 @@ class VectorPredictor(Predictor):
         metrics: Sequence[Metric],
         table: Tensor | None,
     ) -> Iterator[Predictions]:
-        """ranks: [n] int64 zero-based rank of the held-out item; lists: [n, k] int64 the best items, where a metric
-        reads them."""
+        """ranks: [n] int64 zero-based rank of the held-out item; lists: [n, k] int64 the best items, if a metric reads
+        them."""
         assert table is not None
         vectors, k = self.item_vectors(model, table), _longest(metrics)
         histories, events = examples.collation.histories, examples.events
@@ -74,16 +74,16 @@ class VectorPredictor(Predictor):
                 yield Predictions(rows[part], {"ranks": ranks.cpu().numpy(), "lists": lists.cpu().numpy()})
 
     def judged(self, metric: Metric, predictions: Predictions, examples: Examples) -> Judged:
-        """Ranks, or the first k of the lists, beside the held-out items."""
+        """Ranks, or the first k of the lists, and the held-out items."""
         answers, items = predictions.answers[metric.reads], examples.items[predictions.rows]
         return Judged(answers if metric.reads == "ranks" else answers[:, : metric.k], items)
 
     def has_interval(self, metric: Metric) -> bool:
-        """Not those of lists (coverage): a sample with repeats always covers less than the whole."""
+        """False for metrics of lists (coverage): a sample with repeats always covers less than all rows."""
         return metric.reads == "ranks"
 
     def rules(self, examples: Examples) -> dict[str, str]:
-        """Every held-out item among all of the catalog."""
+        """Every held-out item is ranked among the whole catalog."""
         return {
             "judged": f"each held-out item among all {examples.collation.catalog_size:,} items of the catalogue",
             "seen items": "masked: what the user had before is out of the ranking",
@@ -91,12 +91,12 @@ class VectorPredictor(Predictor):
         }
 
     def asked(self, examples: Examples) -> Iterator[bytes]:
-        """What is masked for each example."""
+        """The items that are masked for each example."""
         for event in examples.events.tolist():
             yield examples.collation.histories.seen(event).astype("<i8").tobytes() + b"|"
 
     def kept(self, predictions: Predictions, examples: Examples) -> dict[str, np.ndarray]:
-        """The column `rank`. No items: who had what is nobody else's business."""
+        """The column `rank`. No items, for privacy."""
         return {"rank": predictions.answers["ranks"]}
 
     def judged_kept(self, metric: Metric, kept: Mapping[str, np.ndarray]) -> Judged:
@@ -106,27 +106,27 @@ class VectorPredictor(Predictor):
     def baselines(
         self, examples: Examples, metrics: Sequence[Metric], statistics: Statistics, frozen: Tensor | None
     ) -> dict[str, Predictions]:
-        """Popularity, most recent (where there are times), nearest text (where `frozen` is given)."""
+        """Popularity, most recent (if there are times), nearest text (if `frozen` is given)."""
         collation = examples.collation
         asked = Asked(examples.events, examples.items, collation.interactions, collation.histories)
         baselines = rank_baselines(asked, statistics.item_counts, _longest(metrics), frozen)
         return {name: Predictions(np.arange(len(examples)), ranked._asdict()) for name, ranked in baselines.items()}
 
     def tells_apart(self) -> bool:
-        """The right item from all others."""
+        """True: the item against all others."""
         return True
 
     def item_vectors(self, model: Model, table: Tensor) -> Tensor:
-        """[N, d] float32, as the head makes them."""
+        """[N, d] float32 vectors of the head."""
         return model.answer_items(table, "item_vectors").float()
 
     def likeness(self, weights: Head, table: Tensor, rows: Tensor) -> Tensor:
-        """What the head compares of its item vectors."""
+        """The head's vectors for item similarity."""
         head = cast(VectorHead, weights)
         return head.likeness_vectors(head.item_vectors(table, rows))
 
     def run_likeness(self, run: FinishedRun) -> Tensor:
-        """The same, of the item vectors that the run keeps."""
+        """The same, from the item vectors that the run keeps."""
         return cast(VectorHead, run.weights).likeness_vectors(_vectors(run))
 
     def answer(self, run: FinishedRun, requests: Requests) -> np.ndarray:
@@ -154,16 +154,16 @@ class VectorPredictor(Predictor):
         self._index = self._index or ItemIndex(_vectors(run))
         for start in range(0, len(requests), BLOCK):
             block = requests.between(start, start + BLOCK)
-            nothing = [np.empty(0, np.int64)] * len(block)
-            seen = [np.unique(items) for items in block.history_items()] if exclude_seen else nothing
+            empty = [np.empty(0, np.int64)] * len(block)
+            seen = [np.unique(items) for items in block.history_items()] if exclude_seen else empty
             yield self._index.best(_user_vectors(run, block), k, seen)
 
     def check_lists(self) -> None:
-        """Nothing is refused."""
+        """Lists are evaluated."""
 
 
 def _longest(metrics: Sequence[Metric]) -> int:
-    """The most items that a metric reads of a list; 0 where none reads lists."""
+    """The length of the longest list that a metric reads; 0 if none reads lists."""
     return max((metric.k or 0 for metric in metrics if metric.reads == "lists"), default=0)
 
 

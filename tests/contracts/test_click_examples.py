@@ -1,5 +1,4 @@
-"""Examples of clicks: who is compared with whom, and events of histories as targets, none that validation or test asks
-about."""
+"""Examples of clicks: pairwise groups, and events of histories as targets, without leaks from validation and test."""
 
 from __future__ import annotations
 
@@ -27,11 +26,11 @@ ROWS: dict[str, list[Any]] = {
     "click": [1.0, 0.0, 1.0, 0.0],
     "split": ["train", "train", "train", "test"],
 }
-"""Windows of two users, oldest first."""
+"""Overlapping histories of two users, oldest event first."""
 
 
 class Clicks(ClickTask):
-    """A task of the class without a network."""
+    """A click task without a network."""
 
     name = "clicks"
     summary = "a task without a network"
@@ -49,24 +48,25 @@ def prepared(rows: dict[str, list[Any]]) -> PreparedData:
 def targets(rows: dict[str, list[Any]], **options: Any) -> list[tuple[str, str, float, tuple[str, ...]]]:
     """(user, item, label, history) of each training example, as the head's batch has them."""
     data, head = prepared(rows), made(Clicks, history_targets=True, **options)
-    found = head.examples(data.interactions, data.histories, Part.TRAIN).with_format("numpy")[:]
+    examples = head.examples(data.interactions, data.histories, Part.TRAIN).with_format("numpy")[:]
     collation = Collation(
         data.interactions, data.histories, lambda views: {"n": torch.zeros(len(views), 1)}, NegativeSampler(0, 9),
         len(data.catalog), training=True,
     )  # fmt: skip
     collation.featurizer.length = lambda view: 1  # type: ignore[attr-defined]
-    batch = head.collate({**found, "row": np.arange(len(found["event"]))}, collation)
+    batch = head.collate({**examples, "row": np.arange(len(examples["event"]))}, collation)
     names = [data.catalog.ids[row] for row in batch.tensors["items"].tolist()]
-    users = [data.interactions.user_ids[user] for user in data.interactions.user[found["event"]]]
-    told = []
-    for fact, user in enumerate(users):
-        mask, places = batch.tensors["mask"][fact].tolist(), batch.tensors["history"][fact].tolist()
-        history = tuple(names[place] for place, there in zip(places, mask, strict=True) if there)
-        told.append((user, names[batch.tensors["candidate"][fact]], float(batch.tensors["labels"][fact]), history))
-    return told
+    users = [data.interactions.user_ids[user] for user in data.interactions.user[examples["event"]]]
+    rows_read = []
+    for index, user in enumerate(users):
+        mask, indices = batch.tensors["mask"][index].tolist(), batch.tensors["history"][index].tolist()
+        history = tuple(names[item] for item, present in zip(indices, mask, strict=True) if present)
+        item, label = names[batch.tensors["candidate"][index]], float(batch.tensors["labels"][index])
+        rows_read.append((user, item, label, history))
+    return rows_read
 
 
-def test_each_event_of_a_history_is_a_target_once_with_all_that_came_before_it() -> None:
+def test_each_event_of_a_history_is_a_target_once_with_the_events_before_it_as_history() -> None:
     assert targets(ROWS) == [
         ("a", "d", 1.0, ("a", "b", "c")),
         ("a", "e", 0.0, ("b", "c", "d")),
@@ -80,7 +80,7 @@ def test_each_event_of_a_history_is_a_target_once_with_all_that_came_before_it()
     ]
 
 
-def test_what_a_held_out_row_asks_of_the_same_user_is_no_target() -> None:
+def test_the_target_of_a_held_out_row_of_the_same_user_is_no_training_target() -> None:
     leaky = {**ROWS, "user": ["a", "a", "a", "a"]}
     assert ("a", "f") not in {(user, item) for user, item, *_ in targets(leaky)}
     assert ("b", "f") in {(user, item) for user, item, *_ in targets(ROWS)}
@@ -90,12 +90,12 @@ def test_no_event_of_a_held_out_rows_history_is_a_target() -> None:
     assert not {"y", "z"} & {item for _, item, *_ in targets(ROWS)}
 
 
-def test_only_the_latest_events_that_the_head_looks_at_are_targets() -> None:
+def test_only_the_latest_events_that_the_head_reads_are_targets() -> None:
     first = {(user, item): history for user, item, _, history in targets(ROWS, max_history=2)}
     assert ("a", "a") not in first and first["a", "c"] == ("b",)
 
 
-def test_histories_sorted_by_what_was_liked_are_refused() -> None:
+def test_histories_sorted_by_feedback_are_refused() -> None:
     rows: dict[str, list[Any]] = {
         "item": ["x"] * 9 + ["y"],
         "history": [["a", "b", "c"]] * 10,
@@ -107,28 +107,28 @@ def test_histories_sorted_by_what_was_liked_are_refused() -> None:
         targets(rows)
 
 
-def test_data_without_labelled_histories_are_refused() -> None:
+def test_data_without_labeled_histories_is_refused() -> None:
     with pytest.raises(DataError, match="all training events are targets already"):
         targets({name: ROWS[name] for name in ("user", "item", "click", "split")})
 
 
-def test_only_examples_of_one_owner_meet_and_each_takes_part() -> None:
-    found = pairwise_groups(EXAMPLES, OWNER, 1)
-    met = set(zip(found["event"][:], found["rival1_event"][:], strict=True))
-    assert met == {(0, 1), (0, 2), (3, 4)}  # the ninth liked everything
+def test_only_examples_of_one_owner_are_compared_and_each_of_them_is() -> None:
+    groups = pairwise_groups(EXAMPLES, OWNER, 1)
+    pairs = set(zip(groups["event"][:], groups["rival1_event"][:], strict=True))
+    assert pairs == {(0, 1), (0, 2), (3, 4)}  # owner 9 liked everything
 
 
-def test_too_few_rivals_come_again() -> None:
-    found = pairwise_groups(EXAMPLES, OWNER, 3)
-    assert [found[f"rival{n}_event"][:][0] for n in (1, 2, 3)] == [1, 2, 1]
+def test_too_few_negatives_are_repeated() -> None:
+    groups = pairwise_groups(EXAMPLES, OWNER, 3)
+    assert [groups[f"rival{n}_event"][:][0] for n in (1, 2, 3)] == [1, 2, 1]
 
 
-def test_a_batch_lists_each_group_with_the_liked_one_first() -> None:
-    found = pairwise_groups(EXAMPLES, OWNER, 1).with_format("numpy")[:]
-    flat = ungrouped({**found, "row": np.arange(3)}, 1)
+def test_a_batch_lists_each_group_with_the_liked_item_first() -> None:
+    groups = pairwise_groups(EXAMPLES, OWNER, 1).with_format("numpy")[:]
+    flat = ungrouped({**groups, "row": np.arange(3)}, 1)
     assert flat["label"].tolist() == [1, 0] * 3 and len(flat["row"]) == 3
 
 
-def test_nobody_with_both_likes_and_dislikes_is_refused() -> None:
+def test_data_without_a_user_with_both_likes_and_dislikes_is_refused() -> None:
     with pytest.raises(DataError, match=r"head\.loss=bce"):
         pairwise_groups(EXAMPLES, np.arange(6), 1)

@@ -1,4 +1,4 @@
-"""The core asks a head's predictor, and never what kind of a head or predictor it is."""
+"""The core calls a head's predictor, and never checks which kind of head or predictor it is."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CORE = Path(lorarec.__file__).parent
 FAMILIES = {"contracts/pair_predictor.py", "contracts/vector_predictor.py"}
 DOOR = "contracts/__init__.py"
 TASKS = {"contracts/click_task.py", "contracts/rating_task.py"}
-"""Tasks of a family, offered to authors of heads; the rest of the core does not import them."""
+"""Tasks of a family, for authors of heads; the rest of the core does not import them."""
 NAMES = {"PairPredictor", "VectorPredictor", "PairHead", "VectorHead"}
 READS = {*FAMILIES, "contracts/metric.py", "registry/registry.py", "testing/plugin_laws.py", "testing/head_laws.py"}
-"""What may look at `reads`: the families, a metric, what matches it with a head, and the laws of both."""
+"""Modules that may use `reads`: the families, a metric, the code that matches it with a head, and the laws of both."""
 
 
 def faults(source: str, path: str) -> Iterator[str]:
-    """What a module of the core knows of families that it should not."""
+    """Dependencies of a module of the core on families, which it should not have."""
     for node in ast.walk(ast.parse(source)):
         words = {getattr(node, "id", None), getattr(node, "attr", None)}
         if isinstance(node, ast.alias):
@@ -30,16 +30,16 @@ def faults(source: str, path: str) -> Iterator[str]:
         if path not in {*FAMILIES, *TASKS, DOOR} and words & NAMES:
             yield f"{path}: names {words & NAMES}"
         if path not in READS and isinstance(node, ast.Attribute) and node.attr == "reads":
-            yield f"{path}:{node.lineno}: looks at `reads`"
+            yield f"{path}:{node.lineno}: uses `reads`"
         if isinstance(node, ast.Attribute) and node.attr == "kind" and "head" in ast.unparse(node.value):
-            yield f"{path}:{node.lineno}: asks for a head's kind"
+            yield f"{path}:{node.lineno}: checks a head's kind"
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("type", "isinstance", "issubclass"):
-            asked = " ".join(ast.unparse(argument) for argument in node.args)
-            if "predictor" in asked:
-                yield f"{path}:{node.lineno}: asks for a predictor's class"
+            arguments = " ".join(ast.unparse(argument) for argument in node.args)
+            if "predictor" in arguments:
+                yield f"{path}:{node.lineno}: checks a predictor's class"
 
 
-def test_no_module_of_the_core_knows_a_family() -> None:
+def test_no_module_of_the_core_depends_on_a_family() -> None:
     modules = {str(path.relative_to(CORE)): path.read_text(encoding="utf-8") for path in CORE.rglob("*.py")}
     assert modules.keys() >= {*READS, DOOR}
     assert [fault for path, source in modules.items() for fault in faults(source, path)] == []
@@ -57,5 +57,5 @@ def test_no_module_of_the_core_knows_a_family() -> None:
         "name = type(self.predictor).__name__",
     ],
 )
-def test_whoever_asks_is_found_out(line: str) -> None:
+def test_code_that_depends_on_a_family_is_detected(line: str) -> None:
     assert list(faults(line, "engine/evaluate.py"))

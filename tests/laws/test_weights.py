@@ -80,7 +80,7 @@ def test_a_head_that_does_not_say_which_rows_its_targets_are_about_is_refused(
         return replace(collate(head, rows, collation), events=None)
 
     monkeypatch.setattr(Ctr, "collate", silent)
-    with pytest.raises(IncompatibleError, match=r"head 'ctr' does not say which row .*Leave data.columns.weight out"):
+    with pytest.raises(IncompatibleError, match=r"head 'ctr' does not give the row .*Leave data.columns.weight out"):
         train("silent", np.ones(160))
 
 
@@ -96,5 +96,5 @@ def test_a_head_that_names_other_rows_than_it_has_targets_is_refused(
         return replace(batch, events=batch.events[:1])
 
     monkeypatch.setattr(Ctr, "collate", short)
-    with pytest.raises(PluginError, match=r"head 'ctr' says of a batch of 16 targets .* which 1 rows they are about"):
+    with pytest.raises(PluginError, match=r"head 'ctr' gives 1 rows .* for a batch of 16 targets"):
         train("short", np.ones(160))

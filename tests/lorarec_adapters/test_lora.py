@@ -181,7 +181,7 @@ def test_weights_that_are_missing_from_the_file_are_noticed(attach: Any, loaded:
     weights = load_file(file)
     weights.pop(next(iter(weights)))
     save_file(weights, file)
-    with pytest.raises(IncompatibleError, match="holds other weights"):
+    with pytest.raises(IncompatibleError, match="its weights are not those of the adapter"):
         adapter.restore(loaded(), tmp_path)
 
 

@@ -264,13 +264,13 @@ def test_what_a_method_cannot_do_is_refused(tmp_path: Path) -> None:
     module = _attached("p_tuning", num_virtual_tokens=4)
     prompt.save(module, tmp_path)
     with pytest.raises(
-        IncompatibleError, match="cannot start from saved weights: its files hold what its weights make"
+        IncompatibleError, match="cannot start from saved weights: its files contain the outputs of its weights"
     ):
         prompt.warm_start(module, tmp_path)
-    with pytest.raises(IncompatibleError, match=r"\(method 'p_tuning'\) cannot be merged: what it adds is more"):
+    with pytest.raises(IncompatibleError, match=r"\(method 'p_tuning'\) cannot be merged: it adds inputs"):
         prompt.merge(_attached("p_tuning", num_virtual_tokens=4))
     adaption, module = Peft(Peft.Config(method="adaption_prompt")), _attached("adaption_prompt", "llama")
-    with pytest.raises(IncompatibleError, match="only one can sit on a backbone"):
+    with pytest.raises(IncompatibleError, match="a backbone can have only one"):
         adaption.add(module, tiny_backbone("llama"), tmp_path, "other")
 
 

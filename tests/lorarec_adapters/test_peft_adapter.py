@@ -86,7 +86,7 @@ def test_what_peft_refuses_is_refused_by_the_adapters_name(attach: Any, monkeypa
 
 def test_a_method_that_cannot_be_merged_says_so(attach: Any) -> None:
     adapter, _, module = attach(Prompt)
-    with pytest.raises(IncompatibleError, match="'prompt' cannot be merged: what it adds is more input"):
+    with pytest.raises(IncompatibleError, match="'prompt' cannot be merged: it adds inputs"):
         adapter.merge(module)
 
 
@@ -129,7 +129,7 @@ def test_an_adapter_that_cannot_sit_beside_the_others_leaves_no_trace(attach: An
         adapter.add(module, backbone, tmp_path, "vera")
     with pytest.raises(IncompatibleError, match=r"There is no adapter 'vera' on this backbone. There are: 'default'"):
         adapter.active(module, "vera")
-    with pytest.raises(IncompatibleError, match=r"\(bert\) carries an adapter already. Use `add` for one more"):
+    with pytest.raises(IncompatibleError, match=r"\(bert\) already has an adapter. Use `add` for another one"):
         adapter.attach(backbone, TrainingPlan(1, 1, 0))
 
 
@@ -141,12 +141,14 @@ def test_weights_of_another_shape_are_named(attach: Any, tmp_path: Path) -> None
         adapter.warm_start(larger, tmp_path)
 
 
-def test_full_and_frozen_sit_alone_and_say_so(attach: Any, tmp_path: Path) -> None:
+def test_full_and_frozen_refuse_a_second_adapter(attach: Any, tmp_path: Path) -> None:
     for adapter_class in (Full, Frozen):
         adapter, backbone, module = attach(adapter_class)
-        with pytest.raises(IncompatibleError, match="only one can sit on a backbone, so 'second' cannot be added"):
+        with pytest.raises(IncompatibleError, match="a backbone can have only one, so 'second' cannot be added"):
             adapter.add(module, backbone, tmp_path, "second")
-    with pytest.raises(IncompatibleError, match="'full' cannot be switched off: the backbone as it was is not kept"):
+    with pytest.raises(
+        IncompatibleError, match="'full' cannot be disabled: the backbone's original weights are not kept"
+    ):
         attach(Full)[0].disabled(module)
 
 
@@ -158,5 +160,5 @@ def test_under_gradient_checkpointing_other_adapters_are_read_without_gradient(r
     if reads:
         with torch.no_grad(), adapter.disabled(module):
             return
-    with pytest.raises(IncompatibleError, match=r"are read under torch\.no_grad\(\) alone"), adapter.disabled(module):
+    with pytest.raises(IncompatibleError, match=r"can be used only under torch\.no_grad\(\)"), adapter.disabled(module):
         pass

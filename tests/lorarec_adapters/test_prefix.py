@@ -94,7 +94,7 @@ def test_plain_peft_loads_the_folder(model_type: str, attach: Any, train: Any, r
 
 def test_merging_is_refused_with_the_reason(attach: Any) -> None:
     adapter, _, module = attach(Prefix, tokens=4)
-    with pytest.raises(IncompatibleError, match="cannot be merged: what it adds is more input"):
+    with pytest.raises(IncompatibleError, match="cannot be merged: it adds inputs"):
         adapter.merge(module)
 
 
