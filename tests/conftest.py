@@ -1,4 +1,4 @@
-"""What every test may count on: no network, an own cache, one thread, and tiny random checkpoints."""
+"""The environment of all tests: no network, a temporary cache, one thread, and tiny random checkpoints."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 @cache
 def word_pieces() -> Any:
-    """A WordPiece tokenizer that frames texts as BERT does. Any letter or digit is in its vocabulary, as are the words
-    of CORPUS and their pairs of letters. It is spelled out: a trained one differs from one process to the next."""
+    """A WordPiece tokenizer that frames texts as BERT does. Its vocabulary has all letters and digits, and the words of
+    CORPUS and their pairs of letters. It is not trained, because a trained one differs between processes."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     words = sorted({word.strip(",;:!") for text in CORPUS for word in text.lower().split()})
-    pairs = sorted({f"##{word[place : place + 2]}" for word in words for place in range(1, len(word) - 1)})
+    pairs = sorted({f"##{word[start : start + 2]}" for word in words for start in range(1, len(word) - 1)})
     pieces = [*SPECIAL_TOKENS, *".,;:!?()'-", *letters, *(f"##{letter}" for letter in letters), *pairs, *words]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -139,7 +139,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Coverage is that of lorarec/. Tests of the plugins alone run untraced, which takes a third of their time off."""
+    """Coverage is measured for lorarec/ only: tests of the plugins run untraced, which saves a third of their time."""
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0].startswith("lorarec_"):

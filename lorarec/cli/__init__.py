@@ -1,1 +1,1 @@
-"""The command line. Modules here import nothing heavy at the top: `lorarec --help` must answer at once."""
+"""The command line. Heavy modules are imported inside functions, so that `lorarec --help` is fast."""

@@ -1,5 +1,4 @@
-"""Commands on finished runs: how good they are (evaluate, compare, calibrate), and their answers (predict, recommend,
-merge)."""
+"""Commands on finished runs: evaluate, compare, calibrate, predict, recommend and merge."""
 
 from __future__ import annotations
 
@@ -16,14 +15,14 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a 
 def evaluate(
     run: RunFolder,
     slices: Annotated[
-        bool, typer.Option("--slices", help="Also by what training knows of users and items, and by popularity.")
+        bool, typer.Option("--slices", help="Also by how often users and items occur in training, and by popularity.")
     ] = False,
     diversify: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=1,
-            help="Also what lists weighed so far towards unlike items would cost in accuracy (next-item runs).",
+            help="Also the accuracy and diversity of lists diversified with this weight (next-item runs).",
             show_default=False,
         ),
     ] = None,
@@ -31,7 +30,7 @@ def evaluate(
     """Compute a run's metrics again, from its recipe's data and its weights."""
     from lorarec.pipeline.evaluate import evaluate as evaluate_run
 
-    lists = None if diversify is None else _lists(run, diversify)  # first: it refuses heads that make none
+    lists = None if diversify is None else _lists(run, diversify)  # first: it refuses heads without lists
     metrics = evaluate_run(run)
     if not process_rank():
         print_metrics(metrics)
@@ -44,17 +43,17 @@ def evaluate(
 def _lists(run: Path, diversify: float) -> list[list[str]]:
     from lorarec.pipeline.evaluate import compare_lists
 
-    return [[name, f"{plain:.4f}", f"{mixed:.4f}"] for name, plain, mixed in compare_lists(run, diversify)]
+    return [[name, f"{plain:.4f}", f"{diverse:.4f}"] for name, plain, diverse in compare_lists(run, diversify)]
 
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders of two finished runs or more.", show_default=False)
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of at least two finished runs.", show_default=False)
     ],
 ) -> None:
     """Compare runs with the first one: differences on the same test rows, with their 95% intervals.
 
-    Runs that were judged on other rows or by other rules are refused, and what differs is named.
+    Runs that were evaluated on different rows or by different rules are refused, with a list of the differences.
     """
     from lorarec.pipeline.compare import compare as compare_runs
 
@@ -71,7 +70,7 @@ def compare(
         ]
         for row in comparison.rows
     ]
-    columns = ["metric", "run", "its value", comparison.first, "difference", "95% interval", "better in"]
+    columns = ["metric", "run", "value", comparison.first, "difference", "95% interval", "better in"]
     print_table(columns, rows, words=2)
     print_lines(comparison.notes())
 
@@ -81,15 +80,15 @@ def calibrate(
     method: Annotated[
         Literal["temperature", "isotonic"],
         typer.Option(
-            help="temperature: one number, safe on little data; isotonic: any rising curve, for thousands of rows, and "
-            "one probability for scores that lie near each other."
+            help="temperature: one number, safe on little data; isotonic: any increasing curve, for thousands of rows; "
+            "scores that are close get the same probability."
         ),
     ] = "temperature",
 ) -> None:
-    """Calibrate a click-through-rate run on its validation part: its probabilities then mean what they say.
+    """Calibrate the probabilities of a click-through-rate run on its validation part.
 
-    The calibration is kept in the run folder: predict, recommend and evaluate go by it from then on. What the run was
-    finished with (metrics.json, test_scores.parquet, and so compare) stays as it was trained.
+    The calibration is written to the run folder and is used by predict, recommend and evaluate. The results of
+    training (metrics.json, test_scores.parquet, and so compare) stay uncalibrated.
     """
     from lorarec.pipeline.calibrate import calibrate as calibrate_run
 
@@ -100,11 +99,11 @@ def calibrate(
         print(f"Temperature: {report.calibration.temperature:.3f}.")
         if report.calibration.at_its_limit:
             print(
-                "That is as far as temperatures are looked for: the probabilities are far from what they should be. "
-                "Train longer, or with another learning rate."
+                "This is the limit of the search: the probabilities are far from calibrated. Train longer, or with "
+                "another learning rate."
             )
-    print("Fitted on validation: what it is worth, the rows of test tell.")
-    print(f"{run} now answers with calibrated probabilities.")
+    print("It was fitted on validation: the rows of test show how well it works.")
+    print(f"{run} now predicts calibrated probabilities.")
 
 
 def predict(
@@ -121,7 +120,7 @@ def predict(
 
     Columns read: item; history (ids, oldest first, joined by | in csv). A column score is added.
 
-    Where the run uses them: history_feedback (a number beside each id of the history), and user.
+    If the run uses them: history_feedback (a number for each id of the history), and user.NAME.
     """
     from lorarec.inference.answer_files import predict_file
     from lorarec.pipeline.load import load
@@ -135,27 +134,27 @@ def recommend(
     histories: Annotated[Path, typer.Option(help="One history a row: csv, jsonl or parquet.", show_default=False)],
     output_file: Annotated[
         Path,
-        typer.Option("--output", help="Items recommended, with titles: csv, jsonl or parquet.", show_default=False),
+        typer.Option("--output", help="Recommended items, with titles: csv, jsonl or parquet.", show_default=False),
     ],
-    k: Annotated[int, typer.Option("-k", min=1, help="How many items for each history.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of items for each history.")] = 10,
     approximate: Annotated[
         bool,
         typer.Option(
             "--approximate",
-            help="Search an index of the item vectors (extra 'index'): for next-item runs, and worth its making from "
-            "100,000 items and 1,000 histories on.",
+            help="Search an index of the item vectors (extra 'index'): for next-item runs, from about 100,000 items "
+            "and 1,000 histories.",
         ),
     ] = False,
     diversify: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Weight of unlikeness within a list against the scores, such as 0.3."),
+        typer.Option(min=0, max=1, help="Weight of dissimilarity within a list against the scores, such as 0.3."),
     ] = 0.0,
 ) -> None:
     """Recommend items that continue histories.
 
     Column read: history (ids, oldest first, joined by | in csv). Written: row, rank, item, title, score.
 
-    Where the run uses them: history_feedback (a number beside each id of the history), and user.
+    If the run uses them: history_feedback (a number for each id of the history), and user.NAME.
     """
     from lorarec.inference.answer_files import recommend_file
     from lorarec.pipeline.load import load

@@ -1,4 +1,4 @@
-"""The application, and what each kind of failure means for the exit status."""
+"""The application, and the exit status of each kind of failure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from lorarec.errors import IncompatibleError, Interrupted, LorarecError, PluginE
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DONE, FAILED, USER_MISTAKE, INTERRUPTED = 0, 1, 2, 130
-_ALIKE_EVERYWHERE = (RecipeError, PluginError, IncompatibleError)
-"""Mistakes that every process of a run finds: the main one tells of them."""
+_SAME_IN_ALL_PROCESSES = (RecipeError, PluginError, IncompatibleError)
+"""Errors that every process of a run raises: the main one prints them."""
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"lorarec {__version__}")
         raise typer.Exit
 
@@ -60,20 +60,20 @@ def make_app() -> typer.Typer:
 def run(argv: Sequence[str]) -> int:
     """Run one command and return its exit status.
 
-    0: done. 2: the user's mistake, said in one message and no traceback. 130: interrupted. 1: anything else.
+    0: done. 2: a user's mistake, printed as one message without a traceback. 130: interrupted. 1: any other error.
     """
     output.set_up_logging()
     try:
         make_app()(args=list(argv), prog_name="lorarec")
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:  # what typer makes of KeyboardInterrupt
+        if stop.code == INTERRUPTED:  # typer turns KeyboardInterrupt into this
             output.tell_error("Stopped at once. A run that had a checkpoint continues with --resume.", alike=True)
         return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else FAILED
     except Interrupted as stop:
         output.tell_error(stop, alike=True)
         return INTERRUPTED
     except LorarecError as mistake:
-        output.tell_error(mistake, alike=isinstance(mistake, _ALIKE_EVERYWHERE))
+        output.tell_error(mistake, alike=isinstance(mistake, _SAME_IN_ALL_PROCESSES))
         return USER_MISTAKE
     except Exception as error:
         if _disk_is_full(error):
@@ -87,15 +87,15 @@ def run(argv: Sequence[str]) -> int:
 def _disk_is_full(error: Exception) -> bool:
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return True
-    # safetensors writes by itself and says so in words only.
-    words = ["No space left on device", *(f"os error {number})" for number in _NO_ROOM)]
-    return any(word in str(error) for word in words)
+    # safetensors raises its own error type, which has the cause only in its message.
+    phrases = ["No space left on device", *(f"os error {number})" for number in _NO_ROOM)]
+    return any(phrase in str(error) for phrase in phrases)
 
 
 def _disk_message(error: Exception) -> str:
     file = getattr(error, "filename", None)
-    what = f" while writing {file}" if file else ""
+    context = f" while writing {file}" if file else ""
     return (
-        f"The disk is full{what}. No half-written run or output was left behind. "
+        f"The disk is full{context}. No half-written run or output was left behind. "
         "Free some space and run the command again; a training run continues from its checkpoint with --resume."
     )

@@ -1,4 +1,4 @@
-"""What the command line prints: results to standard output, messages to standard error."""
+"""Printing: results to standard output, messages to standard error."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _WIDE = 200
-"""Columns where there is no terminal: a file or pipe should not get lines broken at 80."""
+"""Width without a terminal: lines written to a file or pipe should not be broken at 80 columns."""
 
 
 def process_rank() -> int:
-    """The number of this process, as torchrun and accelerate launch give it; 0 is the main one."""
+    """The rank of this process, as set by torchrun and accelerate launch; 0 is the main one."""
     return int(os.environ.get("RANK", "0"))
 
 
 def set_up_logging() -> None:
     """Send lorarec's warnings to standard error as plain lines, from the main process only.
 
-    What libraries tell their callers' authors (a name that will change in a later version) is kept from
-    users, who can do nothing about it; Python's own -W and PYTHONWARNINGS bring it back.
+    FutureWarnings of libraries are hidden, because they are meant for developers; Python's options -W and
+    PYTHONWARNINGS show them.
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore", FutureWarning)
@@ -34,7 +34,8 @@ def set_up_logging() -> None:
 
 
 def tell_error(message: object, alike: bool) -> None:
-    """Print a mistake. What all processes find `alike` is told by the main one; else the process is named."""
+    """Print an error. If it is the same in all processes (`alike`), only the main one prints it; otherwise the message
+    names the process."""
     rank = process_rank()
     if rank and alike:
         return
@@ -48,7 +49,7 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 def print_notices(lines: Iterable[str]) -> None:
-    """Print what a user should know about a result, on standard error."""
+    """Print notices about a result to standard error."""
     for line in lines:
         print(line, file=sys.stderr)
 
@@ -70,11 +71,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: in
 
 
 def print_metrics(metrics: Mapping[str, Any]) -> None:
-    """Print metrics side by side: one row a part and metric, one column for this model and each baseline; beside the
-    model's value its interval, and below the table what was drawn for it, and the rules of the evaluation."""
+    """Print a table of metrics: one row for each part and metric, one column for this model, its interval, and each
+    baseline. Below it, how the intervals were computed, and the evaluation protocol."""
     baselines = metrics.get("baselines") or {}
     bounds = metrics.get("intervals") or {}
-    between = [f"{bounds['level']:.0%} interval"] if bounds else []
+    interval_column = [f"{bounds['level']:.0%} interval"] if bounds else []
     rows = [
         [
             part,
@@ -86,14 +87,14 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
         for part in ("validation", "test")
         for label, value in (metrics.get(part) or {}).items()
     ]
-    print_table(["part", "metric", "this model", *between, *baselines], rows, words=2)
+    print_table(["part", "metric", "this model", *interval_column, *baselines], rows, words=2)
     if baselines:
         print_lines([f"baselines: {', '.join(baselines)}"])
     print_lines(rules_of(metrics))
 
 
 def print_slices(metrics: Mapping[str, Any]) -> None:
-    """Print the metrics of each slice of validation and test, with what the slice is."""
+    """Print the metrics of each slice of validation and test, with the definition of the slice."""
     from lorarec.evaluation.metrics import RULES
 
     labels = list(metrics["test"] or metrics["validation"])
@@ -106,7 +107,7 @@ def print_slices(metrics: Mapping[str, Any]) -> None:
 
 
 def rules_of(metrics: Mapping[str, Any]) -> list[str]:
-    """How the numbers came about, one rule a line; none for metrics that do not say."""
+    """How the intervals were computed, and the protocol, one line each; empty for metrics without either."""
     lines = []
     bounds, rules = metrics.get("intervals") or {}, metrics.get("protocol") or {}
     for part in ("validation", "test"):

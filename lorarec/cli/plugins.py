@@ -1,4 +1,4 @@
-"""`lorarec plugins`: what is installed, who provides it, and each plugin's settings."""
+"""`lorarec plugins`: the installed plugins, who provides them, and their settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lorarec.registry.discover import Offer
     from lorarec.registry.registry import Registry
 
-_WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", NoneType: "null"}
+_TYPE_NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false", NoneType: "null"}
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 plugins_app = typer.Typer(help="List and describe installed plugins.", invoke_without_command=True)
@@ -51,7 +51,7 @@ def show_plugin(
 
 
 def _offers_named(name: str, registry: Registry) -> list[Offer]:
-    """The plugins of that name, of whatever kind. Raises PluginError saying what to do if there is none."""
+    """The plugins of that name, of any kind. Raises PluginError saying what to do if there is none."""
     from lorarec.config.strict import did_you_mean
     from lorarec.errors import PluginError
 
@@ -84,7 +84,7 @@ def _describe(offer: Offer, registry: Registry) -> None:
 
 
 def setting_rows(model: type[BaseModel]) -> list[tuple[str, str, str, str]]:
-    """One row a setting, in the order of the class."""
+    """Name, type, default and description of each setting, in the order of the class."""
     return [
         (name, _type_of(field), _default_of(field), " ".join((field.description or "").split()))
         for name, field in model.model_fields.items()
@@ -97,7 +97,7 @@ def _type_of(field: FieldInfo) -> str:
     for takes in field.metadata:
         if isinstance(takes, Takes):
             return f"loss of {' or '.join(takes.shapes)}, by name"
-    return f"{_words(field.annotation)}{_limits(field.metadata)}"
+    return f"{_type_name(field.annotation)}{_limits(field.metadata)}"
 
 
 def _default_of(field: FieldInfo) -> str:
@@ -107,7 +107,7 @@ def _default_of(field: FieldInfo) -> str:
         return "(required)"
     value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
-        return "its own"
+        return "its defaults"
     if isinstance(value, tuple | list | set | frozenset):
         return f"[{', '.join(str(entry) for entry in value)}]"
     return {None: "null", True: "true", False: "false"}.get(value, str(value)) if _plain(value) else str(value)
@@ -117,19 +117,19 @@ def _plain(value: Any) -> bool:
     return value is None or isinstance(value, bool)
 
 
-def _words(annotation: Any) -> str:
+def _type_name(annotation: Any) -> str:
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return f"{_words(inner[0])}{_limits(inner[1:])}"
+        return f"{_type_name(inner[0])}{_limits(inner[1:])}"
     if origin in (Union, UnionType):
-        return " or ".join(dict.fromkeys(_words(each) for each in inner))
+        return " or ".join(dict.fromkeys(_type_name(each) for each in inner))
     if origin is Literal:
         return " | ".join(str(choice) for choice in inner)
     if origin in (tuple, list, set, frozenset):
-        return f"list of {_words(inner[0])}"
+        return f"list of {_type_name(inner[0])}"
     if origin is dict:
-        return f"{_words(inner[0])} to {_words(inner[1])}"
-    return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)).lower())
+        return f"{_type_name(inner[0])} to {_type_name(inner[1])}"
+    return _TYPE_NAMES.get(annotation, getattr(annotation, "__name__", str(annotation)).lower())
 
 
 def _limits(metadata: Any) -> str:

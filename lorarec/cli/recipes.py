@@ -1,4 +1,4 @@
-"""`lorarec recipes`: list, show and copy the recipes that can be named."""
+"""`lorarec recipes`: list, show and copy the recipes that can be given by name."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import typer
 from lorarec.cli.output import print_table
 
 recipes_app = typer.Typer(help="List, show and copy recipes.", invoke_without_command=True)
-RecipeToFind = Annotated[str, typer.Argument(metavar="NAME", help="The recipe's name.", show_default=False)]
+NamedRecipe = Annotated[str, typer.Argument(metavar="NAME", help="The recipe's name.", show_default=False)]
 
 
 @recipes_app.callback()
 def list_recipes(context: typer.Context) -> None:
-    """List the recipes that can be named: bundled ones and those of installed plugin packages."""
+    """List the recipes that can be given by name: bundled ones and those of installed plugin packages."""
     if context.invoked_subcommand:
         return
     from lorarec.config.recipe_file import recipe_files
@@ -24,20 +24,20 @@ def list_recipes(context: typer.Context) -> None:
 
 
 @recipes_app.command("show")
-def show_recipe(name: RecipeToFind) -> None:
+def show_recipe(name: NamedRecipe) -> None:
     """Print a recipe."""
     print(_find(name).read_text(encoding="utf-8"), end="")
 
 
 @recipes_app.command("copy")
 def copy_recipe(
-    name: RecipeToFind,
+    name: NamedRecipe,
     destination: Annotated[
         Path | None,
         typer.Argument(metavar="[DEST]", help="File or folder; NAME.yaml here by default.", show_default=False),
     ] = None,
 ) -> None:
-    """Copy a recipe, to be changed."""
+    """Copy a recipe in order to change it."""
     from lorarec.errors import RecipeError
 
     source = _find(name)
@@ -65,7 +65,7 @@ def _find(name: str) -> Path:
 
 
 def _about(file: Path) -> str:
-    """A recipe's description, or why there is none to be had."""
+    """A recipe's description, or the error if the file cannot be read."""
     from lorarec.config.yaml_text import read_yaml
     from lorarec.errors import RecipeError
 

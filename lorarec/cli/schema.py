@@ -1,4 +1,4 @@
-"""`lorarec schema`: the JSON Schema of a recipe, for editors, with the options of every installed plugin."""
+"""`lorarec schema`: the JSON Schema of a recipe, for editors, with the settings of every installed plugin."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ _REF = "#/$defs/{model}"
 
 
 def schema() -> None:
-    """Print the JSON Schema of a recipe, plugin options included: editors complete and check with it."""
+    """Print the JSON Schema of a recipe, with plugin settings: editors use it to complete and check recipes."""
     from lorarec.registry.registry import Registry
 
     print(json.dumps(recipe_schema(Registry.discover()), indent=2))
 
 
 def recipe_schema(registry: Registry) -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of a recipe under the plugins at hand.
+    """JSON Schema (draft 2020-12) of a recipe with the registry's plugins.
 
-    A recipe that extends another may leave out whatever the other gives.
+    A recipe that extends another may leave out anything that the other contains.
     """
     from lorarec.config.recipe import Recipe
 
-    whole: dict[str, Any] = Recipe.model_json_schema(ref_template=_REF)
-    definitions: dict[str, Any] = whole["$defs"]
+    root: dict[str, Any] = Recipe.model_json_schema(ref_template=_REF)
+    definitions: dict[str, Any] = root["$defs"]
     definitions.pop("PluginChoice", None)
     properties_of: dict[KindName, dict[str, Any]] = {
         "source": definitions["DataSection"]["properties"],
-        "backbone": whole["properties"],
-        "adapter": whole["properties"],
-        "head": whole["properties"],
+        "backbone": root["properties"],
+        "adapter": root["properties"],
+        "head": root["properties"],
         "step": definitions["TrainSection"]["properties"],
     }
     for kind, properties in properties_of.items():
         properties[kind] = _choice(kind, registry, definitions)
-    whole["properties"]["callbacks"]["items"] = _choice("callback", registry, definitions)
+    root["properties"]["callbacks"]["items"] = _choice("callback", registry, definitions)
     definitions["EvaluateSection"]["properties"]["metrics"]["items"] = _metrics(registry)
-    whole["properties"]["extends"] = {
+    root["properties"]["extends"] = {
         "type": "string",
         "description": "A recipe, by file or name, that this changes.",
     }
     required = {
-        "required": whole.pop("required"),
+        "required": root.pop("required"),
         "properties": _named(definitions["DataSection"].pop("required")),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **whole,
+        **root,
         "if": {"required": ["extends"]},
         "else": required,
     }
 
 
 def _named(data_required: list[str]) -> dict[str, Any]:
-    """What a recipe that stands alone must have inside its sections: a source, and the names of plugins."""
+    """Required values of a recipe that does not extend another: a source, and the names of plugins."""
     named = {"anyOf": [{"type": "string"}, {"required": ["name"]}]}
     sections = dict.fromkeys(("backbone", "adapter", "head"), named)
     return {"data": {"required": data_required, "properties": {"source": named}}, **sections}
@@ -68,13 +68,13 @@ def _named(data_required: list[str]) -> dict[str, Any]:
 def _choice(
     kind: KindName, registry: Registry, definitions: dict[str, Any], among: list[str] | None = None
 ) -> dict[str, Any]:
-    """A plugin by its name, or with options; or options alone, for the plugin of the extended recipe."""
+    """A plugin's name, its name with settings, or settings only, for the plugin of the extended recipe."""
     names = registry.names(kind) if among is None else among
     plugins = [(name, registry.find(kind, name)) for name in names]
-    alone = [name for name, plugin in plugins if not _required(plugin)]
+    name_only = [name for name, plugin in plugins if not _required(plugin)]
     forms = [_with_options(kind, name, plugin, registry, definitions) for name, plugin in plugins]
     nameless = {"type": "object", "not": {"required": ["name"]}}
-    return {"oneOf": [{"type": "string", "enum": alone}, *forms, nameless]} if names else {"not": {}}
+    return {"oneOf": [{"type": "string", "enum": name_only}, *forms, nameless]} if names else {"not": {}}
 
 
 def _with_options(
@@ -82,7 +82,7 @@ def _with_options(
 ) -> dict[str, Any]:
     from lorarec.registry.registry import loss_settings, names_that_fit
 
-    # Two plugins may have nested settings classes of one name: definitions are kept apart by kind and name.
+    # Two plugins may have nested settings classes of the same name, so definitions are prefixed by kind and name.
     prefix = f"{kind}.{name}."
     options = plugin.Config.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
     definitions.update({f"{prefix}{inner}": value for inner, value in options.pop("$defs", {}).items()})
@@ -100,6 +100,6 @@ def _required(plugin: type[Plugin]) -> bool:
 
 def _metrics(registry: Registry) -> dict[str, Any]:
     metrics = [cast("type[Metric]", registry.find("metric", name)) for name in registry.names("metric")]
-    plain = [metric.name for metric in metrics if not metric.takes_k]
-    cut = "|".join(metric.name for metric in metrics if metric.takes_k)
-    return {"anyOf": [{"enum": plain}, {"type": "string", "pattern": f"^({cut})@[1-9][0-9]*$"}]}
+    without_k = [metric.name for metric in metrics if not metric.takes_k]
+    with_k = "|".join(metric.name for metric in metrics if metric.takes_k)
+    return {"anyOf": [{"enum": without_k}, {"type": "string", "pattern": f"^({with_k})@[1-9][0-9]*$"}]}

@@ -1,4 +1,4 @@
-"""`lorarec train` and `lorarec check`: what is done with a recipe."""
+"""The commands `lorarec train` and `lorarec check`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RecipeName = Annotated[
     str,
-    typer.Argument(metavar="RECIPE", help="A recipe file, or a name that `lorarec recipes` lists.", show_default=False),
+    typer.Argument(metavar="RECIPE", help="A recipe file, or a name from `lorarec recipes`.", show_default=False),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -26,7 +26,7 @@ Overrides = Annotated[
     ),
 ]
 _PREVIEWED = 5
-"""Items recommended as a first look."""
+"""Number of items recommended after training, as a preview."""
 
 
 def train(
@@ -43,11 +43,12 @@ def train(
         bool, typer.Option("--resume", help="Continue from the latest checkpoint of a stopped run.")
     ] = False,
 ) -> None:
-    """Train a recipe, print its metrics beside a baseline's, and write the run folder.
+    """Train a recipe, print its metrics next to those of baselines, and write the run folder.
 
     For example: lorarec train quickstart adapter=prefix train.epochs=2 --output runs/prefix
 
-    With seeds=1,2,3 among the overrides it trains once a seed, into DIR-seed1 and so on, and prints mean and spread.
+    With the override seeds=1,2,3 it trains once for each seed, into DIR-seed1 and so on, and prints mean and standard
+    deviation.
     """
     if any(override.startswith("seeds=") for override in overrides or ()):
         _train_seeds(recipe, overrides or [], output, resume)
@@ -64,7 +65,7 @@ def train(
 
 
 def check(recipe: RecipeName, overrides: Overrides = None) -> None:
-    """Do everything but train: show the recipe, the parts, the data, what would train, memory and time."""
+    """Do everything except training: print the recipe, the parts, the data, trainable weights, memory and time."""
     from lorarec.pipeline.check import check as check_recipe
 
     report = check_recipe(recipe, overrides or ())
@@ -92,13 +93,13 @@ def _train_seeds(recipe: str, overrides: list[str], output: Path | None, resume:
     print_table(["part", "metric", "mean", "standard deviation", *(f"seed {seed}" for seed in seeds)], rows, words=2)
     if not report.one_split:
         print(
-            "Each seed has drawn rows or items of its own to learn or be judged by: the spread is that of them as well."
+            "Each seed drew different rows or items for training or evaluation: the deviation includes this variation."
         )
     print(f"The runs are in {', '.join(str(folder) for folder in report.folders)}.")
 
 
 def _effort(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """What the result has cost."""
+    """Trained weights and training time."""
     trained, total, seconds = metrics["trainable_weights"], metrics["total_weights"], metrics["train_seconds"]
     time = f"{seconds / 60:.1f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
     yield f"Trained {trained:,} of {total:,} weights ({trained / total:.2%}) in {time}."
@@ -106,7 +107,7 @@ def _effort(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _preview(recommender: Recommender) -> Iterator[str]:
-    """What the model recommends for one user of the test part: numbers alone hide nonsense."""
+    """Recommendations for one user of the test part: metrics alone can hide nonsense."""
     items, feedback = [item for item, _ in recommender.sample], [number for _, number in recommender.sample]
     titles = recommender.catalog.titles(recommender.catalog.rows[item] for item in items)
     yield "One user of the test part had, oldest first:"

@@ -1,1 +1,1 @@
-"""Recipe to parts to a trained run, and back from a run folder."""
+"""Everything done with a recipe or a finished run: train, check, load, evaluate, compare, calibrate, merge."""

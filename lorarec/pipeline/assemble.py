@@ -1,4 +1,4 @@
-"""Assembly: a recipe becomes data, examples and metrics, and all that needs no weights is checked."""
+"""Build a recipe's data, examples and metrics, with all the checks that need no weights."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ from lorarec.registry.resolve import ResolvedRecipe, resolve
 
 
 def open_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> ResolvedRecipe:
-    """A recipe by file, bundled name or mapping, with its plugins built. Raises RecipeError with all its mistakes."""
+    """Read a recipe (a file, a bundled name or a mapping) and build its plugins. Raises RecipeError listing all its
+    mistakes."""
     registry = Registry.discover()
     return resolve(load_recipe(recipe, overrides, registry.recipe_folders), registry)
 
 
 @dataclass(frozen=True)
 class Materials:
-    """Everything about a run that needs no weights."""
+    """The parts of a run that need no weights."""
 
     resolved: ResolvedRecipe
     architecture: Architecture
@@ -54,7 +55,7 @@ class Materials:
 
     @cached_property
     def leaks(self) -> list[Finding]:
-        """What the leakage audit finds in the data as they were split."""
+        """Findings of the leakage audit in the split data."""
         return audit(self.data.interactions, self.data.histories, self.resolved.recipe.data.split)
 
 
@@ -64,14 +65,14 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
     architecture = check_compatible(backbone, resolved.adapter, recipe.train.gradient_checkpointing)
     length = usable_length(architecture, resolved.adapter)
     raw = resolved.source.load()
-    wanted = Wanted(
+    request = Wanted(
         label=label_column(head),
         needs=head.needs(),
         reads_feedback=head.reads_feedback(backbone.reads_feedback),
         item_columns=head.item_columns(),
         user_columns=backbone.user_columns(),
     )
-    data = prepare(raw, wanted, recipe.data, recipe.seed)
+    data = prepare(raw, request, recipe.data, recipe.seed)
     with _about(raw.origin):
         _check_labels(resolved, data)
     with _about(raw.items_origin or raw.origin):
@@ -81,8 +82,8 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
     examples = {part: _examples(resolved, data, featurizer, part) for part in (Part.TRAIN, Part.VALIDATION, Part.TEST)}
     if not len(examples[Part.TRAIN]):
         raise DataError(
-            "No training examples are left: no event has what the task needs (a history, say). See the data report of "
-            "`lorarec check`."
+            "No training examples are left: no event has what the task needs (for example, a history). See the data "
+            "report of `lorarec check`."
         )
     _refuse_unread_users(backbone, examples[Part.TRAIN])
     if recipe.evaluate.patience is not None and not len(examples[Part.VALIDATION]):
@@ -99,7 +100,7 @@ def named_metrics(resolved: ResolvedRecipe, catalog_size: int) -> list[NamedMetr
 
 
 def label_column(head: TaskHead) -> str | None:
-    """The column the labels come from; None where the head makes them, or has none."""
+    """The column of the labels; None if the head creates them or has none."""
     label = head.label()
     return label if label in head.needs() else None
 
@@ -121,7 +122,7 @@ def _examples(resolved: ResolvedRecipe, data: PreparedData, featurizer: Featuriz
 
 @contextmanager
 def _about(origin: str) -> Iterator[None]:
-    """Name the files in what plugins, which do not know them, find wrong with the data."""
+    """Add the file names to the DataErrors of plugins, which do not know them."""
     try:
         yield
     except DataError as error:
@@ -135,48 +136,48 @@ def _check_labels(resolved: ResolvedRecipe, data: PreparedData) -> None:
         resolved.head.check_labels(labels, np.arange(1, len(labels) + 1))
 
 
-WORDS = ("young", "old")
-"""Two users who must be written differently."""
+PROBES = ("young", "old")
+"""Two values of a user column that must give different texts."""
 
 
 def _refuse_unread_users(backbone: Backbone, examples: Examples) -> None:
-    """Raise RecipeError if the backbone reads a column of the users that no view of the head is written with."""
+    """Raise RecipeError if the backbone's templates name a user column that no view of the head uses."""
     columns = backbone.user_columns()
     if not columns:
         return
-    seen = _SeenViews(examples.collation.featurizer)
-    replace(examples, collation=replace(examples.collation, featurizer=seen)).batch(np.zeros(1, np.int64))
-    views = [view for view in seen.views if view.user]
-    unread = [name for index, name in enumerate(columns) if not any(_differs(seen.featurizer, v, index) for v in views)]
+    recorder = _RecordedViews(examples.collation.featurizer)
+    replace(examples, collation=replace(examples.collation, featurizer=recorder)).batch(np.zeros(1, np.int64))
+    views, plain = [view for view in recorder.views if view.user], recorder.featurizer
+    unread = [name for index, name in enumerate(columns) if not any(_differs(plain, view, index) for view in views)]
     if not unread:
         return
     named = ", ".join(f"{{user.{name}}}" for name in unread)
     raise RecipeError(
-        f"backbone.templates name {named}, but head '{examples.head.name}' with these settings reads no view that is "
-        "written with it (perhaps single items alone). Leave it out, or choose a head or setting that reads histories "
-        "or pairs as text."
+        f"backbone.templates name {named}, but head '{examples.head.name}' with these settings reads no text that "
+        "contains it (perhaps only single items). Leave it out, or choose a head or setting that reads histories or "
+        "pairs as text."
     )
 
 
 def _differs(featurizer: Featurizer, view: View, column: int) -> bool:
-    """Whether the view of a user who differs in this column alone reads otherwise."""
-    users = [tuple(word if index == column else "" for index in range(len(view.user))) for word in WORDS]
+    """Whether two users who differ only in this column get different features."""
+    users = [tuple(value if index == column else "" for index in range(len(view.user))) for value in PROBES]
     one, other = (featurizer([view._replace(user=user)]) for user in users)
     return any(not torch.equal(one[name], other[name]) for name in one)
 
 
-class _SeenViews:
-    """A featurizer that remembers what it is asked to look at."""
+class _RecordedViews:
+    """A featurizer that records the views that it is given."""
 
     def __init__(self, featurizer: Featurizer) -> None:
         self.featurizer = featurizer
         self.views: list[View] = []
 
     def __call__(self, views: Sequence[View]) -> dict[str, Tensor]:
-        """The features of the views, which are remembered."""
+        """The features of the views, which are recorded."""
         self.views += views
         return self.featurizer(views)
 
     def length(self, view: View) -> int:
-        """As the featurizer says."""
+        """Length of a view, as of the wrapped featurizer."""
         return self.featurizer.length(view)

@@ -1,4 +1,4 @@
-"""Build a run's loop: loader, optimizer, schedule, callbacks and checkpoints around a model."""
+"""Build the training loop of a run: loader, optimizer, schedule, callbacks and checkpoints."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ from lorarec.registry.resolve import ResolvedRecipe, full_recipe
 
 
 def training_loader(examples: Examples, recipe: Recipe, process: int = 0, processes: int = 1) -> Loader:
-    """The training examples in optimizer steps, as the process of that number reads them."""
+    """The loader of the training examples for the process with index `process` of `processes`."""
     train = recipe.train
     return Loader(examples, recipe.seed, train.batch_size, train.accumulate, process, processes, train.shuffle_block)
 
 
 def training_plan(recipe: Recipe, steps_per_epoch: int) -> TrainingPlan:
-    """How long the run is."""
+    """Length of the run in steps and epochs, and its seed."""
     total = recipe.train.epochs * steps_per_epoch
     return TrainingPlan(min(total, recipe.train.max_steps or total), recipe.train.epochs, recipe.seed)
 
 
 @torch.no_grad()
 def unchanging_table(model: RecModel, examples: Examples, accelerator: Accelerator) -> Tensor | None:
-    """[N, D] every item, encoded once for the whole run, where nothing below the head trains; None otherwise."""
+    """[N, D] every item, encoded once for the whole run, if nothing below the head trains; None otherwise."""
     if model.network_trains or not examples.reads_items():
         return None
     model.to(accelerator.device).eval()
-    with accelerator.autocast():  # as evaluation of the finished run will encode them
+    with accelerator.autocast():  # as the evaluation of the finished run encodes them
         return item_table(encoder_of(model), examples.collation, accelerator)
 
 
 def build_step(
     resolved: ResolvedRecipe, model: RecModel, plan: TrainingPlan, table: Tensor | None, accelerator: Accelerator
 ) -> OptimizerStep:
-    """The optimizer step of a run, with the model wrapped as the devices ask for it. `table`: of `unchanging_table`."""
+    """The optimizer step of a run, with the model prepared by the accelerator. `table`: of `unchanging_table`."""
     recipe = resolved.recipe
     optimizer = build_optimizer(model, recipe.train)
     schedule = build_schedule(optimizer, recipe.train, plan.total_steps)
-    # The schedule is not prepared: accelerate would step it once a process.
+    # The schedule is not prepared: accelerate would step it once for each process.
     prepared, optimizer = accelerator.prepare(model, optimizer)
     return OptimizerStep(
         accelerator=accelerator,
@@ -81,9 +81,9 @@ def build_fit(
     folder: Path,
     accelerator: Accelerator,
 ) -> Fit:
-    """The loop of a run, ready to start at its first step.
+    """The training loop of a run, ready for its first step.
 
-    `table`: of `unchanging_table`; `folder`: where the run is written.
+    `table`: of `unchanging_table`; `folder`: the folder to which the run is written.
     """
     resolved, recipe = materials.resolved, materials.resolved.recipe
     examples = materials.examples[Part.TRAIN] if table is None else materials.examples[Part.TRAIN].with_table()
@@ -115,7 +115,8 @@ def build_fit(
 def _callbacks(
     resolved: ResolvedRecipe, model: RecModel, guards: Guards, folder: Path, accelerator: Accelerator
 ) -> list[Callback]:
-    """The adapter's, the recipe's, and the stock ones; those that write or print on the main process only."""
+    """Callbacks of the adapter and the recipe, and the built-in ones; those that write or print only on the main
+    process."""
     callbacks = [*model.adapter.callbacks(model.network), *resolved.callbacks, guards]
     patience = resolved.recipe.evaluate.patience
     if patience is not None:

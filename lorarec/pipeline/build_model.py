@@ -1,4 +1,4 @@
-"""Build a run's model: the accelerator it runs on, backbone, adapter and head, and what they begin with."""
+"""Build a run's model: accelerator, backbone, adapter, head, and their initial weights."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Acc
         raise RecipeError("train.precision=fp16 needs a GPU: on a CPU small gradients would vanish. Use fp32 or bf16.")
     precision = {"fp32": "no"}.get(train.precision, train.precision)
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
-        AcceleratorState._reset_state()  # it is one a process, and an earlier run's precision would stay
+        AcceleratorState._reset_state()  # a process has only one, which would keep an earlier run's precision
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision=precision,
@@ -49,9 +49,9 @@ def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Acc
     )
     if is_sharded(accelerator):
         _log.warning(
-            "FSDP and DeepSpeed have not been run with lorarec yet: views are encoded in as many forwards as a batch "
-            "has lengths, and sharded weights need equally many on every process. If it hangs or fails, use plain "
-            "data parallelism (recipes/accelerate/several_gpus.yaml): adapters train few weights."
+            "FSDP and DeepSpeed have not been tested with lorarec yet: a batch is encoded in one forward pass for each "
+            "length of its views, and sharded weights need the same number of passes on every process. If it hangs or "
+            "fails, use plain data parallelism (recipes/accelerate/several_gpus.yaml): adapters train few weights."
         )
     return accelerator
 
@@ -59,9 +59,9 @@ def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Acc
 def build_model(materials: Materials, plan: TrainingPlan, folder: Path | None = None) -> RecModel:
     """Load the backbone, attach the adapter, build the head.
 
-    `folder`: where to keep a copy of a backbone that cannot be fetched again, before anything changes it.
+    `folder`: where to write a copy of the unchanged backbone if it cannot be downloaded again.
 
-    Network and head draw from generators of their own, so that runs which differ in the adapter alone start from the
+    Network and head are initialized with separate seeds, so that runs that differ only in the adapter start from the
     same head.
     """
     resolved, seed = materials.resolved, materials.resolved.recipe.seed
@@ -81,7 +81,7 @@ def build_model(materials: Materials, plan: TrainingPlan, folder: Path | None = 
 def _enable_gradient_checkpointing(backbone: Backbone) -> None:
     """Recompute activations in the backward pass. Raises IncompatibleError if the module cannot."""
     module: nn.Module = backbone.module
-    # transformers deprecates the second name, and its earlier versions know no other.
+    # transformers deprecates the second name, which is the only one in its earlier versions.
     names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
     enable = next((getattr(module, name) for name in names if hasattr(module, name)), None)
     if enable is None or not getattr(module, "supports_gradient_checkpointing", False):
@@ -92,10 +92,10 @@ def _enable_gradient_checkpointing(backbone: Backbone) -> None:
 
 
 def warm_start(model: RecModel, resolved: ResolvedRecipe) -> dict[str, str] | None:
-    """Put the weights of the run that `train.warm_start` names into the adapter; what was put in, for environment.json.
+    """Load the adapter weights of the run that `train.warm_start` names. Returns their origin, for environment.json.
 
-    None where the recipe names no run. Raises ArtifactError if the run is not whole, IncompatibleError if its adapter
-    has other settings or was trained on other weights of the backbone.
+    None if the recipe names no run. Raises ArtifactError if the run is incomplete, IncompatibleError if its adapter has
+    different settings or was trained on different weights of the backbone.
     """
     if resolved.recipe.train.warm_start is None:
         return None
@@ -105,14 +105,14 @@ def warm_start(model: RecModel, resolved: ResolvedRecipe) -> dict[str, str] | No
     now = json.loads(json.dumps(full_recipe(resolved)["adapter"]))
     if changes := list(differences(before["adapter"], now, "adapter")):
         raise IncompatibleError(
-            f"train.warm_start: the adapter in {run.path} is another one:\n  "
+            f"train.warm_start: the adapter in {run.path} has different settings:\n  "
             + "\n  ".join(changes)
             + "\nGive the adapter the same settings, or leave train.warm_start out."
         )
     if run.environment.get("backbone_fingerprint") != model.backbone.fingerprint():
         raise IncompatibleError(
-            f"train.warm_start: the adapter in {run.path} was trained on other weights of the backbone than "
-            f"'{model.backbone.name}' has here. Name the same backbone, or leave train.warm_start out."
+            f"train.warm_start: the adapter in {run.path} was trained on different weights of the backbone than those "
+            f"of '{model.backbone.name}' here. Use the same backbone, or leave train.warm_start out."
         )
     model.adapter.warm_start(model.network, run.adapter)
     digest = hashlib.sha256()
@@ -122,15 +122,15 @@ def warm_start(model: RecModel, resolved: ResolvedRecipe) -> dict[str, str] | No
 
 
 def with_layer_cache(materials: Materials, model: RecModel, accelerator: Accelerator) -> Materials:
-    """The same examples, items with their hidden states below the lowest block that trains, where one is frozen."""
+    """The same materials, with cached hidden states of the items below the lowest trainable block, if any is frozen."""
     examples = materials.examples[Part.TRAIN]
     if not (materials.resolved.recipe.train.cache_frozen_layers and examples.reads_items()):
         return materials
     states = cache_layers(model, examples.collation, accelerator)
     if states is None:
         return materials
-    kept = {
+    cached = {
         part: replace(each, collation=replace(each.collation, item_states=states))
         for part, each in materials.examples.items()
     }
-    return replace(materials, examples=kept)
+    return replace(materials, examples=cached)

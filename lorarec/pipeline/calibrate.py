@@ -28,7 +28,7 @@ class CalibrationReport:
 
 
 def calibrate(run: str | Path, method: Method = "temperature") -> CalibrationReport:
-    """Fit on validation, measure there and on test, and keep the calibration in the run, which then answers with it.
+    """Fit on validation, measure on validation and test, and store the calibration in the run, which then uses it.
 
     An earlier calibration of the run is replaced. Raises IncompatibleError if the run does not predict clicks,
     DataError if it has no validation part with both labels.
@@ -44,7 +44,7 @@ def calibrate(run: str | Path, method: Method = "temperature") -> CalibrationRep
         assert of_part is not None, "a predictor that can be calibrated gives scores"
         scored[part] = of_part
     if Part.VALIDATION not in scored or len(np.unique(scored[Part.VALIDATION].labels)) < 2:
-        raise DataError(f"{folder.path}: its validation part lacks clicks or their absence, so nothing can be fitted.")
+        raise DataError(f"{folder.path}: its validation part has no clicks, or only clicks, so nothing can be fitted.")
     fitted = Calibration.fit(method, *scored[Part.VALIDATION])
     (folder.path / layout.CALIBRATION).write_text(json.dumps(fitted.to_dict(), indent=1) + "\n", encoding="utf-8")
     write_checksums(folder.path)

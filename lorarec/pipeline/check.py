@@ -1,4 +1,4 @@
-"""Everything but training: what a recipe would do, measured on one real batch."""
+"""Check a recipe without training: data, trainable weights, and the cost of a few real steps."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ from lorarec.pipeline.train import peak_memory_mib
 from lorarec.registry.resolve import full_recipe
 
 MEASURED_STEPS = 4
-"""Steps timed after one that warms up."""
+"""Steps timed after a warm-up step."""
 GROWING_STEPS = 7
-"""Steps over which memory grows further as it does in the measured ones: the library that multiplies matrices keeps
-code for every shape it meets, up to a limit. Constant shapes do not grow it."""
+"""Further steps over which memory grows as in the measured ones: the matrix multiplication library caches code for each
+new shape, up to a limit. Memory does not grow with constant shapes."""
 
 
 class Costs(NamedTuple):
-    """What a few real steps and one block of evaluation measured."""
+    """Measurements of a few real steps and one block of evaluation."""
 
     seconds_per_step: float
     evaluation_seconds: float
-    """Of the whole run."""
+    """Total over the run."""
     peak_memory_mib: float
     zero: list[str]
-    """Trainable tensors whose gradient is zero on the first batch: low-rank matrices at birth, weights of absent
-    ids."""
+    """Trainable tensors whose gradient is zero on the first batch: newly initialized low-rank matrices, weights of
+    absent ids."""
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `lorarec check` reports."""
+    """Report of `lorarec check`."""
 
     recipe: Mapping[str, Any]
     """The recipe with every default."""
     providers: Mapping[str, str]
-    """Part -> distribution."""
+    """Distribution that provides each part."""
     data: Sequence[str]
     """The data report, line by line."""
     audit: Sequence[str]
@@ -63,11 +63,11 @@ class CheckReport:
     groups: Mapping[str, int]
     """Trainable weights by part of the model."""
     tensors: Sequence[str]
-    """Names of all trainable tensors; each was given a gradient."""
+    """Names of all trainable tensors; each received a gradient."""
     lower_blocks: int
-    """How many of the lowest blocks are frozen and their hidden states of items kept; 0 where none are."""
+    """Number of frozen lowest blocks whose hidden states of items are cached; 0 if there are none."""
     blocks: int
-    """How many blocks the backbone has."""
+    """Number of blocks of the backbone."""
     total_steps: int
     costs: Costs
 
@@ -77,7 +77,7 @@ class CheckReport:
         return self.total_steps * self.costs.seconds_per_step + self.costs.evaluation_seconds
 
     def lines(self) -> list[str]:
-        """The report for people."""
+        """The report as text."""
         return list(self._lines())
 
     def _lines(self) -> Iterator[str]:
@@ -93,15 +93,15 @@ class CheckReport:
         yield f"Trains: {self.weights.trainable:,} of {self.weights.total:,} weights ({self.weights.share:.2%})"
         yield from (f"  {group}: {count:,}" for group, count in self.groups.items())
         yield f"Gradient: reaches all {len(self.tensors)} trainable tensors on one batch" + (
-            f"; it is zero yet in {len(zero)}, such as {zero[0]} (low-rank weights at birth, or ids that are "
-            "not in the batch)."
+            f"; it is still zero in {len(zero)}, such as {zero[0]} (newly initialized low-rank weights, or ids that "
+            "are not in the batch)."
             if zero
             else "."
         )
         if self.lower_blocks:
             yield (
-                f"The lowest {self.lower_blocks} of {self.blocks} blocks are frozen: what they make of each item is "
-                "computed once and kept (train.cache_frozen_layers)."
+                f"The lowest {self.lower_blocks} of {self.blocks} blocks are frozen: their hidden states of each item "
+                "are computed once and cached (train.cache_frozen_layers)."
             )
         seconds = self.estimated_seconds
         time = f"{seconds / 60:.1f} minutes" if seconds >= 120 else f"{max(seconds, 1):.0f} seconds"
@@ -113,9 +113,9 @@ class CheckReport:
 
 
 def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> CheckReport:
-    """Do all of a run but its training: a few real steps are taken and thrown away, and nothing is written.
+    """Do everything of a run except training: a few real steps are taken and discarded, and nothing is written.
 
-    Raises LorarecError for whatever would have stopped the run, TrainingError if a weight that should train gets no
+    Raises LorarecError for any problem that would stop the run, TrainingError if a weight that should train gets no
     gradient.
     """
     resolved = open_recipe(recipe, overrides)
@@ -129,7 +129,7 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
     model = model.to(accelerator.device)
     names, weights, groups = trainable_names(model), count_weights(model), _groups(model)
     materials = with_layer_cache(materials, model, accelerator)
-    kept = materials.examples[Part.TRAIN].collation.item_states
+    cached = materials.examples[Part.TRAIN].collation.item_states
     costs = _measured(materials, model, plan, names, accelerator)
     return CheckReport(
         recipe=full_recipe(resolved),
@@ -139,7 +139,7 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
         weights=weights,
         groups=groups,
         tensors=names,
-        lower_blocks=0 if kept is None else kept.blocks,
+        lower_blocks=0 if cached is None else cached.blocks,
         blocks=materials.architecture.layers,
         total_steps=plan.total_steps,
         costs=costs,
@@ -158,7 +158,7 @@ def _groups(model: nn.Module) -> dict[str, int]:
 def _measured(
     materials: Materials, model: RecModel, plan: TrainingPlan, names: list[str], accelerator: Accelerator
 ) -> Costs:
-    """Takes a few steps of the run and evaluates one block; the model's weights are not those of before."""
+    """Take a few steps of the run and evaluate one block. This changes the model's weights."""
     recipe, examples = materials.resolved.recipe, materials.examples[Part.TRAIN]
     table_seconds, table = _timed_table(examples, model, accelerator)
     unchanging = table if not model.network_trains else None
@@ -174,7 +174,7 @@ def _measured(
 
 @torch.no_grad()
 def _timed_table(examples: Examples, model: RecModel, accelerator: Accelerator) -> tuple[float, torch.Tensor | None]:
-    """Seconds to encode the catalog, and the table; 0 and None where no view is a single item."""
+    """Seconds to encode the catalog, and the table; 0 and None if no view is a single item."""
     if not examples.reads_items():
         return 0.0, None
     model.eval()
@@ -186,8 +186,8 @@ def _timed_table(examples: Examples, model: RecModel, accelerator: Accelerator) 
 def _measured_steps(
     step: OptimizerStep, model: RecModel, loader: Loader, names: list[str]
 ) -> tuple[float, float, list[str]]:
-    """Seconds of an optimizer step, MiB by which each adds to the peak of memory, and the trainable tensors whose
-    gradient is zero on the first batch."""
+    """Seconds of an optimizer step, growth of peak memory in each step (MiB), and the trainable tensors whose gradient
+    is zero on the first batch."""
     zero: list[str] = []
     spent: list[float] = []
     peaks: list[float] = []
@@ -214,7 +214,7 @@ def _measured_steps(
 def _evaluation_seconds(
     materials: Materials, model: RecModel, table: torch.Tensor | None, table_seconds: float, evaluations: int
 ) -> float:
-    """One block of validation is timed; the rest of it, the test part and the number of evaluations follow."""
+    """Seconds of all evaluations of the run, extrapolated from one block of validation."""
     batch_size, times = materials.resolved.recipe.evaluate.batch_size, evaluations + 1
     validation, test = (len(materials.examples[part]) for part in (Part.VALIDATION, Part.TEST))
     part = Part.VALIDATION if validation else Part.TEST

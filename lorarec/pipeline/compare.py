@@ -21,7 +21,7 @@ from lorarec.pipeline.load import open_run_recipe
 
 
 class Difference(NamedTuple):
-    """How a run stands to the first one in one metric of the test part."""
+    """Comparison of a run with the first one in one metric of the test part."""
 
     run: str
     metric: str
@@ -29,25 +29,25 @@ class Difference(NamedTuple):
     value: float
     low: float | None
     high: float | None
-    """The interval of `value - first`; None where it has none."""
+    """Interval of `value - first`; None if it has none."""
     better: float | None
-    """Share of the resamples on which the run beats the first one."""
+    """Share of the resamples in which the run is better than the first one."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `lorarec compare` reports."""
+    """Report of `lorarec compare`."""
 
     first: str
     rows: Sequence[Difference]
     over: str
-    """What was drawn."""
+    """The unit of resampling."""
     resamples: int
     remarks: Sequence[str]
-    """Metrics that could not be compared row by row, and why; runs that learned from other rows or texts."""
+    """Metrics that could not be compared row by row, and why; runs that were trained on different rows or texts."""
 
     def notes(self) -> list[str]:
-        """How the numbers came about, for people."""
+        """How the intervals were computed, and the remarks, as sentences."""
         return [f"Paired {METHOD} of the difference over {self.over}, {self.resamples:,} resamples.", *self.remarks]
 
 
@@ -70,13 +70,13 @@ class _Run:
 
 
 def compare(runs: Sequence[str | Path]) -> Comparison:
-    """Each run beside the first, on the same resamples of the same test rows.
+    """Compare each run with the first, on the same resamples of the same test rows.
 
-    Raises ArtifactError naming what differs if runs were judged on other rows or by other rules, or share no metric.
-    What they learned from may differ (fewer rows, other texts): that is remarked.
+    Raises ArtifactError naming the differences if runs were evaluated on different rows or by different rules, or share
+    no metric. Their training data may differ (fewer rows, other texts): the remarks say so.
     """
     if len(runs) < 2:
-        raise DataError("There is nothing to compare: name two runs or more.")
+        raise DataError("There is nothing to compare: name at least two runs.")
     opened = [_open(Path(run)) for run in runs]
     first, others = opened[0], opened[1:]
     for other in others:
@@ -97,8 +97,8 @@ def _open(path: Path) -> _Run:
     folder = read_run(path)
     if "protocol" not in folder.metrics:
         raise ArtifactError(
-            f"{path}: {layout.METRICS} does not say under which protocol the run was judged: an earlier version of "
-            "lorarec wrote it. Train the run again."
+            f"{path}: {layout.METRICS} does not contain the protocol of the evaluation, because it was written by an "
+            "earlier version of lorarec. Train the run again."
         )
     if not (path / layout.TEST_SCORES).exists():
         raise ArtifactError(f"{path} has no test part ({layout.TEST_SCORES} is missing): there is nothing to compare.")
@@ -113,8 +113,8 @@ def _refuse_other_rules(first: _Run, other: _Run) -> None:
     if any(not rule.startswith(SPLIT_FINGERPRINT) for rule in other_rules):
         listed = "\n  ".join(other_rules)
         raise ArtifactError(
-            f"{first.name} and {other.name} cannot be compared, since they were not judged alike:\n  {listed}\n"
-            "Train one of them again under the other's data section and task."
+            f"{first.name} and {other.name} cannot be compared, because they were evaluated differently:\n  {listed}\n"
+            "Train one of them again with the other's data section and task."
         )
 
 
@@ -124,20 +124,21 @@ def _split(run: _Run) -> str:
 
 def _other_data(first: _Run, other: _Run) -> str:
     return (
-        f"{other.name} was judged on the rows of {first.name}, but did not learn from the same: rows of training, "
-        f"of validation or texts of items differ ({SPLIT_FINGERPRINT} {_split(other)[:16]}, not {_split(first)[:16]})."
+        f"{other.name} was evaluated on the same rows as {first.name}, but trained on different data: rows of training "
+        "or validation, or texts of items, differ "
+        f"({SPLIT_FINGERPRINT} {_split(other)[:16]}, not {_split(first)[:16]})."
     )
 
 
 def _shared_metrics(runs: Sequence[_Run]) -> tuple[list[NamedMetric], list[str]]:
-    """Metrics that every run has and whose value follows from what was kept; and why others are left out."""
-    everywhere = set.intersection(*({label for label, _ in run.metrics} for run in runs))
+    """Metrics that every run has and that can be computed from the stored scores; and why others are left out."""
+    common = set.intersection(*({label for label, _ in run.metrics} for run in runs))
     shared, left_out = [], []
     for label, metric in runs[0].metrics:
-        if label not in everywhere:
+        if label not in common:
             left_out.append(f"{label} is left out: not every run has it.")
-        elif not all(_follows(run, label, metric) for run in runs):
-            left_out.append(f"{label} is left out: it does not follow from what was kept of each row.")
+        elif not all(_is_reproduced(run, label, metric) for run in runs):
+            left_out.append(f"{label} is left out: it cannot be computed from the stored scores of each row.")
         else:
             shared.append(NamedMetric(label, metric))
     if not shared:
@@ -149,13 +150,13 @@ def _shared_metrics(runs: Sequence[_Run]) -> tuple[list[NamedMetric], list[str]]
     return shared, left_out
 
 
-def _follows(run: _Run, label: str, metric: Metric) -> bool:
-    """Whether the kept rows give the value that the run was finished with: a metric of items' numbers would not."""
+def _is_reproduced(run: _Run, label: str, metric: Metric) -> bool:
+    """Whether the stored scores give the run's value of the metric; a metric of item numbers would differ."""
     if not run.predictor.has_interval(metric):
         return False
     predictions, references = run.judged(metric)
-    given = metric.module().compute(predictions=predictions, references=references, users=run.kept.users)
-    return bool(np.isclose(given[metric.name], run.value(label), rtol=1e-9, atol=1e-12, equal_nan=True))
+    result = metric.module().compute(predictions=predictions, references=references, users=run.kept.users)
+    return bool(np.isclose(result[metric.name], run.value(label), rtol=1e-9, atol=1e-12, equal_nan=True))
 
 
 def _on_resamples(runs: Sequence[_Run], metric: Metric, resamples: Resamples) -> list[np.ndarray]:
@@ -167,10 +168,10 @@ def _on_resamples(runs: Sequence[_Run], metric: Metric, resamples: Resamples) ->
 def _difference(
     first: _Run, other: _Run, label: str, higher: bool, before: np.ndarray, after: np.ndarray
 ) -> Difference:
-    apart = after - before
-    between = interval(apart)
-    if between is None:
+    differences = after - before
+    bounds = interval(differences)
+    if bounds is None:
         return Difference(other.name, label, first.value(label), other.value(label), None, None, None)
-    known = apart[~np.isnan(apart)]
-    better = float(np.mean(known > 0 if higher else known < 0))
-    return Difference(other.name, label, first.value(label), other.value(label), *between, better)
+    defined = differences[~np.isnan(differences)]
+    better = float(np.mean(defined > 0 if higher else defined < 0))
+    return Difference(other.name, label, first.value(label), other.value(label), *bounds, better)

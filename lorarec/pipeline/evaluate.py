@@ -1,5 +1,4 @@
-"""Judge a run on the data of its recipe: its numbers, each with its interval, its protocol and the baselines beside
-it; and what its lists are like."""
+"""Evaluate a run on the data of its recipe: metrics with intervals, protocol, baselines, and measures of its lists."""
 
 from __future__ import annotations
 
@@ -33,10 +32,10 @@ HELD_OUT = (Part.VALIDATION, Part.TEST)
 
 
 def evaluate(run: str | Path) -> dict[str, Any]:
-    """Metrics of validation and test, their intervals and protocol, and the baselines', computed again from the
-    run's weights and its data; of calibrated probabilities if `calibrate` was called on it.
+    """Metrics of validation and test with intervals, protocol and baselines, computed again from the run's weights and
+    data; with calibrated probabilities if the run is calibrated.
 
-    Raises ArtifactError if the data or their split are not what the run was trained on.
+    Raises ArtifactError if the data or their split have changed since training.
     """
     folder = read_run(Path(run))
     opened = open_run(folder)
@@ -49,13 +48,13 @@ def evaluate(run: str | Path) -> dict[str, Any]:
     frozen = frozen_item_vectors(materials.resolved, materials.data.catalog, collation, accelerator, folder.backbone)
     metrics = measure(materials, predictions, frozen)
     if calibration is not None:
-        note = f"calibrated on validation by {calibration.method}: figures of validation are those of the rows it fits"
+        note = f"calibrated on validation by {calibration.method}, so validation metrics are on the fitted rows"
         metrics["protocol"] |= {"probabilities": note}
     return metrics
 
 
 def held_out_predictions(run: OpenRun) -> dict[Part, Predictions]:
-    """What the run's weights say of validation and of test, where these have examples."""
+    """Predictions of the run's weights for validation and test, if these have examples."""
     examples, metrics = run.materials.examples, run.materials.metrics
     batch_size = run.materials.resolved.recipe.evaluate.batch_size
     table = table_for(run.model, examples[Part.TRAIN], run.accelerator)
@@ -76,11 +75,11 @@ def measure(materials: Materials, predictions: Mapping[Part, Predictions], froze
     bounds: dict[str, Any] = {"level": LEVEL, "method": METHOD}
     baselines: dict[str, Any] = {}
     slices: dict[str, Any] = {}
-    for part, judged in predictions.items():
+    for part, predicted in predictions.items():
         examples, name = materials.examples[part], part.name.lower()
-        values[name] = compute_metrics(judged, examples, materials.metrics)
-        bounds[name] = metric_intervals(judged, examples, materials.metrics, materials.resolved.recipe.seed)
-        slices[name] = slice_metrics(judged, examples, materials.metrics, data.statistics)
+        values[name] = compute_metrics(predicted, examples, materials.metrics)
+        bounds[name] = metric_intervals(predicted, examples, materials.metrics, materials.resolved.recipe.seed)
+        slices[name] = slice_metrics(predicted, examples, materials.metrics, data.statistics)
         for baseline, of_part in baseline_metrics(examples, materials.metrics, data.statistics, frozen).items():
             baselines.setdefault(baseline, {})[name] = of_part
     leaks = {finding.kind: {"rows": finding.rows, "message": finding.message} for finding in materials.leaks}
@@ -98,9 +97,9 @@ def frozen_item_vectors(
     accelerator: Accelerator,
     copy: Path | None = None,
 ) -> Tensor | None:
-    """[N, D] the catalog as the backbone reads it before any training, for the baseline "nearest text"; None where
-    no baseline of the head's family asks for it, or the backbone reads no text. `copy`: the run's copy of the backbone,
-    where it has one."""
+    """[N, D] the catalog encoded by the backbone before any training, for the baseline "nearest text"; None if no
+    baseline of the head needs it, or the backbone reads no text. `copy`: the run's copy of the backbone, if it has
+    one."""
     if not (resolved.head.predictor.compares_texts and resolved.backbone.reads_text):
         return None
     bare = type(resolved.backbone)(resolved.backbone.config)
@@ -117,9 +116,10 @@ def frozen_item_vectors(
 
 
 def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[str, float, float]]:
-    """Measure, its value for lists by score alone, and for those that `diversify` weighs.
+    """Measures of recommended lists: name, value for lists by score only, and for lists diversified with weight
+    `diversify`.
 
-    Raises IncompatibleError for heads that are not judged by lists, DataError where there is no test part.
+    Raises IncompatibleError for heads that are not evaluated by lists, DataError if there is no test part.
     """
     folder = read_run(Path(run))
     opened = open_run(folder)
@@ -130,12 +130,12 @@ def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[
         raise DataError(f"{folder.path} has no test part to make lists for.")
     if _masks_more_than_histories(materials):
         raise IncompatibleError(
-            f"{folder.path}: its metrics leave items out of the ranking that are not in the history (data.split by "
-            f"{materials.resolved.recipe.data.split.by}, data.history), while lists leave out the history's alone: the "
-            "two cannot be set beside each other. `lorarec recommend --diversify` works."
+            f"{folder.path}: its metrics exclude items from the ranking that are not in the history (data.split by "
+            f"{materials.resolved.recipe.data.split.by}, data.history), while lists exclude only those of the history, "
+            "so the two cannot be compared. `lorarec recommend --diversify` works."
         )
-    plain, mixed = (_list_figures(recommender, materials, weight, k) for weight in (0.0, diversify))
-    return [(name, value, mixed[name]) for name, value in plain.items()]
+    plain, diverse = (_list_measures(recommender, materials, weight, k) for weight in (0.0, diversify))
+    return [(name, value, diverse[name]) for name, value in plain.items()]
 
 
 def _masks_more_than_histories(materials: Materials) -> bool:
@@ -144,7 +144,7 @@ def _masks_more_than_histories(materials: Materials) -> bool:
     return any(np.setdiff1d(histories.seen(event), histories.before(event).items).size for event in events)
 
 
-def _list_figures(recommender: Recommender, materials: Materials, weight: float, k: int) -> dict[str, float]:
+def _list_measures(recommender: Recommender, materials: Materials, weight: float, k: int) -> dict[str, float]:
     examples, ids = materials.examples[Part.TEST], materials.data.catalog.ids
     histories = [materials.data.histories.before(int(event)) for event in examples.events]
     answers = recommender.recommend(
@@ -165,7 +165,7 @@ def _list_figures(recommender: Recommender, materials: Materials, weight: float,
 
 @contextmanager
 def refused_about(path: Path) -> Iterator[None]:
-    """Name the run in what a predictor, which does not know it, refuses."""
+    """Add the run's path to the IncompatibleErrors of a predictor, which does not know it."""
     try:
         yield
     except IncompatibleError as error:

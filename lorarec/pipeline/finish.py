@@ -24,7 +24,7 @@ from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.pipeline.assemble import Materials
 
 SAME = 1e-4
-"""Largest difference of vectors read with what was trained and with what was saved, relative to the largest number."""
+"""Largest difference of vectors of the trained and of the saved model, relative to the largest number."""
 
 
 def finish_run(
@@ -37,14 +37,14 @@ def finish_run(
     writer: RunWriter,
     accelerator: Accelerator,
 ) -> Recommender:
-    """Write what the run needs to answer, rename its folder, and return it loaded. Called on every process.
+    """Write the run folder, rename it, and return its Recommender. Called on every process.
 
-    `table`: the item table of the final weights, where there is one; `kept`: what they say of the test part;
-    `identity`: what the run was made with, for environment.json.
+    `table`: the item table of the final weights, if there is one; `kept`: their scores of the test part; `identity`:
+    content of environment.json.
     """
     model.eval()
     if accelerator.mixed_precision != "no":
-        table = None  # encoded in mixed precision, in which the run does not answer once it is loaded
+        table = None  # it was encoded in mixed precision, which a loaded run does not use
     vectors = _item_vectors(materials.examples[Part.TRAIN], model, table, accelerator)
     if accelerator.is_main_process:
         _write(materials, model, vectors, metrics, kept, identity, writer)
@@ -94,7 +94,7 @@ def _write(
 
 @torch.no_grad()
 def _check_saved(model: RecModel, catalog: Catalog, featurizer: Featurizer, seed: int, folder: Path) -> None:
-    """Read a few texts with what was written. Raises PluginError if it is not what was trained."""
+    """Encode a few texts with the saved model. Raises PluginError if it differs from the trained one."""
     fresh = type(model.backbone)(model.backbone.config)
     if (copy := folder / layout.BACKBONE).is_dir():
         fresh.use_copy(copy)
@@ -109,8 +109,8 @@ def _check_saved(model: RecModel, catalog: Catalog, featurizer: Featurizer, seed
     difference = float((fresh.encode(restored, features).pooled.float() - trained).abs().max())
     if not difference <= SAME * float(trained.abs().max()):
         raise PluginError(
-            f"Adapter '{model.adapter.name}' does not restore what was trained: vectors read with what it wrote differ "
-            f"by up to {difference:.2g}. The run is not finished. Try the adapter's `save` and `restore` with "
+            f"Adapter '{model.adapter.name}' does not restore what was trained: vectors of the saved model differ by "
+            f"up to {difference:.2g}. The run is not finished. Test the adapter's `save` and `restore` with "
             "lorarec.testing.check_adapter."
         )
 
@@ -127,16 +127,16 @@ def _item_vectors(examples: Examples, model: RecModel, table: Tensor | None, acc
 
 
 def kept_scores(examples: dict[Part, Examples], predictions: dict[Part, Predictions]) -> KeptScores | None:
-    """What is kept of the test part; None where it has no examples."""
+    """The scores of the test part to store; None if it has no examples."""
     if Part.TEST not in predictions:
         return None
-    test, asked = predictions[Part.TEST], examples[Part.TEST]
-    _, users = np.unique(asked.users[test.rows], return_inverse=True)
-    return KeptScores(users, asked.predictor.kept(test, asked))
+    predicted, test = predictions[Part.TEST], examples[Part.TEST]
+    _, users = np.unique(test.users[predicted.rows], return_inverse=True)
+    return KeptScores(users, test.predictor.kept(predicted, test))
 
 
 def _sample(materials: Materials) -> list[tuple[str, float]]:
-    """The history of one test example, with a few events in it, for a first look at recommendations."""
+    """The history of one test example with a few events, for a preview of recommendations."""
     examples = materials.examples[Part.TEST]
     events = examples.events if len(examples) else materials.examples[Part.TRAIN].events
     lengths = materials.data.histories.lengths(events)

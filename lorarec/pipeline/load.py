@@ -1,4 +1,4 @@
-"""Load a finished run, alone or beside the data that it was trained on."""
+"""Load a finished run, with or without the data that it was trained on."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ from lorarec.registry.resolve import SECTIONS, ResolvedRecipe, resolve
 
 
 def load(run: str | Path) -> Recommender:
-    """The finished run in a folder, ready to predict and recommend, exactly as it was after training.
+    """Load a finished run, ready to predict and recommend exactly as after training.
 
-    Raises ArtifactError if the folder is not whole, was altered, or stands on another backbone than it was trained on.
+    Raises ArtifactError if the folder is incomplete or was changed, or if the backbone has other weights than in
+    training.
     """
     folder = read_run(Path(run))
     resolved = open_run_recipe(folder)
@@ -39,9 +40,9 @@ def load(run: str | Path) -> Recommender:
 
 
 def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
-    """The recipe of a finished run, its backbone reading the run's own copy where there is one.
+    """The recipe of a finished run; its backbone uses the run's copy if there is one.
 
-    Raises ArtifactError where another version wrote the recipe and this one no longer reads it.
+    Raises ArtifactError if another version wrote the recipe and this one cannot read it.
     """
     registry, path = Registry.discover(), folder.path / layout.RECIPE
     try:
@@ -49,8 +50,8 @@ def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
         resolved = resolve(load_recipe(_with_present_names(values, registry)), registry)
     except RecipeError as error:
         raise ArtifactError(
-            f"{folder.path}: its recipe is of another version of lorarec or of a plugin, and is no longer read:\n"
-            f"{error}\nTrain a recipe so changed again, or install the versions that environment.json names."
+            f"{folder.path}: its recipe is of another version of lorarec or of a plugin, and cannot be read:\n"
+            f"{error}\nCorrect the recipe and train it again, or install the versions that environment.json names."
         ) from error
     if folder.backbone is not None:
         resolved.backbone.use_copy(folder.backbone)
@@ -58,7 +59,7 @@ def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
 
 
 def _with_present_names(recipe: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
-    """A run's recipe with the settings that have been renamed since under their names of today."""
+    """A run's recipe, with settings that were renamed since under their present names."""
     document = Document({**recipe, "train": _renamed(recipe["train"], TrainSection)}, {}, Location("recipe"))
     for kind, path in SECTIONS.items():
         section = document.get(path)
@@ -72,14 +73,14 @@ def _renamed(settings: Mapping[str, Any], config: type[StrictConfig]) -> dict[st
 
 
 def _assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
-    """Backbone, adapter and head put together again from a run folder."""
+    """Rebuild backbone, adapter and head from a run folder."""
     backbone, adapter = resolved.backbone, resolved.adapter
     architecture = check_compatible(backbone, adapter, gradient_checkpointing=False)
     backbone.load(folder.catalog, derived_seed(resolved.recipe.seed, Purpose.BACKBONE_WEIGHTS))
     if backbone.fingerprint() != folder.environment.get("backbone_fingerprint"):
         raise ArtifactError(
-            f"{folder.path}: backbone '{backbone.name}' has other weights now than the adapter was trained on. Bring "
-            "back the checkpoint it names, or train again."
+            f"{folder.path}: backbone '{backbone.name}' has other weights now than when the adapter was trained. "
+            "Restore that checkpoint, or train again."
         )
     network = adapter.restore(backbone, folder.adapter)
     head = resolved.head.build(architecture.hidden_size, folder.statistics)
@@ -109,7 +110,7 @@ def _assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A finished run beside the data it was trained on."""
+    """A finished run with the data it was trained on."""
 
     materials: Materials
     recommender: Recommender
@@ -118,14 +119,14 @@ class OpenRun:
 
 
 def open_run(folder: RunFolder) -> OpenRun:
-    """Raises ArtifactError if the data or their split are not what the run was trained on."""
+    """Load a run and its data. Raises ArtifactError if the data or their split have changed since training."""
     resolved = open_run_recipe(folder)
     accelerator = make_accelerator(resolved)
     materials = gather_materials(resolved)
     if materials.data.report.fingerprint != folder.environment["split_fingerprint"]:
         raise ArtifactError(
-            f"{folder.path}: the data of its recipe, or their split, have changed since it was trained: its metrics "
-            "would not mean the same. Bring the data back, or train again."
+            f"{folder.path}: the data of its recipe, or their split, have changed since it was trained, so its metrics "
+            "would not be comparable. Restore the data, or train again."
         )
     recommender = _assemble_run(folder, resolved)
     return OpenRun(materials, recommender, accelerator.prepare(recommender.model), accelerator)

@@ -1,4 +1,4 @@
-"""Fold an adapter into its backbone: a plain folder for tools that know nothing of adapters."""
+"""Merge an adapter into its backbone: a plain transformers folder for tools without support for adapters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lorarec.errors import ArtifactError
 from lorarec.pipeline.load import load
 
 PROBES = 64
-"""Catalogue items whose vectors are compared."""
+"""Number of catalog items whose vectors are compared."""
 TOLERANCE = 1e-4
 """Largest difference, relative to the largest number: rounding in float32 over a dozen layers."""
 
@@ -24,13 +24,13 @@ TOLERANCE = 1e-4
 def merge(run: str | Path, output: str | Path) -> Path:
     """Write the merged backbone as a plain transformers folder, after comparing its vectors with the unmerged ones.
 
-    The head is not part of it. Raises IncompatibleError for adapters that cannot be folded in, and ArtifactError if
-    the folder exists or the vectors differ.
+    The head is not part of it. Raises IncompatibleError for adapters that cannot be merged, and ArtifactError if the
+    folder exists or the vectors differ.
     """
     output = Path(output)
     check_new_folder(output)
     recommender = load(run)
-    # Adapters fold in in float32, so that is what the unmerged vectors are compared in.
+    # Adapters are merged in float32, so the unmerged vectors are computed in float32, too.
     model = recommender.model.cpu().float()
     rows = np.unique(np.linspace(0, len(recommender.catalog) - 1, PROBES).astype(np.int64))
     features = recommender.featurizer([View(candidate=int(row)) for row in rows])
@@ -42,13 +42,13 @@ def merge(run: str | Path, output: str | Path) -> Path:
     if not difference <= allowed:
         raise ArtifactError(
             f"Merging changes the vectors by up to {difference:.2g} (allowed: {allowed:.2g}): nothing was written. The "
-            "run itself is unharmed."
+            "run itself is unchanged."
         )
-    aside = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
+    temporary = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        model.backbone.save(merged, aside)
-        os.replace(aside, output)
+        model.backbone.save(merged, temporary)
+        os.replace(temporary, output)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return output

@@ -1,4 +1,4 @@
-"""Resume: whether there is a stopped run to continue, and what must be the same as when it was begun."""
+"""Resume: whether there is a stopped run to continue, and checks that its recipe and data are unchanged."""
 
 from __future__ import annotations
 
@@ -16,33 +16,32 @@ from lorarec.errors import ArtifactError, CheckpointError, RecipeError
 from lorarec.pipeline.assemble import Materials
 
 FREE = ("train.profile",)
-"""Settings that change nothing of what is trained: a run may continue with other ones."""
+"""Settings that do not affect what is trained: they may change when a run is resumed."""
 
 
 def has_stopped_run(output: Path, resume: bool) -> bool:
-    """Whether `OUTPUT.unfinished` holds a stopped run that is to be resumed; False: the run starts from the beginning.
+    """Whether `OUTPUT.unfinished` holds a stopped run to resume; False if the run starts from the beginning.
 
-    Raises ArtifactError if the run folder exists, if `OUTPUT.unfinished` is not to be resumed, or is no run.
+    Raises ArtifactError if the run folder exists, if `OUTPUT.unfinished` exists and `resume` is False, or if it holds
+    no run.
     """
     if resume and (output / layout.METRICS).exists():
         raise ArtifactError(f"{output} exists already: that run is finished, there is nothing to resume.")
     check_new_folder(output)
     folder = layout.unfinished(output)
     if folder.exists() and not resume:
-        raise ArtifactError(
-            f"{folder} holds a run that was stopped. Add --resume to continue it, or remove that folder."
-        )
+        raise ArtifactError(f"{folder} holds a stopped run. Add --resume to continue it, or remove that folder.")
     stopped = (folder / layout.RECIPE).exists()
     if folder.exists() and not stopped and any(folder.iterdir()):
         raise ArtifactError(
-            f"{folder} holds no run that was stopped ({layout.RECIPE} is missing), but other files. "
+            f"{folder} does not hold a stopped run ({layout.RECIPE} is missing), but other files. "
             "Move them, or name another folder with --output."
         )
     return stopped
 
 
 def run_identity(materials: Materials, accelerator: Accelerator) -> dict[str, Any]:
-    """What a run is made with, for environment.json."""
+    """Providers, settings and fingerprints of a run, for environment.json."""
     return environment(
         {part: str(provider) for part, provider in materials.resolved.providers.items()},
         processes=accelerator.num_processes,
@@ -54,16 +53,16 @@ def run_identity(materials: Materials, accelerator: Accelerator) -> dict[str, An
 
 
 def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:
-    """What the run in `folder` was begun with, as its environment.json has it. Raises CheckpointError listing what
-    differs from it now."""
-    before, recorded = read_facts(folder / layout.RECIPE), read_facts(folder / layout.ENVIRONMENT)
+    """The environment.json of the stopped run in `folder`. Raises CheckpointError listing settings, data and processes
+    that have changed since it was started."""
+    before, recorded = _read_mapping(folder / layout.RECIPE), _read_mapping(folder / layout.ENVIRONMENT)
     changes = list(differences(before, json.loads(json.dumps(settings)), ""))
-    for fact in ("processes", "split_fingerprint", "attention"):
-        if recorded.get(fact) != identity[fact]:
-            changes.append(f"{fact}: was {recorded.get(fact)}, is {identity[fact]}")
+    for key in ("processes", "split_fingerprint", "attention"):
+        if recorded.get(key) != identity[key]:
+            changes.append(f"{key}: was {recorded.get(key)}, is {identity[key]}")
     if changes:
         raise CheckpointError(
-            f"{folder} was begun with other settings or data, and continuing would mix two runs:\n  "
+            f"{folder} was started with other settings or data, and continuing would mix two runs:\n  "
             + "\n  ".join(changes)
             + "\nUndo the changes, or train into another folder without --resume."
         )
@@ -71,39 +70,39 @@ def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping
 
 
 def check_same_recipe(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Raises CheckpointError listing what differs from the recipe of the finished run in `folder`."""
-    changes = list(differences(read_facts(folder / layout.RECIPE), json.loads(json.dumps(settings)), ""))
+    """Raises CheckpointError listing the differences from the recipe of the finished run in `folder`."""
+    changes = list(differences(_read_mapping(folder / layout.RECIPE), json.loads(json.dumps(settings)), ""))
     if changes:
         raise CheckpointError(
-            f"{folder} was finished with another recipe, and counting it in would mix two experiments:\n  "
+            f"{folder} was trained with another recipe, and including it would mix two experiments:\n  "
             + "\n  ".join(changes)
             + "\nUndo the changes, or name another --output."
         )
 
 
 def check_same_backbone(folder: Path, recorded: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Raises CheckpointError if the backbone has other weights than the run in `folder` was begun on."""
-    known = recorded.get("backbone_fingerprint")
-    if known is not None and known != identity["backbone_fingerprint"]:
+    """Raises CheckpointError if the backbone has other weights than when the run in `folder` was started."""
+    before = recorded.get("backbone_fingerprint")
+    if before is not None and before != identity["backbone_fingerprint"]:
         raise CheckpointError(
-            f"{folder} was begun on other weights of the backbone: its checkpoint has changed meanwhile. Bring the "
-            "weights back, or train into another folder without --resume."
+            f"{folder} was started with other weights of the backbone: its checkpoint has changed since. Restore the "
+            "weights, or train into another folder without --resume."
         )
 
 
 def check_same_start(recorded: Mapping[str, str] | None, start: Mapping[str, str] | None) -> None:
-    """Raises CheckpointError if a run that was begun from other weights is to begin once more from these."""
+    """Raises CheckpointError if a run that starts again would start from other adapter weights than before."""
     if recorded is not None and start is not None and recorded["adapter_sha256"] != start["adapter_sha256"]:
         raise CheckpointError(
-            f"train.warm_start: the adapter in {start['run']} has changed since this run was begun. Bring it back, or "
+            f"train.warm_start: the adapter in {start['run']} has changed since this run was started. Restore it, or "
             "train into another folder without --resume."
         )
 
 
-def read_facts(path: Path) -> dict[str, Any]:
-    """A recipe.yaml or environment.json that a run wrote. Raises CheckpointError if it cannot be read."""
+def _read_mapping(path: Path) -> dict[str, Any]:
+    """The content of a recipe.yaml or environment.json of a run. Raises CheckpointError if it cannot be read."""
     try:
-        content, _ = read_yaml(path.read_text(encoding="utf-8"), str(path))  # JSON is YAML, too
+        content, _ = read_yaml(path.read_text(encoding="utf-8"), str(path))  # JSON is valid YAML
     except (OSError, UnicodeDecodeError, RecipeError) as error:
         raise _broken(path) from error
     if not isinstance(content, dict):
@@ -119,7 +118,7 @@ def _broken(path: Path) -> CheckpointError:
 
 
 def differences(before: Any, now: Any, path: str) -> Iterator[str]:
-    """What differs between two settings, a line each; `path` is where in the recipe they stand."""
+    """Differences between two settings, one line each; `path` is their path in the recipe."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in [*before, *(key for key in now if key not in before)]:
             inner = f"{path}.{key}" if path else str(key)

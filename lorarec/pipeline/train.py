@@ -47,22 +47,23 @@ def train(
     output: str | Path | None = None,
     resume: bool = False,
 ) -> Recommender:
-    """Train a recipe (a file, a bundled recipe's name, or a mapping) and return the finished run, ready to answer.
+    """Train a recipe (a file, a bundled recipe's name, or a mapping) and return the finished run as a Recommender.
 
-    `output`: the run folder, `runs/NAME` by default; it must not exist, and appears whole or not at all. Until then
-    the run lies in `OUTPUT.unfinished`, from whose latest checkpoint `resume` continues, exactly as if never stopped.
-    Raises LorarecError for what the caller can correct, and Interrupted after SIGINT or SIGTERM.
+    `output`: the run folder, `runs/NAME` by default; it must not exist, and is created only when the run is complete.
+    Until then the run is in `OUTPUT.unfinished`; `resume` continues from its latest checkpoint, with exactly the
+    results of an uninterrupted run. Raises LorarecError for mistakes that the caller can fix, and Interrupted after
+    SIGINT or SIGTERM.
     """
     resolved = open_recipe(recipe, overrides)
     output = Path(output) if output else Path("runs") / resolved.recipe.name
     resumes, writer = has_stopped_run(output, resume), RunWriter(output)
     accelerator = make_accelerator(resolved, str(writer.folder))
     check_processes(accelerator, resolved.recipe.train.processes)
-    with accelerator.main_process_first():  # the first one to read fills the caches
+    with accelerator.main_process_first():  # it fills the caches for the others
         materials = gather_materials(resolved)
     if accelerator.is_main_process:
         if resume and not resumes:
-            _log.warning("%s is not there to be resumed: the run starts from the beginning.", writer.folder)
+            _log.warning("%s does not exist, so the run starts from the beginning.", writer.folder)
         for line in materials.data.report.warnings():
             _log.warning("%s.", line)
         for leak in materials.leaks:
@@ -91,7 +92,7 @@ def _train(materials: Materials, writer: RunWriter, resumes: bool, accelerator: 
         fit.resume()
     trained = fit.run()
     _take_best(fit, trained.state)
-    if table is None:  # the weights are final: the catalog is encoded once for all that is left to do
+    if table is None:  # the weights are final: the catalog is encoded once for all that follows
         table = table_for(fit.model, examples, accelerator)
     refresh_head(fit.model, table, accelerator)
     predictions = _final_predictions(materials, fit, trained, table)
@@ -114,13 +115,13 @@ def _train(materials: Materials, writer: RunWriter, resumes: bool, accelerator: 
 def _begin(
     materials: Materials, plan: TrainingPlan, writer: RunWriter, resumes: bool, accelerator: Accelerator
 ) -> tuple[RecModel, dict[str, Any]]:
-    """The model before its first step, and what the run is made with, for environment.json; its folder is begun, or
-    it is made sure that the stopped run in it is the same one."""
+    """The model before its first step, and the content of environment.json. Creates the run's folder, or checks that
+    the stopped run in it has the same recipe, data and weights."""
     resolved, folder = materials.resolved, writer.folder
     settings, identity = full_recipe(resolved), run_identity(materials, accelerator)
     recorded = check_unchanged(folder, settings, identity) if resumes else {}
-    accelerator.wait_for_everyone()  # nobody writes before all have looked
-    writes = accelerator.is_main_process and not resumes  # what a resumed run has must survive a full disk
+    accelerator.wait_for_everyone()  # no process writes before all have checked
+    writes = accelerator.is_main_process and not resumes  # the files of a resumed run must survive a full disk
     if writes:
         writer.start(write_yaml(settings))
         writer.write_json(layout.ENVIRONMENT, identity)
@@ -128,7 +129,7 @@ def _begin(
     identity["backbone_fingerprint"] = model.backbone.fingerprint()
     check_same_backbone(folder, recorded, identity)
     start = recorded.get("warm_start")
-    if not any((folder / layout.CHECKPOINTS).glob("step-*")):  # else the checkpoint's weights are what counts
+    if not any((folder / layout.CHECKPOINTS).glob("step-*")):  # otherwise the weights come from the checkpoint
         start = warm_start(model, resolved)
         check_same_start(recorded.get("warm_start"), start)
     identity |= {} if start is None else {"warm_start": start}
@@ -138,18 +139,18 @@ def _begin(
 
 
 def _take_best(fit: Fit, state: TrainState) -> None:
-    """Put back the weights that did best on validation."""
+    """Load the weights with the best value on validation."""
     if state.best_step is not None and state.best_step != state.step:
         fit.checkpoints.load_weights(state.best_step)
 
 
 def _is_bare(model: RecModel) -> bool:
-    """Whether items are read as the backbone read them before training."""
+    """Whether the network is the backbone itself and does not train."""
     return model.network is model.backbone.module and not model.network_trains
 
 
 def _frozen_vectors(materials: Materials, model: RecModel, accelerator: Accelerator) -> Tensor | None:
-    """The catalog as the untrained backbone reads it, unless the model itself will read it so."""
+    """The catalog encoded by the untrained backbone, unless the model is that backbone."""
     if _is_bare(model):
         return None
     collation = materials.examples[Part.TRAIN].collation
@@ -159,12 +160,13 @@ def _frozen_vectors(materials: Materials, model: RecModel, accelerator: Accelera
 def _final_predictions(
     materials: Materials, fit: Fit, trained: Trained, table: Tensor | None
 ) -> dict[Part, Predictions]:
-    """What the final weights say of validation, unless the last evaluation has it, and of test (read once, here)."""
-    fresh = trained.state.best_step == trained.state.step  # the weights are those of the last evaluation
+    """Predictions of the final weights for validation (taken from the last evaluation if it used the same weights) and
+    for test, which is read only here."""
+    current = trained.state.best_step == trained.state.step  # the last evaluation used the final weights
     batch_size = materials.resolved.recipe.evaluate.batch_size
     evaluations = {
         part: trained.evaluation
-        if part == Part.VALIDATION and fresh and trained.evaluation is not None
+        if part == Part.VALIDATION and current and trained.evaluation is not None
         else evaluate(fit.model, materials.examples[part], materials.metrics, fit.accelerator, batch_size, table)
         for part in HELD_OUT
     }

@@ -1,4 +1,4 @@
-"""Train a recipe once a seed, and say how far the seeds lie apart."""
+"""Train a recipe once for each seed, and report mean and standard deviation of its metrics."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Spread(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """Over the seeds."""
+        """Mean over the seeds."""
         return float(np.mean(self.values))
 
     @property
@@ -45,31 +45,31 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class SeedsReport:
-    """What the runs of several seeds came to."""
+    """Metrics of the runs of several seeds."""
 
     seeds: Sequence[int]
     folders: Sequence[Path]
     spreads: Sequence[Spread]
     one_split: bool
-    """Whether all runs were judged on the same rows and learned from the same ones; a random split, and items drawn to
-    judge by, are drawn again by each seed."""
+    """Whether all runs were trained and evaluated on the same rows: each seed draws a different random split, and
+    different items if evaluation samples them."""
 
 
 def seeds_of(overrides: Sequence[str]) -> tuple[list[int], list[str]]:
-    """The seeds that `seeds=1,2,3` among the overrides asks for (none without it), and the other overrides.
+    """The seeds of the override `seeds=1,2,3` (none without it), and the other overrides.
 
-    Raises RecipeError if they are not two different whole numbers or more, or if `seed=` stands beside them.
+    Raises RecipeError if they are not at least two different whole numbers, or if `seed=` is given as well.
     """
-    asked = [override for override in overrides if override.startswith(KEY)]
+    given = [override for override in overrides if override.startswith(KEY)]
     rest = [override for override in overrides if not override.startswith(KEY)]
-    if not asked:
+    if not given:
         return [], rest
-    words = asked[-1].removeprefix(KEY).strip("[] ").split(",")
+    words = given[-1].removeprefix(KEY).strip("[] ").split(",")
     if not all(word.strip().isdigit() for word in words):
-        raise RecipeError(f"override '{asked[-1]}': give whole numbers with commas between them: seeds=1,2,3.")
+        raise RecipeError(f"override '{given[-1]}': give whole numbers with commas between them: seeds=1,2,3.")
     seeds = [int(word) for word in words]
     if len(set(seeds)) < max(2, len(seeds)):
-        raise RecipeError(f"override '{asked[-1]}': give two seeds or more, all different; for one write seed=1.")
+        raise RecipeError(f"override '{given[-1]}': give at least two different seeds; for one write seed=1.")
     if any(override.startswith("seed=") for override in rest):
         raise RecipeError("seed and seeds are both given. Leave one of them out.")
     return seeds, rest
@@ -83,33 +83,33 @@ def train_seeds(
     output: str | Path | None = None,
     resume: bool = False,
 ) -> SeedsReport:
-    """Train once a seed, into OUTPUT-seed1 and so on (runs/NAME-seed1 by default).
+    """Train once for each seed, into OUTPUT-seed1 and so on (runs/NAME-seed1 by default).
 
-    `resume`: runs that are finished are kept as they are, one that was stopped continues. Raises what `train` does, and
-    CheckpointError if a finished run has another recipe, before anything is trained.
+    `resume`: finished runs are kept, and a stopped one continues. Raises the errors of `train`, and CheckpointError,
+    before anything is trained, if a finished run has another recipe.
     """
     base = Path(output) if output else Path("runs") / open_recipe(recipe, overrides).recipe.name
     folders = [base.with_name(f"{base.name}-seed{seed}") for seed in seeds]
-    for seed, folder in zip(seeds, folders, strict=True):  # rather now than after the first has been trained
+    for seed, folder in zip(seeds, folders, strict=True):  # before the first run is trained
         if not resume:
             check_new_folder(folder)
         elif (folder / layout.METRICS).exists():
             check_same_recipe(folder, full_recipe(open_recipe(recipe, [*overrides, f"seed={seed}"])))
     for seed, folder in zip(seeds, folders, strict=True):
         if resume and (folder / layout.METRICS).exists():
-            _log.warning("%s is finished already and is kept.", folder)
+            _log.warning("%s is already finished and is kept.", folder)
             continue
         train(recipe, [*overrides, f"seed={seed}"], output=folder, resume=resume and layout.unfinished(folder).exists())
     return summarize(seeds, folders)
 
 
 def summarize(seeds: Sequence[int], folders: Sequence[Path]) -> SeedsReport:
-    """The metrics of finished runs, one a seed."""
+    """The report of finished runs, one for each seed."""
     runs = [json.loads((read_run(folder).path / layout.METRICS).read_text(encoding="utf-8")) for folder in folders]
     spreads = [
         Spread(part, label, [float(metrics[part][label]) for metrics in runs])
         for part in ("validation", "test")
         for label in runs[0][part]
     ]
-    judged = {tuple(sorted(metrics["protocol"].items())) for metrics in runs}
-    return SeedsReport(list(seeds), list(folders), spreads, len(judged) == 1)
+    protocols = {tuple(sorted(metrics["protocol"].items())) for metrics in runs}
+    return SeedsReport(list(seeds), list(folders), spreads, len(protocols) == 1)

@@ -1,4 +1,4 @@
-"""A model card carries the test metrics as the Hub reads them, and the rest as text."""
+"""A model card has the test metrics in the Hub's format, and the rest as text."""
 
 import math
 
@@ -29,7 +29,7 @@ def card(**changes) -> ModelCard:
     return model_card("mine", PARTS, "movielens", ["9 items"], METRICS | changes)
 
 
-def test_each_test_metric_that_is_a_number_is_a_result_that_the_hub_shows() -> None:
+def test_each_finite_test_metric_is_a_result_on_the_hub() -> None:
     data = ModelCard(str(card())).data
     (result,) = data.eval_results
     assert (data.model_name, data.library_name, data.tags) == (
@@ -46,7 +46,7 @@ def test_a_run_without_a_test_part_has_a_card_without_results() -> None:
     assert data.library_name == "lorarec" and not data.eval_results
 
 
-def test_the_text_has_intervals_baselines_rules_and_how_to_load_the_run() -> None:
+def test_the_text_has_intervals_baselines_the_protocol_and_how_to_load_the_run() -> None:
     text = card().text
     assert "| this model | 0.5000 | 0.2500 | 0.3750 |" in text
     assert "| its 95% interval |  |  | 0.2500 to 0.5000 |" in text

@@ -1,6 +1,6 @@
-"""The real command line, run in this process on tiny models, and what a refusal must look like.
+"""The real command line, run in this process on tiny models, and the form of its error messages.
 
-Every test of this folder is of one item of what can be wrong: with a recipe, plugins, data, run folders,
+The tests of this folder check what happens when something is wrong with a recipe, plugins, data, run folders,
 checkpoints, requests, the disk or the hub.
 """
 
@@ -17,11 +17,11 @@ from lorarec.cli.main import run
 from lorarec.config.yaml_text import write_yaml
 
 PROGRESS = ("WARNING: ", "step ")
-"""How lines begin that tell of the work before it was stopped."""
+"""Prefixes of lines that are printed before the error."""
 
 
-class Told(NamedTuple):
-    """What a command answered."""
+class Result(NamedTuple):
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -43,40 +43,40 @@ def recipe_of(checkpoint: Path, head: str = "ctr") -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands run where there is nothing: a run in the wrong place would be seen."""
-    place = tmp_path / "here"
-    place.mkdir()
-    monkeypatch.chdir(place)
+    """Commands run in an empty folder, so that a run in the wrong folder is noticed."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Told]:
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """command("train", ...): exit code, standard output and standard error."""
 
-    def called(*argv: object) -> Told:
+    def called(*argv: object) -> Result:
         capsys.readouterr()
         code = run([str(word) for word in argv])
-        return Told(code, *capsys.readouterr())
+        return Result(code, *capsys.readouterr())
 
     return called
 
 
 @pytest.fixture
-def refused(command: Callable[..., Told]) -> Callable[..., str]:
-    """refused("train", ..., says=[...]): the message of a user's mistake, which holds these words.
+def refused(command: Callable[..., Result]) -> Callable[..., str]:
+    """refused("train", ..., says=[...]): the error message of a command, which contains these texts.
 
-    It is one message, of `lines` lines; and nothing was made, removed or left half written.
+    It has `lines` lines, and no file was created, removed or left half written.
     """
 
     def called(*argv: object, says: Sequence[str], lines: int = 1) -> str:
         before = sorted(Path.cwd().rglob("*"))
-        told = command(*argv)
-        assert told.code == 2, told
-        assert "Traceback" not in told.err and told.out == ""
-        message = [line for line in told.err.splitlines() if not line.startswith(PROGRESS)]
-        assert len(message) == lines, told.err
-        for words in says:
-            assert words in "\n".join(message), told.err
+        result = command(*argv)
+        assert result.code == 2, result
+        assert "Traceback" not in result.err and result.out == ""
+        message = [line for line in result.err.splitlines() if not line.startswith(PROGRESS)]
+        assert len(message) == lines, result.err
+        for text in says:
+            assert text in "\n".join(message), result.err
         assert sorted(Path.cwd().rglob("*")) == before
         return "\n".join(message)
 
@@ -85,7 +85,7 @@ def refused(command: Callable[..., Told]) -> Callable[..., str]:
 
 @pytest.fixture
 def recipe(tmp_path: Path, tiny_checkpoint: Callable[[str], Path]) -> Callable[..., Path]:
-    """recipe(head="rating", data={...}): a recipe file, its sections replaced by those given."""
+    """recipe(head="rating", data={...}): a recipe file with some sections replaced."""
 
     def written(head: str = "ctr", **sections: Any) -> Path:
         path = tmp_path / "tiny.yaml"
@@ -99,15 +99,15 @@ def recipe(tmp_path: Path, tiny_checkpoint: Callable[[str], Path]) -> Callable[.
 def finished_run(
     tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Callable[[str], Path]
 ) -> Callable[[str], Path]:
-    """finished_run("ctr"): the folder of a trained run, made once; to be read only."""
+    """finished_run("ctr"): the folder of a trained run, created once; read-only."""
     made: dict[str, Path] = {}
 
     def folder(head: str) -> Path:
         if head not in made:
-            place = tmp_path_factory.mktemp(f"{head}-run")
-            (place / "tiny.yaml").write_text(write_yaml(recipe_of(tiny_checkpoint("bert"), head)))
-            assert run(["train", str(place / "tiny.yaml"), "--output", str(place / "run")]) == 0
-            made[head] = place / "run"
+            parent = tmp_path_factory.mktemp(f"{head}-run")
+            (parent / "tiny.yaml").write_text(write_yaml(recipe_of(tiny_checkpoint("bert"), head)))
+            assert run(["train", str(parent / "tiny.yaml"), "--output", str(parent / "run")]) == 0
+            made[head] = parent / "run"
         return made[head]
 
     return folder
@@ -115,7 +115,7 @@ def finished_run(
 
 @pytest.fixture
 def copied_run(tmp_path: Path, finished_run: Callable[[str], Path]) -> Callable[[str], Path]:
-    """copied_run("ctr"): a finished run of one's own, to damage."""
+    """copied_run("ctr"): a copy of a finished run, which the test may damage."""
 
     def folder(head: str) -> Path:
         return Path(shutil.copytree(finished_run(head), tmp_path / f"{head}-copy"))

@@ -1,4 +1,4 @@
-"""Stopping and going on: signals, a recipe that changed meanwhile, checkpoints that were damaged."""
+"""Stopping and resuming: signals, a changed recipe, damaged checkpoints."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def signalled(monkeypatch: pytest.MonkeyPatch, number: int, times: int = 1, at: 
 
 @pytest.fixture
 def stopped(recipe: Callable[..., Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The recipe of a run that was stopped after step 3 of 6; it lies in run.unfinished."""
+    """The recipe of a run that was stopped after step 3 of 6; its folder is run.unfinished."""
     path = recipe()
     with monkeypatch.context() as patch:
         signalled(patch, signal.SIGINT)
@@ -44,7 +44,7 @@ def stopped(recipe: Callable[..., Path], command: Callable[..., Any], monkeypatc
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_training_with_a_checkpoint_from_which_it_goes_on(
+def test_a_signal_ends_training_with_a_checkpoint_from_which_it_can_be_resumed(
     number: signal.Signals,
     recipe: Callable[..., Path],
     command: Callable[..., Any],
@@ -53,9 +53,9 @@ def test_a_signal_ends_training_with_a_checkpoint_from_which_it_goes_on(
     path = recipe()
     with monkeypatch.context() as patch:
         signalled(patch, number)
-        told = command("train", path, *STEPS)
-    assert told.code == 130 and LATEST.is_dir() and not Path("run").exists()
-    last = told.err.splitlines()[-1]
+        result = command("train", path, *STEPS)
+    assert result.code == 130 and LATEST.is_dir() and not Path("run").exists()
+    last = result.err.splitlines()[-1]
     assert last.startswith("Stopped after step 3 of 6.") and str(LATEST) in last and "--resume" in last
     assert command("train", path, *STEPS, "--resume").code == 0
     assert Path("run/metrics.json").exists() and not Path("run.unfinished").exists()
@@ -65,13 +65,13 @@ def test_a_second_signal_ends_training_at_once(
     recipe: Callable[..., Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signalled(monkeypatch, signal.SIGINT, times=2)
-    told = command("train", recipe(), *STEPS)
-    assert told.code == 130 and "Traceback" not in told.err
-    assert "Stopped at once" in told.err and "--resume" in told.err
+    result = command("train", recipe(), *STEPS)
+    assert result.code == 130 and "Traceback" not in result.err
+    assert "Stopped at once" in result.err and "--resume" in result.err
     assert [path.name for path in LATEST.parent.iterdir()] == ["step-00000002"]
 
 
-def test_stopped_at_once_before_any_checkpoint_a_run_leaves_nothing(
+def test_a_run_stopped_at_once_before_any_checkpoint_leaves_no_files(
     recipe: Callable[..., Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signalled(monkeypatch, signal.SIGINT, times=2, at=1)
@@ -79,7 +79,7 @@ def test_stopped_at_once_before_any_checkpoint_a_run_leaves_nothing(
     assert list(Path().iterdir()) == []
 
 
-def test_a_process_that_is_told_to_end_exits_with_130_and_can_be_resumed(
+def test_a_process_that_gets_sigterm_exits_with_130_and_can_be_resumed(
     recipe: Callable[..., Path], command: Callable[..., Any]
 ) -> None:
     path = recipe()
@@ -98,18 +98,18 @@ def test_a_process_that_is_told_to_end_exits_with_130_and_can_be_resumed(
     assert changed.code == 2 and "train.epochs: was 900, is 1" in changed.err
 
 
-def test_a_changed_recipe_is_not_gone_on_with_and_the_changes_are_listed(
+def test_a_run_with_a_changed_recipe_is_not_resumed_and_the_changes_are_listed(
     stopped: Path, refused: Callable[..., str]
 ) -> None:
     changes = ["adapter.r=4", "train.learning_rate=0.1"]
     says = [
-        *("run.unfinished was begun with other settings or data", "  adapter.r: was 2, is 4"),
+        *("run.unfinished was started with other settings or data", "  adapter.r: was 2, is 4"),
         *("  train.learning_rate: was 0.0003, is 0.1", "Undo the changes, or train into another folder"),
     ]
     refused("train", stopped, *STEPS, *changes, "--resume", says=says, lines=4)
 
 
-def test_a_backbone_that_changed_meanwhile_is_not_gone_on_with(
+def test_a_run_whose_backbone_has_changed_is_not_resumed(
     recipe: Callable[..., Path],
     command: Callable[..., Any],
     refused: Callable[..., str],
@@ -122,30 +122,30 @@ def test_a_backbone_that_changed_meanwhile_is_not_gone_on_with(
         signalled(patch, signal.SIGINT)
         assert command(*argv).code == 130
     save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
-    says = ["run.unfinished was begun on other weights of the backbone", "Bring the weights back"]
+    says = ["run.unfinished was started with other weights of the backbone", "Restore the weights"]
     refused(*argv, "--resume", says=says)
 
 
-def test_a_run_that_was_stopped_is_not_begun_again_without_resume(stopped: Path, refused: Callable[..., str]) -> None:
-    refused("train", stopped, *STEPS, says=["run.unfinished holds a run that was stopped. Add --resume"])
+def test_a_stopped_run_is_not_started_again_without_resume(stopped: Path, refused: Callable[..., str]) -> None:
+    refused("train", stopped, *STEPS, says=["run.unfinished holds a stopped run. Add --resume"])
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.pt", "state.json", "manifest.json"])
-def test_a_damaged_checkpoint_is_named_and_an_earlier_one_will_do(
+def test_a_damaged_checkpoint_is_named_and_an_earlier_one_can_be_used(
     name: str, stopped: Path, refused: Callable[..., str], command: Callable[..., Any]
 ) -> None:
     file = LATEST / name
     content = file.read_bytes()
-    go_on = ("train", stopped, *STEPS, "--resume")
+    resume = ("train", stopped, *STEPS, "--resume")
     advice = f"Remove the folder {LATEST} to resume from an earlier checkpoint"
     file.write_bytes(content[: len(content) // 2])
-    refused(*go_on, says=[f"{file}: not as it was written (truncated or changed).", advice])
+    refused(*resume, says=[f"{file}: not as it was written (truncated or changed).", advice])
     file.write_bytes(b"[]" if name == "manifest.json" else content[:-1] + bytes([content[-1] ^ 1]))
-    refused(*go_on, says=[f"{LATEST}/", "not as it was written (truncated or changed).", advice])
+    refused(*resume, says=[f"{LATEST}/", "not as it was written (truncated or changed).", advice])
     file.unlink()
-    refused(*go_on, says=[f"{file}: missing.", advice])
+    refused(*resume, says=[f"{file}: missing.", advice])
     shutil.rmtree(LATEST)
-    assert command(*go_on).code == 0
+    assert command(*resume).code == 0
 
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "environment.json"])

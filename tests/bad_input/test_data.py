@@ -1,4 +1,4 @@
-"""Data: what is missing, of the wrong type or out of range is named by file, row and column."""
+"""Data: values that are missing, of the wrong type or out of range are named by file, row and column."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def events(rows: list[tuple[Any, ...]] = ROWS, columns: str = COLUMNS) -> str:
 
 
 def with_value(column: str, value: object) -> str:
-    """The events, with another value in row 4."""
+    """The events with another value in row 4."""
     changed = list(ROWS[3])
     changed[COLUMNS.split(",").index(column)] = value
     return events([*ROWS[:3], tuple(changed), *ROWS[4:]])
@@ -42,7 +42,7 @@ def with_value(column: str, value: object) -> str:
 
 @pytest.fixture
 def shop(recipe: Callable[..., Path]) -> Callable[..., Path]:
-    """shop(interactions, items, split={...}): the recipe of a run on these files."""
+    """shop(interactions, items, split={...}): a recipe with these files as its data."""
 
     def made(interactions: str | None = None, items: str | None = ITEMS, head: str = "ctr", **section: Any) -> Path:
         Path("shop").mkdir(exist_ok=True)
@@ -58,8 +58,8 @@ def shop(recipe: Callable[..., Path]) -> Callable[..., Path]:
 def test_a_bad_value_is_named_by_file_column_and_row(
     column: str, value: str, shop: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
-    place = f"{FILE}, column '{column}', row 4: {AT_ROW_4[column, value]}"
-    refused("train", shop(with_value(column, value)), "--output", "run", says=[place, "row"])
+    message = f"{FILE}, column '{column}', row 4: {AT_ROW_4[column, value]}"
+    refused("train", shop(with_value(column, value)), "--output", "run", says=[message, "row"])
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_a_bad_value_is_named_by_file_column_and_row(
             ["All 80 values of 'rating' are 3", "data.columns.rating"],
         ),
     ],
-    ids=["out of range", "all clicks alike", "all stars alike"],
+    ids=["out of range", "all clicks equal", "all stars equal"],
 )
-def test_labels_that_no_task_can_learn_from_are_refused(
+def test_labels_from_which_no_task_can_learn_are_refused(
     head: str, interactions: str, says: list[str], shop: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     refused("train", shop(interactions, head=head), "--output", "run", says=[FILE, *says])
@@ -95,7 +95,7 @@ def test_labels_that_no_task_can_learn_from_are_refused(
     ],
     ids=["label", "item", "user", "time", "no rows", "empty file", "short line", "one item"],
 )  # fmt: skip
-def test_what_is_missing_from_the_events_is_named(
+def test_a_missing_part_of_the_events_is_named(
     interactions: str, says: str, shop: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     refused("train", shop(interactions, items=None), "--output", "run", says=[FILE, says])
@@ -111,13 +111,13 @@ def test_what_is_missing_from_the_events_is_named(
     ],
     ids=["listed twice", "no id", "no id column", "no words"],
 )
-def test_what_is_wrong_with_the_items_is_named_by_their_file(
+def test_a_mistake_in_the_items_is_named_by_their_file(
     items: str, says: str, shop: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     refused("train", shop(items=items), "--output", "run", says=[ITEM_FILE, says])
 
 
-def test_files_and_folders_that_are_not_there_are_named_with_what_is(
+def test_missing_files_and_folders_are_named_with_existing_ones(
     shop: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     path = shop()
@@ -147,50 +147,50 @@ def test_an_empty_split_says_which_part_and_what_to_change(
 def test_an_empty_last_out_split_says_that_no_user_has_three_events(
     shop: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
-    strangers = events([(f"u{row}", *event[1:]) for row, event in enumerate(ROWS)])
+    single_events = events([(f"u{row}", *event[1:]) for row, event in enumerate(ROWS)])
     says = ["the validation part of the split is empty: no user has three events", "data.split.by=time or random"]
-    refused("train", shop(strangers, split={"by": "last"}), "--output", "run", says=says)
+    refused("train", shop(single_events, split={"by": "last"}), "--output", "run", says=says)
 
 
-def test_histories_shorter_than_asked_leave_no_part_empty(
+def test_a_minimum_history_that_leaves_a_part_empty_is_refused(
     shop: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     says = ["no row of the train part has a history of 100 events or more. Lower data.history.at_least."]
     refused("train", shop(history={"at_least": 100}), "--output", "run", says=says)
 
 
-def test_rows_whose_history_is_shorter_than_asked_are_left_out_and_counted(
+def test_rows_with_less_than_the_minimum_history_are_left_out_and_counted(
     shop: Callable[..., Path], command: Callable[..., Any]
 ) -> None:
-    told = command("train", shop(history={"at_least": 2}), "--output", "run")
-    assert told.code == 0
-    assert "WARNING: 20 rows are left out: history shorter than 2." in told.err
+    result = command("train", shop(history={"at_least": 2}), "--output", "run")
+    assert result.code == 0
+    assert "WARNING: 20 rows are left out: history shorter than 2." in result.err
     assert json.loads(Path("run/data_report.json").read_text())["dropped"] == {"history shorter than 2": 20}
 
 
-def test_texts_that_are_empty_missing_or_cut_are_counted_where_the_run_is_told_of(
+def test_texts_that_are_empty_missing_or_truncated_are_counted_in_warnings_report_and_model_card(
     shop: Callable[..., Path], command: Callable[..., Any]
 ) -> None:
     items = ITEMS.replace("red lamp 3", "").replace("i4,green lamp 4\n", "").replace("red lamp 6", "red lamp " * 90)
     path = shop(items=items)
-    wanted = [
+    sentences = [
         "1 items are not in the item table and are read as their ids",
         "1 items have an empty text and are read as their ids",
         "1 items are longer than 32 tokens and lose their end",
     ]
-    shown, told = command("check", path).out, command("train", path, "--output", "run")
+    checked, result = command("check", path).out, command("train", path, "--output", "run")
     card = Path("run/README.md").read_text()
     report = json.loads(Path("run/data_report.json").read_text())
-    for sentence in wanted:
-        assert sentence in shown and f"WARNING: {sentence}." in told.err and sentence in card
-    assert (report["items_without_text"], report["empty_texts"], report["notes"]) == (1, 1, wanted[2:])
+    for sentence in sentences:
+        assert sentence in checked and f"WARNING: {sentence}." in result.err and sentence in card
+    assert (report["items_without_text"], report["empty_texts"], report["notes"]) == (1, 1, sentences[2:])
 
 
 def test_users_without_a_history_are_counted(shop: Callable[..., Path], command: Callable[..., Any]) -> None:
     assert "10 rows have an empty history" in command("check", shop()).out
 
 
-def test_data_that_changed_since_the_run_are_not_judged(
+def test_a_run_is_not_evaluated_on_data_that_have_changed(
     shop: Callable[..., Path], command: Callable[..., Any], refused: Callable[..., str]
 ) -> None:
     assert command("train", shop(), "--output", "run").code == 0

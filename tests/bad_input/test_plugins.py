@@ -1,4 +1,4 @@
-"""Plugins: unknown, living in a package that is not installed, broken, and two of one name."""
+"""Plugins: unknown, in a package that is not installed, broken, and two with the same name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lorarec.registry import discover
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """install("bend", "their-package", source): a plugin module, beside what is installed."""
+    """install("bend", "their-package", source): adds a plugin module to the installed ones."""
     monkeypatch.syspath_prepend(tmp_path)
     points = list(entry_points(group="lorarec"))
     monkeypatch.setattr(discover, "entry_points", lambda group: points)
@@ -55,13 +55,13 @@ def lorarec_adapters():
         ("callbacks=[nothing]", "There is no callback 'nothing'"),
     ],
 )
-def test_an_unknown_plugin_brings_the_nearest_name_and_all_names(
+def test_an_unknown_plugin_is_refused_with_the_nearest_name_and_all_names(
     override: str, says: str, recipe: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     refused("train", recipe(), override, "--output", "run", says=[f"override '{override}': {says}"])
 
 
-def test_a_plugin_known_to_live_elsewhere_brings_its_package(
+def test_a_plugin_of_a_package_that_is_not_installed_is_refused_with_the_package(
     recipe: Callable[..., Path], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = [point for point in entry_points(group="lorarec") if point.name != "ia3"]
@@ -74,13 +74,13 @@ def test_a_plugin_that_fails_to_import_is_left_out_with_a_warning(
     recipe: Callable[..., Path], command: Callable[..., Any], install: Callable[..., None]
 ) -> None:
     install("bend", "their-package", "import a_module_that_is_not_there\n")
-    told = command("train", recipe(), "--output", "run")
-    assert told.code == 0
+    result = command("train", recipe(), "--output", "run")
+    assert result.code == 0
     warning = "WARNING: Plugin 'bend' of their-package is broken: ModuleNotFoundError: No module named"
-    assert told.err.count(warning) == 1 and "It is left out." in told.err
+    assert result.err.count(warning) == 1 and "It is left out." in result.err
 
 
-def test_a_plugin_that_fails_to_import_and_is_wanted_shows_its_own_error(
+def test_a_plugin_that_fails_to_import_and_is_named_by_the_recipe_shows_its_error(
     recipe: Callable[..., Path], refused: Callable[..., str], install: Callable[..., None]
 ) -> None:
     install("bend", "their-package", "raise RuntimeError('bend needs a compass')\n")
@@ -88,7 +88,7 @@ def test_a_plugin_that_fails_to_import_and_is_wanted_shows_its_own_error(
     refused("train", recipe(), "adapter=bend", "--output", "run", says=says)
 
 
-def test_two_entry_points_of_one_name_are_refused_naming_both_packages(
+def test_two_entry_points_with_the_same_name_are_refused_naming_both_packages(
     recipe: Callable[..., Path], refused: Callable[..., str], install: Callable[..., None]
 ) -> None:
     install("lora", "their-package", LORA_AGAIN)
@@ -96,7 +96,7 @@ def test_two_entry_points_of_one_name_are_refused_naming_both_packages(
     refused("train", recipe(), "--output", "run", says=says)
 
 
-def test_two_classes_of_one_name_are_refused_naming_both_packages(
+def test_two_classes_with_the_same_name_are_refused_naming_both_packages(
     recipe: Callable[..., Path], refused: Callable[..., str], install: Callable[..., None]
 ) -> None:
     install("lora_again", "their-package", LORA_AGAIN)

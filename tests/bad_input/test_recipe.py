@@ -1,4 +1,4 @@
-"""Recipes: typos at every level, values out of range, options that would do nothing, parts that do not fit."""
+"""Recipes: typos at every level, values out of range, settings without effect, parts that do not fit."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ DEAD_OPTIONS = {
 
 
 @pytest.mark.parametrize("override", [*TYPOS, *WRONG_VALUES, *DEAD_OPTIONS])
-def test_a_wrong_override_is_named_with_what_would_be_right(
+def test_a_wrong_override_is_named_with_the_correction(
     override: str, recipe: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     says = {**TYPOS, **WRONG_VALUES, **DEAD_OPTIONS}[override]
@@ -57,7 +57,7 @@ def test_a_wrong_override_is_named_with_what_would_be_right(
 
 
 @pytest.mark.parametrize("override", [*TYPOS, "train.epochs=two", "data.split={by: last, validation: 0.3}"])
-def test_a_mistake_in_an_override_is_said_to_be_there(
+def test_the_message_names_the_override_that_has_the_mistake(
     override: str, recipe: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     message = refused("train", recipe(), override, "--output", "run", says=[])
@@ -69,17 +69,17 @@ def test_every_mistake_of_a_file_is_shown_at_once_with_its_line(
 ) -> None:
     path = recipe(train={"epocs": 2, "batch_size": 0}, adapter={"name": "lora", "rr": 1}, evaluat={})
     lines = path.read_text().splitlines()
-    wanted = {
+    expected = {
         "adapter 'lora' has no setting 'rr'": "  rr: 1",
         "train has no setting 'epocs'": "  epocs: 2",
         "train.batch_size must be at least 1": "  batch_size: 0",
         "the recipe has no setting 'evaluat'. Did you mean 'evaluate'?": "evaluat: {}",
     }
-    says = [f"{path}:{lines.index(line) + 1}: {text}" for text, line in wanted.items()]
-    refused("train", path, "--output", "run", says=says, lines=len(wanted))
+    says = [f"{path}:{lines.index(line) + 1}: {text}" for text, line in expected.items()]
+    refused("train", path, "--output", "run", says=says, lines=len(expected))
 
 
-def test_a_missing_section_a_missing_file_and_no_yaml_are_told(
+def test_a_missing_section_a_missing_file_and_invalid_yaml_are_named(
     recipe: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     path = recipe()
@@ -103,7 +103,7 @@ def test_a_missing_section_a_missing_file_and_no_yaml_are_told(
     ],
     ids=lambda value: " ".join(value),
 )
-def test_parts_that_do_not_fit_are_refused_saying_what_would(
+def test_parts_that_do_not_fit_are_refused_with_alternatives(
     overrides: list[str], says: list[str], recipe: Callable[..., Path], refused: Callable[..., Any]
 ) -> None:
     refused("train", recipe(), *overrides, "--output", "run", says=says)
@@ -114,7 +114,7 @@ def test_half_precision_needs_a_gpu(recipe: Callable[..., Path], refused: Callab
     refused("check", recipe(), "train.precision=fp16", says=["train.precision=fp16 needs a GPU", "Use fp32 or bf16"])
 
 
-def test_one_process_may_train_in_one_precision_after_the_other(
+def test_a_process_can_train_in_several_precisions_one_after_another(
     recipe: Callable[..., Path], command: Callable[..., Any]
 ) -> None:
     for precision in ("fp32", "bf16", "fp32"):
@@ -122,8 +122,8 @@ def test_one_process_may_train_in_one_precision_after_the_other(
         Path(f"{precision}-run").rename(f"{precision}-{len(list(Path().iterdir()))}")
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_nothing(
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_no_files(
     recipe: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
-    hot = ["train.learning_rate=1.0e+30", "train.max_steps=20", "train.warmup=0"]
-    refused("train", recipe(), *hot, "--output", "run", says=["The loss is", "Lower train.learning_rate"])
+    diverging = ["train.learning_rate=1.0e+30", "train.max_steps=20", "train.warmup=0"]
+    refused("train", recipe(), *diverging, "--output", "run", says=["The loss is", "Lower train.learning_rate"])

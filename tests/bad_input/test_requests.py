@@ -1,4 +1,4 @@
-"""Requests to a finished run: files that cannot be read, rows that make no sense, ids it has never seen."""
+"""Requests to a finished run: files that cannot be read, invalid rows, unknown ids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 WITH_HISTORY = "item,history\ni1,i2|i3\n"
 UNREADABLE: dict[str, tuple[str, bytes, str]] = {
-    "another kind": ("asked.txt", b"item\ni1\n", "files of this kind are not read. Use one of: .csv, .tsv,"),
+    "another format": ("asked.txt", b"item\ni1\n", "files of this kind are not read. Use one of: .csv, .tsv,"),
     "empty": ("asked.csv", b"", "the file is empty. Line 1 must name the columns."),
     "no rows": ("asked.csv", b"item,history\n", "asked.csv has no rows"),
     "short row": ("asked.csv", b"item,history\ni1,i2\ni3\n", "asked.csv, line 3: 1 fields, but line 1 names 2 columns"),
@@ -51,7 +51,9 @@ def test_a_bad_request_file_is_named_with_row_and_column(
     assert message.startswith(name)
 
 
-def test_a_bad_place_for_answers_is_refused(finished_run: Callable[[str], Path], refused: Callable[..., str]) -> None:
+def test_an_output_file_that_cannot_be_written_is_refused(
+    finished_run: Callable[[str], Path], refused: Callable[..., str]
+) -> None:
     Path("asked.csv").write_text(WITH_HISTORY)
     Path("folder.csv").mkdir()
     ask = ("predict", finished_run("ctr"), "--input", "asked.csv", "--output")
@@ -63,14 +65,14 @@ def test_a_bad_place_for_answers_is_refused(finished_run: Callable[[str], Path],
 
 
 @pytest.mark.parametrize("head", ["ctr", "rating", "next_item"])
-def test_unknown_ids_are_named_and_it_is_said_what_becomes_of_them(
+def test_unknown_ids_are_named_with_what_was_done_about_them(
     head: str, finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
     Path("asked.csv").write_text("item,history\ni1,i2|zz\nyy,i1\n")
-    told = command("predict", finished_run(head), "--input", "asked.csv", "--output", "scores.csv")
-    assert told.code == 0
-    assert "unknown items to score get no score: yy." in told.err
-    assert "unknown items in histories are left out of them: zz." in told.err
+    result = command("predict", finished_run(head), "--input", "asked.csv", "--output", "scores.csv")
+    assert result.code == 0
+    assert "unknown items to score get no score: yy." in result.err
+    assert "unknown items in histories are left out of them: zz." in result.err
     scores = [row["score"] for row in rows("scores.csv")]
     assert float(scores[0]) == float(scores[0]) and scores[1] == ""
 
@@ -80,47 +82,47 @@ def test_unknown_ids_in_histories_are_named_when_recommending(
 ) -> None:
     Path("asked.jsonl").write_text('{"user": "a", "history": ["zz", "i3"]}\n{"user": "b", "history": []}\n')
     ask = ("recommend", finished_run("next_item"), "--histories", "asked.jsonl", "-k", 3)
-    told = command(*ask, "--output", "best.jsonl")
-    assert told.code == 0 and "unknown items in histories are left out of them: zz." in told.err
+    result = command(*ask, "--output", "best.jsonl")
+    assert result.code == 0 and "unknown items in histories are left out of them: zz." in result.err
     answers = [json.loads(line) for line in Path("best.jsonl").read_text().splitlines()]
     assert [answer["user"] for answer in answers] == ["a"] * 3 + ["b"] * 3
     assert "i3" not in [answer["item"] for answer in answers[:3]]
 
 
-def test_rows_without_a_history_are_scored_as_new_users_and_it_is_said(
+def test_rows_without_a_history_are_scored_as_new_users_with_a_notice(
     finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
     Path("asked.csv").write_text("item\ni1\n")
-    told = command("predict", finished_run("ctr"), "--input", "asked.csv", "--output", "scores.csv")
-    assert told.code == 0 and "has no column 'history': every row is scored as that of a new user" in told.err
+    result = command("predict", finished_run("ctr"), "--input", "asked.csv", "--output", "scores.csv")
+    assert result.code == 0 and "has no column 'history': every row is scored as that of a new user" in result.err
 
 
-def test_histories_without_feedback_are_said_to_be_read_without_it(
+def test_histories_without_feedback_are_read_without_it_with_a_notice(
     finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
     Path("asked.csv").write_text("item,history\ni1,i2|i3\n")
-    told = command("predict", finished_run("ctr"), "--input", "asked.csv", "--output", "scores.csv")
-    assert told.code == 0 and "has no column 'history_feedback': histories are read without" in told.err
+    result = command("predict", finished_run("ctr"), "--input", "asked.csv", "--output", "scores.csv")
+    assert result.code == 0 and "has no column 'history_feedback': histories are read without" in result.err
 
 
-def test_more_items_than_there_are_is_said_and_fewer_come(
+def test_fewer_items_than_requested_are_returned_with_a_notice(
     finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
     Path("asked.csv").write_text("history\ni2\n")
     ask = ("recommend", finished_run("next_item"), "--histories", "asked.csv", "-k", 100)
-    told = command(*ask, "--output", "best.csv")
-    assert told.code == 0 and "fewer than 100 items" in told.err
+    result = command(*ask, "--output", "best.csv")
+    assert result.code == 0 and "fewer than 100 items" in result.err
     assert len(rows("best.csv")) == 29
 
 
 @pytest.mark.parametrize("k", [0, -1, "x"])
-def test_no_number_of_items_is_refused(
+def test_an_invalid_number_of_items_is_refused(
     k: object, finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
     Path("asked.csv").write_text("history\ni2\n")
     ask = ("recommend", finished_run("ctr"), "--histories", "asked.csv", "-k", k)
-    told = command(*ask, "--output", "best.csv")
-    assert told.code == 2 and "'-k'" in told.err and not Path("best.csv").exists()
+    result = command(*ask, "--output", "best.csv")
+    assert result.code == 2 and "'-k'" in result.err and not Path("best.csv").exists()
 
 
 def test_a_file_without_histories_is_refused_when_recommending(
@@ -131,11 +133,11 @@ def test_a_file_without_histories_is_refused_when_recommending(
     refused(*ask, says=["asked.csv: no column 'history'. Did you mean 'hist'? Columns: hist."])
 
 
-def test_whole_numbers_that_became_floats_are_still_the_ids_they_were(
+def test_whole_numbers_stored_as_floats_are_read_as_whole_ids(
     finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
     asked = pa.table({"item": ["i1"], "history": pa.array([[2.0, 3.0]])})
     pq.write_table(asked, "asked.parquet")
-    told = command("predict", finished_run("ctr"), "--input", "asked.parquet", "--output", "scores.parquet")
-    assert told.code == 0 and "left out of them: 2, 3." in told.err
+    result = command("predict", finished_run("ctr"), "--input", "asked.parquet", "--output", "scores.parquet")
+    assert result.code == 0 and "left out of them: 2, 3." in result.err
     assert pq.read_table("scores.parquet").column_names == ["item", "history", "score"]

@@ -1,4 +1,4 @@
-"""Run folders: there already, unfinished, impossible, truncated, tampered with, and folders to merge into."""
+"""Run folders: existing, unfinished, impossible, truncated, tampered with, and folders to merge into."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILES = [
 ]
 
 
-def test_a_folder_that_exists_is_not_written_over(recipe: Callable[..., Path], refused: Callable[..., str]) -> None:
+def test_a_folder_that_exists_is_not_overwritten(recipe: Callable[..., Path], refused: Callable[..., str]) -> None:
     Path("run").mkdir()
     says = ["run exists already. Name another folder with --output, or remove it."]
     refused("train", recipe(), "--output", "run", says=says)
@@ -34,14 +34,14 @@ def test_a_folder_that_exists_is_not_written_over(recipe: Callable[..., Path], r
     refused("train", recipe(), "--output", "run", "--resume", says=says)
 
 
-def test_an_unfinished_run_is_not_begun_again_by_accident(
+def test_an_unfinished_run_is_not_started_again_by_accident(
     recipe: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     Path("run.unfinished").mkdir()
     refused("train", recipe(), "--output", "run", says=["run.unfinished", "Add --resume", "or remove that folder"])
 
 
-def test_a_finished_run_whose_name_was_taken_meanwhile_is_kept(tmp_path: Path) -> None:
+def test_a_finished_run_is_kept_if_its_output_folder_was_created_in_the_meantime(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path / "run")
     writer.start("name: mine\n")
     (tmp_path / "run").mkdir()
@@ -51,24 +51,24 @@ def test_a_finished_run_whose_name_was_taken_meanwhile_is_kept(tmp_path: Path) -
     assert (writer.folder / "recipe.yaml").read_text() == "name: mine\n"
 
 
-def test_resuming_where_there_is_nothing_says_so_and_begins(
+def test_resuming_without_a_stopped_run_warns_and_starts_from_the_beginning(
     recipe: Callable[..., Path], command: Callable[..., Any]
 ) -> None:
-    told = command("train", recipe(), "--output", "run", "--resume")
-    assert told.code == 0
-    assert "WARNING: run.unfinished is not there to be resumed: the run starts from the beginning." in told.err
+    result = command("train", recipe(), "--output", "run", "--resume")
+    assert result.code == 0
+    assert "WARNING: run.unfinished does not exist, so the run starts from the beginning." in result.err
 
 
-def test_resuming_in_a_folder_of_other_files_harms_none_of_them(
+def test_resuming_in_a_folder_of_other_files_leaves_them_unchanged(
     recipe: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     Path("run.unfinished").mkdir()
     Path("run.unfinished/thesis.tex").write_text("years of work")
-    says = ["run.unfinished holds no run that was stopped", "Move them"]
+    says = ["run.unfinished does not hold a stopped run", "Move them"]
     refused("train", recipe(), "--output", "run", "--resume", says=says)
 
 
-def test_a_folder_that_cannot_be_made_is_refused_before_any_work(
+def test_a_folder_that_cannot_be_created_is_refused_before_any_work(
     recipe: Callable[..., Path], refused: Callable[..., str], finished_run: Callable[[str], Path]
 ) -> None:
     Path("file").write_text("")
@@ -93,7 +93,7 @@ def test_a_truncated_a_changed_and_a_missing_file_are_named(
     refused("evaluate", run, says=[str(run), "missing", "Train"])
 
 
-def test_a_manifest_that_forgets_files_does_not_let_them_pass(
+def test_files_missing_from_the_manifest_are_refused(
     copied_run: Callable[[str], Path], refused: Callable[..., str]
 ) -> None:
     run = copied_run("ctr")
@@ -119,7 +119,7 @@ def test_a_run_of_the_first_format_is_read_and_one_of_a_newer_lorarec_refused(
     refused("evaluate", run, says=[str(run), f"format {written['format'] + 1}", "Upgrade lorarec"])
 
 
-def test_a_recipe_of_another_version_is_refused_with_what_reads_otherwise(
+def test_a_recipe_of_another_version_is_refused_with_the_unknown_setting(
     copied_run: Callable[[str], Path], refused: Callable[..., str]
 ) -> None:
     run = copied_run("ctr")
@@ -138,7 +138,7 @@ def test_a_head_of_another_version_is_named(copied_run: Callable[[str], Path], r
     refused("evaluate", run, says=[str(run), "head 'ctr' has other weights now", "Train again"])
 
 
-def test_the_model_card_and_files_of_ones_own_may_be_changed(
+def test_the_model_card_and_the_users_own_files_may_be_changed(
     copied_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
     run = copied_run("ctr")
@@ -147,7 +147,7 @@ def test_the_model_card_and_files_of_ones_own_may_be_changed(
     assert command("evaluate", run).code == 0
 
 
-def test_a_run_that_is_not_there_is_named(refused: Callable[..., str]) -> None:
+def test_a_run_that_does_not_exist_is_named(refused: Callable[..., str]) -> None:
     refused("evaluate", "nowhere", says=["There is no run folder nowhere."])
     Path("empty").mkdir()
     refused(
@@ -155,7 +155,7 @@ def test_a_run_that_is_not_there_is_named(refused: Callable[..., str]) -> None:
     )
 
 
-def test_a_backbone_that_has_gone_is_read_from_the_runs_own_copy(
+def test_a_backbone_that_was_deleted_is_read_from_the_runs_copy(
     recipe: Callable[..., Path], command: Callable[..., Any], tiny_checkpoint: Callable[[str], Path]
 ) -> None:
     shutil.copytree(tiny_checkpoint("bert"), "bert")
@@ -171,7 +171,7 @@ def test_merging_into_a_folder_that_exists_is_refused(
     refused("merge", finished_run("ctr"), "--output", "plain", says=["plain exists already"])
 
 
-def test_an_adapter_that_cannot_be_merged_says_what_can(
+def test_an_adapter_that_cannot_be_merged_is_refused_with_those_that_can(
     recipe: Callable[..., Path], command: Callable[..., Any], refused: Callable[..., str]
 ) -> None:
     assert command("train", recipe(), "adapter=prefix", "adapter.tokens=4", "--output", "run").code == 0
@@ -179,7 +179,7 @@ def test_an_adapter_that_cannot_be_merged_says_what_can(
     refused("merge", "run", "--output", "plain", says=says)
 
 
-def test_a_run_whose_settings_were_renamed_since_is_read(
+def test_a_run_whose_settings_were_renamed_since_can_be_read(
     copied_run: Callable[[str], Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = copied_run("ctr")

@@ -1,4 +1,4 @@
-"""Every kind of failure has its exit status, and one message without a traceback."""
+"""Each kind of failure has its exit status, and one message without a traceback."""
 
 import errno
 import subprocess
@@ -15,14 +15,14 @@ from lorarec.inference.recommender import Recommendation
 
 @pytest.fixture
 def train(monkeypatch):
-    """train(do) puts `do` in the place of the training pipeline."""
+    """train(do) replaces the training pipeline by `do`."""
 
-    def placed(do):
+    def replaced(do):
         module = ModuleType("lorarec.pipeline.train")
         module.train = do
         monkeypatch.setitem(sys.modules, "lorarec.pipeline.train", module)
 
-    return placed
+    return replaced
 
 
 def raising(error):
@@ -32,7 +32,7 @@ def raising(error):
     return do
 
 
-def test_help_imports_no_torch_and_looks_for_no_plugin():
+def test_help_imports_no_torch_and_discovers_no_plugins():
     code = (
         "import sys; from lorarec.cli.main import run; status = run(['--help']); "
         "heavy = {'torch', 'transformers', 'datasets', 'pluggy', 'scipy', 'sklearn'}; "
@@ -54,11 +54,11 @@ def test_help_imports_no_torch_and_looks_for_no_plugin():
         assert f" {command} " in done.stdout
 
 
-def test_what_the_command_line_says_reaches_the_pipeline(train, capsys, tmp_path):
-    asked = []
+def test_train_passes_its_arguments_to_the_pipeline_and_prints_the_result(train, capsys, tmp_path):
+    calls = []
 
     def do(recipe, overrides, *, output, resume):
-        asked.append((recipe, list(overrides), output, resume))
+        calls.append((recipe, list(overrides), output, resume))
         metrics = {
             "validation": {"auc": 0.75},
             "test": {"auc": {"value": 0.7}},
@@ -77,7 +77,7 @@ def test_what_the_command_line_says_reaches_the_pipeline(train, capsys, tmp_path
 
     train(do)
     assert run(["train", "quickstart", "adapter=prefix", "train.epochs=2", "--output", str(tmp_path), "--resume"]) == 0
-    assert asked == [("quickstart", ["adapter=prefix", "train.epochs=2"], tmp_path, True)]
+    assert calls == [("quickstart", ["adapter=prefix", "train.epochs=2"], tmp_path, True)]
     printed = capsys.readouterr().out
     assert [line.split() for line in printed.splitlines() if "auc" in line] == [
         ["validation", "auc", "0.7500", "0.5000"],
@@ -93,7 +93,7 @@ def test_what_the_command_line_says_reaches_the_pipeline(train, capsys, tmp_path
     assert printed.endswith(f"The run is in {tmp_path}.\n")
 
 
-def test_intervals_stand_beside_the_values_and_the_rules_below_them(capsys):
+def test_intervals_are_printed_next_to_the_values_and_the_protocol_below_them(capsys):
     bounds = {"over": "5 users", "metrics": {"auc": {"low": 0.6, "high": 0.8, "resamples": 1000}}}
     metrics = {
         "test": {"auc": 0.7, "gauc": 0.6},
@@ -141,22 +141,22 @@ def test_a_failure_has_its_status_and_one_message(train, capsys, error, status, 
     assert printed.out == ""
 
 
-def test_a_defect_of_ours_shows_its_traceback(train, capsys):
+def test_an_unexpected_error_shows_its_traceback(train, capsys):
     train(raising(ZeroDivisionError("ours")))
     assert run(["train", "quickstart"]) == 1
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("error", "told"), [(IncompatibleError("no"), ""), (DataError("no"), "[process 1] no\n")])
-def test_what_every_process_finds_is_told_once(train, capsys, monkeypatch, error, told):
+@pytest.mark.parametrize(("error", "printed"), [(IncompatibleError("no"), ""), (DataError("no"), "[process 1] no\n")])
+def test_an_error_of_all_processes_is_printed_once(train, capsys, monkeypatch, error, printed):
     train(raising(error))
     monkeypatch.setenv("RANK", "1")
     assert run(["train", "quickstart"]) == 2
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == printed
 
 
 @pytest.mark.parametrize("argv", [["trian"], ["train"], ["train", "x", "--resum"], ["recommend", "run", "-k", "0"]])
-def test_a_command_that_cannot_be_read_is_the_users_mistake(argv, capsys):
+def test_an_invalid_command_exits_with_2_and_no_traceback(argv, capsys):
     assert run(argv) == 2
     assert "Traceback" not in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""`lorarec plugins` lists what is there, what is broken, and describes settings."""
+"""`lorarec plugins` lists installed and broken plugins, and describes settings."""
 
 from importlib import metadata
 from types import SimpleNamespace
@@ -12,14 +12,14 @@ from lorarec.config.strict import StrictConfig
 
 @pytest.fixture
 def one_broken(monkeypatch):
-    """A package whose only plugin does not import, beside all that are installed."""
+    """A package whose only plugin cannot be imported, in addition to the installed ones."""
     installed = list(metadata.entry_points(group="lorarec"))
     broken = metadata.EntryPoint("odd", "no_such_module_at_all", "lorarec")
     vars(broken)["dist"] = SimpleNamespace(name="odd-package", version="0")
     monkeypatch.setattr("lorarec.registry.discover.entry_points", lambda group: [*installed, broken])
 
 
-def test_all_plugins_are_listed_beside_a_broken_one(one_broken, capsys):
+def test_all_plugins_are_listed_together_with_a_broken_one(one_broken, capsys):
     assert run(["plugins"]) == 0
     printed = capsys.readouterr().out
     rows = [line.split() for line in printed.splitlines()]
@@ -28,7 +28,7 @@ def test_all_plugins_are_listed_beside_a_broken_one(one_broken, capsys):
     assert "Plugin 'odd' of odd-package is broken: ModuleNotFoundError" in printed
 
 
-def test_a_broken_plugin_shows_its_own_error_when_asked_for(one_broken, capsys):
+def test_show_prints_the_error_of_a_broken_plugin(one_broken, capsys):
     assert run(["plugins", "show", "odd"]) == 2
     assert "No module named 'no_such_module_at_all'" in capsys.readouterr().err.splitlines()[-1]
 
@@ -41,23 +41,23 @@ def test_show_prints_settings_paper_and_provider(capsys):
     assert any(line.split()[:6] == ["r", "whole", "number", ">=", "1", "8"] for line in printed.splitlines())
 
 
-def test_a_misspelt_plugin_gets_the_nearest_name(capsys):
+def test_a_misspelled_plugin_gets_the_nearest_name(capsys):
     assert run(["plugins", "show", "adalroa"]) == 2
-    said = "There is no plugin 'adalroa'. Did you mean 'adalora'? See 'lorarec plugins'."
-    assert said in capsys.readouterr().err
+    message = "There is no plugin 'adalroa'. Did you mean 'adalora'? See 'lorarec plugins'."
+    assert message in capsys.readouterr().err
 
 
-def test_settings_are_described_in_words():
+def test_settings_are_described_with_type_default_and_text():
     class Settings(StrictConfig):
         path: str
-        """Where it lies,
+        """The location,
         in full."""
         names: tuple[str, ...] | None = None
         sizes: dict[str, int] = {}
         flag: bool = True
 
     assert setting_rows(Settings) == [
-        ("path", "text", "(required)", "Where it lies, in full."),
+        ("path", "text", "(required)", "The location, in full."),
         ("names", "list of text or null", "null", ""),
         ("sizes", "text to whole number", "{}", ""),
         ("flag", "true or false", "true", ""),

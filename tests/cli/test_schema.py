@@ -1,4 +1,4 @@
-"""The JSON Schema knows every plugin, and describes the bundled recipes."""
+"""The JSON Schema contains every plugin, and describes the bundled recipes."""
 
 import json
 
@@ -31,20 +31,20 @@ def test_it_is_printed_as_json(capsys):
     assert json.loads(capsys.readouterr().out)["properties"]["adapter"]
 
 
-def test_each_plugin_is_a_name_alone_or_an_object_with_its_own_options(schema, registry):
+def test_each_plugin_is_a_name_or_an_object_with_its_settings(schema, registry):
     for section in ("adapter", "backbone", "head", "source"):
         for name in registry.names(section):
             described = form(schema, section, name)
             config = registry.find(section, name).Config
             assert described["properties"]["name"] == {"const": name}
             assert set(described["properties"]) == {"name", *config.model_fields}
-            # Options of PEFT's methods stand beside `method`, and are checked against PEFT's own configuration.
+            # Options of PEFT's methods are given next to `method`, and are checked against PEFT's configuration.
             assert described["additionalProperties"] is (config.model_config["extra"] == "allow")
     names = schema["properties"]["adapter"]["oneOf"][0]
     assert {"lora", "prefix"} <= set(names["enum"])
 
 
-def test_every_reference_leads_somewhere(schema):
+def test_every_reference_has_a_definition(schema):
     def references(node):
         if isinstance(node, dict):
             yield from (value for key, value in node.items() if key == "$ref")
@@ -64,7 +64,7 @@ def test_a_recipe_that_extends_another_may_leave_things_out(schema):
 
 
 @pytest.mark.parametrize("file", recipe_files(), ids=lambda file: file.stem)
-def test_a_bundled_recipe_uses_only_what_the_schema_describes(schema, file):
+def test_a_bundled_recipe_uses_only_settings_of_the_schema(schema, file):
     values, _ = read_yaml(file.read_text(encoding="utf-8"), file.name)
     assert set(values) <= set(schema["properties"])
     for section in ("adapter", "backbone", "head"):

@@ -1,4 +1,4 @@
-"""Small real runs: a made-up shop, a tiny random BERT, every head; and a way to be killed at a chosen step."""
+"""Small real runs: a synthetic shop, a tiny random BERT, every head; and a way to be killed at a chosen step."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ PLUGIN = Path(__file__).parent / "plugin"
 
 @pytest.fixture(autouse=True)
 def _law_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Callbacks of the laws' own, found as any third party's are: by the entry point of a distribution."""
+    """The callbacks of these tests, discovered like those of any third party: by the entry point of a distribution."""
     monkeypatch.syspath_prepend(str(PLUGIN))
 
 
 @pytest.fixture(scope="session")
 def events_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The source of a shop that knows who took what and when, but not whether they liked it."""
+    """The source of a shop with users, items and times, but without feedback."""
     folder = tmp_path_factory.mktemp("events-alone")
     draw = random.Random(0)
     events = [f"u{draw.randrange(20)},i{draw.randrange(40)},{time}" for time in range(240)]
@@ -35,7 +35,7 @@ def events_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture
 def recipe(tiny_checkpoint: Callable[[str], Path]) -> Callable[..., dict[str, Any]]:
-    """A recipe as a mapping; ask for another adapter, head or other sections by keyword."""
+    """A recipe as a mapping; another adapter, head or other sections are given by keyword."""
 
     def make(adapter: Any = "lora", head: Any = "ctr", **sections: Any) -> dict[str, Any]:
         train = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-2, "save_every": "epoch", "log_every": 3}
@@ -50,7 +50,7 @@ def recipe(tiny_checkpoint: Callable[[str], Path]) -> Callable[..., dict[str, An
                 "name": "text",
                 "checkpoint": str(tiny_checkpoint("bert")),
                 "max_length": 32,
-                "dropout": True,  # or resuming would have nothing random to get right
+                "dropout": True,  # otherwise resuming would have no randomness to reproduce
             },
             "adapter": adapter,
             "head": head,

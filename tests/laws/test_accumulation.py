@@ -1,4 +1,4 @@
-"""Laws: k accumulated micro-batches = one batch; the loss is the mean over real facts, whatever their grouping."""
+"""Laws: k accumulated micro-batches = one batch; the loss is the mean over real targets, however they are grouped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 import lorarec
 
-pytestmark = pytest.mark.no_cover  # whole trainings, again and again: other tests trace the same lines
+pytestmark = pytest.mark.no_cover  # many whole trainings: other tests trace the same lines
 Make = Callable[..., dict[str, Any]]
 HEADS: dict[str, Any] = {
     "rating": "rating",
@@ -49,7 +49,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def assert_close(one: Path, other: Path) -> None:
-    """Equal within what float32 loses when sums are grouped otherwise: AdamW makes much of gradients near zero, so
+    """Equal up to the rounding of float32 when sums are grouped differently: AdamW amplifies gradients near zero, so
     single numbers may differ, but not a tensor as a whole."""
     first, second = weights(one), weights(other)
     assert first.keys() == second.keys()
@@ -80,7 +80,7 @@ def test_four_accumulated_micro_batches_train_as_one_batch(
     assert_close(tmp_path / "one", tmp_path / "four")
 
 
-def test_what_an_adapter_adds_to_the_loss_counts_once_a_step_whatever_its_micro_batches(
+def test_the_extra_loss_of_an_adapter_counts_once_per_step_for_any_number_of_micro_batches(
     recipe: Make, tiny_checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
     backbone = {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32}

@@ -1,4 +1,4 @@
-"""Each adapter on each backbone family: it trains, or it is refused by name before any weight is loaded."""
+"""Each adapter on each backbone family: it trains, or it is refused by name before any weights are loaded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ADAPTERS: dict[str, tuple[type[Adapter], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("adapter", [*ADAPTERS, "ia3"])
-def test_an_adapter_trains_its_own_weights_alone_or_is_refused_by_name(
+def test_an_adapter_trains_only_its_own_weights_or_is_refused_by_name(
     adapter: str, family: str, tiny_checkpoint: Callable[[str], Path]
 ) -> None:
     adapter_class, options = _find(adapter)

@@ -1,4 +1,4 @@
-"""What can be done with a finished run: judged by slices, calibrated, diversified."""
+"""Uses of a finished run: evaluation by slices, calibration, diversified lists."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,30 +37,30 @@ def test_a_calibrated_run_answers_with_calibrated_probabilities(
     assert best[0].score == pytest.approx(loaded.predict([best[0].item], [ids[:2]])[0], abs=1e-6)
     losses = {(part, name): (old, new) for part, name, old, new in calibrate(tmp_path / "run").rows}
     assert losses["validation", "log_loss"][1] <= losses["validation", "log_loss"][0]
-    judged = evaluate(tmp_path / "run")
-    assert judged["protocol"]["probabilities"].startswith("calibrated on validation by temperature")
-    assert judged["test"]["log_loss"] == pytest.approx(losses["test", "log_loss"][1], abs=1e-6), "evaluate goes by it"
+    metrics = evaluate(tmp_path / "run")
+    assert metrics["protocol"]["probabilities"].startswith("calibrated on validation by temperature")
+    assert metrics["test"]["log_loss"] == pytest.approx(losses["test", "log_loss"][1], abs=1e-6), "evaluate uses it"
 
 
-def test_what_predicts_no_clicks_cannot_be_calibrated(recipe: Make, tmp_path: Path) -> None:
+def test_a_run_that_predicts_no_clicks_cannot_be_calibrated(recipe: Make, tmp_path: Path) -> None:
     lorarec.train(recipe("frozen", "rating", train=QUICK), output=tmp_path / "run")
     with pytest.raises(LorarecError, match="head 'rating' predicts no probabilities"):
         calibrate(tmp_path / "run")
 
 
-def test_diversified_lists_are_measured_beside_those_by_score(
+def test_diversified_lists_are_measured_next_to_those_by_score(
     recipe: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = lorarec.train(
         recipe("frozen", "next_item", train=QUICK, evaluate={"metrics": ["hr@10", "coverage@10"]}),
         output=tmp_path / "run",
     )
-    found = {name: (plain, mixed) for name, plain, mixed in compare_lists(tmp_path / "run", 0.8)}
-    assert found["hit rate of the first 10"][0] == pytest.approx(run.metrics["test"]["hr@10"])
-    assert found["coverage"][0] == pytest.approx(run.metrics["test"]["coverage@10"])
-    assert found["intra-list diversity"][1] > found["intra-list diversity"][0]
+    measures = {name: (plain, diverse) for name, plain, diverse in compare_lists(tmp_path / "run", 0.8)}
+    assert measures["hit rate of the first 10"][0] == pytest.approx(run.metrics["test"]["hr@10"])
+    assert measures["coverage"][0] == pytest.approx(run.metrics["test"]["coverage@10"])
+    assert measures["intra-list diversity"][1] > measures["intra-list diversity"][0]
     assert run.item_vectors is not None
-    assert torch.equal(run.vectors(), run.item_vectors[:, :-1]), "the last one is the bias: popularity, not likeness"
+    assert torch.equal(run.vectors(), run.item_vectors[:, :-1]), "the last one is the bias: popularity, not similarity"
     assert command(["evaluate", str(tmp_path / "run"), "--slices", "--diversify", "0.8"]) == 0
     printed = capsys.readouterr().out
     assert "users: " in printed and "diversified 0.8" in printed
@@ -75,35 +75,35 @@ def test_diversified_lists_are_measured_beside_those_by_score(
         str(tmp_path / "o.csv"),
     ]
     assert command([*words, "--diversify", "0.5"]) == 0
-    told = capsys.readouterr().err
-    assert "The lists: coverage " in told and "novelty" in told
+    printed = capsys.readouterr().err
+    assert "The lists: coverage " in printed and "novelty" in printed
 
 
-def test_lists_are_not_set_beside_metrics_that_mask_more_than_histories(recipe: Make, tmp_path: Path) -> None:
+def test_lists_are_not_compared_with_metrics_that_mask_more_than_histories(recipe: Make, tmp_path: Path) -> None:
     settings = recipe("frozen", "next_item", train=QUICK)
     settings["data"]["split"] = {"by": "random", "validation": 0.15, "test": 0.15}
     lorarec.train(settings, output=tmp_path / "run")
-    with pytest.raises(LorarecError, match="leave items out of the ranking that are not in the history"):
+    with pytest.raises(LorarecError, match="exclude items from the ranking that are not in the history"):
         compare_lists(tmp_path / "run", 0.3)
 
 
 def test_an_isotonic_calibration_leaves_the_order_of_recommendations(recipe: Make, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run = lorarec.train(recipe("frozen", "ctr", train=QUICK), output=folder)
-    before = [found.item for found in run.recommend([run.catalog.ids[:2]], k=8)[0]]
+    before = [entry.item for entry in run.recommend([run.catalog.ids[:2]], k=8)[0]]
     assert command(["calibrate", str(folder), "--method", "isotonic"]) == 0
     after = lorarec.load(folder).recommend([run.catalog.ids[:2]], k=8)[0]
-    assert [found.item for found in after] == before
-    scores = [found.score for found in after]
+    assert [entry.item for entry in after] == before
+    scores = [entry.score for entry in after]
     assert scores == sorted(scores, reverse=True) and len(set(scores)) < len(scores)
 
 
 def test_a_pointwise_head_diversifies_as_well(recipe: Make, tmp_path: Path) -> None:
     run = lorarec.train(recipe("frozen", "ctr", train=QUICK), output=tmp_path / "run")
     history = [run.catalog.ids[:2]]
-    plain, mixed = (run.recommend(history, k=8, diversify=weight)[0] for weight in (0.0, 0.9))
-    assert plain[0] == mixed[0] and {found.item for found in plain} != {found.item for found in mixed}
-    assert len({found.item for found in mixed}) == 8
+    plain, diverse = (run.recommend(history, k=8, diversify=weight)[0] for weight in (0.0, 0.9))
+    assert plain[0] == diverse[0] and {entry.item for entry in plain} != {entry.item for entry in diverse}
+    assert len({entry.item for entry in diverse}) == 8
     with pytest.raises(LorarecError, match="between 0"):
         run.recommend(history, diversify=1.5)
 

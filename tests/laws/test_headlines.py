@@ -1,4 +1,4 @@
-"""A/B tests from file to answer: what the tests show of words holds for headlines that no test decided."""
+"""A/B tests from file to prediction: what a run learned about words applies to headlines that were not tested."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOUNS = ("dog", "road", "school", "river", "song", "vote", "storm", "letter")
 
 @pytest.fixture
 def tests_of_headlines(tmp_path: Path) -> Path:
-    """60 tests of two headlines each: the one that says 'you' is clicked twice as often."""
+    """60 tests of two headlines each: the one with the word 'you' is clicked twice as often."""
     draw, rows = random.Random(0), ["test,text,impressions,clicks,split"]
     for number in range(60):
         part = ("train", "train", "train", "validation", "test")[number % 5]
@@ -37,7 +37,7 @@ def trained(recipe: Make, file: Path, folder: Path, **head: Any) -> Any:
     return lorarec.train(settings, output=folder / "run")
 
 
-def test_the_winning_word_is_found_and_answers_swap_sign(
+def test_the_winning_word_is_learned_and_predictions_swap_sign(
     recipe: Make, tests_of_headlines: Path, tmp_path: Path
 ) -> None:
     run = trained(recipe, tests_of_headlines, tmp_path)

@@ -1,4 +1,4 @@
-"""Recommending: the scores of predicting each pair, however many are held at once; one item table for one set of
+"""Recommending gives the scores of predicting each pair, for any block size, and encodes the catalog once for a set of
 weights."""
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], 
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by the rows of every block of the catalogue that is encoded for a table."""
+    """The number of rows of every catalog block that is encoded for a table."""
     rows: list[int] = []
     plain = item_table._encoded
 
@@ -66,42 +66,42 @@ def histories(run: Recommender) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_what_is_recommended_has_the_scores_of_predicting_each_pair(
+def test_recommended_items_have_the_scores_of_predicting_each_pair(
     head: str, finished: Callable[..., Recommender], recipe: Make
 ) -> None:
     run = finished(head, recipe)
-    asked, ids = histories(run), run.catalog.ids
-    for history, liked, answer in zip(asked, LIKED, run.recommend(asked, k=100, feedback=LIKED), strict=True):
-        left = [item for item in ids if item not in history]
-        scores = run.predict(left, [history] * len(left), [liked] * len(left))
-        assert [found.score for found in answer] == pytest.approx(sorted(scores, reverse=True), rel=1e-4, abs=1e-5)
-        by_item = dict(zip(left, scores, strict=True))
-        assert {found.item: found.score for found in answer} == pytest.approx(by_item, rel=1e-4, abs=1e-5)
-        assert [found.title for found in answer] == [run.catalog.titles()[ids.index(found.item)] for found in answer]
+    given, ids = histories(run), run.catalog.ids
+    for history, liked, answer in zip(given, LIKED, run.recommend(given, k=100, feedback=LIKED), strict=True):
+        unseen = [item for item in ids if item not in history]
+        scores = run.predict(unseen, [history] * len(unseen), [liked] * len(unseen))
+        assert [entry.score for entry in answer] == pytest.approx(sorted(scores, reverse=True), rel=1e-4, abs=1e-5)
+        by_item = dict(zip(unseen, scores, strict=True))
+        assert {entry.item: entry.score for entry in answer} == pytest.approx(by_item, rel=1e-4, abs=1e-5)
+        assert [entry.title for entry in answer] == [run.catalog.titles()[ids.index(entry.item)] for entry in answer]
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_answers_do_not_depend_on_how_much_is_held_at_once(
+def test_answers_do_not_depend_on_the_block_size(
     head: str, finished: Callable[..., Recommender], recipe: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = finished(head, recipe)
-    asked = histories(run)
-    whole = run.recommend(asked, k=100, feedback=LIKED)
+    given = histories(run)
+    whole = run.recommend(given, k=100, feedback=LIKED)
     monkeypatch.setattr(pair_predictor, "PAIRS", 7)
     monkeypatch.setattr(ranking, "SCORES", 90)
-    parts = run.recommend(asked, k=100, feedback=LIKED)
+    parts = run.recommend(given, k=100, feedback=LIKED)
     for answer, again in zip(whole, parts, strict=True):
-        assert {found.item: found.score for found in again} == pytest.approx(
-            {found.item: found.score for found in answer}, rel=1e-4, abs=1e-5
+        assert {entry.item: entry.score for entry in again} == pytest.approx(
+            {entry.item: entry.score for entry in answer}, rel=1e-4, abs=1e-5
         )
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_candidates_are_ranked_as_among_all_and_nothing_else_is_scored(
+def test_candidates_are_ranked_as_in_the_whole_catalog_and_no_other_item_is_scored(
     head: str, finished: Callable[..., Recommender], recipe: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = finished(head, recipe)
-    asked, some = histories(run), [run.catalog.ids[row] for row in (30, 3, 17, 3, 8)]
+    given, some = histories(run), [run.catalog.ids[row] for row in (30, 3, 17, 3, 8)]
     pairs: list[int] = []
     plain = pair_predictor._scores
 
@@ -109,29 +109,29 @@ def test_candidates_are_ranked_as_among_all_and_nothing_else_is_scored(
         pairs.append(len(requests))
         return plain(run, requests, size)
 
-    everything = run.recommend(asked, k=100, feedback=LIKED)
+    everything = run.recommend(given, k=100, feedback=LIKED)
     monkeypatch.setattr(pair_predictor, "_scores", counted)
-    narrowed = run.recommend(asked, k=100, feedback=LIKED, candidates=some)
-    for answer, whole in zip(narrowed, everything, strict=True):
-        assert [found.item for found in answer] == [found.item for found in whole if found.item in some]
+    restricted = run.recommend(given, k=100, feedback=LIKED, candidates=some)
+    for answer, whole in zip(restricted, everything, strict=True):
+        assert [entry.item for entry in answer] == [entry.item for entry in whole if entry.item in some]
     assert sum(pairs) == (0 if head == "next_item" else 3 * 4)
 
 
 @pytest.mark.skipif(find_spec("faiss") is None, reason="the extra 'index' is not installed")
-def test_on_a_small_catalogue_the_index_finds_what_the_exact_answer_holds(
+def test_on_a_small_catalog_the_index_finds_the_items_of_the_exact_answer(
     finished: Callable[..., Recommender], recipe: Make
 ) -> None:
     run = finished("next_item", recipe)
     for options in ({}, {"exclude_seen": False}):
         exact = run.recommend(histories(run), k=5, **options)
-        found = run.recommend(histories(run), k=5, approximate=True, **options)
-        assert [[(f.item, f.title) for f in answer] for answer in found] == [
-            [(f.item, f.title) for f in answer] for answer in exact
+        approximate = run.recommend(histories(run), k=5, approximate=True, **options)
+        assert [[(entry.item, entry.title) for entry in answer] for answer in approximate] == [
+            [(entry.item, entry.title) for entry in answer] for answer in exact
         ]
-        assert [f.score for f in found[0]] == pytest.approx([f.score for f in exact[0]], rel=1e-5)
+        assert [entry.score for entry in approximate[0]] == pytest.approx([entry.score for entry in exact[0]], rel=1e-5)
 
 
-def test_approximate_is_refused_where_it_makes_no_sense(finished: Callable[..., Recommender], recipe: Make) -> None:
+def test_approximate_is_refused_if_it_is_not_supported(finished: Callable[..., Recommender], recipe: Make) -> None:
     run = finished("ctr", recipe)
     with pytest.raises(LorarecError, match=r"head 'ctr' scores each pair .* Leave approximate out"):
         run.recommend(histories(run), approximate=True)
@@ -151,21 +151,21 @@ def test_evaluating_in_small_blocks_gives_the_same_metrics(
 
 
 @pytest.mark.parametrize("head", ["rating", "rating_process", "next_item"])
-def test_the_catalogue_is_encoded_once_for_one_set_of_weights(
+def test_the_catalog_is_encoded_once_for_a_set_of_weights(
     head: str, recipe: Make, tmp_path: Path, encoded: list[int]
 ) -> None:
     run = lorarec.train(recipe("lora", HEADS[head], train={"epochs": 1}), output=tmp_path / "run")
-    # One evaluation on validation while training; what follows shares a table. Where items are ranked, the baseline
-    # "nearest text" reads them once as the backbone was before training.
-    bare = int(head == "next_item")
-    assert encoded == [40] * (2 + bare)
+    # One evaluation on validation while training; everything after training shares a table. If items are ranked, the
+    # baseline "nearest text" encodes them once with the backbone before training.
+    baseline = int(head == "next_item")
+    assert encoded == [40] * (2 + baseline)
     run.recommend(histories(run), k=5, feedback=LIKED)
-    assert encoded == [40] * (2 + bare)
+    assert encoded == [40] * (2 + baseline)
     evaluate(tmp_path / "run")
-    assert encoded == [40] * (3 + 2 * bare)
+    assert encoded == [40] * (3 + 2 * baseline)
 
 
-def test_the_catalogue_is_encoded_once_where_nothing_below_the_head_trains(
+def test_the_catalog_is_encoded_once_if_nothing_below_the_head_trains(
     recipe: Make, tmp_path: Path, encoded: list[int]
 ) -> None:
     run = lorarec.train(recipe("frozen", HEADS["next_item"]), output=tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Laws: born equal to the frozen model; saved and loaded = before; merged = unmerged; plain PEFT reads the adapter."""
+"""Laws: initially equal to the frozen model; saved and loaded = before; merged = unmerged; PEFT loads the adapter."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ print(json.dumps(answers))
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """trained(recipe): the run as training left it; a recipe that was asked for before is not trained again."""
+    """trained(recipe): the run as returned by training; the same recipe is trained only once."""
     runs: dict[str, Any] = {}
 
     def train(settings: dict[str, Any]) -> Any:
@@ -77,12 +77,12 @@ def test_runs_loaded_in_a_fresh_process_answer_exactly_as_before(recipe: Make, t
         run = trained(recipe(ADAPTERS[adapter], HEADS[head]))
         ids = run.catalog.ids[:6]
         scores = [float(score).hex() for score in run.predict(ids, [ids[:3]] * 6)]
-        best = [[found.item, found.score.hex()] for found in run.recommend([ids[:3]], k=5)[0]]
+        best = [[entry.item, entry.score.hex()] for entry in run.recommend([ids[:3]], k=5)[0]]
         folders[f"{adapter}, {head}"], answers[f"{adapter}, {head}"] = str(run.path), [scores, best]
     command = [sys.executable, "-c", FRESH, json.dumps(folders)]
     path = {"PYTHONPATH": str(Path(__file__).parent / "plugin"), "OMP_NUM_THREADS": "1"}
-    told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | path).stdout
-    assert json.loads(told) == answers
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | path).stdout
+    assert json.loads(printed) == answers
 
 
 @pytest.mark.parametrize("head", ["ctr", "next_item"])
@@ -95,7 +95,7 @@ def test_a_run_trained_in_mixed_precision_answers_as_it_does_when_loaded(
     assert again.tolist() == trained.predict(ids, [ids[:3]] * 6).tolist()
 
 
-def test_evaluating_a_finished_run_gives_the_metrics_it_was_finished_with(recipe: Make, trained: Trained) -> None:
+def test_evaluating_a_finished_run_gives_the_metrics_of_its_training(recipe: Make, trained: Trained) -> None:
     for head in HEADS:
         run = trained(recipe("lora", HEADS[head]))
         again = evaluate(run.path)
@@ -104,7 +104,7 @@ def test_evaluating_a_finished_run_gives_the_metrics_it_was_finished_with(recipe
         }
 
 
-def test_a_backbone_that_was_drawn_here_is_kept_and_answers_as_before(recipe: Make, tmp_path: Path) -> None:
+def test_a_backbone_that_was_initialized_at_random_is_saved_and_answers_as_before(recipe: Make, tmp_path: Path) -> None:
     head = {"name": "next_item", "width": 16, "encoder": "backbone_steps", "ids": False}
     settings = recipe("full", head, backbone={"name": "sasrec", "hidden_size": 16, "layers": 1})
     trained = lorarec.train(settings, output=tmp_path / "run")
@@ -113,12 +113,12 @@ def test_a_backbone_that_was_drawn_here_is_kept_and_answers_as_before(recipe: Ma
     assert again.tolist() == trained.predict(ids, [ids[:3]] * 6).tolist()
 
 
-def test_at_birth_lora_equals_the_frozen_model(recipe: Make, tmp_path: Path) -> None:
-    # One step with a learning rate that moves nothing: what is left is the model as it was born.
-    still = {"max_steps": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
-    born = lorarec.train(recipe("lora", train=still), output=tmp_path / "lora")
-    frozen = lorarec.train(recipe("frozen", train=still), output=tmp_path / "frozen")
-    assert born.metrics["test"] == frozen.metrics["test"]
+def test_a_new_lora_equals_the_frozen_model(recipe: Make, tmp_path: Path) -> None:
+    # One step with a learning rate that changes nothing: the model is the initial one.
+    unchanged = {"max_steps": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
+    initial = lorarec.train(recipe("lora", train=unchanged), output=tmp_path / "lora")
+    frozen = lorarec.train(recipe("frozen", train=unchanged), output=tmp_path / "frozen")
+    assert initial.metrics["test"] == frozen.metrics["test"]
 
 
 @pytest.mark.parametrize("adapter", ["lora", "adalora", "full"])
@@ -149,14 +149,14 @@ def test_plain_peft_loads_the_adapter_folder_and_gives_the_same_vectors(
 ) -> None:
     settings = recipe(ADAPTERS[adapter])
     run = trained(settings)
-    attention = run.model.backbone.architecture().attention  # another one rounds otherwise
+    attention = run.model.backbone.architecture().attention  # another implementation rounds differently
     base = transformers.AutoModel.from_pretrained(settings["backbone"]["checkpoint"], attn_implementation=attention)
     plain = peft.PeftModel.from_pretrained(base, run.path / "adapter").eval()
     features = run.featurizer([View(candidate=row) for row in range(8)])
     with torch.no_grad():
         ours = run.model.backbone.encode(run.model.network, features).pooled
         theirs = run.model.backbone.encode(plain, features).pooled
-    # A prefix is worked out once a batch here and once a row there.
+    # A prefix is computed once for each batch here and once for each row there.
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6 if adapter == "prefix" else 0)
 
 

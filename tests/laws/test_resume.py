@@ -16,7 +16,7 @@ import lorarec
 from lorarec.engine.processes import StopSignal
 from lorarec.errors import CheckpointError, Interrupted
 
-pytestmark = pytest.mark.no_cover  # whole trainings, again and again: other tests trace the same lines
+pytestmark = pytest.mark.no_cover  # many whole trainings: other tests trace the same lines
 Make = Callable[..., dict[str, Any]]
 ADAPTERS: dict[str, Any] = {
     "lora": {"name": "lora", "dropout": 0.2},
@@ -36,20 +36,22 @@ HEADS: dict[str, Any] = {
 
 
 def everything(run: Path) -> dict[str, Any]:
-    """What two equal runs have in common to the bit: all weights, all metrics, all logged losses."""
-    found: dict[str, Any] = {}
+    """Everything that is equal to the bit in two equal runs: all weights, metrics and logged losses."""
+    contents: dict[str, Any] = {}
     for path in sorted(run.rglob("*.safetensors")):
         for name, tensor in load_file(path).items():
-            found[f"{path.relative_to(run)}:{name}"] = tensor.numpy().tobytes()
+            contents[f"{path.relative_to(run)}:{name}"] = tensor.numpy().tobytes()
     metrics = json.loads((run / "metrics.json").read_text())
-    found["metrics"] = {part: metrics[part] for part in ("validation", "test", "best_step", "steps")}
+    contents["metrics"] = {part: metrics[part] for part in ("validation", "test", "best_step", "steps")}
     lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    found["history"] = [{k: v for k, v in line.items() if not k.endswith(("seconds", "per_second"))} for line in lines]
-    return found
+    contents["history"] = [
+        {k: v for k, v in line.items() if not k.endswith(("seconds", "per_second"))} for line in lines
+    ]
+    return contents
 
 
 def killed(recipe: dict[str, Any], output: Path, step: int) -> None:
-    """Train in a child process that is killed, with no chance to clean up, after a step."""
+    """Train in a child process that is killed after a step, without a chance to clean up."""
 
     def work() -> None:
         os.environ["LAW_STOP"] = f"SIGKILL:{step}"
@@ -90,10 +92,10 @@ def test_a_run_stopped_before_its_first_step_ends_as_if_never_stopped(
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("save_every", ["epoch", 4])
-def test_a_killed_run_goes_on_from_its_last_checkpoint_as_if_never_stopped(
+def test_a_killed_run_continues_from_its_last_checkpoint_as_if_never_stopped(
     head: str, save_every: int | str, recipe: Make, tmp_path: Path
 ) -> None:
-    # With save_every=epoch it goes on from the edge of an epoch, with 4 from within one.
+    # With save_every=epoch it continues from the end of an epoch, with 4 from the middle of one.
     size = 4 if head == "next_item" else 32  # its examples are users, not events
     train = {"save_every": save_every, "epochs": 3, "batch_size": size}
     settings = recipe({"name": "lora", "dropout": 0.2}, HEADS[head], train=train)
@@ -124,7 +126,7 @@ def test_another_seed_is_another_run(recipe: Make, tmp_path: Path) -> None:
     assert everything(tmp_path / "one") != everything(tmp_path / "other")
 
 
-def test_a_run_over_kept_hidden_states_in_shuffled_blocks_ends_as_if_never_stopped(
+def test_a_run_with_cached_hidden_states_and_shuffled_blocks_ends_as_if_never_stopped(
     recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter = {"name": "lora", "dropout": 0.2, "layers": [-1]}
@@ -139,14 +141,14 @@ def test_a_run_over_kept_hidden_states_in_shuffled_blocks_ends_as_if_never_stopp
     assert everything(tmp_path / "run") == everything(tmp_path / "whole")
 
 
-def test_a_run_whose_attention_would_be_computed_otherwise_is_not_gone_on_with(
+def test_a_run_with_another_implementation_of_attention_is_not_resumed(
     recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAW_STOP", "SIGTERM:3")
     with pytest.raises(Interrupted, match="step 3"):
         lorarec.train(recipe(), output=tmp_path / "run")
-    known = json.loads((tmp_path / "run.unfinished" / "environment.json").read_text())
-    assert known["attention"] in ("eager", "sdpa")
-    (tmp_path / "run.unfinished" / "environment.json").write_text(json.dumps(known | {"attention": "another"}))
+    environment = json.loads((tmp_path / "run.unfinished" / "environment.json").read_text())
+    assert environment["attention"] in ("eager", "sdpa")
+    (tmp_path / "run.unfinished" / "environment.json").write_text(json.dumps(environment | {"attention": "another"}))
     with pytest.raises(CheckpointError, match="attention: was another, is "):
         lorarec.train(recipe(), output=tmp_path / "run", resume=True)

@@ -1,4 +1,4 @@
-"""Two calls of a loaded run are equal to the bit, whatever dropout its recipe trained with."""
+"""Two calls of a loaded run give exactly the same result, even if its recipe trained with dropout."""
 
 from __future__ import annotations
 

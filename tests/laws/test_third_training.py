@@ -1,4 +1,4 @@
-"""A loss and a training step of a package that is not ours: named in a recipe, resumed exactly."""
+"""A third-party loss and training step: named in a recipe, resumed exactly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Make = Callable[..., dict[str, Any]]
 
 @pytest.fixture(autouse=True)
 def their_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the path as an installed distribution is: found by its entry point."""
+    """Puts the package on the path like an installed distribution, so that its entry point is discovered."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "training"))
 
 
@@ -56,7 +56,7 @@ def test_their_loss_and_step_train_by_their_names_and_resume_to_the_bit(
     assert answers == lorarec.load(tmp_path / "whole").predict(items=["i3"], histories=[["i1", "i2"]])
 
 
-def test_a_setting_that_it_does_not_have_is_refused_with_the_nearest_name(recipe: Make) -> None:
+def test_an_unknown_setting_is_refused_with_the_nearest_name(recipe: Make) -> None:
     with pytest.raises(RecipeError, match=r"step 'sharpness' has no setting 'rh'. Did you mean 'rho'"):
         check(recipe(train={"step": {"name": "sharpness", "rh": 1}}))
 
@@ -69,7 +69,7 @@ def test_a_setting_that_it_does_not_have_is_refused_with_the_nearest_name(recipe
         (float, "it must be the step's loss as a tensor of one number"),
     ],
 )
-def test_a_step_that_gives_back_no_plain_loss_is_refused(
+def test_a_step_that_does_not_return_a_plain_loss_is_refused(
     recipe: Make, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any], sentence: str
 ) -> None:
     ours = Accumulate.gradients
@@ -78,18 +78,18 @@ def test_a_step_that_gives_back_no_plain_loss_is_refused(
         check(recipe())
 
 
-def test_a_step_that_never_goes_backward_is_refused(
+def test_a_step_without_a_backward_pass_is_refused(
     recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         Accumulate, "gradients", lambda step, given: sum(given.loss(batch).detach() for batch in given.batches)
     )
-    for judge in (check, lambda settings: lorarec.train(settings, output=tmp_path / "run")):
+    for call in (check, lambda settings: lorarec.train(settings, output=tmp_path / "run")):
         with pytest.raises(PluginError, match="Training step 'accumulate' left no gradient in any weight"):
-            judge(recipe())
+            call(recipe())
 
 
-def test_check_takes_the_very_step_that_training_takes(recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_takes_the_same_step_as_training(recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("their_step")
     taken = []
     theirs = module.Sharpness.gradients
@@ -99,9 +99,9 @@ def test_check_takes_the_very_step_that_training_takes(recipe: Make, monkeypatch
     assert report.recipe["train"]["step"] == {"name": "sharpness", "rho": 0.05}
 
 
-def test_their_loss_fits_heads_of_its_shape_alone(recipe: Make) -> None:
-    found = check(recipe(head={"name": "ctr", "loss": "focal"})).recipe["head"]["loss"]
-    assert found == {"name": "focal", "gamma": 2.0}
+def test_their_loss_fits_only_heads_of_its_shape(recipe: Make) -> None:
+    loss = check(recipe(head={"name": "ctr", "loss": "focal"})).recipe["head"]["loss"]
+    assert loss == {"name": "focal", "gamma": 2.0}
     with pytest.raises(LorarecError, match="loss 'focal' is one of binary, and this head takes regression"):
         check(recipe(head={"name": "rating", "loss": "focal"}))
 
@@ -117,7 +117,7 @@ def test_their_loss_is_described_as_ours_are(capsys: pytest.CaptureFixture[str])
     assert "'focal'" not in str(heads["head rating"]["properties"]["loss"])
 
 
-def test_their_parts_and_our_step_keep_the_laws() -> None:
+def test_their_parts_and_our_step_satisfy_the_laws() -> None:
     check_loss(importlib.import_module("their_loss").Focal, gamma=1.0)
     check_training_step(Accumulate)
     check_training_step(importlib.import_module("their_step").Sharpness, rho=0.5)
@@ -131,7 +131,9 @@ def test_their_parts_and_our_step_keep_the_laws() -> None:
         (lambda step: step.parameters[0].grad.add_(torch.rand(1)), "draw from `step.generator`"),
     ],
 )
-def test_a_step_that_breaks_a_law_is_told_which(change: Callable[[StepContext], Any], sentence: str) -> None:
+def test_a_step_that_breaks_a_law_gets_an_error_that_names_it(
+    change: Callable[[StepContext], Any], sentence: str
+) -> None:
     class Broken(Accumulate):
         def gradients(self, step: StepContext) -> torch.Tensor:
             loss = super().gradients(step)
@@ -142,9 +144,9 @@ def test_a_step_that_breaks_a_law_is_told_which(change: Callable[[StepContext], 
         check_training_step(Broken)
 
 
-def test_a_step_whose_backwards_are_never_exchanged_is_told_so() -> None:
+def test_a_step_whose_gradients_are_never_exchanged_is_refused() -> None:
     class Alone(TrainingStep):
-        name, summary = "alone", "never asks the others"
+        name, summary = "alone", "never synchronizes with other processes"
 
         def gradients(self, step: StepContext) -> torch.Tensor:
             with step.synchronized(False):

@@ -1,4 +1,4 @@
-"""Law: only what `check` listed has moved, and all of it has."""
+"""Law: training changes exactly the weights that `check` lists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ADAPTERS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_only_what_check_listed_has_moved_and_all_of_it(
+def test_training_changes_exactly_the_weights_that_check_lists(
     adapter: str, recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = recipe(ADAPTERS[adapter], train={"learning_rate": 1e-2})
@@ -35,17 +35,17 @@ def test_only_what_check_listed_has_moved_and_all_of_it(
     resolved = open_recipe(settings)
     materials = gather_materials(resolved)
     steps = 2 * -(-len(materials.examples[Part.TRAIN]) // 32)
-    born = build_model(materials, TrainingPlan(steps, 2, 5))
-    before = {name: parameter.detach().clone() for name, parameter in born.named_parameters()}
-    seen: dict[str, torch.Tensor] = {}
+    initial = build_model(materials, TrainingPlan(steps, 2, 5))
+    before = {name: parameter.detach().clone() for name, parameter in initial.named_parameters()}
+    after: dict[str, torch.Tensor] = {}
 
-    def look(fit: Fit, state: Any) -> None:
-        """After the last step, before the best weights are put back."""
-        seen.update({name: parameter.detach().clone() for name, parameter in fit.model.named_parameters()})
+    def record(fit: Fit, state: Any) -> None:
+        """After the last step, before the best weights are loaded."""
+        after.update({name: parameter.detach().clone() for name, parameter in fit.model.named_parameters()})
 
-    monkeypatch.setattr(training, "_take_best", look)
+    monkeypatch.setattr(training, "_take_best", record)
     training.train(settings, output=tmp_path / "run")
-    moved = {name for name, value in seen.items() if not torch.equal(value, before[name])}
-    # What AdaLoRA counts its ranks by is no weight: it follows from the singular values.
-    moved = {name for name in moved if "ranknum" not in name}
-    assert moved == listed
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    # AdaLoRA's count of ranks is not a trained weight: it is computed from the singular values.
+    changed = {name for name in changed if "ranknum" not in name}
+    assert changed == listed

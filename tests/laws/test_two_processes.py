@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 import lorarec
 from lorarec.pipeline.evaluate import evaluate
 
-pytestmark = pytest.mark.no_cover  # whole trainings, again and again: other tests trace the same lines
+pytestmark = pytest.mark.no_cover  # many whole trainings: other tests trace the same lines
 Make = Callable[..., dict[str, Any]]
 HEADS: dict[str, Any] = {
     "rating": "rating",
@@ -51,11 +51,11 @@ def torchrun(plan: list[dict[str, Any]], folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def backbone(tiny_checkpoint: Callable[[str], Path]) -> dict[str, Any]:
-    """No dropout: two processes draw other masks than one."""
+    """No dropout: two processes draw different masks than one."""
     return {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32}
 
 
-def test_two_processes_train_as_one_with_twice_the_batch_and_evaluate_exactly_alike(
+def test_two_processes_train_as_one_with_twice_the_batch_and_evaluate_exactly_the_same(
     recipe: Make, backbone: dict[str, Any], tmp_path: Path
 ) -> None:
     plan = []
@@ -74,7 +74,7 @@ def test_two_processes_train_as_one_with_twice_the_batch_and_evaluate_exactly_al
             if value.is_floating_point() and value.numel() > 1:
                 difference = float((value - weights[key]).norm() / weights[key].norm().clamp(min=1e-6))
                 assert difference < 0.02, f"{name} {key}: {difference}"
-        # Judged on one process, to the bit what two processes found together.
+        # Evaluated on one process: to the bit the same as on two.
         metrics = json.loads((two / "metrics.json").read_text())
         again = evaluate(two)
         assert {part: again[part] for part in ("validation", "test")} == {
@@ -83,7 +83,7 @@ def test_two_processes_train_as_one_with_twice_the_batch_and_evaluate_exactly_al
 
 
 def test_two_processes_stopped_and_resumed_end_as_if_never_stopped(recipe: Make, tmp_path: Path) -> None:
-    # With dropout. Five steps an epoch: 3 lies within it, 5 at its edge.
+    # With dropout. An epoch has five steps: 3 is in the middle, 5 at the end.
     stops = (3, 5)
     adapters: dict[str, Any] = {
         "lora": {"name": "lora", "dropout": 0.2},
@@ -97,15 +97,15 @@ def test_two_processes_stopped_and_resumed_end_as_if_never_stopped(recipe: Make,
             output = tmp_path / f"{name}-{stop}"
             plan += [{"recipe": settings, "output": output, "stop": stop}]
             plan += [{"recipe": settings, "output": output, "resume": True}]
-    told = torchrun(plan, tmp_path)
+    printed = torchrun(plan, tmp_path)
     for name, stop in itertools.product(adapters, stops):
-        assert f"Stopped after step {stop} of 10" in told
+        assert f"Stopped after step {stop} of 10" in printed
         for file in ("adapter/adapter_model.safetensors", "head.safetensors"):
             whole, resumed = load_file(tmp_path / f"{name}-whole" / file), load_file(tmp_path / f"{name}-{stop}" / file)
             assert all(torch.equal(whole[key], resumed[key]) for key in whole), f"{name} stopped at {stop}: {file}"
 
 
-def test_processes_that_do_not_know_each_other_are_refused(tmp_path: Path) -> None:
+def test_processes_that_are_not_connected_are_refused(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "lorarec", "train", "quickstart", "train.processes=2", "--output", f"{tmp_path}/run"],
         capture_output=True, text=True, env=ON_CPU, check=False,
@@ -116,7 +116,7 @@ def test_processes_that_do_not_know_each_other_are_refused(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-def test_accelerate_launch_that_starts_one_process_for_two_is_refused(tmp_path: Path) -> None:
+def test_accelerate_launch_that_starts_one_process_instead_of_two_is_refused(tmp_path: Path) -> None:
     command = [
         "-m",
         "accelerate.commands.launch",

@@ -1,4 +1,4 @@
-"""What is known of users: read by templates, changes the answers, comes with a request, and stays in no run folder."""
+"""User attributes: templates and predictions use them, requests contain them, run folders do not store them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEMPLATES = {"pair": "{candidate}{separator}{user.age} {history}", "history": "{
 
 @pytest.fixture(scope="session")
 def described(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows with their own histories, of 20 users, of whom 16 have a row in the users' table."""
+    """Rows with histories, of 20 users; 16 of them have a row in the users' table."""
     folder, draw = tmp_path_factory.mktemp("described"), random.Random(3)
     rows = []
     for row in range(160):
@@ -54,58 +54,58 @@ def trained(made: Callable[..., dict[str, Any]], tmp_path: Path) -> Recommender:
 
 def test_a_finished_run_answers_as_its_evaluation_did(trained: Recommender, described: Path) -> None:
     rows = [json.loads(line) for line in (described / "interactions.jsonl").read_text().splitlines()]
-    asked = [row for row in rows if row["split"] == "test"]
-    known = [{"age": AGES[row["user"]]} if row["user"] in AGES else None for row in asked]
-    found = trained.predict([row["item"] for row in asked], [row["history"] for row in asked], users=known)
-    kept = pq.read_table(trained.path / "test_scores.parquet").column("score").to_numpy()
-    assert np.allclose(found, kept, atol=1e-6)
-    without = trained.predict([row["item"] for row in asked], [row["history"] for row in asked])
-    described_rows = np.array([user is not None for user in known])
-    assert (np.abs(without - found)[described_rows] > 1e-6).any()
-    assert np.allclose(without[~described_rows], found[~described_rows], atol=1e-6), "who has no row reads as nothing"
+    test = [row for row in rows if row["split"] == "test"]
+    users = [{"age": AGES[row["user"]]} if row["user"] in AGES else None for row in test]
+    scores = trained.predict([row["item"] for row in test], [row["history"] for row in test], users=users)
+    stored = pq.read_table(trained.path / "test_scores.parquet").column("score").to_numpy()
+    assert np.allclose(scores, stored, atol=1e-6)
+    without = trained.predict([row["item"] for row in test], [row["history"] for row in test])
+    described_rows = np.array([user is not None for user in users])
+    assert (np.abs(without - scores)[described_rows] > 1e-6).any()
+    assert np.allclose(without[~described_rows], scores[~described_rows], atol=1e-6), "a user without a row is empty"
 
 
 def test_recommendations_read_the_user_too(trained: Recommender) -> None:
-    asked = [["i1"], ["i1"]]
-    young, old = trained.recommend(asked, k=11, users=[{"age": "20 years"}, {"age": "35 years"}])
-    assert {found.item: found.score for found in young} != {found.item: found.score for found in old}
-    scores = trained.predict([found.item for found in young], [["i1"]] * 11, users=[{"age": "20 years"}] * 11)
-    assert np.allclose(scores, [found.score for found in young], atol=1e-6)
+    histories = [["i1"], ["i1"]]
+    young, old = trained.recommend(histories, k=11, users=[{"age": "20 years"}, {"age": "35 years"}])
+    assert {entry.item: entry.score for entry in young} != {entry.item: entry.score for entry in old}
+    scores = trained.predict([entry.item for entry in young], [["i1"]] * 11, users=[{"age": "20 years"}] * 11)
+    assert np.allclose(scores, [entry.score for entry in young], atol=1e-6)
 
 
-def test_a_request_file_has_the_users_columns_and_what_is_lacking_is_said(trained: Recommender, tmp_path: Path) -> None:
+def test_a_request_file_has_the_users_columns_and_missing_ones_are_named(trained: Recommender, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("item,history,user.age,user.shoe\ni1,i2,20 years,44\ni1,i2,35 years,44\n")
     (tmp_path / "b.csv").write_text("item,history\ni1,i2\n")
-    told = predict_file(trained, tmp_path / "a.csv", tmp_path / "a.jsonl")
-    assert any("the run does not read user.shoe" in line for line in told)
+    notices = predict_file(trained, tmp_path / "a.csv", tmp_path / "a.jsonl")
+    assert any("the run does not read user.shoe" in line for line in notices)
     scores = [json.loads(line)["score"] for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert scores[0] != scores[1]
-    told = predict_file(trained, tmp_path / "b.csv", tmp_path / "b.jsonl")
-    assert any("no column 'user.age': users are read without it" in line for line in told)
+    notices = predict_file(trained, tmp_path / "b.csv", tmp_path / "b.jsonl")
+    assert any("no column 'user.age': users are read without it" in line for line in notices)
 
 
-def test_ids_of_users_are_refused_for_the_run_keeps_nothing_of_them(trained: Recommender) -> None:
+def test_ids_of_users_are_refused_because_the_run_stores_nothing_about_them(trained: Recommender) -> None:
     with pytest.raises(lorarec.LorarecError, match=r"'u1' does not describe a user.*'age': "):
         trained.predict(["i1"], [["i2"]], users=["u1"])  # type: ignore[list-item]
-    words = [path for path in trained.path.rglob("*") if path.is_file() and b"years" in path.read_bytes()]
-    assert words == [] and not (trained.path / "users.parquet").exists()
+    holding = [path for path in trained.path.rglob("*") if path.is_file() and b"years" in path.read_bytes()]
+    assert holding == [] and not (trained.path / "users.parquet").exists()
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"head": "ctr"}, "head 'ctr' with these settings reads no view"),
-        ({"templates": {"history": "{user.age}: {history}"}}, "head 'ctr' with these settings reads no view"),
+        ({"head": "ctr"}, "head 'ctr' with these settings reads no text"),
+        ({"templates": {"history": "{user.age}: {history}"}}, "head 'ctr' with these settings reads no text"),
         (
             {"templates": TEMPLATES | {"history": "{user.age} {user.user}: {history}"}},
-            "name {user.user}, but head 'ctr' with these settings reads no view",
+            "name {user.user}, but head 'ctr' with these settings reads no text",
         ),
         ({"templates": {"pair": "{candidate} {user.aeg} {history}"}}, "Did you mean 'age'?"),
         ({"templates": {"pair": "{candidate} {age} {history}"}}, "unknown field {age}"),
         ({"templates": {}, "users": "users.csv"}, "nothing reads the users' table"),
     ],
 )
-def test_what_would_do_nothing_is_refused_by_name(
+def test_a_setting_without_effect_is_refused_by_name(
     change: dict[str, Any], says: str, made: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     with pytest.raises(lorarec.LorarecError) as caught:
@@ -117,4 +117,4 @@ def test_a_history_read_as_text_begins_with_its_user(made: Callable[..., dict[st
     recipe = made({"history": "{user.age}: {history}"}, head={"name": "next_item", "encoder": "backbone", "width": 16})
     run = lorarec.train(recipe, output=tmp_path / "run")
     young, old = run.recommend([["i1"]] * 2, k=11, users=[{"age": "20 years"}, {"age": "35 years"}])
-    assert {found.item: found.score for found in young} != {found.item: found.score for found in old}
+    assert {entry.item: entry.score for entry in young} != {entry.item: entry.score for entry in old}

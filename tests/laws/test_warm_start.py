@@ -1,4 +1,4 @@
-"""Training may start from a finished run's adapter; what does not fit is refused; a resumed run needs it no more."""
+"""Training may start from a finished run's adapter; one that does not fit is refused; resuming does not need it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lorarec.errors import CheckpointError, IncompatibleError, Interrupted
 from lorarec.pipeline.check import check
 
 Make = Callable[..., dict[str, Any]]
-STILL = {"max_steps": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
-"""One step that moves nothing."""
+UNCHANGED = {"max_steps": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
+"""One step that changes no weight."""
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -30,36 +30,36 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def test_training_starts_from_the_weights_of_the_run_named(adapter: Any, recipe: Make, tmp_path: Path) -> None:
     before = tmp_path / "before"
     lorarec.train(recipe(adapter), output=before)
-    lorarec.train(recipe(adapter, train=STILL | {"warm_start": str(before)}), output=tmp_path / "after")
+    lorarec.train(recipe(adapter, train=UNCHANGED | {"warm_start": str(before)}), output=tmp_path / "after")
     started, saved = weights(tmp_path / "after"), weights(before)
     assert started.keys() == saved.keys()
     assert all(torch.allclose(started[name], saved[name], rtol=0, atol=1e-20) for name in saved)
-    known = json.loads((tmp_path / "after" / "environment.json").read_text())["warm_start"]
-    assert known["run"] == str(before)
-    assert len(known["adapter_sha256"]) == 64
+    recorded = json.loads((tmp_path / "after" / "environment.json").read_text())["warm_start"]
+    assert recorded["run"] == str(before)
+    assert len(recorded["adapter_sha256"]) == 64
     assert "warm_start" not in json.loads((before / "environment.json").read_text())
 
 
-def test_what_does_not_fit_is_refused_and_never_ignored(
+def test_an_adapter_that_does_not_fit_is_refused(
     recipe: Make, tiny_checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
     before = tmp_path / "before"
-    lorarec.train(recipe(train=STILL), output=before)
-    start = STILL | {"warm_start": str(before)}
+    lorarec.train(recipe(train=UNCHANGED), output=before)
+    start = UNCHANGED | {"warm_start": str(before)}
     with pytest.raises(IncompatibleError, match=r"adapter\.r: was 8, is 4"):
         check(recipe({"name": "lora", "r": 4}, train=start))
     with pytest.raises(IncompatibleError, match=r"adapter\.name: was lora, is frozen"):
         check(recipe("frozen", train=start))
     other = recipe(train=start)
     other["backbone"]["checkpoint"] = str(tiny_checkpoint("roberta"))
-    with pytest.raises(IncompatibleError, match="was trained on other weights of the backbone than 'text' has here"):
+    with pytest.raises(IncompatibleError, match="trained on different weights of the backbone than those of 'text'"):
         lorarec.train(other, output=tmp_path / "other")
-    lorarec.train(recipe("frozen", train=STILL), output=tmp_path / "frozen")
+    lorarec.train(recipe("frozen", train=UNCHANGED), output=tmp_path / "frozen")
     with pytest.raises(IncompatibleError, match="'frozen' cannot start from saved weights"):
-        check(recipe("frozen", train=STILL | {"warm_start": str(tmp_path / "frozen")}))
+        check(recipe("frozen", train=UNCHANGED | {"warm_start": str(tmp_path / "frozen")}))
 
 
-def test_resuming_goes_on_from_the_checkpoint_even_if_the_other_run_is_gone(
+def test_resuming_continues_from_the_checkpoint_even_if_the_other_run_is_gone(
     recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, run = tmp_path / "before", tmp_path / "run"
@@ -77,10 +77,10 @@ def test_resuming_goes_on_from_the_checkpoint_even_if_the_other_run_is_gone(
     assert json.loads((run / "environment.json").read_text())["warm_start"]["run"] == str(before)
 
 
-def test_a_run_begun_once_more_must_begin_from_the_same_weights(recipe: Make, tmp_path: Path) -> None:
+def test_a_run_that_starts_again_must_start_from_the_same_weights(recipe: Make, tmp_path: Path) -> None:
     before, run = tmp_path / "before", tmp_path / "run"
-    lorarec.train(recipe(train=STILL), output=before)
-    settings = recipe(train=STILL | {"warm_start": str(before)})
+    lorarec.train(recipe(train=UNCHANGED), output=before)
+    settings = recipe(train=UNCHANGED | {"warm_start": str(before)})
     lorarec.train(settings, output=run)
     unfinished = tmp_path / "run.unfinished"
     unfinished.mkdir()
@@ -89,5 +89,5 @@ def test_a_run_begun_once_more_must_begin_from_the_same_weights(recipe: Make, tm
     shutil.rmtree(run)
     shutil.rmtree(before)
     lorarec.train(recipe(train={"max_steps": 2}), output=before)
-    with pytest.raises(CheckpointError, match="has changed since this run was begun"):
+    with pytest.raises(CheckpointError, match="has changed since this run was started"):
         lorarec.train(settings, output=run, resume=True)

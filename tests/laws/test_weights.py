@@ -22,7 +22,7 @@ Make = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def train(recipe: Make, tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Train on 160 events whose weights are given, and return the weights that came of it."""
+    """Train on 160 events with the given row weights, and return the trained weights of the model."""
 
     def run(name: str, weights: np.ndarray | None, head: Any = "ctr", **settings: Any) -> dict[str, torch.Tensor]:
         draw = np.random.default_rng(0)
@@ -42,10 +42,8 @@ def train(recipe: Make, tiny_checkpoint: Callable[[str], Path], tmp_path: Path) 
         made["data"] = {"source": {"name": "files", "path": str(folder)}}
         if weights is not None:
             made["data"]["columns"] = {"weight": "importance"}
-        found = lorarec.train(made, output=tmp_path / name)
-        return load_file(found.path / "adapter" / "adapter_model.safetensors") | load_file(
-            found.path / "head.safetensors"
-        )
+        path = lorarec.train(made, output=tmp_path / name).path
+        return load_file(path / "adapter" / "adapter_model.safetensors") | load_file(path / "head.safetensors")
 
     return run
 
@@ -63,12 +61,12 @@ def test_micro_batches_are_weighted_in_the_mean_of_the_whole_step(train: Callabl
     scaled = train("scaled", 8 * weights)
     other = train("other", weights[::-1].copy())
 
-    def apart(some: dict[str, torch.Tensor]) -> float:
+    def difference(some: dict[str, torch.Tensor]) -> float:
         return max(float((t - some[n]).norm() / t.norm().clamp(min=1e-6)) for n, t in one.items())
 
-    assert apart(four) < 0.02
-    assert apart(scaled) < 0.02, "only the proportions of weights matter"
-    assert apart(other) > 0.02, "the law can fail"
+    assert difference(four) < 0.02
+    assert difference(scaled) < 0.02, "only the proportions of weights matter"
+    assert difference(other) > 0.02, "the law can fail"
 
 
 def test_a_head_that_does_not_say_which_rows_its_targets_are_about_is_refused(
@@ -87,7 +85,7 @@ def test_a_head_that_does_not_say_which_rows_its_targets_are_about_is_refused(
 def test_a_head_that_names_other_rows_than_it_has_targets_is_refused(
     train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A single one would weigh all targets of its batch."""
+    """A single row would be broadcast to all targets of the batch."""
     collate = Ctr.collate
 
     def short(head: Ctr, rows: dict[str, np.ndarray], collation: Collation) -> Batch:

@@ -1,7 +1,7 @@
-"""Trainings that the two-process laws run, on however many processes torchrun starts: `two_processes.py PLAN.json`.
+"""Trainings for tests with two processes, started by torchrun: `two_processes.py PLAN.json`.
 
-The plan is a list of {recipe, output, resume, stop}: what to train, into which folder, and after which step this
-process is sent SIGTERM.
+The plan is a list of {recipe, output, resume, stop}: the recipe, the folder of the run, whether to resume it, and the
+step after which this process is sent SIGTERM.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A third party's family of answers: one of a few named tokens, "yes" or "no", as a language model would say it."""
+"""A third-party kind of prediction: one of a few tokens, "yes" or "no", as a language model would generate it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TOKENS = ("no", "yes")
 
 
 class TokenPredictor(Predictor):
-    """Answers with the likeliest token. Its heads' weights have `choices`: [B, 2] logits of TOKENS."""
+    """Predicts the most probable token. The weights of its heads have `choices`: [B, 2] logits of TOKENS."""
 
     reads = ("tokens", "scores")
     column = "answer"
@@ -48,16 +48,17 @@ class TokenPredictor(Predictor):
         metrics: Sequence[Metric],
         table: Tensor | None,
     ) -> Iterator[Predictions]:
-        """tokens: [n] which of TOKENS; scores: [n] the probability of "yes"."""
+        """tokens: [n] indices into TOKENS; scores: [n] probabilities of "yes"."""
         for rows in blocks:
-            chances = model.answer(examples.batch(rows), "choices", table).double().softmax(dim=1).cpu().numpy()
-            yield Predictions(rows, {"tokens": chances.argmax(axis=1), "scores": chances[:, 1]})
+            logits = model.answer(examples.batch(rows), "choices", table)
+            probabilities = logits.double().softmax(dim=1).cpu().numpy()
+            yield Predictions(rows, {"tokens": probabilities.argmax(axis=1), "scores": probabilities[:, 1]})
 
     def judged(self, metric: Metric, predictions: Predictions, examples: Examples) -> Judged:
         return Judged(predictions.answers[metric.reads], examples.labels()[predictions.rows])
 
     def rules(self, examples: Examples) -> dict[str, str]:
-        return {"judged": "every held-out row by the token that is said", "seen items": "not ranked", "ties": "say no"}
+        return {"judged": "every held-out row by the predicted token", "seen items": "not ranked", "ties": "give no"}
 
     def asked(self, examples: Examples) -> Iterator[bytes]:
         yield examples.labels().astype("<f8").tobytes()
@@ -69,22 +70,22 @@ class TokenPredictor(Predictor):
         return Judged(kept[metric.reads], kept["label"])
 
     def answer(self, run: FinishedRun, requests: Requests) -> np.ndarray:
-        said = run.answers(requests, "choices", 64).argmax(dim=1).cpu().numpy()
-        return np.array(TOKENS, object)[said]
+        tokens = run.answers(requests, "choices", 64).argmax(dim=1).cpu().numpy()
+        return np.array(TOKENS, object)[tokens]
 
     def nothing(self, count: int) -> np.ndarray:
         return np.full(count, None, object)
 
 
 class YesNoWeights(Head):
-    """A vector a token."""
+    """A vector for each token."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
         self.tokens = nn.Linear(hidden_size, len(TOKENS))
 
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
-        return nn.functional.cross_entropy(self.choices(encode, batch), batch.tensors["said"], reduction="none")
+        return nn.functional.cross_entropy(self.choices(encode, batch), batch.tensors["token"], reduction="none")
 
     def choices(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B, 2] logits."""
@@ -93,10 +94,10 @@ class YesNoWeights(Head):
 
 
 class YesNo(TaskHead):
-    """Whether a user will like an item, in a word."""
+    """Whether a user will like an item, as a token."""
 
     name = "yes_no"
-    summary = "says yes or no to an item"
+    summary = "predicts yes or no for an item"
     predictor = TokenPredictor
     default_metrics = ("token_accuracy", "auc")
 
@@ -116,7 +117,7 @@ class YesNo(TaskHead):
             View(tuple(history.items.tolist()), collation.histories.liked(history.feedback), int(item))
             for history, item in zip(histories, collation.interactions.item[rows["event"]], strict=True)
         ]
-        tensors = {"said": torch.from_numpy(rows["label"].astype(np.int64))} if collation.training else {}
+        tensors = {"token": torch.from_numpy(rows["label"].astype(np.int64))} if collation.training else {}
         return Batch(
             torch.from_numpy(rows["row"]), len(views), {"pairs": collation.views(views)}, tensors, rows["event"]
         )
@@ -126,10 +127,10 @@ class YesNo(TaskHead):
 
 
 class TokenAccuracy(Metric):
-    """Share of rows for which the right token is said."""
+    """Share of rows with the correct token."""
 
     name = "token_accuracy"
-    summary = "share of rows for which the right token is said"
+    summary = "share of rows with the correct token"
     reads = "tokens"
     higher_is_better = True
 

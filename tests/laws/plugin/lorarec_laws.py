@@ -1,4 +1,4 @@
-"""A third party's callbacks for the laws: send this process a signal at a chosen step."""
+"""A third-party callback for these tests: sends this process a signal at a chosen step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A loss of a third party, in one file."""
+"""A third-party loss in one file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lorarec.contracts import Loss, LossFunction, Statistics, StrictConfig, hook
 
 
 class Focal(Loss):
-    """Binary cross entropy that counts what is right already for little."""
+    """Binary cross entropy with less weight on examples that are already classified well."""
 
     name = "focal"
-    summary = "binary cross entropy of what is not right yet"
+    summary = "binary cross entropy with more weight on hard examples"
     paper = "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017"
     shape = "binary"
 
@@ -23,7 +23,7 @@ class Focal(Loss):
         """Settings."""
 
         gamma: Annotated[float, Field(ge=0)] = 2.0
-        """How little: 0 is plain cross entropy."""
+        """Focusing parameter: 0 is plain cross entropy."""
 
     config: Config
 

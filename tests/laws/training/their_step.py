@@ -1,4 +1,4 @@
-"""A training step of a third party: sharpness-aware minimization, in one file."""
+"""A third-party training step in one file: sharpness-aware minimization."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from lorarec.contracts import StepContext, StrictConfig, TrainingStep, hookimpl
 
 
 class Sharpness(TrainingStep):
-    """The gradient where the loss is worst, a step of length `rho` uphill."""
+    """The gradient at the point of largest loss nearby, a step of length `rho` along the gradient."""
 
     name = "sharpness"
-    summary = "gradients from where the loss is worst nearby"
+    summary = "gradients at the point of largest loss nearby"
     paper = "Foret et al., Sharpness-Aware Minimization, ICLR 2021"
 
     class Config(StrictConfig):
         """Settings."""
 
         rho: Annotated[float, Field(gt=0)] = 0.05
-        """How far uphill."""
+        """Length of the step along the gradient."""
 
     config: Config
 
     def gradients(self, step: StepContext) -> Tensor:
         loss = self._round(step)
-        slopes = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in step.parameters]
-        length = torch.stack([slope.norm() for slope in slopes]).norm().clamp(min=1e-12)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in step.parameters]
+        norm = torch.stack([gradient.norm() for gradient in gradients]).norm().clamp(min=1e-12)
         before = [p.detach().clone() for p in step.parameters]
         with torch.no_grad():
-            for parameter, slope in zip(step.parameters, slopes, strict=True):
-                parameter += self.config.rho * slope / length
+            for parameter, gradient in zip(step.parameters, gradients, strict=True):
+                parameter += self.config.rho * gradient / norm
         step.clear()
         self._round(step)
         with torch.no_grad():
