@@ -1,4 +1,4 @@
-"""What the tests of documents share: the documents, their blocks, and the command line as it is."""
+"""Fixtures for the tests of documents: the documents, their blocks, and the commands."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Document:
         return [body for kind, body in _BLOCK.findall(self.text) if kind == language]
 
     def files(self) -> dict[str, str]:
-        """Files that the document spells out: a name in backquotes and a colon, then a block."""
+        """Files whose content is in the document: a name in backquotes and a colon, then a block."""
         return dict(_NAMED.findall(self.text))
 
     def command_lines(self) -> list[str]:
@@ -66,10 +66,10 @@ def readme() -> Document:
 
 @pytest.fixture(scope="session")
 def commands() -> dict[str, Any]:
-    """Every command by the words that call it, as typer made it."""
+    """Every command of typer by the words that call it."""
     group: Any = typer.main.get_command(make_app())
-    found = {}
+    commands = {}
     for name, command in group.commands.items():
-        found[name] = command
-        found |= {f"{name} {inner}": each for inner, each in getattr(command, "commands", {}).items()}
-    return found
+        commands[name] = command
+        commands |= {f"{name} {inner}": each for inner, each in getattr(command, "commands", {}).items()}
+    return commands

@@ -1,4 +1,4 @@
-"""docs/architecture.md names what there is: paths, contracts, layers."""
+"""The paths, contracts and layers in docs/architecture.md exist."""
 
 import importlib
 import re
@@ -16,18 +16,18 @@ ELSEWHERE = {"Recipe": "lorarec.config.recipe", "ResolvedRecipe": "lorarec.regis
 
 
 def named_classes() -> set[str]:
-    """Every word of the page that is written like a class."""
+    """Every word of the page that looks like a class name."""
     return set(re.findall(r"\b(?:[A-Z][a-z]+){2,}\b|\b(?:Batch|Views|Head|Adapter|Backbone|Metric|Callback)\b", PAGE))
 
 
 def layers() -> list[str]:
-    """Of import-linter's contract, from the top."""
+    """Layers of import-linter's contract, from the top."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (found,) = [each["layers"] for each in contracts if each["type"] == "layers"]
-    return [name.strip() for layer in found for name in layer.split(":")]
+    (declared,) = [each["layers"] for each in contracts if each["type"] == "layers"]
+    return [name.strip() for layer in declared for name in layer.split(":")]
 
 
-def test_every_class_that_the_page_names_is_there() -> None:
+def test_every_class_that_the_page_names_exists() -> None:
     missing = [
         name
         for name in sorted(named_classes())
@@ -40,7 +40,7 @@ def test_every_contract_of_a_plugin_kind_is_on_the_page() -> None:
     assert [kind.contract.__name__ for kind in KINDS.values() if f"`{kind.contract.__name__}`" not in PAGE] == []
 
 
-def test_the_table_of_layers_is_that_of_the_import_contracts() -> None:
+def test_the_table_of_layers_equals_the_import_contracts() -> None:
     table = PAGE.split("## Layers")[1].split("\n## ")[0]
     rows = [row for row in table.splitlines() if row.startswith("| `lorarec/")]
     named = [name for row in rows for name in re.findall(r"`lorarec/(\w+)", row.split("|")[1])]
@@ -53,7 +53,7 @@ def test_attributes_that_the_page_names_belong_to_their_class() -> None:
         assert hasattr(getattr(module, owner), attribute), f"{owner}.{attribute}"
 
 
-def test_each_thing_to_understand_whole_takes_four_files_that_are_there() -> None:
+def test_each_topic_of_the_page_has_four_files_that_exist() -> None:
     rows = [row.split("|") for row in PAGE.split("| to understand |")[1].split("\n\n")[0].splitlines()[2:]]
     assert rows
     for _, what, files, _ in rows:
@@ -61,6 +61,6 @@ def test_each_thing_to_understand_whole_takes_four_files_that_are_there() -> Non
         assert len(named) == 4 and all((ROOT / name).is_file() for name in named), what
 
 
-def test_the_page_takes_ten_minutes() -> None:
-    """Two hundred words a minute."""
+def test_the_page_can_be_read_in_ten_minutes() -> None:
+    """At two hundred words a minute."""
     assert len(PAGE.split()) < 2000

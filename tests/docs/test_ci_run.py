@@ -1,4 +1,4 @@
-"""`.ci/run` runs the README's test command, in a new environment, and tells how it ended."""
+"""`.ci/run` runs the README's test command in a new environment, and prints pytest's last line at the end."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def checkout(tmp_path):
-    """checkout(command) is a project whose README has this test command."""
+    """checkout(command): a project whose README has this test command."""
 
     def made(command):
         (tmp_path / ".ci").mkdir()
@@ -37,14 +37,14 @@ def test_it_runs_in_a_new_environment_and_prints_the_closing_line_last(checkout)
     assert list((folder / ".venv").iterdir()) == []
 
 
-def test_it_fails_as_the_command_fails(checkout):
+def test_it_fails_with_the_status_of_the_command(checkout):
     folder = checkout("mkdir .venv && echo pytest && echo '== 1 failed, 2 passed in 0.10s ==' && exit 3")
     done = ci(folder)
     assert done.returncode == 3
     assert done.stdout.splitlines()[-1] == "== 1 failed, 2 passed in 0.10s =="
 
 
-def test_it_fails_where_an_early_step_fails(checkout):
+def test_it_fails_if_an_early_step_fails(checkout):
     assert ci(checkout("mkdir .venv && false && echo pytest")).returncode == 1
 
 

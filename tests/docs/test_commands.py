@@ -1,4 +1,4 @@
-"""What the documents tell people to type exists, and does what they say."""
+"""The commands in the documents exist and work as described."""
 
 import re
 import shlex
@@ -25,9 +25,9 @@ STATUS = {"0": main.DONE, "1": main.FAILED, "2": main.USER_MISTAKE, "130": main.
 
 
 def parsed(line, commands):
-    """(command, its parameters) of a line that calls lorarec; raises what the command line would."""
+    """(command, its parameters) of a line that calls lorarec; raises the errors of the command line."""
     words = shlex.split(line)
-    start = next(place for place, word in enumerate(words) if re.search(r"(^|/)lorarec$", word))
+    start = next(index for index, word in enumerate(words) if re.search(r"(^|/)lorarec$", word))
     words = words[start + 1 :]
     name = " ".join(words[:2]) if " ".join(words[:2]) in commands else words[0]
     context = commands[name].make_context(name, words[len(name.split()) :])
@@ -36,14 +36,14 @@ def parsed(line, commands):
 
 @pytest.fixture
 def written(readme, tmp_path, monkeypatch):
-    """The working folder holds the files that the README spells out."""
+    """The working folder has the files whose content is in the README."""
     for name, text in readme.files().items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_every_command_line_is_one_that_lorarec_understands(document, commands, written):
+def test_every_command_line_is_valid(document, commands, written):
     for line in document.command_lines():
         name, given = parsed(line, commands)
         recipe, overrides = given.get("recipe"), given.get("overrides") or []
@@ -53,11 +53,11 @@ def test_every_command_line_is_one_that_lorarec_understands(document, commands, 
         if any(
             name in text and not metadata.entry_points(group="lorarec", name=name) for name, text in described.items()
         ):
-            continue  # described as another package's, which is not installed here
+            continue  # of another package, which is not installed here
         assert open_recipe(recipe, seeds_of(overrides)[1]).recipe.name, line
 
 
-def test_the_readme_has_command_lines_to_look_at(readme):
+def test_the_readme_has_command_lines(readme):
     assert len(readme.command_lines()) >= 15
 
 
@@ -67,18 +67,18 @@ def test_a_newcomers_first_commands_work(words, capsys):
     assert capsys.readouterr().out
 
 
-def test_the_reference_lists_exactly_the_commands_there_are_with_their_options(readme, commands):
+def test_the_reference_lists_exactly_the_existing_commands_with_their_options(readme, commands):
     rows = re.findall(r"^\| `lorarec ([^`]+)` \|", readme.text, re.MULTILINE)
     listed = {}
     for row in rows:
         words = " ".join(row.split()[:2])
         name = words if words in commands else row.split()[0]
         listed[name] = set(re.findall(r"(?<!\w)--?[a-z]+", row))
-    there = {
+    existing = {
         name: {option for each in command.params for option in each.opts if option.startswith("-")}
         for name, command in commands.items()
     }
-    assert listed == there
+    assert listed == existing
 
 
 def test_the_exit_statuses_are_those_of_the_command_line(readme):
@@ -94,7 +94,7 @@ def test_the_recipe_shown_is_the_bundled_one(readme):
     assert [line.split("  #")[0].rstrip() for line in shown.splitlines()] == kept
 
 
-def test_the_recipe_for_ones_own_data_reads_the_files_beside_it(written):
+def test_the_recipe_for_the_users_own_data_reads_the_files_next_to_it(written):
     resolved = open_recipe("my_recipe.yaml")
     tables = resolved.source.load()
     assert tables.interactions.num_rows == 4

@@ -1,4 +1,4 @@
-"""Documents name files that exist, code that compiles, and all that there is to name."""
+"""Documents name files that exist, contain code that compiles, and have complete tables."""
 
 import ast
 import re
@@ -31,7 +31,7 @@ def test_paths_in_the_text_exist(document):
     assert not [path for path in named if not (ROOT / path).exists()]
 
 
-def test_the_run_folders_table_names_every_file_there_can_be(readme):
+def test_the_table_of_the_run_folder_names_every_possible_file(readme):
     table = readme.text.split("## The run folder")[1].split("\n## ")[0]
     names = {
         value
@@ -48,7 +48,7 @@ def test_every_accelerate_profile_is_in_the_readme(readme):
         assert f"--config_file recipes/accelerate/{profile.name} " in readme.text
 
 
-def test_the_table_of_recipes_has_one_row_a_recipe():
+def test_the_table_of_recipes_has_one_row_per_recipe():
     files = {file.stem for file in (ROOT / "recipes").glob("*.yaml")}
     for document in ("README.md", "recipes/README.md"):
         text = (ROOT / document).read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ def test_each_set_up_is_one_line(readme, mark):
     assert "-c constraints.txt" in line
 
 
-def test_no_document_names_a_place_on_someones_machine(document):
+def test_no_document_names_a_path_of_a_particular_machine(document):
     assert not re.findall(r"(?<![\w.])/(?:home|root|tmp|work|Users|opt)/", document.text)
 
 

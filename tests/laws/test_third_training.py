@@ -110,7 +110,7 @@ def test_their_loss_is_described_as_ours_are(capsys: pytest.CaptureFixture[str])
     assert run(["plugins", "show", "focal"]) == 0
     shown = capsys.readouterr().out
     assert "loss 'focal'" in shown and "gamma" in shown and "their-training 0.1" in shown
-    assert "Shape: binary. Heads that take it: ctr." in shown
+    assert "Shape: binary. Heads that take it: ctr" in shown
     schema = recipe_schema(Registry.discover())
     heads = {form["title"]: form for form in schema["properties"]["head"]["oneOf"] if "title" in form}
     assert "'focal'" in str(heads["head ctr"]["properties"]["loss"])

@@ -1,5 +1,5 @@
-"""What the tests of packaging share: the project's description, its archives, built without a network, and an
-environment in which they alone are installed."""
+"""Fixtures for the tests of packaging: pyproject.toml, the archives, built without a network, and an environment in
+which only they are installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(file.parent for file in ROOT.glob("plugins/lorarec-*/pyproject.toml"))
-"""The distributions beside the main one."""
+"""The distributions other than the main one."""
 
 
 def build(source: Path, target: str, folder: Path) -> Path:
@@ -33,7 +33,7 @@ def build(source: Path, target: str, folder: Path) -> Path:
 
 
 def entry_points(wheel: Path) -> dict[str, dict[str, str]]:
-    """Group -> name -> object, as an installer reads them."""
+    """Objects by group and name, as an installer reads them."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt")]
         text = archive.read(name).decode()
@@ -70,13 +70,13 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Archives:
 
 @dataclass(frozen=True)
 class Installation:
-    """An environment of its own: Python, the wheels, and the packages that they need."""
+    """A separate environment: Python, the wheels, and their dependencies."""
 
     folder: Path
     wheels: tuple[Path, ...]
 
     def run(self, command: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """A program of the environment's, which sees nothing of the checkout or of the tests' environment."""
+        """Run a program of the environment, isolated from the checkout and from the tests' environment."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
         return subprocess.run(
             [self.folder / "bin" / command, *words], cwd=cwd, env=clean, capture_output=True, text=True
@@ -84,8 +84,8 @@ class Installation:
 
 
 def link_dependencies(packages: Path) -> None:
-    """Links to all that is installed for the tests, but for the project's own distributions and the path files by which
-    the checkout joins."""
+    """Link everything installed for the tests, except the project's distributions and the path files that add the
+    checkout."""
     for folder in (Path(entry) for entry in sys.path if Path(entry).name == "site-packages"):
         for path in folder.iterdir():
             own = path.name.lstrip("_").startswith("lorarec") or path.suffix == ".pth"

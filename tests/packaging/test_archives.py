@@ -1,4 +1,4 @@
-"""Wheel and source archive hold what they should."""
+"""Contents of the wheel and the source archive."""
 
 import tarfile
 import zipfile
@@ -13,10 +13,10 @@ def names(wheel: Path) -> set[str]:
 
 
 def test_the_wheel_lists_every_entry_point_of_the_project(archives, project, read_entry_points):
-    found = read_entry_points(archives.wheel)
-    assert found["lorarec"] == project["project"]["entry-points"]["lorarec"]
-    assert found["console_scripts"] == project["project"]["scripts"]
-    assert len(found["lorarec"]) >= 20
+    listed = read_entry_points(archives.wheel)
+    assert listed["lorarec"] == project["project"]["entry-points"]["lorarec"]
+    assert listed["console_scripts"] == project["project"]["scripts"]
+    assert len(listed["lorarec"]) >= 20
 
 
 def test_the_source_archive_gives_the_same_wheel(archives, read_entry_points):
@@ -24,7 +24,7 @@ def test_the_source_archive_gives_the_same_wheel(archives, read_entry_points):
     assert read_entry_points(archives.wheel_of_sdist) == read_entry_points(archives.wheel)
 
 
-def test_the_wheel_holds_every_module_the_recipes_the_licence_and_the_mark_of_types(archives):
+def test_the_wheel_holds_every_module_the_recipes_the_license_and_py_typed(archives):
     inside = names(archives.wheel)
     packages = ["lorarec", *sorted(p.parent.name for p in (ROOT / "plugins").glob("lorarec_*/__init__.py"))]
     assert len(packages) == 8
@@ -40,7 +40,7 @@ def test_the_wheel_holds_every_module_the_recipes_the_licence_and_the_mark_of_ty
     assert not [name for name in inside if name.startswith(("tests/", "lorarec_ia3", "lorarec_process", "plugins/"))]
 
 
-def test_the_source_archive_holds_what_its_tests_need_and_nothing_built(archives):
+def test_the_source_archive_holds_the_files_for_its_tests_and_no_build_products(archives):
     with tarfile.open(archives.sdist) as archive:
         inside = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     assert {"README.md", "LICENSE", "constraints.txt", ".ci/run", "tests/conftest.py"} <= inside

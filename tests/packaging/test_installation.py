@@ -36,13 +36,13 @@ print(json.dumps({"path": sys.path, "files": files, **commands}))
 
 @pytest.fixture(scope="module")
 def seen(installation, tmp_path_factory):
-    """What a process in the environment sees: its path, the packages' files, and what commands print."""
+    """Values from a process in the environment: its path, the packages' files, and the output of commands."""
     done = installation.run("python", "-P", "-c", LOOK, *PACKAGES, cwd=tmp_path_factory.mktemp("elsewhere"))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_each_package_comes_from_its_wheel_and_the_checkout_is_out_of_reach(seen, installation):
+def test_each_package_comes_from_its_wheel_and_the_checkout_is_not_on_the_path(seen, installation):
     assert len(seen["files"]) == len(PACKAGES) >= 9
     assert all(Path(file).resolve().is_relative_to(installation.folder) for file in seen["files"])
     assert not [entry for entry in seen["path"] if Path(entry).resolve().is_relative_to(ROOT)]
@@ -55,7 +55,7 @@ def test_every_distribution_is_among_the_providers_of_plugins(seen):
         assert (project["name"], project["version"]) in providers
 
 
-def test_every_recipe_is_bundled_as_it_is(seen):
+def test_every_recipe_is_bundled_unchanged(seen):
     listed = {line.split()[0] for line in seen["recipes"].splitlines() if line.strip()}
     assert {file.stem for file in RECIPES} <= listed
     assert seen["recipes show quickstart"] == (ROOT / "recipes/quickstart.yaml").read_text(encoding="utf-8")
@@ -64,6 +64,6 @@ def test_every_recipe_is_bundled_as_it_is(seen):
 def test_the_quickstart_trains(installation, tmp_path):
     done = installation.run("lorarec", "train", "quickstart", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr, "pytest sees none that another process is given"
+    assert "Warning" not in done.stderr, "pytest does not see warnings of other processes"
     assert done.stdout.splitlines()[-1] == "The run is in runs/quickstart."
     assert json.loads((tmp_path / "runs/quickstart/metrics.json").read_text())["steps"] == 2

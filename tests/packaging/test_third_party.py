@@ -1,4 +1,4 @@
-"""A package of someone else joins by being installed, and its absence is told clearly."""
+"""A third-party package is available once it is installed; if it is missing, the message says so."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ MODULE = '''
 from lorarec.contracts import Adapter, hookimpl
 
 
-class Still(Adapter):
+class Unchanging(Adapter):
     """An adapter that trains nothing."""
 
     name = "still"
@@ -35,13 +35,13 @@ class Still(Adapter):
 
 @hookimpl
 def lorarec_adapters():
-    return [Still]
+    return [Unchanging]
 '''
 
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """A folder laid out as pip leaves one, with a plugin package in it."""
+    """A folder with a plugin package, laid out as pip installs it."""
     folder = tmp_path / "site"
     described = folder / "their_plugins-0.3.dist-info"
     described.mkdir(parents=True)
@@ -52,10 +52,10 @@ def installed(tmp_path: Path) -> Path:
 
 
 def lorarec(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """The command line in a process that sees what is installed in `folder` as well."""
-    there = {**os.environ, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
+    """The command line in a process with `folder` on its path."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "lorarec", *words], env=there, capture_output=True, text=True, cwd=folder
+        [sys.executable, "-m", "lorarec", *words], env=environment, capture_output=True, text=True, cwd=folder
     )
 
 
@@ -66,15 +66,15 @@ def test_an_installed_package_is_listed(installed):
     assert row == ["adapter", "still", "nothing", "trains", "their-plugins", "0.3"]
 
 
-def test_one_that_is_not_there_or_no_longer_is_told_with_the_nearest_name(tmp_path, monkeypatch, capsys):
+def test_a_plugin_that_is_not_installed_is_refused_with_the_names_of_others(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(["train", "quickstart", "adapter=still"]) == 2
-    said = capsys.readouterr().err
-    assert "'still'" in said and "lora" in said and "Traceback" not in said
+    message = capsys.readouterr().err
+    assert "'still'" in message and "lora" in message and "Traceback" not in message
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_broken_package_is_named_and_stops_only_who_wants_it(installed, monkeypatch, capsys):
+def test_a_broken_package_is_named_and_refused_only_if_it_is_used(installed, monkeypatch, capsys):
     (installed / "their_module.py").write_text("import no_such_module_anywhere\n")
     monkeypatch.syspath_prepend(str(installed))
     assert run(["plugins", "show", "lora"]) == 0

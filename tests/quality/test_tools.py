@@ -1,4 +1,4 @@
-"""The tools of pre-commit, as tests: one command tells whether a change may be made."""
+"""The tools of pre-commit, run as tests: one command shows whether a change is acceptable."""
 
 import subprocess
 import sys

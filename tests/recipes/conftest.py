@@ -1,4 +1,4 @@
-"""Small data in the format that each source of a bundled recipe reads, so that a clean clone trains every recipe."""
+"""Small data in the format of each source of a bundled recipe, so that every recipe can be trained in a new clone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ADJECTIVES = ["Red", "Quiet", "Broken", "Golden", "Last"]
 
 
 def titles(count: int, draw: random.Random) -> list[str]:
-    """As many different titles, with a year as MovieLens writes it."""
+    """`count` different titles, each with a year in the format of MovieLens."""
     return [
         f"{draw.choice(ADJECTIVES)} {draw.choice(NOUNS)} {number} ({draw.randrange(1950, 1999)})"
         for number in range(count)
@@ -48,7 +48,7 @@ def write_movielens(folder: Path, draw: random.Random) -> list[str]:
 
 
 def write_sequences(folder: Path, draw: random.Random) -> list[str]:
-    """30 users' lists of 60 items, the items' titles, and the 20 users who are judged."""
+    """Sequences of 30 users over 60 items, the items' titles, and the 20 users for evaluation."""
     users = list(range(1, 31))
     lists = [draw.sample(range(1, 61), draw.randint(5, 12)) for _ in users]
     write_table(folder / "sequences.parquet", {"user_id": users, "items": lists})
@@ -73,8 +73,8 @@ def write_instructions(folder: Path, draw: random.Random) -> list[str]:
             for column, value in zip(rows.values(), values, strict=True):
                 column.append(value)
             quoted = [
-                ", ".join(f'"{names[row]}"' for row, mark in zip(history, liked, strict=True) if mark == wanted)
-                for wanted in (1, 0)
+                ", ".join(f'"{names[row]}"' for row, mark in zip(history, liked, strict=True) if mark == value)
+                for value in (1, 0)
             ]
             text = (
                 f"User Preference: {quoted[0]}\nUser Unpreference: {quoted[1]}\n"
@@ -88,7 +88,7 @@ def write_instructions(folder: Path, draw: random.Random) -> list[str]:
 
 
 def write_reviews(folder: Path, draw: random.Random) -> list[str]:
-    """reviews.parquet: 40 people's four reviews each."""
+    """reviews.parquet: four reviews of each of 40 users."""
     users = [f"U{number % 40}" for number in range(160)]
     stars = [float(draw.randint(1, 5)) for _ in users]
     write_table(
@@ -131,7 +131,7 @@ FORMATS: dict[str, Callable[[Path, random.Random], list[str]]] = {
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
-    """Call it with a source's name for the overrides that give a recipe small data of that source's own format."""
+    """small_data("movielens"): the overrides that give a recipe small data in the format of this source."""
 
     def overrides(source: str) -> list[str]:
         if source == "synthetic":

@@ -1,4 +1,4 @@
-"""Each recipe resolves, survives being written out, and does what it says on small data that the tests make."""
+"""Each recipe resolves, can be written and read again, and trains on small data in its format."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ROOT = Path(__file__).parents[2]
 RECIPES = sorted([*ROOT.glob("recipes/*.yaml"), *ROOT.glob("plugins/lorarec-*/**/recipes/*.yaml")])
 STEPS = 3
 SHORT = [f"train.max_steps={STEPS}", "train.epochs=1", "train.batch_size=4", "evaluate.batch_size=64"]
-"""Sizes alone: data, backbone, adapter, head and loss are the recipe's own."""
+"""Only sizes are changed: data, backbone, adapter, head and loss are those of the recipe."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A recipe that was trained, and where."""
+    """A trained recipe and its folder."""
 
     file: Path
     overrides: list[str]
@@ -49,42 +49,42 @@ def trained(recipe: Path, small_data: Callable[[str], list[str]], tmp_path_facto
     return Trained(recipe, overrides, lorarec.train(recipe, overrides, output=folder), folder)
 
 
-def test_it_bears_its_files_name_and_describes_itself(recipe: Path) -> None:
+def test_it_has_the_name_of_its_file_and_a_description(recipe: Path) -> None:
     opened = open_recipe(recipe).recipe
     assert opened.name == recipe.stem
     assert opened.description
 
 
-def test_written_out_it_is_the_same_recipe(recipe: Path, tmp_path: Path) -> None:
+def test_it_is_the_same_after_writing_and_reading(recipe: Path, tmp_path: Path) -> None:
     whole = full_recipe(open_recipe(recipe))
     copy = tmp_path / "copy.yaml"
     copy.write_text(write_yaml(whole), encoding="utf-8")
     assert full_recipe(open_recipe(copy)) == whole
 
 
-def test_it_trains_and_gives_a_finite_figure_for_every_metric(trained: Trained) -> None:
+def test_it_trains_and_gives_a_finite_value_for_every_metric(trained: Trained) -> None:
     written = json.loads((trained.folder / "metrics.json").read_text(encoding="utf-8"))
-    assert 1 <= written["steps"] <= STEPS  # fewer where all there is fits into a batch
-    wanted = {metric.label for metric in open_recipe(trained.file).metrics}
+    assert 1 <= written["steps"] <= STEPS  # fewer if all examples fit into a batch
+    expected = {metric.label for metric in open_recipe(trained.file).metrics}
     for part in ("validation", "test"):
-        assert set(written[part]) == wanted
+        assert set(written[part]) == expected
         assert np.isfinite(list(written[part].values())).all()
 
 
-def test_its_weights_move(trained: Trained) -> None:
-    """Of the adapter, where one trains; of the head."""
+def test_its_weights_change(trained: Trained) -> None:
+    """Those of the head, and of the adapter if it trains."""
     materials = gather_materials(open_recipe(trained.file, trained.overrides))
-    born = dict(build_model(materials, TrainingPlan(STEPS, STEPS, 0)).named_parameters())
+    initial = dict(build_model(materials, TrainingPlan(STEPS, STEPS, 0)).named_parameters())
     learned = dict(trained.run.model.named_parameters())
-    trainable = [name for name, weight in born.items() if weight.requires_grad]
-    moved = {name for name in trainable if not torch.equal(born[name].cpu(), learned[name].cpu())}
+    trainable = [name for name, weight in initial.items() if weight.requires_grad]
+    changed = {name for name in trainable if not torch.equal(initial[name].cpu(), learned[name].cpu())}
     for side in ("head.", "backbone."):
         of_this_side = {name for name in trainable if name.startswith(side)}
-        assert not of_this_side or of_this_side & moved
-    assert moved
+        assert not of_this_side or of_this_side & changed
+    assert changed
 
 
-def test_its_run_evaluates_to_the_same_figures(trained: Trained) -> None:
+def test_evaluating_its_run_gives_the_same_metrics(trained: Trained) -> None:
     again = evaluate(trained.folder)
     for part in ("validation", "test"):
         assert again[part] == pytest.approx(trained.run.metrics[part])
