@@ -74,7 +74,7 @@ class Views(NamedTuple):
     order: Tensor
     """[V] int64: the index of each view, in the given order, in the concatenated chunks."""
     items: Tensor | None = None
-    """[V] int64 catalog rows, if every view is one item: an item table can then replace the chunks."""
+    """[V] int64 catalog rows, if every view is one item: the encoded catalog can then replace the chunks."""
     lower: LowerStates | None = None
 
     def to(self, device: torch.device) -> Views:
@@ -143,8 +143,8 @@ class Collation:
     epoch: int = 0
     step: int = 0
     """Optimizer step of the micro-batch; negatives shared by a batch are drawn for (seed, epoch, step)."""
-    table: bool = False
-    """Whether there is an item table: item views then need no features."""
+    items_encoded: bool = False
+    """Whether all items are encoded already: item views then need no features."""
     users: Users | None = None
     """The users' columns that the backbone reads; None if it reads none."""
     catalog: Catalog | None = None
@@ -170,9 +170,9 @@ class Collation:
         return Views([self.featurizer(group) for group in groups], torch.from_numpy(order), lower=lower)
 
     def item_views(self, items: np.ndarray) -> Views:
-        """Features of distinct catalog rows [V]; none are made if there is an item table."""
+        """Features of distinct catalog rows [V]; none are made if all items are encoded already."""
         rows = torch.as_tensor(np.asarray(items), dtype=torch.int64)
-        if self.table:
+        if self.items_encoded:
             return Views([], torch.empty(0, dtype=torch.int64), rows)
         return self.views([View(candidate=int(item)) for item in items])._replace(items=rows)
 
@@ -254,13 +254,13 @@ class Examples:
         weights = self.collation.interactions.column(WEIGHT)[batch.events]
         return replace(batch, weights=torch.from_numpy(weights.astype(np.float32)))
 
-    def with_table(self) -> Examples:
-        """The same examples, collated for use with an item table."""
-        return replace(self, collation=replace(self.collation, table=True))
+    def with_items_encoded(self) -> Examples:
+        """The same examples, collated for use with the encoded catalog: item views carry no features."""
+        return replace(self, collation=replace(self.collation, items_encoded=True))
 
     def reads_items(self) -> bool:
-        """Whether batches have views of single items, which an item table can replace."""
-        probe = self.with_table().batch(np.zeros(1, np.int64))
+        """Whether batches have views of single items, which the encoded catalog can replace."""
+        probe = self.with_items_encoded().batch(np.zeros(1, np.int64))
         return any(views.items is not None for views in probe.views.values())
 
     def blocks(self, size: int) -> list[np.ndarray]:

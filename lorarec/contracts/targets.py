@@ -50,6 +50,7 @@ def find_targets(
         where = f"layers {list(layers)} of {where}"
     if targets == "all-linear":
         return names
+    # The backbone's own default: a pretrained one finds its attention projections by the family of its architecture.
     wanted = architecture.adaptable if targets is None else targets
     where = f"{'layer' if kinds else 'linear layer'} of {where}"
     matched = {name for target in wanted for name in _matches(adapter, setting, target, names, where)}

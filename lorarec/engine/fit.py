@@ -52,7 +52,7 @@ class Fit:
     is_better: Callable[[float, float | None], bool]
     """Whether the first metric's value beats the best so far."""
     monitor: str
-    part: Callable[[str], AbstractContextManager[Any]] = nullcontext
+    mark: Callable[[str], AbstractContextManager[Any]] = nullcontext
     """Marks a part of the step for a profile: `torch.profiler.record_function` if the run is profiled."""
     state: TrainState = field(default_factory=TrainState)
     _loss: Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -61,7 +61,8 @@ class Fit:
     _since: float = field(default_factory=time.perf_counter)
 
     def resume(self) -> None:
-        """Restore the state of the latest checkpoint, if there is one."""
+        """Restore the state of the latest checkpoint, if there is one; `state.best_step` names the best one,
+        whose weights are restored when training has ended."""
         if steps := self.checkpoints.steps():
             self.state = self.checkpoints.load(steps[-1])
 
@@ -96,7 +97,7 @@ class Fit:
         """The remaining windows of the epoch."""
         windows = self.loader.windows(self.state.epoch, start=self.state.step_in_epoch)
         while True:
-            with self.part("data"):
+            with self.mark("data"):
                 window = next(windows, None)
             if window is None:
                 return
@@ -143,7 +144,7 @@ class Fit:
 
     def _evaluate(self) -> None:
         state = self.state
-        with self.part("evaluation"):
+        with self.mark("evaluation"):
             self._evaluation = evaluation = self.validate()
         if evaluation is None:
             return
@@ -190,7 +191,7 @@ class Fit:
         self._loss = torch.zeros_like(self._loss)
 
     def _save(self) -> None:
-        with self.part("checkpoint"):
+        with self.mark("checkpoint"):
             self._fold_loss()
             self.checkpoints.save(self.state)
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from lorarec.contracts import Collation, View, Views
 from lorarec.contracts.batch import ItemStates
 from lorarec.errors import LorarecError
-from lorarec.model.item_table import BLOCK, is_sharded
+from lorarec.model.encoded_catalog import BLOCK, is_sharded
 from lorarec.model.rec_model import RecModel
 
 _log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def _starts(collation: Collation) -> range:
 
 def _item_views(collation: Collation, start: int) -> Views:
     rows = np.arange(start, min(start + BLOCK, collation.catalog_size))
-    return replace(collation, table=False).item_views(rows)
+    return replace(collation, items_encoded=False).item_views(rows)
 
 
 def _write(file: Path, shape: tuple[int, int], dtype: torch.dtype, computed: Iterator[tuple[slice, Tensor]]) -> None:

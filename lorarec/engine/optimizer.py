@@ -20,7 +20,7 @@ from lorarec.config.recipe import TrainSection
 from lorarec.contracts import TrainingStep
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.loader import Window
-from lorarec.engine.step import MicroBatches
+from lorarec.engine.step import CurrentStep
 from lorarec.errors import PluginError, TrainingError
 from lorarec.model.rec_model import RecModel
 from lorarec.model.trainable import trainable_weights
@@ -67,7 +67,7 @@ class OptimizerStep:
     max_grad_norm: float | None
     table: Tensor | None = None
     """Item vectors that cannot change, where no weight of the network trains."""
-    part: Callable[[str], AbstractContextManager[Any]] = nullcontext
+    mark: Callable[[str], AbstractContextManager[Any]] = nullcontext
     """Marks a part of the step for a profile: `torch.profiler.record_function` if the run is profiled."""
 
     def gradients(self, window: Window, weight: float, step: int) -> Tensor:
@@ -77,10 +77,10 @@ class OptimizerStep:
         """
         # Random draws (dropout) follow from seed and step: a resumed run is exact without a generator's state.
         set_seed(derived_seed(self.seed, Purpose.TRAINING_STEP, step, self.accelerator.process_index))
-        batches = MicroBatches(
-            self.accelerator, self.model, self.optimizer, window, weight, self.seed, step, self.table, self.part
+        current = CurrentStep(
+            self.accelerator, self.model, self.optimizer, window, weight, self.seed, step, self.table, self.mark
         )
-        loss: Any = self.plugin.gradients(batches)
+        loss: Any = self.plugin.gradients(current)
         if not isinstance(loss, Tensor) or loss.shape != () or loss.requires_grad:
             raise PluginError(
                 f"Training step '{self.plugin.name}' returned {loss!r}: it must be the step's loss as a tensor of "
@@ -105,7 +105,7 @@ class OptimizerStep:
 
     def update(self) -> bool:
         """Clip the gradients and update the weights; false where fp16 skips the update, as gradients are not finite."""
-        with self.part("optimizer"):
+        with self.mark("optimizer"):
             if self.max_grad_norm is not None:
                 self.accelerator.clip_grad_norm_(trainable_weights(self.model), self.max_grad_norm)
             self.optimizer.step()
@@ -116,5 +116,5 @@ class OptimizerStep:
 
     def clear(self) -> None:
         """Reset the gradients."""
-        with self.part("optimizer"):
+        with self.mark("optimizer"):
             self.optimizer.zero_grad()

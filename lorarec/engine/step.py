@@ -21,7 +21,7 @@ from lorarec.model.trainable import trainable_weights
 
 
 @dataclass
-class MicroBatches:
+class CurrentStep:
     """The `StepContext` of one step."""
 
     accelerator: Accelerator
@@ -34,7 +34,7 @@ class MicroBatches:
     step: int
     table: Tensor | None = None
     """Item vectors that cannot change, where no weight of the network trains."""
-    part: Callable[[str], AbstractContextManager[Any]] = nullcontext
+    mark: Callable[[str], AbstractContextManager[Any]] = nullcontext
     """Marks a part of the step for a profile."""
 
     @cached_property
@@ -52,7 +52,7 @@ class MicroBatches:
     def loss(self, batch: Batch) -> Tensor:
         """[] ((the weighted sum of the targets' losses + the head's regularizer) + the adapter's penalty, by the
         batch's share) / the weight of the whole step."""
-        with self.part("forward"):
+        with self.mark("forward"):
             output = call(self.model, RecModel.losses, batch, self.table)
         divisor = self.weight or 1.0
         # A process without targets computes along with weight 0; the targets of a step may also have weight 0.
@@ -63,7 +63,7 @@ class MicroBatches:
         return mean + output.penalty * (weight / divisor * here)
 
     def backward(self, loss: Tensor) -> None:
-        with self.part("backward"):
+        with self.mark("backward"):
             # DDP averages over processes; the targets of all of them are in `weight` already.
             self.accelerator.backward(loss * self.accelerator.num_processes)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lorarec.contracts import Examples, Head, Predictions, Scored
 from lorarec.evaluation.metrics import NamedMetric, shared_metrics
-from lorarec.model.item_table import is_sharded, item_table
+from lorarec.model.encoded_catalog import encoded_catalog, is_sharded
 from lorarec.model.rec_model import AskedModel, RecModel, call, encoder_of
 
 SAMPLED = 2048
@@ -49,7 +49,7 @@ def table_for(model: nn.Module, examples: Examples, accelerator: Accelerator) ->
     training = model.training
     model.eval()
     try:
-        return item_table(encoder_of(model), examples.collation, accelerator)
+        return encoded_catalog(encoder_of(model), examples.collation, accelerator)
     finally:
         model.train(training)
 
@@ -77,7 +77,7 @@ def predict(
     model.eval()
     try:
         if table is not None:
-            examples = examples.with_table()
+            examples = examples.with_items_encoded()
         mine, asked = _mine(examples, batch_size, accelerator), [named.metric for named in metrics]
         blocks = list(examples.predictor.predict(AskedModel(model), examples, mine, asked, table))
     finally:

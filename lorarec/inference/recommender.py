@@ -27,7 +27,7 @@ from lorarec.contracts import (
 from lorarec.errors import DataError
 from lorarec.evaluation.calibration import Calibration
 from lorarec.inference.requests import candidates_of, item_rows, requests_of
-from lorarec.model.item_table import encoded_catalogue
+from lorarec.model.encoded_catalog import encoded_on_one_process
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.prediction.diversity import diversified, pool_size
 
@@ -159,14 +159,14 @@ class Recommender:
         if self._table is None and examples.reads_items():
             self._items(examples)
         if self._table is not None:
-            examples = examples.with_table()
+            examples = examples.with_items_encoded()
         asked = AskedModel(self.model)
         return torch.cat([asked.answer(examples.batch(rows), method, self._table) for rows in examples.blocks(size)])
 
     def _items(self, examples: Examples) -> Tensor:
         """[N, D] the item table, computed once."""
         if self._table is None:
-            self._table = encoded_catalogue(encoder_of(self.model), examples.collation, self._device)
+            self._table = encoded_on_one_process(encoder_of(self.model), examples.collation, self._device)
         return self._table
 
     def _examples(self, requests: Requests) -> Examples:

@@ -22,7 +22,7 @@ from lorarec.engine.optimizer import OptimizerStep, build_optimizer, build_sched
 from lorarec.engine.profile import Profile
 from lorarec.engine.tracking import HistoryFile, Tracking
 from lorarec.evaluation.evaluate import evaluate
-from lorarec.model.item_table import item_table
+from lorarec.model.encoded_catalog import encoded_catalog
 from lorarec.model.rec_model import RecModel, encoder_of
 from lorarec.model.trainable import trainable_names
 from lorarec.pipeline.assemble import Materials
@@ -48,7 +48,7 @@ def unchanging_table(model: RecModel, examples: Examples, accelerator: Accelerat
         return None
     model.to(accelerator.device).eval()
     with accelerator.autocast():  # as the evaluation of the finished run encodes them
-        return item_table(encoder_of(model), examples.collation, accelerator)
+        return encoded_catalog(encoder_of(model), examples.collation, accelerator)
 
 
 def build_step(
@@ -69,7 +69,7 @@ def build_step(
         seed=recipe.seed,
         max_grad_norm=recipe.train.max_grad_norm,
         table=table,
-        part=record_function if recipe.train.profile else nullcontext,  # the former costs 7 microseconds even when idle
+        mark=record_function if recipe.train.profile else nullcontext,  # the former costs 7 microseconds even when idle
     )
 
 
@@ -86,7 +86,7 @@ def build_fit(
     `table`: of `unchanging_table`; `folder`: the folder to which the run is written.
     """
     resolved, recipe = materials.resolved, materials.resolved.recipe
-    examples = materials.examples[Part.TRAIN] if table is None else materials.examples[Part.TRAIN].with_table()
+    examples = materials.examples[Part.TRAIN] if table is None else materials.examples[Part.TRAIN].with_items_encoded()
     names = trainable_names(model)
     step = build_step(resolved, model, plan, table, accelerator)
     guards = Guards(examples.predictor.tells_apart(), lambda: moved_weights(model, step.optimizer, accelerator))
@@ -107,7 +107,7 @@ def build_fit(
         validate=lambda: evaluate(step.model, validation, materials.metrics, accelerator, batch_size, table),
         is_better=lambda value, best: value == value and (best is None or sign * value > sign * best),
         monitor=monitor.label,
-        part=step.part,
+        mark=step.mark,
         state=TrainState(total_steps=plan.total_steps),
     )
 

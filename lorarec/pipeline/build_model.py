@@ -22,10 +22,10 @@ from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.layer_cache import cache_layers
 from lorarec.engine.tracking import check_trackers
 from lorarec.errors import IncompatibleError, RecipeError
-from lorarec.model.item_table import is_sharded
+from lorarec.model.encoded_catalog import is_sharded
 from lorarec.model.rec_model import RecModel
 from lorarec.pipeline.assemble import Materials
-from lorarec.pipeline.resume import differences
+from lorarec.pipeline.stopped_run import differences
 from lorarec.registry.resolve import ResolvedRecipe, full_recipe
 
 _log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from lorarec.data.audit import audit_lines
 from lorarec.engine.loader import Loader
 from lorarec.engine.optimizer import OptimizerStep
 from lorarec.engine.processes import check_processes
-from lorarec.model.item_table import item_table
+from lorarec.model.encoded_catalog import encoded_catalog
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.model.trainable import WeightCount, count_weights, trainable_names
 from lorarec.pipeline.assemble import Materials, gather_materials, open_recipe
@@ -163,7 +163,7 @@ def _measured(
     table_seconds, table = _timed_table(examples, model, accelerator)
     unchanging = table if not model.network_trains else None
     step = build_step(materials.resolved, model, plan, unchanging, accelerator)
-    loader = training_loader(examples if unchanging is None else examples.with_table(), recipe)
+    loader = training_loader(examples if unchanging is None else examples.with_items_encoded(), recipe)
     seconds, growth, zero = _measured_steps(step, model, loader, names)
     every = loader.steps_per_epoch if recipe.evaluate.every == "epoch" else recipe.evaluate.every
     evaluations = -(-plan.total_steps // every)
@@ -179,7 +179,7 @@ def _timed_table(examples: Examples, model: RecModel, accelerator: Accelerator) 
         return 0.0, None
     model.eval()
     started = time.perf_counter()
-    table = item_table(encoder_of(model), examples.collation, accelerator)
+    table = encoded_catalog(encoder_of(model), examples.collation, accelerator)
     return time.perf_counter() - started, table
 
 
@@ -222,7 +222,7 @@ def _evaluation_seconds(
     if not len(examples):
         return 0.0
     model.eval()
-    examples = examples if table is None else examples.with_table()
+    examples = examples if table is None else examples.with_items_encoded()
     rows = examples.blocks(batch_size)[0]
     metrics = [named.metric for named in materials.metrics]
     started = time.perf_counter()

@@ -22,7 +22,7 @@ from lorarec.evaluation.intervals import LEVEL, METHOD, metric_intervals
 from lorarec.evaluation.metrics import baseline_metrics, compute_metrics, slice_metrics
 from lorarec.evaluation.protocol import protocol
 from lorarec.inference.recommender import Recommender, list_rows
-from lorarec.model.item_table import item_table
+from lorarec.model.encoded_catalog import encoded_catalog
 from lorarec.pipeline.assemble import Materials
 from lorarec.pipeline.load import OpenRun, open_run
 from lorarec.prediction.diversity import list_measures
@@ -112,7 +112,7 @@ def frozen_item_vectors(
         pooled = [bare.encode(module, chunk).pooled.float() for chunk in views.chunks]
         return torch.cat(pooled)[views.order]
 
-    return item_table(encode, collation, accelerator).cpu()
+    return encoded_catalog(encode, collation, accelerator).cpu()
 
 
 def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[str, float, float]]:

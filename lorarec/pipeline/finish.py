@@ -19,7 +19,7 @@ from lorarec.contracts import Catalog, Examples, Featurizer, Part, Predictions, 
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.errors import PluginError
 from lorarec.inference.recommender import Recommender
-from lorarec.model.item_table import is_sharded, item_table
+from lorarec.model.encoded_catalog import encoded_catalog, is_sharded
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.pipeline.assemble import Materials
 
@@ -121,7 +121,7 @@ def _item_vectors(examples: Examples, model: RecModel, table: Tensor | None, acc
     if not predictor.has_item_vectors:
         return None
     if table is None:
-        table = item_table(encoder_of(model), examples.collation, accelerator)
+        table = encoded_catalog(encoder_of(model), examples.collation, accelerator)
     vectors = predictor.item_vectors(AskedModel(model), table)
     return None if vectors is None else vectors.cpu()
 

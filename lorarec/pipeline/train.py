@@ -28,7 +28,7 @@ from lorarec.pipeline.build_fit import build_fit, training_loader, training_plan
 from lorarec.pipeline.build_model import build_model, make_accelerator, warm_start, with_layer_cache
 from lorarec.pipeline.evaluate import HELD_OUT, frozen_item_vectors, measure
 from lorarec.pipeline.finish import finish_run, kept_scores
-from lorarec.pipeline.resume import (
+from lorarec.pipeline.stopped_run import (
     check_same_backbone,
     check_same_start,
     check_unchanged,

@@ -16,7 +16,7 @@ from lorarec.artifact.reader import read_run
 from lorarec.artifact.writer import check_new_folder
 from lorarec.errors import RecipeError
 from lorarec.pipeline.assemble import open_recipe
-from lorarec.pipeline.resume import check_same_recipe
+from lorarec.pipeline.stopped_run import check_same_recipe
 from lorarec.pipeline.train import train
 from lorarec.registry.resolve import full_recipe
 

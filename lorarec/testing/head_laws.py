@@ -34,7 +34,7 @@ from lorarec.contracts import (
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.statistics import statistics_of
 from lorarec.inference.recommender import Recommender
-from lorarec.model.item_table import encoded_catalogue
+from lorarec.model.encoded_catalog import encoded_on_one_process
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.testing.plugin_laws import check_plugin
 from lorarec.testing.tiny import HIDDEN, ITEMS, made, tiny_backbone, tiny_catalog
@@ -194,7 +194,7 @@ def _check_predictions(model: RecModel, examples: Examples) -> None:
     """Held-out examples are asked about: one finite answer each, and what is kept of it."""
     predictor, table = examples.predictor, None
     if predictor.has_item_vectors or examples.reads_items():
-        table = encoded_catalogue(encoder_of(model), examples.collation, torch.device("cpu"))
+        table = encoded_on_one_process(encoder_of(model), examples.collation, torch.device("cpu"))
     predictions = Predictions.joined(
         list(predictor.predict(AskedModel(model), examples, examples.blocks(4), (), table))
     )

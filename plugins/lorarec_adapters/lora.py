@@ -43,8 +43,8 @@ class Lora(PeftAdapter):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
         """Dropout on the adapter's input while training."""
         targets: Targets = None
-        """Names of linear layers (or the ends of their dotted names), or "all-linear". Default: the
-        backbone's attention projections."""
+        """Names of linear layers (or the ends of their dotted names), or "all-linear". Default:
+        the backbone's attention projections (`Architecture.adaptable`, which each backbone gives)."""
         layers: Annotated[list[int], Field(min_length=1)] | None = None
         """Numbers of the blocks to adapt: 0 is the lowest, -1 the last. Default: all."""
         rank_pattern: dict[str, Rank] = Field(default_factory=dict)

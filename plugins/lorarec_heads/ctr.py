@@ -121,8 +121,8 @@ class CtrNetwork(PairHead):
         with torch.autocast(texts.device.type, enabled=False):
             candidate, items = tensors["candidate"], tensors["items"]
             per_item = texts if self.pair is None else None
-            seen = tuple(tensors[name] for name in ("history", "owner", "mask", "liked"))
-            logits: Tensor = self.base + self.signals(per_item, candidate, *seen)
+            history = tuple(tensors[name] for name in ("history", "owner", "mask", "liked"))
+            logits: Tensor = self.base + self.signals(per_item, candidate, *history)
             if self.pair is not None:
                 logits = logits + self.pair(texts)[tensors["pair"]]
             if self.text_bias is not None:

@@ -16,7 +16,7 @@ import lorarec
 from lorarec.contracts import pair_predictor
 from lorarec.errors import LorarecError
 from lorarec.inference.recommender import Recommender
-from lorarec.model import item_table
+from lorarec.model import encoded_catalog
 from lorarec.pipeline.evaluate import evaluate
 from lorarec.prediction import ranking
 
@@ -50,13 +50,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], 
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of rows of every catalog block that is encoded for a table."""
     rows: list[int] = []
-    plain = item_table._encoded
+    plain = encoded_catalog._encoded
 
     def counted(model: Any, collation: Any, block: np.ndarray, device: Any) -> Tensor:
         rows.append(len(block))
         return plain(model, collation, block, device)
 
-    monkeypatch.setattr(item_table, "_encoded", counted)
+    monkeypatch.setattr(encoded_catalog, "_encoded", counted)
     return rows
 
 

@@ -207,7 +207,7 @@ def test_mixed_precision_leaves_the_head_in_full_precision(case: World) -> None:
 def test_a_table_in_place_of_features_gives_the_same_batch(case: World) -> None:
     examples = case.examples(Part.TEST)
     rows = np.arange(5)
-    plain, lean = examples.batch(rows), examples.with_table().batch(rows)
+    plain, lean = examples.batch(rows), examples.with_items_encoded().batch(rows)
     assert {n: t.tolist() for n, t in plain.tensors.items() if n != "stars"} == {
         n: t.tolist() for n, t in lean.tensors.items() if n != "stars"
     }

@@ -1,4 +1,4 @@
-"""The item table: the catalogue encoded once, shared among processes."""
+"""The encoded catalog: the vectors of all items, encoded once and shared among processes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Encode = Callable[[Views], Tensor]
 """[V, D] vectors of views, by the present weights of a model."""
 
 
-def item_table(encode: Encode, collation: Collation, accelerator: Any) -> Tensor:
+def encoded_catalog(encode: Encode, collation: Collation, accelerator: Any) -> Tensor:
     """[N, D] float32 vectors of all items as `encode` makes them, the same on every process.
 
     Blocks are dealt out to the processes. Each item is encoded in the same block whatever their number, so that the
-    table is the same to the bit on one process and on two.
+    vectors are the same to the bit on one process and on two.
     """
     if accelerator.num_processes == 1:
-        return encoded_catalogue(encode, collation, accelerator.device)
+        return encoded_on_one_process(encode, collation, accelerator.device)
     shares: list[tuple[np.ndarray, Tensor]] = []
     for number, rows in enumerate(_blocks(collation.catalog_size)):
         # Sharded models need every process in every forward.
@@ -39,8 +39,8 @@ def item_table(encode: Encode, collation: Collation, accelerator: Any) -> Tensor
     return _joined(shares, collation.catalog_size, accelerator)
 
 
-def encoded_catalogue(encode: Encode, collation: Collation, device: torch.device) -> Tensor:
-    """The same table, encoded by this process alone."""
+def encoded_on_one_process(encode: Encode, collation: Collation, device: torch.device) -> Tensor:
+    """The same vectors, encoded by this process alone."""
     blocks = iter(_blocks(collation.catalog_size))
     first = _encoded(encode, collation, next(blocks), device)
     table = first.new_empty(collation.catalog_size, first.shape[1])

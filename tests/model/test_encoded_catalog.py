@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lorarec.contracts import Views
-from lorarec.model.item_table import BLOCK, encoded_catalogue, item_table
+from lorarec.model.encoded_catalog import BLOCK, encoded_catalog, encoded_on_one_process
 
 
 class Rows:
@@ -61,7 +61,7 @@ def test_each_item_is_encoded_once_and_stands_in_its_row() -> None:
     for size in (1, BLOCK, 2 * BLOCK + 3):
         model, rows = Doubles(), Rows(size)
         collation: Any = rows
-        assert torch.equal(encoded_catalogue(model, collation, torch.device("cpu")), expected(size))
+        assert torch.equal(encoded_on_one_process(model, collation, torch.device("cpu")), expected(size))
         assert model.encoded == size
 
 
@@ -71,7 +71,7 @@ def test_processes_share_the_work_and_their_shares_are_the_table() -> None:
     shares, encoded = [], []
     for index in range(2):
         model, process = Doubles(), Process(index, 2)
-        item_table(model, collation, process)
+        encoded_catalog(model, collation, process)
         shares.append(process.share)
         encoded.append(model.encoded)
     assert encoded == [BLOCK + 3, BLOCK]
