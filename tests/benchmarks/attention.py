@@ -1,8 +1,8 @@
-"""Which attention is quicker on this machine: eager or sdpa, in bf16 and in fp32, at lengths 8 to 256.
+"""Which attention is faster on this machine: eager or sdpa, in bf16 and in fp32, at lengths 8 to 256.
 
-Forward and backward of MiniLM with LoRA of rank 8 on query and value, on batches of as many tokens whatever their
-length, padded to between half and the whole of it as texts are. All variants of a length are measured in turn, round
-after round, in one process; a round that warms up is left out. It backs the choice that a backbone makes by itself.
+Forward and backward passes of MiniLM with LoRA of rank 8 on query and value, on batches with the same number of tokens
+for all lengths, whose texts fill between half and all of the length. All variants of a length alternate in one process,
+after a warm-up round that is not counted. It supports the default that a backbone chooses.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS))
-    parser.add_argument("--tokens", type=int, default=3072, help="tokens a batch, padding included")
+    parser.add_argument("--tokens", type=int, default=3072, help="tokens per batch, padding included")
     parser.add_argument("--rounds", type=int, default=7)
     add_run_options(parser)
     return parser.parse_args()
@@ -50,15 +50,15 @@ def adapted(attention: str, dtype: str, device: str) -> nn.Module:
 
 
 def batch_of(length: int, tokens: int, device: str) -> dict[str, torch.Tensor]:
-    """Random tokens; texts fill between half and the whole of the length, the longest all of it."""
+    """Random tokens; texts fill between half and the whole of the length, the longest text all of it."""
     import torch
 
-    draw = torch.Generator().manual_seed(length)
+    generator = torch.Generator().manual_seed(length)
     rows = max(1, tokens // length)
-    filled = torch.randint(-(-length // 2), length + 1, (rows, 1), generator=draw)
+    filled = torch.randint(-(-length // 2), length + 1, (rows, 1), generator=generator)
     filled[0] = length
     mask = (torch.arange(length) < filled).long()
-    ids = torch.randint(1000, 20000, (rows, length), generator=draw) * mask
+    ids = torch.randint(1000, 20000, (rows, length), generator=generator) * mask
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
 
@@ -76,10 +76,10 @@ def seconds_of(module: nn.Module, batch: dict[str, torch.Tensor]) -> float:
 
 
 def measure(arguments: argparse.Namespace, device: str) -> list[dict[str, Any]]:
-    """Milliseconds of every variant at every length, round by round."""
+    """Milliseconds of every variant at every length, one per round."""
     variants = [(attention, dtype) for dtype in DTYPES for attention in ATTENTIONS]
     modules = {variant: adapted(*variant, device) for variant in variants}
-    found = []
+    rows = []
     for length in arguments.lengths:
         batch = batch_of(length, arguments.tokens, device)
         spent: dict[tuple[str, str], list[float]] = {variant: [] for variant in variants}
@@ -88,35 +88,35 @@ def measure(arguments: argparse.Namespace, device: str) -> list[dict[str, Any]]:
                 seconds = seconds_of(modules[variant], batch)
                 if number:  # the first round warms up
                     spent[variant].append(1000 * seconds)
-        found += [
+        rows += [
             {"length": length, "attention": attention, "dtype": dtype, "milliseconds": spent[attention, dtype]}
             for attention, dtype in variants
         ]
-    return found
+    return rows
 
 
 def main() -> None:
-    """Measure and print a table: milliseconds, and how many times eager is as quick as sdpa."""
+    """Measure and print a table: milliseconds, and the speed of eager relative to sdpa."""
     arguments = options()
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # before torch is imported
     import torch
 
-    from machine import facts
+    from machine import machine_info
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = measure(arguments, device)
-    print(f"{device}, threads: {torch.get_num_threads()}, {arguments.tokens} tokens a batch; milliseconds, medians")
+    rows = measure(arguments, device)
+    print(f"{device}, threads: {torch.get_num_threads()}, {arguments.tokens} tokens per batch; milliseconds, medians")
     for length in arguments.lengths:
         for dtype in DTYPES:
             eager, sdpa = (
-                next(row["milliseconds"] for row in found if (row["length"], row["dtype"], row["attention"]) == wanted)
+                next(row["milliseconds"] for row in rows if (row["length"], row["dtype"], row["attention"]) == wanted)
                 for wanted in ((length, dtype, attention) for attention in ATTENTIONS)
             )
             each = [b / a for a, b in zip(eager, sdpa, strict=True)]
             spread = f"{median(each):.2f}x ({min(each):.2f} to {max(each):.2f})"
             times = f"eager {median(eager):8.1f}  sdpa {median(sdpa):8.1f}"
-            print(f"{length:4} {dtype:9} {times}  eager is {spread} as quick")
-    record("attention", arguments, {"machine": facts(), "times": found})
+            print(f"{length:4} {dtype:9} {times}  eager is {spread} as fast")
+    record("attention", arguments, {"machine": machine_info(), "times": rows})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How right `lorarec check` is: its estimate of time and memory against the real run, for each bundled recipe.
+"""How accurate `lorarec check` is: its estimate of time and memory against the real run, for each bundled recipe.
 
-Each is a fresh process with the same threads; the estimate comes first, then the run. The run's seconds are those that
-its metrics.json tells: from the loading of the model to the last evaluation. A ratio above 1 says that the estimate is
-too high; 0.75 to 1.25 is what is aimed at.
+Each is a fresh process with the same threads; the estimate comes first, then the run. The run's seconds are those in
+its metrics.json: from the loading of the model to the last evaluation. A ratio above 1 means that the estimate is too
+high; the target is 0.75 to 1.25.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 from paired import DATA, ROOT, Side, add_options, in_turn, middle, ratio, record
 
 FOLDERS = {"tallrec": "tallrec-movie", "movielens": "ml-100k"}
-"""The first word of a recipe's name, and the folder of its data; other recipes bring their own."""
+"""The first word of a recipe's name, and the folder of its data; other recipes need no folder."""
 WITHIN = (0.75, 1.25)
 
 
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder with tallrec-movie and ml-100k in it")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with tallrec-movie and ml-100k")
     bundled = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
     parser.add_argument("--recipes", nargs="+", choices=bundled, default=bundled)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="overrides of all of them")

@@ -1,10 +1,10 @@
-"""One GPU and a decoder of random weights in bf16 (Qwen3's published shapes): lorarec against PEFT by hand.
+"""One GPU and a decoder of random weights in bf16 (Qwen3's published shapes): lorarec against plain PEFT.
 
-Task ctr: TALLRec's movie rows, against Trainer + PEFT (bf16, SDPA, batches of like length). Task next_item: MovieLens
-100K, against the plain loop that encodes every history item of every row anew. Same decoder, same LoRA (r=8 on query
-and value projections), same rows and batch, a fresh process each time. Model FLOPs utilisation is that of the matrix
-products of ours, useful tokens only, over the GPU's own bf16 GEMM peak measured in the same run. Without a GPU it
-refuses; --tiny tries the programs anywhere with a decoder of two narrow blocks, and says nothing about speed.
+Task ctr: TALLRec's movie rows, against Trainer + PEFT (bf16, SDPA, batches grouped by length). Task next_item:
+MovieLens 100K, against the plain loop that encodes every history item of every row again. Same decoder, same LoRA (r=8
+on query and value projections), same rows and batch, a fresh process each time. Model FLOPs utilization counts our
+matrix products, tokens without padding only, over the GPU's bf16 GEMM peak measured in the same run. Without a GPU it
+refuses to run; --tiny tests the programs on any machine with a decoder of two narrow blocks, not their speed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ PROJECTIONS = ["--targets", "q_proj", "v_proj"]
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder with tallrec-movie and ml-100k in it")
-    parser.add_argument("--size", choices=("0.6b", "1.7b"), default="0.6b", help="Qwen3's shape")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with tallrec-movie and ml-100k")
+    parser.add_argument("--size", choices=("0.6b", "1.7b"), default="0.6b", help="shape of the Qwen3 decoder")
     parser.add_argument("--tasks", nargs="+", choices=("ctr", "next_item"), default=["ctr", "next_item"])
     parser.add_argument("--rows", type=int, default=1024, help="training rows of either task")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--attention", choices=("eager", "sdpa", "flash_attention_2"), help="ours; default: its choice")
+    parser.add_argument(
+        "--attention", choices=("eager", "sdpa", "flash_attention_2"), help="ours (default: its choice)"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="more overrides of our recipes")
     parser.add_argument("--tiny", action="store_true", help="a dry run: a tiny decoder, on any machine")
     add_options(parser)
@@ -37,11 +39,11 @@ def options() -> argparse.Namespace:
 
 
 def refuse_without_gpu(tiny: bool) -> None:
-    """End the program where there is no GPU and no dry run is wanted."""
+    """End the program if there is no GPU and this is not a dry run."""
     import torch
 
     if not tiny and not torch.cuda.is_available():
-        raise SystemExit("No GPU here: these figures would mean nothing. --tiny tries the programs without one.")
+        raise SystemExit("There is no GPU, so the figures would be meaningless. --tiny tests the programs without one.")
 
 
 def ours(recipe: str, folder: Path, arguments: argparse.Namespace, more: Sequence[str]) -> Side:
@@ -79,13 +81,13 @@ def next_item_sides(folder: Path, arguments: argparse.Namespace) -> list[Side]:
 
 
 def report(task: str, rounds: Sequence[Mapping[str, Figures]]) -> None:
-    """Speed, utilisation, memory."""
+    """Print speed, utilization and memory."""
     print(f"\n{task}, {rounds[0]['ours']['rows']} rows")
     print_figure(rounds, "rows_per_second", "training rows/s")
     print(f"rows/s, ours over peer: {ratio(rounds, ('ours', 'rows_per_second'), ('peer', 'rows_per_second'))}")
     share = ratio(rounds, ("ours", "model_gflops"), ("machine", "gemm_bf16_gflops"))
-    print(f"model FLOPs utilisation of ours: {share.median:.3f} ({min(share.each):.3f} to {max(share.each):.3f})")
-    print_figure(rounds, "tokens_per_second", "tokens/s without padding (of texts encoded at all)")
+    print(f"model FLOPs utilization of ours: {share.median:.3f} ({min(share.each):.3f} to {max(share.each):.3f})")
+    print_figure(rounds, "tokens_per_second", "tokens/s without padding (of the encoded texts)")
     print_figure(rounds, "gpu_memory_mib", "peak GPU memory, MiB")
     print_figure(rounds, "test_auc", "test AUC")
 
@@ -96,17 +98,17 @@ def main() -> None:
     refuse_without_gpu(arguments.tiny)
     from random_encoders import write_qwen3
 
-    found = {}
+    results = {}
     with tempfile.TemporaryDirectory(prefix="lorarec-benchmark-") as name:
         folder = Path(name)
         tiny = arguments.tiny
         write_qwen3(folder / "decoder", "tiny" if tiny else arguments.size, "float32" if tiny else "bfloat16")
         for task in arguments.tasks:
             sides = (ctr_sides if task == "ctr" else next_item_sides)(folder, arguments)
-            found[task] = in_turn([*sides, Side("machine", "machine")], arguments.pairs, arguments.threads)
-    for task, rounds in found.items():
+            results[task] = in_turn([*sides, Side("machine", "machine")], arguments.pairs, arguments.threads)
+    for task, rounds in results.items():
         report(task, rounds)
-    record("gpu_decoder", arguments, found)
+    record("gpu_decoder", arguments, results)
 
 
 if __name__ == "__main__":

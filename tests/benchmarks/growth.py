@@ -1,11 +1,11 @@
-"""How time grows with events and memory with the catalogue: next-item training and `recommend` in a made-up shop.
+"""How time grows with events and memory with the catalog: next-item training and `recommend` in a simulated shop.
 
-Time: one epoch of next-item training (sampled softmax) on 10^4, 10^5 and 10^6 events of 1,000 items, and what preparing
-them takes. Memory: the largest resident memory of a fresh process that trains a few steps, of the whole run (which
-ends by encoding every item), and of another one that recommends, with 10^3 to 10^6 items and 10^5 events. Writes
-growth.json, which `growth_plot.py` draws. --encoder small puts a random transformer of two narrow blocks in MiniLM's
-place, where a million items would take too long; the output says which it was. What the file holds already is not
-measured again unless --anew is given.
+Time: one epoch of next-item training (sampled softmax) on 10^4, 10^5 and 10^6 events of 1,000 items, and preparing the
+data. Memory: the peak resident memory of a fresh process that trains a few steps, of the whole run (which ends by
+encoding every item), and of another one that recommends, with 10^3 to 10^6 items and 10^5 events. Writes growth.json,
+which `growth_plot.py` draws. --encoder small replaces MiniLM by a random transformer of two narrow blocks, for which a
+million items are feasible; the output names the encoder. Measurements that the file already has are skipped unless
+--again is given.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from paired import HERE, Side, add_run_options, record
 
 TIMED_ITEMS = 1000
-HELD_EVENTS = 100_000
+MEMORY_EVENTS = 100_000
 ENCODERS = {
     "minilm": "{name: minilm, max_length: 32, dtype: bfloat16}",
     "small": "{name: text, checkpoint: FOLDER/encoder, max_length: 32}",
@@ -43,24 +43,24 @@ def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--events", type=int, nargs="*", default=[10**4, 10**5, 10**6], help="sizes whose time is taken"
+        "--events", type=int, nargs="*", default=[10**4, 10**5, 10**6], help="numbers of events to time"
     )
-    parser.add_argument("--items", type=int, nargs="*", default=[10**3, 10**4, 10**5, 10**6], help="catalogues held")
+    parser.add_argument("--items", type=int, nargs="*", default=[10**3, 10**4, 10**5, 10**6], help="catalog sizes")
     parser.add_argument("--encoder", choices=tuple(ENCODERS), default="minilm")
-    parser.add_argument("--batch", type=int, default=64, help="windows an optimizer step")
-    parser.add_argument("--steps", type=int, default=5, help="steps of the runs whose memory is looked at")
-    parser.add_argument("--users", type=int, default=943, help="users that are recommended to")
+    parser.add_argument("--batch", type=int, default=64, help="windows per optimizer step")
+    parser.add_argument("--steps", type=int, default=5, help="steps of the runs whose memory is measured")
+    parser.add_argument("--users", type=int, default=943, help="users to recommend to")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="more overrides of the recipe")
     parser.add_argument("--out", type=Path, default=HERE / "growth.json")
-    parser.add_argument("--anew", action="store_true", help="measure again what the file holds already")
+    parser.add_argument("--again", action="store_true", help="repeat measurements that the file already has")
     add_run_options(parser)
     return parser.parse_args()
 
 
 def open_shop(folder: Path, events: int, items: int, arguments: argparse.Namespace) -> Path:
-    """Write the shop, and the encoder where it is not MiniLM; return the recipe over them."""
-    from made_up_shop import write_shop
+    """Write the shop, and the encoder if it is not MiniLM; return the path of a recipe for them."""
     from random_encoders import write_bert
+    from simulated_shop import write_shop
 
     write_shop(folder, events, items)
     if arguments.encoder == "small":
@@ -72,29 +72,29 @@ def open_shop(folder: Path, events: int, items: int, arguments: argparse.Namespa
 
 
 def time_of(events: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of preparation and of one epoch."""
+    """Seconds of preparing the data and of one epoch."""
     with tempfile.TemporaryDirectory(prefix="lorarec-benchmark-") as folder:
         recipe = open_shop(Path(folder), events, TIMED_ITEMS, arguments)
-        found = Side("time", "ours.prepare", [str(recipe), *arguments.set]).run(arguments.threads)
+        figures = Side("time", "ours.prepare", [str(recipe), *arguments.set]).run(arguments.threads)
     return {
         "events": events,
-        "steps": found["steps"],
-        "prepare_seconds": found["prepare_seconds"],
-        "train_seconds": found["epoch_seconds"],
-        "prepare_microseconds_an_event": 1e6 * found["prepare_seconds"] / events,
-        "train_microseconds_an_event": 1e6 * found["epoch_seconds"] / events,
+        "steps": figures["steps"],
+        "prepare_seconds": figures["prepare_seconds"],
+        "train_seconds": figures["epoch_seconds"],
+        "prepare_microseconds_an_event": 1e6 * figures["prepare_seconds"] / events,
+        "train_microseconds_an_event": 1e6 * figures["epoch_seconds"] / events,
     }
 
 
 def memory_of(items: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """MiB of training, of the whole run, and of recommending from it."""
     with tempfile.TemporaryDirectory(prefix="lorarec-benchmark-") as folder:
-        recipe = open_shop(Path(folder), HELD_EVENTS, items, arguments)
+        recipe = open_shop(Path(folder), MEMORY_EVENTS, items, arguments)
         run = Path(folder) / "run"
         steps = [f"train.max_steps={arguments.steps}", "--no-cost", "--output", str(run)]
         trained = Side("training", "ours.train", [str(recipe), *arguments.set, *steps]).run(arguments.threads)
-        asked = [str(run), "--made-up", "--users", str(arguments.users)]
-        answered = Side("recommending", "ours.recommend", asked).run(arguments.threads)
+        command = [str(run), "--simulated", "--users", str(arguments.users)]
+        answered = Side("recommending", "ours.recommend", command).run(arguments.threads)
     return {
         "items": items,
         "train_mib": trained["fit_memory_mib"],
@@ -106,37 +106,37 @@ def memory_of(items: int, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def print_growth(rows: Sequence[Mapping[str, float]], size: str, figures: Sequence[str]) -> None:
-    """Each figure at each size, and what each 1,000 more than the size before added: level or falling is linear."""
+    """Each figure at each size, and its increase per 1,000 from the previous size; constant or falling is linear."""
     for before, row in zip([None, *rows], rows, strict=False):
         parts = []
         for figure in figures:
-            more = ""
+            increase = ""
             if before is not None:
                 added = 1000 * (row[figure] - before[figure]) / (row[size] - before[size])
-                more = f" ({added:+.3g} per 1,000 {size} more)"
-            parts.append(f"{figure} {row[figure]:.4g}{more}")
+                increase = f" ({added:+.3g} per 1,000 {size} more)"
+            parts.append(f"{figure} {row[figure]:.4g}{increase}")
         print(f"{row[size]:,} {size}: {'; '.join(parts)}")
 
 
 def main() -> None:
-    """Measure what is missing, write after each measurement, print."""
+    """Run the missing measurements, write the file after each, print."""
     arguments = options()
-    known = json.loads(arguments.out.read_text()) if arguments.out.exists() and not arguments.anew else {}
-    found: dict[str, Any] = known.get(arguments.encoder, {"time": [], "memory": []})
+    known = json.loads(arguments.out.read_text()) if arguments.out.exists() and not arguments.again else {}
+    results: dict[str, Any] = known.get(arguments.encoder, {"time": [], "memory": []})
     work = [("time", "events", arguments.events, time_of), ("memory", "items", arguments.items, memory_of)]
-    for part, size, wanted, measure in work:
-        for count in wanted:
-            if any(row[size] == count for row in found[part]):
+    for part, size, counts, measure in work:
+        for count in counts:
+            if any(row[size] == count for row in results[part]):
                 continue
             print(f"{part} at {count:,} {size}, encoder {arguments.encoder} ...", flush=True)
-            found[part] = sorted([*found[part], measure(count, arguments)], key=lambda row: float(row[size]))
-            found["machine"] = Side("machine", "machine", ["--seconds", "0.5"]).run(arguments.threads)
-            known[arguments.encoder] = found
+            results[part] = sorted([*results[part], measure(count, arguments)], key=lambda row: float(row[size]))
+            results["machine"] = Side("machine", "machine", ["--seconds", "0.5"]).run(arguments.threads)
+            known[arguments.encoder] = results
             arguments.out.write_text(json.dumps(known, indent=1) + "\n")
     print(f"Encoder: {arguments.encoder}")
-    print_growth(found["time"], "events", ["prepare_seconds", "train_seconds"])
-    print_growth(found["memory"], "items", ["train_mib", "run_mib", "recommend_mib"])
-    record("growth", arguments, found)
+    print_growth(results["time"], "events", ["prepare_seconds", "train_seconds"])
+    print_growth(results["memory"], "items", ["train_mib", "run_mib", "recommend_mib"])
+    record("growth", arguments, results)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draws growth.png from growth.json: time per event against events, memory against the catalogue, on log-log axes."""
+"""Draws growth.png from growth.json: time per event by number of events, memory by catalog size, on log-log axes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TIME = {"train_microseconds_an_event": "training, one epoch", "prepare_microseco
 MEMORY = {"train_mib": "training", "run_mib": "whole run, every item encoded", "recommend_mib": "recommending"}
 MARKS = ("o", "s", "^")
 LIMIT_MIB = 24 * 1024
-"""A million items must fit below it."""
+"""Target for a million items."""
 
 
 def options() -> argparse.Namespace:
@@ -26,7 +26,7 @@ def options() -> argparse.Namespace:
 
 
 def draw_lines(axes: Any, rows: Sequence[Mapping[str, float]], size: str, figures: Mapping[str, str]) -> None:
-    """One line a figure, each with its own mark, so that colour is not needed to tell them apart."""
+    """One line per figure, each with its own marker, so that color is not needed to distinguish them."""
     for mark, (figure, label) in zip(MARKS, figures.items(), strict=False):
         axes.plot([row[size] for row in rows], [row[figure] for row in rows], marker=mark, label=label)
     axes.set_xscale("log")
@@ -34,29 +34,29 @@ def draw_lines(axes: Any, rows: Sequence[Mapping[str, float]], size: str, figure
     axes.grid(True, which="major", alpha=0.4)
 
 
-def draw(found: Mapping[str, Any], encoder: str, target: Path) -> None:
+def draw(results: Mapping[str, Any], encoder: str, target: Path) -> None:
     """Both panels, side by side."""
     import matplotlib
 
-    matplotlib.use("Agg")  # no screen is needed
+    matplotlib.use("Agg")  # needs no screen
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
-    draw_lines(left, found["time"], "events", TIME)
-    left.set(xlabel="events", ylabel="microseconds per event", title="Time: a level line is linear growth")
-    draw_lines(right, found["memory"], "items", MEMORY)
-    rows = found["memory"]
+    draw_lines(left, results["time"], "events", TIME)
+    left.set(xlabel="events", ylabel="microseconds per event", title="Time: a horizontal line is linear growth")
+    draw_lines(right, results["memory"], "items", MEMORY)
+    rows = results["memory"]
     if rows:
         first, last = rows[0], rows[-1]
         linear = first["run_mib"] * last["items"] / first["items"]
         ends = [first["items"], last["items"]], [first["run_mib"], linear]
-        right.plot(*ends, linestyle=":", color="grey", label="linear growth from the first point")
+        right.plot(*ends, linestyle=":", color="gray", label="linear growth from the first point")
         right.axhline(LIMIT_MIB, linestyle="--", color="black", linewidth=1, label="24 GB")
         right.set_ylim(top=2 * max(LIMIT_MIB, *(row["run_mib"] for row in rows)))
-    right.set(xlabel="items in the catalogue", ylabel="peak resident memory, MiB", title="Memory")
+    right.set(xlabel="items in the catalog", ylabel="peak resident memory, MiB", title="Memory")
     for axes in (left, right):
         axes.legend(fontsize="small")
-    machine = found["machine"]
+    machine = results["machine"]
     threads = f"threads: {machine['threads']}"
     title = f"Next item, loss=sampled_softmax; encoder: {encoder}; {machine['processor']}, {threads}"
     figure.suptitle(title, fontsize="medium")
@@ -67,11 +67,11 @@ def main() -> None:
     """Read the file and draw."""
     arguments = options()
     if not arguments.source.is_file():
-        raise SystemExit(f"{arguments.source.name} is not there: growth.py writes it.")
+        raise SystemExit(f"{arguments.source.name} does not exist: growth.py writes it.")
     known = json.loads(arguments.source.read_text(encoding="utf-8"))
     encoder = arguments.encoder or next(iter(known))
     if encoder not in known:
-        raise SystemExit(f"{arguments.source.name} holds no encoder '{encoder}', but {', '.join(known)}.")
+        raise SystemExit(f"{arguments.source.name} has no encoder '{encoder}', but {', '.join(known)}.")
     draw(known[encoder], encoder, arguments.out)
     print(f"Drawn: {arguments.out.name}")
 

@@ -1,7 +1,7 @@
-"""The machine: processor, versions, and the speed of its own matrix products, measured here and now.
+"""The machine: processor, versions, and the measured speed of its matrix products.
 
-As a side (`python -m machine`) it prints one JSON line, so that the peak is measured between the runs it is held
-against: what the processor can do drifts with what else runs on it.
+As a side (`python -m machine`) it prints one JSON line, so that the peak is measured between the runs it is compared
+with: the speed of a shared processor varies with its load.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "lorarec")
 SIZES = (1024, 2048)
-"""Sides of the square matrices on a processor; the best one counts."""
+"""Sides of the square matrices on a CPU; the fastest one counts."""
 GPU_SIZES = (4096, 8192)
 SECONDS = 1.0
-"""How long each size is tried."""
+"""Seconds that each size is measured for."""
 
 
 def processor() -> str:
-    """The processor's own name, as far as the system tells it."""
+    """The name of the processor, if the system gives it."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -38,14 +38,14 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """The commit of the checkout, marked where files differ from it."""
-    told = subprocess.run(
+    """The commit of the checkout, marked as dirty if files differ from it."""
+    done = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True
     )
-    return told.stdout.strip() or "unknown"
+    return done.stdout.strip() or "unknown"
 
 
-def facts() -> dict[str, Any]:
+def machine_info() -> dict[str, Any]:
     """Processor, cores, system and versions."""
     import torch
 
@@ -63,7 +63,7 @@ def facts() -> dict[str, Any]:
 
 
 def gemm_gflops(dtype: torch.dtype, device: str, seconds: float = SECONDS) -> float:
-    """The most GFLOP/s that a product of square matrices reaches: 2 n^3 operations over the best of many runs."""
+    """The highest GFLOP/s of a product of square matrices: 2 n^3 operations over the fastest of many runs."""
     import torch
 
     best = 0.0
@@ -87,9 +87,9 @@ def _seconds_of_one(left: torch.Tensor, right: torch.Tensor, device: str) -> flo
 
 
 def main() -> None:
-    """Print facts and peaks as one JSON line."""
+    """Print the machine's description and peaks as one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long each size and type is tried")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="seconds of measuring each size and type")
     arguments = parser.parse_args()
     import torch
 
@@ -98,7 +98,7 @@ def main() -> None:
         f"gemm_{name}_gflops": gemm_gflops(dtype, device, arguments.seconds)
         for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32))
     }
-    print(json.dumps({**facts(), **peaks, "threads": torch.get_num_threads()}))
+    print(json.dumps({**machine_info(), **peaks, "threads": torch.get_num_threads()}))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What it takes to prepare 100,000 events (MovieLens 100K) against one epoch of training of the same recipe.
+"""The time of preparing 100,000 events (MovieLens 100K) against one epoch of training of the same recipe.
 
-Read, number, split, look up histories, tokenise, make examples: each stage is timed in a run of `lorarec.train` in a
-fresh process whose caches are empty, so that files are parsed and texts tokenised anew (the system may have the files
-themselves in memory). With --steps the epoch is cut short and its seconds are reckoned from the steps that were taken,
-which the output says.
+Read, number, split, look up histories, tokenize, make examples: each stage is timed in a run of `lorarec.train` in a
+fresh process whose caches are empty, so that files are parsed and texts tokenized again (the system may have the files
+in memory). With --steps the epoch is shortened and its seconds are extrapolated from those steps, which the output
+says.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=DATA / "ml-100k", help="folder with ratings.parquet")
     parser.add_argument("--raw", action="store_true", help="read GroupLens's text files in its folder raw instead")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
-    parser.add_argument("--steps", type=int, help="steps of the epoch that are taken (default: all)")
-    parser.add_argument("--repeats", type=int, default=5, help="fresh processes a recipe")
+    parser.add_argument("--steps", type=int, help="steps of the epoch to run (default: all)")
+    parser.add_argument("--repeats", type=int, default=5, help="fresh processes per recipe")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="more overrides of our recipes")
     add_run_options(parser)
     return parser.parse_args()
@@ -45,8 +45,8 @@ def main() -> None:
     for figure in next(iter(rounds[0].values())):
         if figure.endswith("_seconds") and figure != "epoch_seconds":
             print_figure(rounds, figure, figure.replace("_", ", "))
-    part = min(found["measured_share_of_epoch"] for found in rounds[0].values())
-    how = "" if part > 0.999 else f" (reckoned from {part:.1%} of it, or more)"
+    part = min(figures["measured_share_of_epoch"] for figures in rounds[0].values())
+    how = "" if part > 0.999 else f" (extrapolated from {part:.1%} of it, or more)"
     print_figure(rounds, "epoch_seconds", f"one epoch of training, seconds{how}")
     print_figure(rounds, "share", "preparation over one epoch")
     record("prepare_data", arguments, rounds)

@@ -1,4 +1,4 @@
-"""Transformers of random weights, saved with MiniLM's tokenizer: speed and memory do not depend on what was learned."""
+"""Transformers of random weights, saved with MiniLM's tokenizer: speed and memory do not depend on the weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QWEN3: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": True,
     },
 }
-"""Shapes as published (1.7b: 1.4B weights beside the embeddings), and one for a try on any machine."""
+"""Shapes as published (1.7b: 1.4B weights without the embeddings), and one for a dry run on any machine."""
 
 
 def write_bert(folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""Seconds until `import lorarec` and `lorarec --help` are done, each in a fresh interpreter, in turn with an empty one.
+"""Seconds of `import lorarec` and `lorarec --help`, each in a fresh interpreter, alternating with an empty one.
 
-An empty interpreter's own start is measured beside them and taken off the import, as the target means the import alone.
-Files are warm: a first round is left out.
+The start of an empty interpreter is also measured and subtracted from the import, since the target is the import alone.
+Files are warm: the first round is not counted.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def options() -> argparse.Namespace:
 
 
 def seconds_of(command: Sequence[str]) -> float:
-    """One run of the interpreter. Raises CalledProcessError where it fails."""
+    """One run of the interpreter. Raises CalledProcessError if it fails."""
     started = time.perf_counter()
     subprocess.run([sys.executable, *command], check=True, capture_output=True)
     return time.perf_counter() - started
 
 
 def main() -> None:
-    """Measure in turn, print medians and ranges."""
+    """Measure alternately, print medians and ranges."""
     arguments = options()
     spent: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for number in range(arguments.rounds + 1):
@@ -46,7 +46,7 @@ def main() -> None:
             seconds = seconds_of(command)
             if number:
                 spent[name].append(seconds)
-    spent["import lorarec, interpreter taken off"] = [
+    spent["import lorarec, interpreter subtracted"] = [
         whole - empty for whole, empty in zip(spent["import lorarec"], spent["python"], strict=True)
     ]
     for name, values in spent.items():

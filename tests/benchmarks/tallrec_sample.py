@@ -6,17 +6,17 @@ import json
 from pathlib import Path
 
 RECIPE = "tallrec_texts.yaml"
-"""Our recipe for these rows, beside the program that a side runs: TALLRec's own files are all it reads."""
+"""Our recipe for these rows, in this folder; it reads only TALLRec's files."""
 PARTS = {"train": "train.json", "validation": "valid.json", "test": "test.json"}
 
 
 def copy_rows(source: Path, target: Path, train: int | None, test: int | None) -> dict[str, int]:
     """Write the first `train` rows of train.json and the first `test` ones of the others; all of them where None.
 
-    Returns how many rows each part has. Ends the program with a hint where the data are not there.
+    Returns the number of rows of each part. Ends the program with a hint if the data are missing.
     """
     if not (source / PARTS["train"]).is_file():
-        raise SystemExit(f"{source}: no train.json here. Name the folder of TALLRec's movie rows by --data.")
+        raise SystemExit(f"{source}: no train.json in it. Name the folder of TALLRec's movie rows by --data.")
     counts = {}
     for part, name in PARTS.items():
         rows = json.loads((source / name).read_text(encoding="utf-8"))[: train if part == "train" else test]

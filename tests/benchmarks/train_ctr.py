@@ -2,10 +2,10 @@
 
 Both adapt all-MiniLM-L6-v2 by LoRA, r=8 on query and value, in batches of 32, on the same rows with the same threads,
 each in a fresh process. Timed on both sides: whole epochs of training, the first step's warm-up included; not timed:
-imports, loading, tokenising, evaluation. Peak memory is that of the whole process, evaluation included. The peer runs
-in bf16 with batches of like length; --peer-attention eager is faster on processors than transformers' own choice.
-With --layers the upper blocks alone are adapted, and the second and later epochs are compared with the same peer.
-With --against another checkout of lorarec takes the peer's place: both states do what ours does, each by its own code.
+imports, loading, tokenizing, evaluation. Peak memory is that of the whole process, evaluation included. The peer runs
+in bf16 with batches grouped by length; --peer-attention eager is faster on CPUs than transformers' own choice.
+With --layers only the upper blocks are adapted, and the second and later epochs are compared with the same peer.
+With --against another checkout of lorarec replaces the peer: both states do the same work, each with its own code.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def options() -> argparse.Namespace:
 
 
 def our_side(arguments: argparse.Namespace, folder: str, epochs: int) -> Side:
-    """lorarec's recipe tallrec_texts.yaml, brought to the peer's batch."""
+    """lorarec's recipe tallrec_texts.yaml, with the peer's batch size."""
     overrides = [
         f"data.source.path={folder}",
         f"train.batch_size={BATCH}",
@@ -67,31 +67,31 @@ def our_side(arguments: argparse.Namespace, folder: str, epochs: int) -> Side:
 
 
 def peer_side(arguments: argparse.Namespace, folder: str, epochs: int) -> Side:
-    """The Trainer at the best setting a user would pick."""
-    more = ["--attention", arguments.peer_attention] if arguments.peer_attention else []
-    wanted = ["--data", folder, "--bf16", "--group", "--batch", str(BATCH), "--epochs", str(epochs), *more]
-    return Side("peer", "peers.hf_trainer_ctr", wanted)
+    """The Trainer with the fastest settings that a user would choose."""
+    attention = ["--attention", arguments.peer_attention] if arguments.peer_attention else []
+    command = ["--data", folder, "--bf16", "--group", "--batch", str(BATCH), "--epochs", str(epochs), *attention]
+    return Side("peer", "peers.hf_trainer_ctr", command)
 
 
 def report(rounds: Sequence[Mapping[str, Figures]], cached: bool) -> None:
-    """Print the ratio, and all that the issue of speed asks for beside it."""
+    """Print the ratio of speeds, and the other figures."""
     figure = "later_rows_per_second" if cached else "rows_per_second"
-    beside = next(side for side in rounds[0] if side not in ("ours", "machine"))
-    beside_figure = figure if beside == "other" else "rows_per_second"  # the peer keeps nothing: its epochs are alike
+    other = next(side for side in rounds[0] if side not in ("ours", "machine"))
+    other_figure = figure if other == "other" else "rows_per_second"  # the peer caches nothing: its epochs are equal
     print_figure(rounds, "rows_per_second", "training samples/s, all epochs")
     if cached:
-        print_figure(rounds, "first_epoch_rows_per_second", "samples/s, first epoch, with filling the cache")
+        print_figure(rounds, "first_epoch_rows_per_second", "samples/s, first epoch, including filling the cache")
         print_figure(rounds, "cache_seconds", "seconds to fill the cache")
         print_figure(rounds, "later_rows_per_second", "samples/s, later epochs")
-    print(f"samples/s, ours over {beside}: {ratio(rounds, ('ours', figure), (beside, beside_figure))}")
+    print(f"samples/s, ours over {other}: {ratio(rounds, ('ours', figure), (other, other_figure))}")
     print_figure(rounds, "test_auc", "test AUC")
     print_figure(rounds, "peak_memory_mib", "peak memory of the process, MiB")
-    memory = ratio(rounds, ("ours", "peak_memory_mib"), (beside, "peak_memory_mib"))
-    print(f"peak memory, ours over {beside}: {memory}")
-    print_figure(rounds, "tokens_per_second", "tokens/s without padding (of texts encoded at all)")
+    memory = ratio(rounds, ("ours", "peak_memory_mib"), (other, "peak_memory_mib"))
+    print(f"peak memory, ours over {other}: {memory}")
+    print_figure(rounds, "tokens_per_second", "tokens/s without padding (of the encoded texts)")
     print_figure(rounds, "padding", "share of positions that are padding")
     print_figure(rounds, "outside_share", "share of the step outside forward, backward, optimizer")
-    print_figure(rounds, "model_gflops", "GFLOP/s of the model's linear layers (attention's products left out)")
+    print_figure(rounds, "model_gflops", "GFLOP/s of the model's linear layers (without attention's products)")
     for peak in ("gemm_bf16_gflops", "gemm_fp32_gflops"):
         fraction = ratio(rounds, ("ours", "model_gflops"), ("machine", peak))
         print(f"{peak} {middle(rounds, 'machine', peak):.0f}; ours reaches a share of {fraction.median:.3f}")
@@ -111,14 +111,14 @@ def main() -> None:
         )
         ours = our_side(arguments, folder, epochs)
         if arguments.against is not None:
-            beside, rows = other_state(ours, arguments), "rows_in_all"
+            other, rows = other_state(ours, arguments), "rows_in_all"
         else:
-            # The peer keeps nothing between epochs: one epoch tells the speed of all of them.
-            beside, rows = peer_side(arguments, folder, 1 if cached and not arguments.epochs else epochs), "rows"
-        rounds = in_turn([ours, beside, Side("machine", "machine")], arguments.pairs, arguments.threads)
-    mine, others = rounds[0]["ours"]["rows_in_all"], rounds[0][beside.name][rows]
+            # The peer caches nothing between epochs: one epoch gives the speed of all of them.
+            other, rows = peer_side(arguments, folder, 1 if cached and not arguments.epochs else epochs), "rows"
+        rounds = in_turn([ours, other, Side("machine", "machine")], arguments.pairs, arguments.threads)
+    mine, others = rounds[0]["ours"]["rows_in_all"], rounds[0][other.name][rows]
     if mine != others:
-        raise SystemExit(f"ours trained on {mine} rows, {beside.name} on {others}: the sides must read the same.")
+        raise SystemExit(f"ours trained on {mine} rows, {other.name} on {others}: the sides must read the same rows.")
     report(rounds, cached)
     record("train_ctr", arguments, rounds)
 

@@ -1,11 +1,11 @@
-"""Next-item training on MovieLens 100K with item text: lorarec against encoding every history item of every row anew.
+"""Next-item training on MovieLens 100K with item text: lorarec against encoding every history item of every row again.
 
-Both adapt all-MiniLM-L6-v2 by LoRA, r=8, under a small causal transformer, on windows of up to 50 targets of one user,
-as many optimizer steps of as many windows, with the same threads, each in a fresh process. Ours encodes each distinct
-item once a step and takes its softmax over the whole catalogue; the peer encodes each event's text wherever it occurs
-and takes its softmax over the targets of a micro-batch, which is less to do. Timed on both sides: all steps, the first
-one's warm-up included; not timed: imports, loading, tokenising, evaluation. A user is one window.
-With --against another checkout of lorarec takes the peer's place: both states do what ours does, each by its own code.
+Both adapt all-MiniLM-L6-v2 by LoRA, r=8, below a small causal transformer, on windows of up to 50 targets of one user,
+with the same number of optimizer steps, windows and threads, each in a fresh process. Ours encodes each distinct item
+once per step and computes its softmax over the whole catalog; the peer encodes each event's text wherever it occurs and
+computes its softmax over the targets of a micro-batch, which is less work. Timed on both sides: all steps, the first
+one's warm-up included; not timed: imports, loading, tokenizing, evaluation. A user is one window.
+With --against another checkout of lorarec replaces the peer: both states do the same work, each with its own code.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from paired import (
 )
 
 PEER = {"peer_precision": "autocast", "peer_attention": "eager", "peer_micro": 16}
-"""The plain loop at its best setting."""
+"""The fastest settings of the plain loop."""
 ADAPTED = ["adapter={name: lora, r: 8}", "head.stride=null"]
-"""The recipe trains no adapter, and predicts half a window's targets: here the work is the peer's."""
+"""The recipe trains no adapter and predicts half of a window's targets: these settings give the peer's work."""
 
 
 def options() -> argparse.Namespace:
@@ -40,14 +40,14 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA / "ml-100k", help="folder with ratings.parquet")
     parser.add_argument("--rows", type=int, default=1024, help="windows of each side (the data has 2,412)")
-    parser.add_argument("--batch", type=int, default=256, help="windows an optimizer step")
+    parser.add_argument("--batch", type=int, default=256, help="windows per optimizer step")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="more overrides of our recipe")
     parser.add_argument(
         "--peer-precision", choices=("weights", "autocast", "fp32"), help=f"default: {PEER['peer_precision']}"
     )
     parser.add_argument("--peer-attention", choices=("eager", "sdpa"), help=f"default: {PEER['peer_attention']}")
     parser.add_argument(
-        "--peer-micro", type=int, help=f"windows a forward pass of the peer (default: {PEER['peer_micro']})"
+        "--peer-micro", type=int, help=f"windows per forward pass of the peer (default: {PEER['peer_micro']})"
     )
     add_state_options(parser)
     add_options(parser)
@@ -72,9 +72,9 @@ def our_side(arguments: argparse.Namespace, data: str) -> Side:
 
 
 def peer_side(arguments: argparse.Namespace, data: str) -> Side:
-    """The plain loop at its best setting, or as the command line has it."""
+    """The plain loop with its fastest settings, or those of the command line."""
     chosen = {name: getattr(arguments, name) or best for name, best in PEER.items()}
-    wanted = {
+    settings = {
         "--data": data,
         "--rows": arguments.rows,
         "--batch": arguments.batch,
@@ -82,16 +82,16 @@ def peer_side(arguments: argparse.Namespace, data: str) -> Side:
         "--precision": chosen["peer_precision"],
         "--attention": chosen["peer_attention"],
     }
-    return Side("peer", "peers.naive_next_item", [str(word) for pair in wanted.items() for word in pair])
+    return Side("peer", "peers.naive_next_item", [str(word) for pair in settings.items() for word in pair])
 
 
-def refuse_unequal(rounds: Sequence[Mapping[str, Figures]], beside: str) -> None:
-    """End the program where the sides did not train on as many rows, out of as many."""
+def refuse_unequal(rounds: Sequence[Mapping[str, Figures]], other: str) -> None:
+    """End the program if the sides did not train on the same number of rows, out of the same number."""
     for figure in ("rows", "rows_in_all"):
-        ours, others = rounds[0]["ours"][figure], rounds[0][beside][figure]
+        ours, others = rounds[0]["ours"][figure], rounds[0][other][figure]
         if ours != others:
             raise SystemExit(
-                f"{figure}: ours {ours}, {beside} {others}. The sides must do the same work: choose another --rows."
+                f"{figure}: ours {ours}, {other} {others}. The sides must do the same work: choose another --rows."
             )
 
 
@@ -100,7 +100,7 @@ def main() -> None:
     arguments = options()
     if arguments.rows % arguments.batch:
         raise SystemExit(
-            f"--rows {arguments.rows} is no multiple of --batch {arguments.batch}: the last step would differ."
+            f"--rows {arguments.rows} is not a multiple of --batch {arguments.batch}: the last step would differ."
         )
     print(f"{arguments.rows} windows, batch {arguments.batch}, threads: {arguments.threads}")
     data = str(arguments.data.resolve())
@@ -112,7 +112,7 @@ def main() -> None:
     print_figure(rounds, "facts_per_second", "targets/s")
     gain = ratio(rounds, ("ours", "rows_per_second"), (other.name, "rows_per_second"))
     print(f"users/s, ours over {other.name}: {gain}")
-    print_figure(rounds, "tokens_per_second", "tokens/s without padding (of texts encoded at all)")
+    print_figure(rounds, "tokens_per_second", "tokens/s without padding (of the encoded texts)")
     print_figure(rounds, "outside_share", "share of the step outside forward, backward, optimizer")
     fraction = ratio(rounds, ("ours", "model_gflops"), ("machine", "gemm_bf16_gflops")).median
     peak = middle(rounds, "machine", "gemm_bf16_gflops")

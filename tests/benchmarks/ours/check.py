@@ -1,4 +1,4 @@
-"""What `lorarec check` estimates of a recipe, as one JSON line. `python -m ours.check RECIPE [KEY=VALUE ...]`."""
+"""The estimates of `lorarec check` for a recipe, as one JSON line. `python -m ours.check RECIPE [KEY=VALUE ...]`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One run whose preparation of the data is timed stage by stage, and its epoch as well. Prints one JSON line.
+"""One run in which each stage of preparing the data, and the epoch, are timed. Prints one JSON line.
 
-`python -m ours.prepare RECIPE [KEY=VALUE ...]`. Where train.max_steps cuts the epoch short, its seconds are reckoned
+`python -m ours.prepare RECIPE [KEY=VALUE ...]`. If train.max_steps shortens the epoch, its seconds are extrapolated
 from the rows that were trained on. Not timed: imports and the loading of weights.
 """
 
@@ -15,7 +15,7 @@ from ours.train import train
 
 
 def prepare(recipe: str, overrides: list[str]) -> dict[str, Any]:
-    """Seconds of the stages, seconds of an epoch, and the share of the one in the other."""
+    """Seconds of the stages, seconds of an epoch, and their ratio."""
     with timed_stages() as seconds:
         figures = train(recipe, overrides, None, cost=False)
     share_taken = figures["rows"] / len(figures["epoch_seconds"]) / figures["rows_in_all"]

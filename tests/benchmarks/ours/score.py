@@ -1,7 +1,7 @@
 """Our side of scoring: `Recommender.predict` over the test rows of a finished run's recipe. Prints one JSON line.
 
-`python -m ours.score RUN [--calls N]`. Timed: the calls alone, from ids to scores; the first one encodes the item table
-and bears every warm-up, the later ones find the table made. Not timed: imports, loading the run, reading the rows.
+`python -m ours.score RUN [--calls N]`. Timed: only the calls, from ids to scores; the first one includes the warm-up
+and encodes the item table, the later ones reuse it. Not timed: imports, loading the run, reading the rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lorarec.pipeline.train import peak_memory_mib
 
 
 class Rows(NamedTuple):
-    """What is asked, with the caller's own ids, and the right answers."""
+    """Requests with the caller's ids, and their labels."""
 
     items: list[str]
     histories: list[list[str]]
@@ -36,17 +36,17 @@ def read_rows(run: Path) -> Rows:
     materials = gather_materials(open_recipe(run / layout.RECIPE))
     examples, data = materials.examples[Part.TEST], materials.data
     ids = data.catalog.ids
-    found = [data.histories.before(int(event)) for event in examples.events]
+    histories = [data.histories.before(int(event)) for event in examples.events]
     return Rows(
         items=[ids[row] for row in examples.items],
-        histories=[[ids[row] for row in history.items] for history in found],
-        feedback=[[float(number) for number in history.feedback] for history in found],
+        histories=[[ids[row] for row in history.items] for history in histories],
+        feedback=[[float(number) for number in history.feedback] for history in histories],
         labels=examples.labels().tolist(),
     )
 
 
 def score(run: Path, calls: int) -> dict[str, Any]:
-    """Rows a second of the first and of the last call, and the area under the ROC curve."""
+    """Rows per second of the first and of the last call, and the area under the ROC curve."""
     rows = read_rows(run)
     recommender = lorarec.load(run)
     rates = []
@@ -58,7 +58,7 @@ def score(run: Path, calls: int) -> dict[str, Any]:
         "predicted_per_second": rates[0],
         "again_per_second": rates[-1] if calls > 1 else None,
         "rows": len(rows.items),
-        "catalogue": len(recommender.catalog),
+        "catalog": len(recommender.catalog),
         "test_auc": float(roc_auc_score(rows.labels, scores)),
         "peak_memory_mib": peak_memory_mib(),
         "threads": torch.get_num_threads(),

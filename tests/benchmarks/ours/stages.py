@@ -1,4 +1,4 @@
-"""Seconds of each stage that prepares data, in a run that `lorarec.train` does, measured from outside."""
+"""Seconds of each stage of preparing data in a run of `lorarec.train`, measured by patching its functions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lorarec.data.history import Histories
 from lorarec.pipeline import assemble
 from lorarec.registry.resolve import ResolvedRecipe
 
-STAGES = ("read", "number", "split", "histories", "report", "tokenise", "examples")
-"""In the order in which they happen; `rest` is what is left of the whole."""
+STAGES = ("read", "number", "split", "histories", "report", "tokenize", "examples")
+"""In order of time; `rest` is the remaining time."""
 PATCHED: list[tuple[Any, str, str]] = [
     (preparing, "number_tables", "number"),
     (preparing, "split", "split"),
@@ -23,12 +23,12 @@ PATCHED: list[tuple[Any, str, str]] = [
     (Histories, "of", "histories"),
     (assemble, "_examples", "examples"),
 ]
-"""Where a function lies, its name there, and the stage it is."""
+"""The owner of a function, its name there, and the stage that it is."""
 
 
 @contextmanager
 def timed_stages() -> Iterator[dict[str, float]]:
-    """Within, whatever `lorarec.train` prepares adds its seconds, by stage and `all` together, to the dictionary."""
+    """Within, `lorarec.train` adds the seconds of each stage, and of `all` together, to the dictionary."""
     seconds: dict[str, float] = dict.fromkeys((*STAGES, "all"), 0.0)
 
     def timed(stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,7 +45,7 @@ def timed_stages() -> Iterator[dict[str, float]]:
         source, backbone = resolved.source, resolved.backbone
         with (
             patch.object(source, "load", timed("read", source.load)),
-            patch.object(backbone, "featurizer", timed("tokenise", backbone.featurizer)),
+            patch.object(backbone, "featurizer", timed("tokenize", backbone.featurizer)),
         ):
             return timed("all", assemble.gather_materials)(resolved)
 

@@ -1,6 +1,6 @@
-"""What a training step costs in principle: its tokens without padding, and the operations of its matrix products.
+"""The cost of training steps: their tokens without padding, and the operations of their matrix products.
 
-Counted after training, on the same batches, so that counting takes no time from what is timed.
+Counted after training, on the same batches, so that counting is not timed.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ PRODUCTS = ("mm", "addmm")
 
 @dataclass(frozen=True)
 class StepCost:
-    """Of one epoch."""
+    """The cost of one epoch."""
 
     tokens: int
-    """Positions that hold something."""
+    """Positions without padding."""
     positions: int
     """Positions of the batches as collated, padding included."""
     flops: float
     """2 * weights of linear layers * tokens for the forward pass, and again for each product that the backward pass
-    really needs (a frozen weight has no gradient, nothing below the lowest trainable weight has any)."""
+    needs (frozen weights have no gradient, and there is no backward pass below the lowest trainable weight)."""
 
     @property
     def padding(self) -> float:
-        """Share of the positions that hold nothing."""
+        """Share of the positions that are padding."""
         return 1 - self.tokens / self.positions if self.positions else 0.0
 
 
 def epoch_cost(fit: Fit, epoch: int, steps: int) -> StepCost:
-    """Tokens of the epoch's first `steps` steps, and the operations they need, from those of the first few."""
+    """Tokens of the epoch's first `steps` steps, and their operations, extrapolated from those of the first few."""
     tokens = positions = 0
     for window in islice(fit.loader.windows(epoch), steps):
         for batch in window.batches:
-            found = _tokens(batch)
-            tokens, positions = tokens + found[0], positions + found[1]
+            counts = _tokens(batch)
+            tokens, positions = tokens + counts[0], positions + counts[1]
     probed_flops, probed_positions = _probe(fit, epoch, min(PROBED, steps))
-    # Operations are counted as done, on padding too: what padding took is no use and is taken off.
+    # The counted operations include those on padding, which are subtracted in proportion.
     return StepCost(tokens, positions, probed_flops / max(probed_positions, 1) * tokens)
 
 
 def _probe(fit: Fit, epoch: int, steps: int) -> tuple[float, int]:
-    """Operations of the first steps' forward and backward passes, and the positions they were done for."""
+    """Operations of the first steps' forward and backward passes, and their positions."""
     operations, positions = 0, 0
     fit.model.train()
     counter = FlopCounterMode(display=False)
@@ -70,7 +70,7 @@ def _probe(fit: Fit, epoch: int, steps: int) -> tuple[float, int]:
 
 
 def _tokens(batch: Batch) -> tuple[int, int]:
-    """Tokens and positions of one batch's texts. Ends the program where features are no texts."""
+    """Tokens and positions of one batch's texts. Ends the program if the features are not texts."""
     tokens = positions = 0
     for views in batch.views.values():
         for chunk in views.chunks:

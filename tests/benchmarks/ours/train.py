@@ -1,4 +1,4 @@
-"""Our side of every training benchmark: `lorarec.train`, watched. Prints one JSON line of figures.
+"""Our side of every training benchmark: `lorarec.train` with timers. Prints one JSON line of figures.
 
 `python -m ours.train RECIPE [KEY=VALUE ...] [--output RUN] [--no-cost]`
 """
@@ -23,13 +23,13 @@ from ours.watch import Epoch, Watch
 
 
 def train(recipe: str, overrides: Sequence[str], output: Path | None, cost: bool) -> dict[str, Any]:
-    """Train, and return every figure. The run folder stays only where `output` is given."""
+    """Train, and return every figure. The run folder is kept only if `output` is given."""
     costs: list[StepCost] = []
-    seen: dict[str, float] = {}
+    at_last_step: dict[str, float] = {}
 
     def at_end(fit: Fit, watch: Watch) -> None:
-        seen["fit_memory_mib"] = peak_memory_mib()  # before anything is counted
-        seen["rows_in_all"] = len(fit.loader.examples)
+        at_last_step["fit_memory_mib"] = peak_memory_mib()  # before operations are counted
+        at_last_step["rows_in_all"] = len(fit.loader.examples)
         if cost:
             costs.extend(epoch_cost(fit, epoch.number, epoch.steps) for epoch in watch.epochs)
 
@@ -37,7 +37,7 @@ def train(recipe: str, overrides: Sequence[str], output: Path | None, cost: bool
         recommender = lorarec.train(recipe, overrides, output=output or Path(folder) / "run")
     return {
         **_speed(watch, costs),
-        **seen,
+        **at_last_step,
         "peak_memory_mib": recommender.metrics["peak_memory_mib"],
         "gpu_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None,
         "train_seconds": recommender.metrics["train_seconds"],
@@ -50,28 +50,28 @@ def train(recipe: str, overrides: Sequence[str], output: Path | None, cost: bool
 
 
 def _speed(watch: Watch, costs: Sequence[StepCost]) -> dict[str, Any]:
-    """Rates over all epochs, of the first with the filling of the cache, and of those after it."""
-    all_of_it, later = watch.totals, watch.sum_of(watch.epochs[1:])
+    """Rates over all epochs, of the first one including filling the cache, and of the later ones."""
+    total, later = watch.totals, watch.sum_of(watch.epochs[1:])
     cpu = not torch.cuda.is_available()
     figures: dict[str, Any] = {
-        "rows_per_second": all_of_it.rows / all_of_it.seconds,
-        "facts_per_second": all_of_it.facts / all_of_it.seconds,
+        "rows_per_second": total.rows / total.seconds,
+        "facts_per_second": total.targets / total.seconds,
         "first_epoch_rows_per_second": watch.epochs[0].rows / (watch.epochs[0].seconds + watch.cache_seconds),
         "cache_seconds": watch.cache_seconds,
         "later_rows_per_second": later.rows / later.seconds if later.seconds else None,
         "epoch_seconds": [epoch.seconds for epoch in watch.epochs],
-        "steps": all_of_it.steps,
-        "rows": all_of_it.rows,
-        "facts": all_of_it.facts,
-        # A GPU works on after a call has returned: parts cannot be told apart by such timers.
-        "outside_share": all_of_it.outside() if cpu else None,
-        "shares": _shares(all_of_it) if cpu else None,
+        "steps": total.steps,
+        "rows": total.rows,
+        "targets": total.targets,
+        # GPU calls return before they are done, so such timers cannot separate the parts.
+        "outside_share": total.outside() if cpu else None,
+        "shares": _shares(total) if cpu else None,
     }
     if costs:
         tokens = sum(cost.tokens for cost in costs)
-        figures["tokens_per_second"] = tokens / all_of_it.seconds
+        figures["tokens_per_second"] = tokens / total.seconds
         figures["padding"] = 1 - tokens / max(1, sum(cost.positions for cost in costs))
-        figures["model_gflops"] = sum(cost.flops for cost in costs) / all_of_it.seconds / 1e9
+        figures["model_gflops"] = sum(cost.flops for cost in costs) / total.seconds / 1e9
     return figures
 
 
@@ -85,12 +85,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    parser.add_argument("--output", type=Path, help="keep the run folder here")
+    parser.add_argument("--output", type=Path, help="keep the run folder at this path")
     parser.add_argument("--no-cost", action="store_true", help="do not count tokens and operations after training")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    found = train(arguments.recipe, arguments.overrides, arguments.output, not arguments.no_cost)
-    print(json.dumps(found))
+    figures = train(arguments.recipe, arguments.overrides, arguments.output, not arguments.no_cost)
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Watch: how long the parts of each training epoch of a lorarec run take, measured from outside.
+"""Watch: how long the parts of each training epoch of a lorarec run take.
 
-The run is the one that `lorarec.train` does, whole; only its `Fit` is given timers on the way. A step lasts from the
-moment the loop asks for the step's batches to the moment its gradients are cleared: evaluation and checkpoints, which
-come between two steps, are not training and not counted; a first step's warm-up is.
+The run is a complete one of `lorarec.train`, whose `Fit` gets timers. A step lasts from the moment the loop requests
+the step's batches to the moment its gradients are cleared: evaluation and checkpoints, which come between two steps,
+are not counted; the warm-up of the first step is.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from lorarec.pipeline.build_fit import build_fit
 from lorarec.pipeline.build_model import with_layer_cache
 
 WORK = ("forward", "backward", "optimizer")
-"""The parts that training consists of; clipping, waiting for batches and everything else is time outside them."""
+"""The parts that count as training; clipping, waiting for batches and everything else are outside them."""
 
 
 @dataclass
 class Epoch:
-    """What one epoch took."""
+    """Times and counts of one epoch."""
 
     number: int
     seconds: float = 0.0
     steps: int = 0
     rows: int = 0
-    facts: int = 0
+    targets: int = 0
     parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys((*WORK, "clipping", "batches"), 0.0))
 
     def outside(self) -> float:
@@ -42,12 +42,12 @@ class Epoch:
 
 
 class Watch:
-    """Times of the run that is trained within `with Watch.on() as watch`."""
+    """Times of the run that `lorarec.train` does within `with Watch.on() as watch`."""
 
     def __init__(self, at_end: Callable[[Fit, Watch], None]) -> None:
         self.epochs: list[Epoch] = []
         self.cache_seconds = 0.0
-        """What it took, before the first epoch, to fill the cache of frozen layers (and to see that there is none)."""
+        """Seconds of filling the cache of frozen layers before the first epoch, close to 0 if there is none."""
         self._at_end = at_end
         self._since = 0.0
         self._forward_since = 0.0
@@ -56,7 +56,7 @@ class Watch:
     @classmethod
     @contextmanager
     def on(cls, at_end: Callable[[Fit, Watch], None]) -> Iterator[Watch]:
-        """Watch whatever `lorarec.train` trains meanwhile; `at_end` is called after the last step."""
+        """Watch the run within; `at_end` is called after its last step."""
         watch = cls(at_end)
 
         def watched(*given: Any, **named: Any) -> Fit:
@@ -86,14 +86,14 @@ class Watch:
             total.seconds += epoch.seconds
             total.steps += epoch.steps
             total.rows += epoch.rows
-            total.facts += epoch.facts
+            total.targets += epoch.targets
             for part, seconds in epoch.parts.items():
                 total.parts[part] += seconds
         return total
 
     def _attach(self, fit: Fit) -> None:
         loader, run = fit.loader, fit.run
-        fit.loader = _WatchedLoader(loader, self)  # type: ignore[assignment]  # the same but for `windows`
+        fit.loader = _WatchedLoader(loader, self)  # type: ignore[assignment]  # differs only in `windows`
         fit.model.register_forward_pre_hook(self._before_forward)
         fit.model.register_forward_hook(self._after_forward)
         accelerator, optimizer = fit.accelerator, fit.optimizer_step.optimizer
@@ -105,7 +105,7 @@ class Watch:
         def watched_run() -> Any:
             state = run()
             fit.loader = loader
-            self._over = True  # what is counted from here on is not training
+            self._over = True  # later forward and backward passes are not training
             self._at_end(fit, self)
             return state
 
@@ -134,7 +134,7 @@ class Watch:
             if self._over:
                 return result
             if torch.cuda.is_available():
-                torch.cuda.synchronize()  # else the step would seem to end before it does
+                torch.cuda.synchronize()  # the step ends when the GPU is done
             self.epochs[-1].seconds += time.perf_counter() - self._since
             self.epochs[-1].steps += 1
             return result
@@ -142,7 +142,7 @@ class Watch:
         return ending
 
     def windows(self, windows: Iterator[Window], number: int) -> Iterator[Window]:
-        """The epoch's steps, each begun when it is asked for."""
+        """The epoch's steps, each timed from its request."""
         self.epochs.append(Epoch(number))
         while True:
             self._since = time.perf_counter()
@@ -152,12 +152,12 @@ class Watch:
             epoch = self.epochs[-1]
             epoch.parts["batches"] += time.perf_counter() - self._since
             epoch.rows += sum(len(batch.rows) for batch in window.batches)
-            epoch.facts += window.count
+            epoch.targets += window.count
             yield window
 
 
 class _WatchedLoader:
-    """A loader whose steps are watched; all else is the loader's."""
+    """A loader whose steps are watched; all other attributes are the loader's."""
 
     def __init__(self, loader: Any, watch: Watch) -> None:
         self._loader = loader

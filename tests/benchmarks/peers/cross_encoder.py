@@ -1,8 +1,8 @@
 """The peer for recommending: a cross-encoder that reads the user's history and one candidate as one text.
 
-MiniLM with one output scores pairs, in bfloat16, in batches of like length, without gradients. All pairs would take
-hours: a sample of them is timed, after a batch that warms up. Texts are tokenised beforehand, which is not timed, in
-its favour. Prints one JSON line. `python -m peers.cross_encoder --data FOLDER [--sample N]`
+MiniLM with one output scores pairs, in bfloat16, in batches grouped by length, without gradients. All pairs would
+take hours: a sample of them is timed, after a warm-up batch. Texts are tokenized beforehand, which is not timed, in
+its favor. Prints one JSON line. `python -m peers.cross_encoder --data FOLDER [--sample N]`
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def options() -> argparse.Namespace:
 
 
 def pairs(args: argparse.Namespace) -> tuple[list[tuple[str, str]], int, int]:
-    """A sample of (history, candidate) texts, and how many users and items there are."""
+    """A sample of (history, candidate) texts, and the numbers of users and items."""
     items = pq.read_table(args.data / "items.parquet", columns=["item_id", "title"]).to_pylist()
     titles = {row["item_id"]: row["title"] for row in items}
     table = pq.read_table(args.data / "ratings.parquet", columns=["user_id", "item_id", "timestamp"])
@@ -45,24 +45,24 @@ def pairs(args: argparse.Namespace) -> tuple[list[tuple[str, str]], int, int]:
     for events in users.values():
         latest = sorted(events, key=lambda event: event[0])[-args.history :]
         histories.append(", ".join(titles[item] for _, item in latest))
-    draw = random.Random(args.seed)
-    drawn = [(draw.choice(histories), draw.choice(list(titles.values()))) for _ in range(args.sample)]
+    generator = random.Random(args.seed)
+    drawn = [(generator.choice(histories), generator.choice(list(titles.values()))) for _ in range(args.sample)]
     return drawn, len(users), len(titles)
 
 
 def batches(texts: list[tuple[str, str]], tokenizer: Any, args: argparse.Namespace) -> list[Any]:
-    """Tokenised pairs, those of like length together."""
+    """Tokenized pairs, grouped by length."""
     encoded = tokenizer(
         [history for history, _ in texts], [item for _, item in texts], truncation=True, max_length=args.max_length
     )
     ids, kinds = encoded["input_ids"], encoded["token_type_ids"]
-    order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
-    found = []
+    order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+    padded = []
     for start in range(0, len(order), args.batch):
         chunk = order[start : start + args.batch]
-        rows = {"input_ids": [ids[place] for place in chunk], "token_type_ids": [kinds[place] for place in chunk]}
-        found.append(tokenizer.pad(rows, return_tensors="pt"))
-    return found
+        rows = {"input_ids": [ids[row] for row in chunk], "token_type_ids": [kinds[row] for row in chunk]}
+        padded.append(tokenizer.pad(rows, return_tensors="pt"))
+    return padded
 
 
 def main() -> None:
@@ -86,7 +86,7 @@ def main() -> None:
     figures = {
         "pairs_per_second": len(texts) / seconds,
         "sample": len(texts),
-        "tokens_a_pair": sum(int(batch["attention_mask"].sum()) for batch in ready) / len(texts),
+        "tokens_per_pair": sum(int(batch["attention_mask"].sum()) for batch in ready) / len(texts),
         "users_in_all": users,
         "items_in_all": items,
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

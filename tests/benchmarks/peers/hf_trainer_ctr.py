@@ -1,8 +1,8 @@
 """The peer for CTR: yes or no on TALLRec's movies with the Hugging Face Trainer and PEFT's LoRA.
 
-What a user would write by hand: history and candidate as one text, a sequence classifier with one output, query and
-value adapted at rank 8. With --bf16 --group it is at the best setting that such a user would pick. An epoch is timed by
-the Trainer's own callbacks, from its first batch to its last step: building the sampler is left out, in its favour.
+What a user would write: history and candidate as one text, a sequence classifier with one output, query and value
+adapted at rank 8. --bf16 --group are the fastest settings that such a user would choose. An epoch is timed by the
+Trainer's callbacks, from its first batch to its last step: building the sampler is not timed, in its favor.
 Prints one JSON line. `python -m peers.hf_trainer_ctr --data FOLDER [--bf16] [--group] [--epochs N]`
 """
 
@@ -49,11 +49,11 @@ class EpochTimes(TrainerCallback):  # type: ignore[misc]
         self._since = 0.0
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
-        """The first batch is about to be asked for."""
+        """Start the timer before the first batch."""
         self._since = time.perf_counter()
 
     def on_epoch_end(self, *_: Any, **__: Any) -> None:
-        """The last step is done."""
+        """Stop the timer after the last step."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.seconds.append(time.perf_counter() - self._since)
@@ -69,12 +69,12 @@ def options() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--r", type=int, default=8)
     parser.add_argument("--bf16", action="store_true", help="autocast while training, bfloat16 weights to predict")
-    parser.add_argument("--group", action="store_true", help="batches of like length")
+    parser.add_argument("--group", action="store_true", help="batches grouped by length")
     parser.add_argument("--attention", choices=("eager", "sdpa"), help="transformers' own choice by default")
     parser.add_argument("--checkpoint", help="folder of another model; all-MiniLM-L6-v2 by default")
     parser.add_argument("--weights", choices=("float32", "bfloat16"), default="float32", help="type of frozen weights")
     parser.add_argument("--targets", nargs="+", default=["query", "value"], help="adapted layers")
-    parser.add_argument("--whole", nargs="+", default=["classifier", "pooler"], help="layers trained whole")
+    parser.add_argument("--whole", nargs="+", default=["classifier", "pooler"], help="layers that are fully trained")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -89,7 +89,7 @@ def load(split: str, folder: Path, tokenizer: Any) -> Any:
 
 
 def training_arguments(args: argparse.Namespace, folder: str) -> TrainingArguments:
-    """What the Trainer is told; nothing is saved or reported."""
+    """The Trainer's settings; nothing is saved or reported."""
     return TrainingArguments(
         folder,
         per_device_train_batch_size=args.batch,
@@ -150,7 +150,7 @@ def main() -> None:
             started = time.perf_counter()
             answer = trainer.predict(test)
             rates.append(len(test) / (time.perf_counter() - started))
-    # The Trainer groups test rows by length as well: only its own label_ids stand in the order of its predictions.
+    # The Trainer also groups test rows by length: only its own label_ids are in the order of its predictions.
     figures = {
         "rows_per_second": len(trainer.train_dataset) * args.epochs / sum(times.seconds) if args.epochs else None,
         "epoch_seconds": times.seconds,

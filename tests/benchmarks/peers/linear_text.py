@@ -1,9 +1,9 @@
 """The peer for tasks on text alone: linear models on TF-IDF and on frozen MiniLM vectors, as scikit-learn has them.
 
 `pairs`: logistic regression on the difference of two headlines. `stars`: ridge regression on a review's title and text,
-in five folds by user. Rows and parts are those of the sources `ab_tests` and `reviews`, so that both sides are judged
-on the same ones; the penalty is chosen on validation rows, and test is read once. Prints a JSON line for each model,
-with a 95% interval by drawing tests or users anew. `python -m peers.linear_text pairs --data FOLDER`
+in five folds by user. Rows and parts are those of the sources `ab_tests` and `reviews`, so that both sides are
+evaluated on the same ones; the penalty is chosen on validation rows, and test is read once. Prints a JSON line for each
+model, with a 95% interval by bootstrapping tests or users. `python -m peers.linear_text pairs --data FOLDER`
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def tfidf(learnt: list[str], texts: list[str]) -> Matrix:
-    """Words and pairs of words that two of the texts learnt from have, [n, F] sparse."""
-    return TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).fit(learnt).transform(texts)
+def tfidf(training: list[str], texts: list[str]) -> Matrix:
+    """[n, F] sparse TF-IDF of words and pairs of words that at least two training texts have."""
+    return TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).fit(training).transform(texts)
 
 
 def minilm(texts: list[str], max_length: int) -> np.ndarray:
-    """[n, 384] mean vectors of frozen MiniLM, each dimension of mean 0 and spread 1."""
+    """[n, 384] mean vectors of frozen MiniLM, each dimension with mean 0 and standard deviation 1."""
     tokenizer = AutoTokenizer.from_pretrained(packaged_folder())
     model = AutoModel.from_pretrained(packaged_folder(), add_pooling_layer=False, dtype=torch.bfloat16).eval()
     order = np.argsort([len(text) for text in texts])
-    found = np.zeros((len(texts), 384))
+    vectors = np.zeros((len(texts), 384))
     for rows in np.array_split(order, len(texts) // 128 + 1):
         batch = tokenizer(
             [texts[row] for row in rows], padding=True, truncation=True, max_length=max_length, return_tensors="pt"
@@ -59,14 +59,14 @@ def minilm(texts: list[str], max_length: int) -> np.ndarray:
         mask = batch["attention_mask"][..., None]
         with torch.inference_mode():
             hidden = model(**batch).last_hidden_state.float() * mask
-        found[rows] = (hidden.sum(dim=1) / mask.sum(dim=1)).numpy()
-    found -= found.mean(axis=0)
-    found /= found.std(axis=0) + 1e-6
-    return found
+        vectors[rows] = (hidden.sum(dim=1) / mask.sum(dim=1)).numpy()
+    vectors -= vectors.mean(axis=0)
+    vectors /= vectors.std(axis=0) + 1e-6
+    return vectors
 
 
 def interval(values: np.ndarray, groups: list[str], statistic: Callable[[float], float]) -> list[float]:
-    """95% of a statistic of the mean of `values` [n], drawing whole groups anew."""
+    """95% interval of a statistic of the mean of `values` [n], by bootstrapping whole groups."""
     _, group = np.unique(groups, return_inverse=True)
     sums, counts = np.bincount(group, weights=values), np.bincount(group)
     drawn = np.random.default_rng(0).integers(0, len(counts), (DRAWS, len(counts)))
@@ -75,28 +75,28 @@ def interval(values: np.ndarray, groups: list[str], statistic: Callable[[float],
 
 
 def pairs(args: argparse.Namespace) -> None:
-    """Which of two headlines does better: the models learn from decided pairs, or from all, weighted by their lead."""
+    """Which of two headlines is better: trained on decided pairs, or on all pairs weighted by their difference."""
     tables = AbTestsSource(AbTestsSource.Config(path=str(args.data))).load()
     assert tables.items is not None
     texts = tables.items["title"][:]
-    place = {text: row for row, text in enumerate(texts)}
+    row_of = {text: row for row, text in enumerate(texts)}
     rows = tables.interactions.to_list()
     part = np.array([row["split"] for row in rows])
     lead = np.array([row["rating"] for row in rows])
-    first, second = np.array([(place[row["item"]], place[row["history"][0]]) for row in rows]).T
+    first, second = np.array([(row_of[row["item"]], row_of[row["history"][0]]) for row in rows]).T
     train, test = part == "train", part == "test"
     held_out = ~train & ~test
-    learnt = sorted(set(first[train]) | set(second[train]))
+    training = sorted(set(first[train]) | set(second[train]))
     for name, matrix in {
-        "tfidf": tfidf([texts[row] for row in learnt], texts),
+        "tfidf": tfidf([texts[row] for row in training], texts),
         "minilm": minilm(texts, args.max_length),
     }.items():
         difference = matrix[first] - matrix[second]
         for rows_used, weight in (("decided", (abs(lead) > DECIDED) * 1.0), ("all", np.minimum(abs(lead), 3.0))):
             chosen = train & (weight > 0)
 
-            def told(penalty: float, x: Matrix = difference, w: np.ndarray = weight, on: Any = chosen) -> np.ndarray:
-                # Each pair both ways round: which headline comes first says nothing.
+            def correct(penalty: float, x: Matrix = difference, w: np.ndarray = weight, on: Any = chosen) -> np.ndarray:
+                # Each pair in both orders: the order of the headlines has no information.
                 both = vstack([x[on], -x[on]]) if issparse(x) else np.concatenate([x[on], -x[on]])
                 model = LogisticRegression(C=1 / penalty, fit_intercept=False, max_iter=500)
                 model.fit(both, np.concatenate([lead[on] > 0, lead[on] < 0]), np.tile(w[on], 2))
@@ -104,14 +104,14 @@ def pairs(args: argparse.Namespace) -> None:
                 return right
 
             scale = 1.0 if name == "tfidf" else 1000.0
-            best = max((float(told(p * scale)[held_out].mean()), p * scale) for p in PENALTIES)
-            right = told(best[1])[test].astype(np.float64)
+            best = max((float(correct(p * scale)[held_out].mean()), p * scale) for p in PENALTIES)
+            right = correct(best[1])[test].astype(np.float64)
             bounds = interval(right, [row["user"] for row, is_test in zip(rows, test, strict=True) if is_test], float)
             report(f"{name}, {rows_used} pairs", best, float(right.mean()), bounds)
 
 
 def stars(args: argparse.Namespace) -> None:
-    """Stars from title and text: errors of the five folds together."""
+    """Stars from title and text: errors of all five folds."""
     errors: dict[str, list[np.ndarray]] = {}
     users: list[str] = []
     penalties: dict[str, list[float]] = {}
@@ -128,25 +128,25 @@ def stars(args: argparse.Namespace) -> None:
         for name, matrix, scale in (("tfidf", words, 0.3), ("minilm", vectors, 1000.0)):
 
             def squares(
-                penalty: float, learn: np.ndarray, judge: np.ndarray, x: Matrix = matrix, y: np.ndarray = rating
+                penalty: float, fitted: np.ndarray, tested: np.ndarray, x: Matrix = matrix, y: np.ndarray = rating
             ) -> np.ndarray:
-                found = Ridge(alpha=penalty).fit(x[learn], y[learn]).predict(x[judge])
-                off: np.ndarray = np.clip(found, 1, 5) - y[judge]
+                predicted = Ridge(alpha=penalty).fit(x[fitted], y[fitted]).predict(x[tested])
+                off: np.ndarray = np.clip(predicted, 1, 5) - y[tested]
                 return off**2
 
             best = min((float(squares(p * scale, train, held_out).mean()), p * scale) for p in PENALTIES)
             penalties.setdefault(name, []).append(best[1])
-            errors.setdefault(f"{name}, learnt from train", []).append(squares(best[1], train, test))
-            errors.setdefault(f"{name}, from train and validation", []).append(squares(best[1], ~test, test))
-    for name, found in errors.items():
-        each = [round(float(np.sqrt(fold.mean())), 4) for fold in found]
-        together = np.concatenate(found)
+            errors.setdefault(f"{name}, trained on train", []).append(squares(best[1], train, test))
+            errors.setdefault(f"{name}, trained on train and validation", []).append(squares(best[1], ~test, test))
+    for name, folds in errors.items():
+        each = [round(float(np.sqrt(fold.mean())), 4) for fold in folds]
+        together = np.concatenate(folds)
         bounds = interval(together, users, lambda mean: float(np.sqrt(mean)))
         report(name, penalties[name.split(",")[0]], float(np.sqrt(together.mean())), bounds, folds=each)
 
 
 def report(model: str, chosen: Any, value: float, bounds: list[float], **more: Any) -> None:
-    """One JSON line."""
+    """Print one JSON line."""
     line = {"model": model, "chosen": chosen, "test": round(value, 4), "interval": bounds, **more}
     print(json.dumps({**line, "cpu_seconds": round(time.process_time(), 1)}), flush=True)
 

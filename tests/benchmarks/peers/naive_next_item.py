@@ -1,10 +1,10 @@
-"""The peer for next items: a plain loop that encodes the text of every history item of every row anew.
+"""The peer for next items: a plain loop that encodes the text of every history item of every row again.
 
 MiniLM with PEFT's LoRA reads each event's title and genres, a small causal transformer reads the vectors in sequence,
-and each state is held against all targets of the micro-batch (softmax over in-batch targets: no catalogue to encode).
-Rows are windows of one user's training events, up to --history targets each, the same as lorarec cuts. It is spared
-what a first draft would suffer: it computes in bf16, texts are tokenised beforehand and encoded in chunks of like
-length, in micro-batches that fit into memory. Timed: all steps, the first one's warm-up included. Prints one JSON line.
+and each state is compared with all targets of the micro-batch (softmax over in-batch targets: no catalog to encode).
+Rows are windows of one user's training events, up to --history targets each, the same as in lorarec. It is already
+optimized: it computes in bf16, texts are tokenized beforehand and encoded in chunks grouped by length, in micro-batches
+that fit into memory. Timed: all steps, the first one's warm-up included. Prints one JSON line.
 `python -m peers.naive_next_item --data FOLDER [--rows N] [--batch N]`
 """
 
@@ -30,12 +30,12 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with ratings.parquet and items.parquet")
     parser.add_argument("--rows", type=int, default=1024, help="windows to train on")
-    parser.add_argument("--batch", type=int, default=256, help="windows an optimizer step")
-    parser.add_argument("--micro", type=int, default=16, help="windows a forward pass: what fits into memory")
-    parser.add_argument("--chunk", type=int, default=64, help="texts of like length encoded at once")
+    parser.add_argument("--batch", type=int, default=256, help="windows per optimizer step")
+    parser.add_argument("--micro", type=int, default=16, help="windows per forward pass, limited by memory")
+    parser.add_argument("--chunk", type=int, default=64, help="texts encoded at once, grouped by length")
     parser.add_argument("--history", type=int, default=50)
-    parser.add_argument("--max-length", type=int, default=32, help="tokens an item")
-    parser.add_argument("--precision", choices=("weights", "autocast", "fp32"), default="autocast", help="of bf16")
+    parser.add_argument("--max-length", type=int, default=32, help="tokens per item")
+    parser.add_argument("--precision", choices=("weights", "autocast", "fp32"), default="autocast", help="use of bf16")
     parser.add_argument("--attention", choices=("eager", "sdpa"), default="eager")
     parser.add_argument("--checkpoint", help="folder of another model; all-MiniLM-L6-v2 by default")
     parser.add_argument("--targets", nargs="+", default=["query", "value"], help="adapted layers")
@@ -44,18 +44,18 @@ def options() -> argparse.Namespace:
 
 
 def windows(folder: Path, length: int) -> list[list[int]]:
-    """Each user's training events (all but the last two), cut from the end: up to `length` targets a window, and the
-    events before them."""
+    """Each user's training events (all but the last two), cut from the end: up to `length` targets per window, and
+    the event before them."""
     table = pq.read_table(folder / "ratings.parquet", columns=["user_id", "item_id", "timestamp"])
     users: dict[int, list[tuple[int, int]]] = {}
     for row in table.to_pylist():
         users.setdefault(row["user_id"], []).append((row["timestamp"], row["item_id"]))
-    found = []
+    rows = []
     for events in users.values():
         items = [item for _, item in sorted(events, key=lambda event: event[0])][:-2]
         for end in range(len(items), 1, -length):
-            found.append(items[max(0, end - length - 1) : end])
-    return found
+            rows.append(items[max(0, end - length - 1) : end])
+    return rows
 
 
 def item_tokens(folder: Path, tokenizer: Any, max_length: int) -> dict[int, list[int]]:
@@ -81,12 +81,12 @@ class NaiveNextItem(nn.Module):
         self.chunk = args.chunk
 
     def vectors(self, texts: list[list[int]]) -> Tensor:
-        """[n, width] of every text, encoded in chunks of like length."""
+        """[n, width] of every text, encoded in chunks grouped by length."""
         device = self.position.device
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
         pooled = []
         for start in range(0, len(order), self.chunk):
-            chunk = [torch.tensor(texts[place]) for place in order[start : start + self.chunk]]
+            chunk = [torch.tensor(texts[row]) for row in order[start : start + self.chunk]]
             ids = nn.utils.rnn.pad_sequence(chunk, batch_first=True).to(device)
             lengths = torch.tensor([len(text) for text in chunk], device=device)
             mask = torch.arange(ids.shape[1], device=device) < lengths[:, None]
@@ -104,7 +104,7 @@ class NaiveNextItem(nn.Module):
         events = nn.utils.rnn.pad_sequence(list(torch.split(vectors, lengths)), batch_first=True)[:, :-1]
         causal = nn.Transformer.generate_square_subsequent_mask(events.shape[1], device=events.device)
         states = self.block(events + self.position[: events.shape[1]], src_mask=causal, is_causal=True)
-        users = torch.cat([states[place, : length - 1] for place, length in enumerate(lengths)])
+        users = torch.cat([states[row, : length - 1] for row, length in enumerate(lengths)])
         first = torch.cat([torch.arange(length) == 0 for length in lengths])
         wanted = items[~first].to(users.device)
         logits = users @ vectors[(~first).to(users.device)].T
@@ -152,7 +152,7 @@ def main() -> None:
         "tokens_per_second": sum(len(tokens[item]) for row in rows for item in row) / seconds,
         "rows": len(rows),
         "rows_in_all": len(every),
-        "facts": sum(len(row) - 1 for row in rows),
+        "targets": sum(len(row) - 1 for row in rows),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "gpu_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
