@@ -1,4 +1,4 @@
-"""RatingTask: a regression on ratings whose author writes the network and nothing else."""
+"""RatingTask: a regression on ratings; a subclass only defines the network."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from lorarec.data.interactions import Interactions, Part
 
 
 class RatingSettings(StrictConfig):
-    """Settings of every regression on ratings, pair by pair: what is read of a history, and how errors are judged."""
+    """Settings of every regression on ratings: which part of a history is read, and the loss."""
 
     renamed: ClassVar = {"facts_per_example": "targets_per_example"}
     encoding: Literal["separate", "joint"] = "separate"
-    """separate: each item's text is encoded once a batch and compared with those of the history. joint:
-    the history and the candidate are read as one text."""
+    """separate: each item's text is encoded once per batch and compared with those of the history. joint: the history
+    and the candidate are read as one text."""
     max_history: Annotated[int, Field(ge=1)] = 50
-    """The latest events of the user that are looked at."""
+    """Number of latest events of the user that are read."""
     training_history: Annotated[int | None, Field(ge=1)] = None
-    """The latest events looked at in training, `max_history` by default. Fewer cost much less, and what
-    is learned (how similar items are) holds for histories of any length."""
+    """Number of latest events that are read in training, `max_history` by default. Fewer cost much less, and the
+    learned similarity of items holds for histories of any length."""
     targets_per_example: Annotated[int, Field(ge=1)] = 1
-    """Ratings of one user that are learned from together: they share a history, so that fewer texts are
-    encoded. `train.batch_size` counts these groups."""
+    """Number of ratings of one user in an example: they share a history, so that fewer texts are encoded.
+    `train.batch_size` counts these groups."""
     loss: Annotated[Loss, Takes("regression")] = named("mse")
-    """How predicted stars are judged: mse, huber, ordinal, or any other loss of regression."""
+    """Loss of predicted stars: mse, huber, ordinal, or any other regression loss."""
 
     @model_validator(mode="before")
     @classmethod
@@ -43,8 +43,8 @@ class RatingSettings(StrictConfig):
 
 
 class RatingTask(TaskHead):
-    """How many stars a user will give an item, from its text and from what the user gave others. Subclass it, and write
-    `build`, which makes a `PairHead`; settings of your own go into `class Config(RatingTask.Config)`.
+    """How many stars a user will give an item, from its text and from the user's earlier ratings. Subclass it and
+    define `build`, which returns a `PairHead`; additional settings go into `class Config(RatingTask.Config)`.
 
     Targets are ratings, batches those of `pair_batch`.
     """
@@ -66,12 +66,12 @@ class RatingTask(TaskHead):
         return "rating"
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
-        """Raise DataError if all labels are the same number, or such as the loss cannot learn by."""
+        """Raise DataError if all labels are the same number, or not valid for the loss."""
         super().check_labels(labels, rows)
         self.config.loss.check_labels(labels, rows)
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        """One rating a row; in training, `targets_per_example` ratings of one user a row."""
+        """One rating per row; in training, `targets_per_example` ratings of one user per row."""
         group = self.config.targets_per_example if part == Part.TRAIN else 1
         return event_examples(interactions, part, self.label(), group)
 

@@ -1,4 +1,4 @@
-"""TransformerBlock: the one block that sequence encoders of heads and backbones are made of."""
+"""TransformerBlock: the building block of the sequence encoders of heads and backbones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 
 def causal_mask(present: Tensor) -> Tensor:
-    """[B, 1, L, L] true where a position (third dimension) sees another: those before it that hold an event, and
-    itself, always, so that no softmax is over nothing. `present` [B, L] true where there is an event."""
+    """[B, 1, L, L] true where a position (third dimension) sees another: earlier ones with an event, and always itself,
+    so that no softmax is empty. `present` [B, L] true where there is an event."""
     length = present.shape[1]
     earlier = torch.ones(length, length, dtype=torch.bool, device=present.device).tril()
     itself = torch.eye(length, dtype=torch.bool, device=present.device)
@@ -16,17 +16,17 @@ def causal_mask(present: Tensor) -> Tensor:
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention, then a feed-forward network, each on normalized states and added to what came in (pre-norm;
-    Xiong et al., ICML 2020). Attention has a learned preference for how many positions ago an event was, one number a
-    head and distance, as in T5 (Raffel et al., JMLR 2020).
+    """Self-attention, then a feed-forward network, each on normalized states with a residual connection (pre-norm;
+    Xiong et al., ICML 2020). Attention has a relative position bias, one number per head and distance, as in T5
+    (Raffel et al., JMLR 2020).
 
     Its linear layers, which an adapter can wrap: `query_key_value` (fused), `out`, `feedforward.0`, `feedforward.3`.
     """
 
     def __init__(self, width: int, heads: int, dropout: float, length: int, identity: bool = True) -> None:
         """`heads` divide `width`; sequences have at most `length` positions. `identity`: the last layer of each half
-        starts at 0, so that the block starts as the identity. Not for weights that stay as they were drawn: nothing
-        below such a layer would have a gradient."""
+        starts at 0, so that the block starts as the identity. Not for frozen random weights: no layer below such a
+        layer would get a gradient."""
         super().__init__()
         self._heads = heads
         self.before_attention, self.before_feedforward = nn.LayerNorm(width), nn.LayerNorm(width)

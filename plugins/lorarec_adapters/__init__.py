@@ -1,1 +1,1 @@
-"""First-party adapters of lorarec, registered by entry point like anyone's."""
+"""First-party adapters of lorarec, registered by entry points as any others."""

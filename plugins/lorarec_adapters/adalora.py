@@ -39,8 +39,8 @@ class AdaLora(PeftAdapter):
     """W x + (alpha / init_r) B diag(E) A x, E starting at zero: singular values of little importance are set
     to zero until each target keeps `target_r` of them on average.
 
-    For the first `tinit` of the run every rank trains; then ranks are taken away, ever more slowly, every
-    `delta_t` steps; for the last `tfinal` the ranks stand and train on.
+    For the first `tinit` of the run every rank trains; then ranks are removed, more and more slowly, every `delta_t`
+    steps; for the last `tfinal` the ranks are fixed and continue to train.
     """
 
     name = "adalora"
@@ -65,17 +65,17 @@ class AdaLora(PeftAdapter):
         layers: Annotated[list[int], Field(min_length=1)] | None = None
         """Numbers of the blocks to adapt: 0 is the lowest, -1 the last. Default: all."""
         tinit: Share = 0.1
-        """Share of the run before the first rank is taken away."""
+        """Share of the run before the first rank is removed."""
         tfinal: Annotated[float, Field(gt=0, lt=1)] = 0.3
-        """Share of the run after the last rank is taken away."""
+        """Share of the run after the last rank is removed."""
         delta_t: Annotated[int, Field(ge=1)] = 1
         """Optimizer steps from one allocation to the next."""
         beta1: Decay = 0.85
-        """How slowly the average of each weight's importance moves."""
+        """Decay of the moving average of each weight's importance."""
         beta2: Decay = 0.85
-        """How slowly the average of that importance's uncertainty moves."""
+        """Decay of the moving average of the uncertainty of that importance."""
         orthogonal_weight: Annotated[float, Field(ge=0)] = 0.5
-        """Weight in the loss of how far A and B are from orthogonal."""
+        """Weight of the orthogonality penalty on A and B in the loss."""
 
         @model_validator(mode="after")
         def _consistent(self) -> AdaLora.Config:
@@ -88,7 +88,7 @@ class AdaLora(PeftAdapter):
     config: Config
 
     def check(self, architecture: Architecture) -> None:
-        """Raise IncompatibleError where no targets are named and the backbone has no default."""
+        """Raise IncompatibleError if no targets are named and the backbone has no default."""
         check_targets(self.name, architecture, self.config.targets)
 
     def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
@@ -114,14 +114,14 @@ class AdaLora(PeftAdapter):
         """A PeftModel; A, B and E train."""
         module = super().attach(backbone, plan, name)
         for parameter, weight in module.named_parameters():
-            if ".ranknum." in parameter:  # a constant, which PEFT's cast to float32 marks as trainable
+            if ".ranknum." in parameter:  # a constant that PEFT's cast to float32 marks as trainable
                 weight.requires_grad_(False)
         return module
 
     def penalty(self, module: nn.Module) -> Tensor | None:
         """[] mean over A and B of the Frobenius norm of A A' - I (B' B - I), times `orthogonal_weight`.
 
-        PEFT adds it only where the wrapped model returns a loss, which encoders do not.
+        PEFT adds it only if the wrapped model returns a loss, which encoders do not.
         """
         if self.config.orthogonal_weight == 0:
             return None
@@ -134,14 +134,14 @@ class AdaLora(PeftAdapter):
         return self.config.orthogonal_weight * torch.stack(norms).mean()
 
     def callbacks(self, module: nn.Module) -> Sequence[Callback]:
-        """The allocation of ranks after each optimizer step; its averages go into checkpoints."""
+        """The allocation of ranks after each optimizer step; its moving averages are saved in checkpoints."""
         return [RankAllocation(module)]
 
     def save(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
-        """PEFT's own files, with the ranks that were taken away kept as zeros.
+        """Writes PEFT's files, with the removed ranks as zeros.
 
-        PEFT would cut them out by the latest allocation, which need not be that of the weights at hand (the
-        best checkpoint is an earlier one), and a product of other shapes may round differently.
+        PEFT would cut them out by the latest allocation, which may not be that of the current weights (the best
+        checkpoint is an earlier one), and a product of other shapes may round differently.
         """
         config: Any = module.peft_config[self.known(module, name)]  # type: ignore[index]
         pattern, config.rank_pattern = config.rank_pattern, None
@@ -151,28 +151,26 @@ class AdaLora(PeftAdapter):
             config.rank_pattern = pattern
 
     def _schedule(self, total: int) -> tuple[int, int]:
-        """Steps before the first and after the last allocation. Raises IncompatibleError if none fits in
+        """Steps before the first and after the last allocation. Raises IncompatibleError if there is none in
         between."""
         config = self.config
         tinit, tfinal = round(config.tinit * total), max(1, round(config.tfinal * total))
         allocations = range(tinit + 1, total - tfinal)
         if not any(step % config.delta_t == 0 for step in allocations):
             raise IncompatibleError(
-                f"Adapter 'adalora': a run of {total} optimizer steps leaves none at which ranks are taken "
-                f"away, with tinit={config.tinit}, tfinal={config.tfinal} and delta_t={config.delta_t}. "
-                "Train for longer (train.epochs, a smaller batch), or lower these; adapter=lora has no "
-                "schedule."
+                f"Adapter 'adalora': in a run of {total} optimizer steps, there is none at which ranks are removed "
+                f"with tinit={config.tinit}, tfinal={config.tfinal} and delta_t={config.delta_t}. "
+                "Train longer (train.epochs, a smaller batch), or lower these; adapter=lora has no schedule."
             )
         return tinit, tfinal
 
 
 class RankAllocation(Callback):
-    """After each optimizer step: update the importance of every weight, and zero the least important
-    singular values when it is time. Logs `rank_budget`, the number of singular values that may differ from
-    zero.
+    """After each optimizer step: update the importance of every weight, and set the least important singular values to
+    zero at the steps of the schedule. Logs `rank_budget`, the number of singular values that may differ from zero.
 
-    The state is what the allocator remembers between steps: two moving averages per weight, and the pattern
-    of ranks that the last phase holds fast.
+    The state is that of the allocator: two moving averages per weight, and the pattern of ranks that is fixed in the
+    last phase.
     """
 
     name = "adalora_rank_allocation"
@@ -186,11 +184,11 @@ class RankAllocation(Callback):
 
     @property
     def settled_at(self) -> int:
-        """The step from which the ranks stand."""
+        """The step from which the ranks are fixed."""
         return int(self._peft_config.total_step - self._peft_config.tfinal)
 
     def on_fit_start(self, state: TrainState) -> None:
-        """Raises IncompatibleError if the run is not as long as the schedule was made for."""
+        """Raises IncompatibleError if the length of the run is not that of the schedule."""
         if state.total_steps != self._peft_config.total_step:
             raise IncompatibleError(
                 f"Adapter 'adalora' was attached for {self._peft_config.total_step} optimizer steps, but "
@@ -199,27 +197,26 @@ class RankAllocation(Callback):
             )
 
     def on_optimizer_step(self, state: TrainState) -> None:
-        """Update importances and allocate. Raises IncompatibleError for a target that got no gradient."""
+        """Update importances and allocate ranks. Raises IncompatibleError for a target that got no gradient."""
         if state.step < self.settled_at:
             self._refuse_missing_gradients()
         self._network.base_model.update_and_allocate(state.step)
         state.logs["rank_budget"] = float(self._allocator.budget_schedule(state.step)[0])
 
     def on_fit_end(self, state: TrainState) -> None:
-        """Say so if the weights that are kept come from before the ranks had come down to their target."""
+        """Warn if the weights that are kept are from a step before the ranks reached their target."""
         kept = state.step if state.best_step is None else state.best_step
         if kept < self.settled_at:
             logger.warning(
-                "AdaLoRA: the weights kept are those of step %d, before the ranks came down to target_r=%d "
-                "(step %d): the adapter is larger than asked for. A shorter run, or a smaller tinit or "
-                "larger tfinal, gets there.",
+                "AdaLoRA: the best weights are those of step %d, before the ranks reached target_r=%d (step %d): the "
+                "adapter is larger than its setting. Use a shorter run, a smaller tinit or a larger tfinal.",
                 kept,
                 self._peft_config.target_r,
                 self.settled_at,
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """The two averages by weight, and the latest pattern of ranks."""
+        """The two moving averages by weight, and the latest pattern of ranks."""
         return {
             "importance": {name: value.cpu() for name, value in self._allocator.exp_avg_ipt.items()},
             "uncertainty": {name: value.cpu() for name, value in self._allocator.exp_avg_unc.items()},
@@ -227,15 +224,15 @@ class RankAllocation(Callback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what `state_dict` gave."""
+        """Restore the state of `state_dict`."""
         devices = {name: p.device for name, p in self._network.base_model.model.named_parameters()}
 
-        def placed(values: dict[str, Tensor]) -> dict[str, Tensor]:
+        def moved(values: dict[str, Tensor]) -> dict[str, Tensor]:
             return {name: value.to(devices[name], copy=True) for name, value in values.items()}
 
-        self._allocator.exp_avg_ipt = placed(state["importance"])
-        self._allocator.exp_avg_unc = placed(state["uncertainty"])
-        # The latest importance is computed again at each step; PEFT only asks whether the name is there.
+        self._allocator.exp_avg_ipt = moved(state["importance"])
+        self._allocator.exp_avg_unc = moved(state["uncertainty"])
+        # The latest importance is computed again at each step; PEFT only checks that the name exists.
         self._allocator.ipt = {name: torch.zeros_like(v) for name, v in self._allocator.exp_avg_ipt.items()}
         self._peft_config.rank_pattern = state["rank_pattern"] or None
 

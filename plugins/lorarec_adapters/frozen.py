@@ -1,4 +1,4 @@
-"""Frozen: nothing of the backbone trains; the floor that every adapter must beat."""
+"""Frozen: no weight of the backbone trains; the baseline for every adapter."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lorarec.contracts import OWN_ADAPTER, Adapter, Backbone, TrainingPlan, hook
 
 
 class Frozen(Adapter):
-    """Only the head trains, on the vectors of the backbone as it came."""
+    """Only the head trains, on the vectors of the pretrained backbone."""
 
     name = "frozen"
-    summary = "the backbone as it is; only the head trains"
+    summary = "the pretrained backbone without changes; only the head trains"
     supports_gradient_checkpointing: ClassVar[bool] = False
 
     def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
@@ -24,11 +24,11 @@ class Frozen(Adapter):
         return backbone.module.requires_grad_(False).eval()
 
     def disabled(self, module: nn.Module) -> AbstractContextManager[None]:
-        """The backbone computes as it came anyway."""
+        """The backbone is unchanged anyway."""
         return nullcontext()
 
     def save(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
-        """Writes nothing: there is nothing of its own."""
+        """Writes nothing: there are no trained weights."""
 
     def restore(self, backbone: Backbone, folder: Path, name: str = OWN_ADAPTER) -> nn.Module:
         """The backbone's own module."""

@@ -44,7 +44,7 @@ class Full(Adapter):
     config: Config
 
     def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
-        """The backbone's own module in float32. Raises IncompatibleError for blocks that are not there."""
+        """The backbone's own module in float32. Raises IncompatibleError for blocks that do not exist."""
         module = backbone.module.float()
         chosen = self._chosen(backbone)
         for name, parameter in module.named_parameters():
@@ -52,24 +52,24 @@ class Full(Adapter):
         return module
 
     def save(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
-        """The trained weights alone, under the names they have in the backbone."""
+        """Writes the trained weights only, under their names in the backbone."""
         weights = {name: p.detach().contiguous() for name, p in module.named_parameters() if p.requires_grad}
         save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
     def restore(self, backbone: Backbone, folder: Path, name: str = OWN_ADAPTER) -> nn.Module:
-        """The module with the trained weights put in. Raises IncompatibleError if a name or shape differs."""
+        """The module with the trained weights. Raises IncompatibleError if a name or shape differs."""
         module = self.attach(backbone, TrainingPlan(total_steps=0, epochs=0, seed=0))
         self.warm_start(module, folder)
         return module.eval()
 
     def warm_start(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
-        """Put the saved weights in. Raises IncompatibleError if a name or shape differs."""
+        """Load the saved weights. Raises IncompatibleError if a name or shape differs."""
         trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         weights = load_file(folder / WEIGHTS)
         missing, unknown = sorted(set(trained) - set(weights)), sorted(set(weights) - set(trained))
         if missing or unknown:
             raise IncompatibleError(
-                f"{folder / WEIGHTS}: holds other weights than adapter 'full' trains on this backbone (missing: "
+                f"{folder / WEIGHTS}: its weights are not those that adapter 'full' trains on this backbone (missing: "
                 f"{missing[:3]}, unknown: {unknown[:3]})."
             )
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""LoRA: low-rank matrices beside frozen linear layers."""
+"""LoRA: low-rank updates of frozen linear layers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Rank = Annotated[int, Field(ge=1)]
 
 
 class Lora(PeftAdapter):
-    """W x + (alpha / r) B A x: A and B train, W does not; B starts at zero, so at birth the model is the
-    frozen one."""
+    """W x + (alpha / r) B A x: A and B train, W does not; B starts at zero, so that the untrained model is the frozen
+    one."""
 
     name = "lora"
-    summary = "low-rank matrices beside frozen linear layers"
+    summary = "low-rank updates of frozen linear layers"
     paper = "Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022. https://arxiv.org/abs/2106.09685"
 
     class Config(StrictConfig):
@@ -48,21 +48,21 @@ class Lora(PeftAdapter):
         layers: Annotated[list[int], Field(min_length=1)] | None = None
         """Numbers of the blocks to adapt: 0 is the lowest, -1 the last. Default: all."""
         rank_pattern: dict[str, Rank] = Field(default_factory=dict)
-        """Another rank for the targeted layers whose names end so, e.g. {value: 16}; alpha stays the same."""
+        """Another rank for the targeted layers whose names end with a key, e.g. {value: 16}; alpha stays the same."""
         init: Literal["default", "gaussian"] = "default"
-        """How A starts: Kaiming-uniform, or normal. Starts that change the base weights (PiSSA, OLoRA) are
-        left out: what they save does not fit the original backbone."""
+        """Initialization of A: Kaiming-uniform, or normal. Initializations that change the base weights (PiSSA, OLoRA)
+        are not offered: the saved adapter would not fit the original backbone."""
         rslora: bool = False
         """Scale by alpha / sqrt(r), so that high ranks learn as fast as low ones (Kalajdzievski, 2023)."""
         dora: bool = False
-        """Train each output's magnitude apart from its direction (Liu et al., ICML 2024). Slower."""
+        """Train the magnitude of each output separately from its direction (Liu et al., ICML 2024). Slower."""
         lora_plus_ratio: Annotated[float, Field(gt=0)] = 1.0
-        """Learning rate of B over that of A; 16 is what Hayou et al. (LoRA+, ICML 2024) suggest."""
+        """Ratio of the learning rates of B and A; Hayou et al. (LoRA+, ICML 2024) suggest 16."""
 
     config: Config
 
     def check(self, architecture: Architecture) -> None:
-        """Raise IncompatibleError where no targets are named and the backbone has no default."""
+        """Raise IncompatibleError if no targets are named and the backbone has no default."""
         check_targets(self.name, architecture, self.config.targets)
 
     def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
@@ -81,7 +81,7 @@ class Lora(PeftAdapter):
         )
 
     def learning_rate_scale(self, parameter: str) -> float:
-        """LoRA+: the matrices B learn faster."""
+        """LoRA+: B has a higher learning rate."""
         return self.config.lora_plus_ratio if ".lora_B." in parameter else 1.0
 
 

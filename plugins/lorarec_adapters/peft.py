@@ -1,4 +1,4 @@
-"""Any method of PEFT, by its own name and with its own options."""
+"""Any method of PEFT, by its name and with its options."""
 
 from __future__ import annotations
 
@@ -42,30 +42,30 @@ from lorarec_adapters.peft_options import (
 )
 
 FEWEST_LEFT = 8
-"""A context that leaves no more positions than this to the text is refused."""
+"""Settings that leave no more positions than this to the text are refused."""
 
 
 class Peft(PeftAdapter):
-    """Opens a method of the installed PEFT that has no adapter of its own here.
+    """Any method of the installed PEFT that has no separate adapter in lorarec.
 
-    Options are PEFT's own, checked against its configuration; what follows from the backbone is set here. Where PEFT's
-    default does not fit the backbone's widths, or does not learn, `peft_methods` has another.
+    Options are those of PEFT, checked against its configuration; those that depend on the backbone are set here. If
+    PEFT's default does not fit the backbone's widths, or does not learn, `peft_methods` has another.
     """
 
     name = "peft"
     summary = "any method of PEFT: adapter={name: peft, method: vera}"
     paper = "Mangrulkar et al., PEFT. https://github.com/huggingface/peft; its documentation has each method's paper"
-    target_kinds = (nn.Module,)  # `targets` are checked here, by what the method goes on
+    target_kinds = (nn.Module,)  # `targets` are checked here, by what the method attaches to
 
     class Config(StrictConfig):
-        """The method, where it goes, and beside them its options by PEFT's names."""
+        """The method, its target layers, and its options by PEFT's names."""
 
         model_config = ConfigDict(extra="allow")
 
         method: str = Field(
             json_schema_extra={"enum": list(open_methods())},
-            description=f"One of: {', '.join(open_methods())}. Its options stand beside it, by PEFT's names. "
-            f"Refused, and the message says why: {', '.join(sorted(n for n, m in METHODS.items() if m.refused))}.",
+            description=f"One of: {', '.join(open_methods())}. Its options are given next to it, by PEFT's names. "
+            f"Refused, with the reason: {', '.join(sorted(n for n, m in METHODS.items() if m.refused))}.",
         )
         targets: Targets = None
         """Names of linear layers (of normalization layers, for ln_tuning), or the ends of their dotted names, or
@@ -82,23 +82,23 @@ class Peft(PeftAdapter):
         def _known_to_peft(self) -> Peft.Config:
             check_method(self.method)
             check_options(self.method, self.options)
-            goes_on = method_of(self.method).goes_on
-            if goes_on in ("embedding", "input", "attention") and (self.targets or self.layers):
+            attaches_to = method_of(self.method).attaches_to
+            if attaches_to in ("embedding", "input", "attention") and (self.targets or self.layers):
                 given = "targets" if self.targets else "layers"
-                raise ValueError(f"method '{self.method}' goes on no layers of one's choice: leave out {given}")
-            if goes_on == "norms" and self.targets == "all-linear":
-                raise ValueError(f"method '{self.method}' goes on normalization layers, not on linear ones")
+                raise ValueError(f"method '{self.method}' does not let you choose layers: leave out {given}")
+            if attaches_to == "norms" and self.targets == "all-linear":
+                raise ValueError(f"method '{self.method}' attaches to normalization layers, not to linear ones")
             return self
 
     config: Config
 
     @property
     def method(self) -> Method:
-        """What is ours about the method."""
+        """lorarec's settings of the method."""
         return method_of(self.config.method)
 
     def check(self, architecture: Architecture) -> None:
-        """Raise IncompatibleError for an architecture that the method cannot go on, or a package that is missing."""
+        """Raise IncompatibleError for an architecture that the method does not support, or a missing package."""
         method = self.method
         where = f"backbone '{architecture.backbone}' ({architecture.model_type})"
         if method.needs and find_spec(method.needs) is None:
@@ -106,11 +106,11 @@ class Peft(PeftAdapter):
             raise IncompatibleError(f"{self._called} needs a package: `pip install {package}`.")
         if method.model_types and architecture.model_type not in method.model_types:
             known = ", ".join(sorted(method.model_types))
-            raise IncompatibleError(f"{self._called}: PEFT has it for {known}, not for {where}.")
-        if method.goes_on == "linear":
+            raise IncompatibleError(f"{self._called}: PEFT supports it for {known}, not for {where}.")
+        if method.attaches_to == "linear":
             check_targets(self.name, architecture, self.config.targets)
         left = architecture.max_length - self.reserved_positions()
-        if method.goes_on == "input" and left <= FEWEST_LEFT:
+        if method.attaches_to == "input" and left <= FEWEST_LEFT:
             raise IncompatibleError(
                 f"{self._called}: {self.reserved_positions()} virtual tokens leave {max(left, 0)} of the "
                 f"{architecture.max_length} positions of {where} to the text. Use at most "
@@ -118,15 +118,15 @@ class Peft(PeftAdapter):
             )
 
     def reserved_positions(self) -> int:
-        """One a virtual token that stands before the text."""
-        if self.method.goes_on != "input":
+        """One per virtual token before the text."""
+        if self.method.attaches_to != "input":
             return 0
         return int({**self.method.defaults, **self.config.options}["num_virtual_tokens"])
 
     def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
-        """The recipe's options, ours where PEFT's defaults do not fit, and what follows from the backbone."""
+        """The recipe's options, lorarec's defaults, and the options that depend on the backbone."""
         options: dict[str, Any] = {**self.method.defaults, **self.config.options}
-        match self.method.goes_on:
+        match self.method.attaches_to:
             case "linear":
                 options |= self._on_linear(backbone, options)
             case "norms":
@@ -142,13 +142,13 @@ class Peft(PeftAdapter):
         return config_class(self.config.method)(**options)
 
     def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
-        """A PeftModel; the method's own weights train. Raises IncompatibleError where PEFT refuses the backbone, or
-        passes over a layer."""
+        """A PeftModel in which the method's weights train. Raises IncompatibleError if PEFT refuses the backbone, or
+        skips a layer."""
         try:
             wrapped = super().attach(backbone, plan, name)
         except IncompatibleError as error:
             raise IncompatibleError(self._by_method(error)) from error
-        self._refuse_passed_over(wrapped)
+        self._refuse_skipped(wrapped)
         for parameter, weight in wrapped.named_parameters():
             if weight.requires_grad and weight.dtype != torch.float32:
                 raise IncompatibleError(
@@ -158,11 +158,11 @@ class Peft(PeftAdapter):
         return wrapped
 
     def learning_rate_scale(self, parameter: str) -> float:
-        """The method's own, the same for all of its weights."""
+        """The method's factor, the same for all of its weights."""
         return self.method.learning_rate_scale
 
     def merge(self, module: nn.Module, name: str = OWN_ADAPTER) -> nn.Module:
-        """The backbone's module in float32 with the adapter folded in. Raises IncompatibleError where PEFT cannot."""
+        """The backbone's module in float32 with the adapter merged. Raises IncompatibleError if PEFT cannot do it."""
         try:
             return super().merge(module, name)
         except IncompatibleError as error:
@@ -177,7 +177,7 @@ class Peft(PeftAdapter):
         return text if self._called in text else text.replace("Adapter 'peft'", self._called, 1)
 
     def _on_linear(self, backbone: Backbone, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Targets by full name, and what depends on them."""
+        """Targets by full name, and the options that depend on them."""
         config, module, architecture = self.config, backbone.module, backbone.architecture()
         declared = config_class(config.method).__dataclass_fields__
         wanted = config.targets
@@ -198,7 +198,7 @@ class Peft(PeftAdapter):
         return fitted
 
     def _norms(self, backbone: Backbone) -> list[str]:
-        """Full names of the normalization layers meant."""
+        """Full names of the targeted normalization layers."""
         module = backbone.module
         names = [name for name, part in module.named_modules() if "norm" in type(part).__name__.lower()]
         if self.config.layers is not None:
@@ -216,27 +216,27 @@ class Peft(PeftAdapter):
             names = [name for name in names if f".{name}".endswith(tuple(f".{target}" for target in wanted))]
         if not names:
             raise IncompatibleError(
-                f"{self._called} finds no normalization layer in backbone "
+                f"{self._called}: there is no normalization layer in backbone "
                 f"'{backbone.name}' ({backbone.architecture().model_type})."
             )
         return names
 
-    def _refuse_passed_over(self, wrapped: Any) -> None:
-        """PEFT's methods pass over layers that they do not know, some without a word."""
+    def _refuse_skipped(self, wrapped: Any) -> None:
+        """PEFT's methods skip layers of unknown types, some without a warning."""
         targets = getattr(wrapped.active_peft_config, "target_modules", None)
-        if self.method.goes_on in ("input", "attention") or targets is None:
+        if self.method.attaches_to in ("input", "attention") or targets is None:
             return
         for name in sorted(targets):
             layer = wrapped.get_base_model().get_submodule(name)
             if not isinstance(layer, BaseTunerLayer):
                 raise IncompatibleError(
-                    f"{self._called} passes over '{name}' ({type(layer).__name__}). "
+                    f"{self._called} skips '{name}' ({type(layer).__name__}). "
                     "Leave it out of adapter.targets, or use lora."
                 )
 
 
 def _embedding(backbone: Backbone, method: str) -> tuple[str, int]:
-    """Name and width of the token embedding. Raises IncompatibleError where there is none."""
+    """Name and width of the token embedding. Raises IncompatibleError if there is none."""
     module: Any = backbone.module
     if isinstance(module, PreTrainedModel):
         embedding = module.get_input_embeddings()

@@ -1,4 +1,4 @@
-"""Options of PEFT's methods: which a recipe may give, of which types, and sizes that fit the layers."""
+"""Options of PEFT's methods: those that a recipe may set, their types, and sizes that fit the layers."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def method_names() -> list[str]:
 
 
 def open_methods() -> list[str]:
-    """Those that are not refused."""
+    """The methods that are not refused."""
     return [name for name in method_names() if not method_of(name).refused]
 
 
 def config_class(method: str) -> type[PeftConfig]:
-    """PEFT's configuration of a method."""
+    """The PEFT configuration class of a method."""
     config: type[PeftConfig] = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(method.upper())]
     return config
 
 
 @cache
 def option_types(method: str) -> Mapping[str, Any]:
-    """The options that a recipe may give, with their types as PEFT declares them."""
+    """The options that a recipe may set, with their types as PEFT declares them."""
     config, ours = config_class(method), SET_HERE.keys() | method_of(method).withheld.keys()
     types = get_type_hints(config)
     return {
@@ -48,7 +48,7 @@ def option_types(method: str) -> Mapping[str, Any]:
 
 
 def check_method(method: str) -> None:
-    """Raise ValueError, with the reason or the nearest name, if the method cannot be opened."""
+    """Raise ValueError, with the reason or the nearest name, if the method cannot be used."""
     if method not in method_names():
         known = open_methods()
         raise ValueError(f"PEFT has no method '{method}'.{did_you_mean(method, known)} There are: {', '.join(known)}")
@@ -57,7 +57,7 @@ def check_method(method: str) -> None:
 
 
 def check_options(method: str, options: Mapping[str, Any]) -> None:
-    """Raise ValueError for an option that the method has not, that is not a recipe's to give, or of another type."""
+    """Raise ValueError for an option that the method does not have, that a recipe may not set, or of another type."""
     known = option_types(method)
     declared = {option.name for option in fields(config_class(method))}
     for option, value in options.items():
@@ -80,12 +80,12 @@ def _refusal(method: str, option: str, declared: set[str]) -> str:
     known = option_types(method)
     if option not in declared:
         return f"method '{method}' has no option '{option}'.{did_you_mean(option, known)} There are: {', '.join(known)}"
-    reason = SET_HERE.get(option) or method_of(method).withheld.get(option) or "it is no plain value"
-    return f"method '{method}': '{option}' cannot be given: {reason}"
+    reason = SET_HERE.get(option) or method_of(method).withheld.get(option) or "it is not a plain value"
+    return f"method '{method}': '{option}' cannot be set: {reason}"
 
 
 def _plain(annotation: Any) -> bool:
-    """Whether values of this type are what a recipe can write: numbers, words, and lists and mappings of them."""
+    """Whether a recipe can contain values of this type: numbers, words, and lists and mappings of them."""
     if annotation in (int, float, str, bool, NoneType, dict, list) or get_origin(annotation) is Literal:
         return True
     if get_origin(annotation) in (Union, UnionType, list, dict, tuple):
@@ -100,9 +100,9 @@ def shape_of(layer: nn.Module) -> tuple[int, int]:
 
 
 def fitting_sizes(called: str, method: Method, config: Any, shapes: Shapes, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values for the sizes that a recipe has not `given`, made of the defaults of PEFT's `config`.
+    """Values for the sizes that a recipe has not `given`, derived from the defaults of PEFT's `config`.
 
-    Raises IncompatibleError, in which `called` names adapter and method, for one that was given and does not fit.
+    Raises IncompatibleError for a given size that does not fit; `called` names adapter and method in the message.
     """
     sizes: dict[str, Any] = {}
     for option, side in method.divides.items():

@@ -23,17 +23,16 @@ from lorarec.contracts import (
 )
 
 FEWEST_LEFT = 8
-"""A context that leaves no more positions than this to the text is refused."""
+"""Settings that leave no more positions than this to the text are refused."""
 START = 0.02
-"""Standard deviation of untrained keys and values; PEFT's 1.0 drowns what the pretrained layers pass on."""
+"""Standard deviation of initial keys and values; with PEFT's 1.0 they dominate the outputs of the pretrained layers."""
 
 
 class Prefix(PeftAdapter):
     """`tokens` virtual tokens whose keys and values train; the backbone's own weights do not.
 
-    Virtual tokens use up positions of the context, and training needs a backbone that attends to past
-    key-values. With `projection` only the resulting keys and values are saved: enough for inference, and
-    what other tools load.
+    Virtual tokens take up positions of the context, and training needs a backbone that attends to past key-values.
+    With `projection` only the resulting keys and values are saved: enough for inference, and what other tools load.
     """
 
     name = "prefix"
@@ -47,7 +46,7 @@ class Prefix(PeftAdapter):
         tokens: Annotated[int, Field(ge=1)] = 20
         """Virtual tokens."""
         projection: bool = False
-        """Train small embeddings and a two-layer network that makes keys and values of them."""
+        """Train small embeddings and a two-layer network that computes keys and values from them."""
         projection_hidden: Annotated[int, Field(ge=1)] | None = None
         """Width of that network. Default: the width of the keys."""
 
@@ -60,7 +59,7 @@ class Prefix(PeftAdapter):
     config: Config
 
     def check(self, architecture: Architecture) -> None:
-        """Raise IncompatibleError where the backbone ignores past key-values, or the context is too short."""
+        """Raise IncompatibleError if the backbone ignores past key-values, or if the context is too short."""
         where = f"backbone '{architecture.backbone}' ({architecture.model_type})"
         if not architecture.takes_past:
             raise IncompatibleError(
@@ -76,7 +75,7 @@ class Prefix(PeftAdapter):
             )
 
     def reserved_positions(self) -> int:
-        """One a virtual token."""
+        """One per virtual token."""
         return self.config.tokens
 
     def peft_config(self, backbone: Backbone, plan: TrainingPlan) -> PeftConfig:
@@ -89,7 +88,7 @@ class Prefix(PeftAdapter):
         )
 
     def attach(self, backbone: Backbone, plan: TrainingPlan, name: str = OWN_ADAPTER) -> nn.Module:
-        """A PeftModel; the prefix (or the network that makes it) trains, in float32."""
+        """A PeftModel in which the prefix (or the network that computes it) trains, in float32."""
         wrapped: Any = super().attach(backbone, plan, name)
         if not self.config.projection:
             (encoder,) = wrapped.prompt_encoder.values()
@@ -98,11 +97,11 @@ class Prefix(PeftAdapter):
         return module
 
     def warm_start(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
-        """Raises IncompatibleError with `projection`, whose network is not saved, and where weights differ."""
+        """Raises IncompatibleError with `projection`, whose network is not saved, and if weights differ."""
         if self.config.projection:
             raise IncompatibleError(
-                "Adapter 'prefix' cannot start from saved weights with projection=true: only the keys and values that "
-                "the projection made are saved. Set adapter.projection=false, or leave train.warm_start out."
+                "Adapter 'prefix' cannot start from saved weights with projection=true: only the resulting keys and "
+                "values are saved. Set adapter.projection=false, or leave train.warm_start out."
             )
         super().warm_start(module, folder, name)
 

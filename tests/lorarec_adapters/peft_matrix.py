@@ -1,4 +1,4 @@
-"""One method of PEFT on one tiny encoder: what is shown of it, or the reason why it is refused."""
+"""One method of PEFT on one tiny encoder: its outcome, or the reason why it is refused."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ STEPS, STOP = 30, 15
 """Optimizer steps of a trial, and the step from which it is resumed."""
 LEARNING_RATE = 5e-3
 WRAPPERS = r"^base_model\.(model\.)?|base_layer\.|(?<=attn\.)model\."
-"""What PEFT puts into the names of the backbone's weights."""
+"""What PEFT adds to the names of the backbone's weights."""
 SHARE = 0.1
-"""The share of the loss that a method must take away."""
+"""The share by which a method must reduce the loss."""
 NEEDED: dict[str, dict[str, Any]] = {"trainable_tokens": {"token_indices": list(range(5, 180))}}
-"""Options without which a method cannot be tried."""
+"""Required options of methods."""
 
 
 class Outcome(NamedTuple):
-    """What came of one method on one family."""
+    """The outcome of one method on one family."""
 
     share: float = 0.0
-    """Of the loss, taken away in `STEPS` steps."""
+    """By which `STEPS` steps reduce the loss."""
     merges: bool = False
     refusal: str = ""
 
     def cell(self) -> str:
-        """As the page has it."""
+        """As on the page."""
         return "-" if self.refusal else f"{100 * self.share:.0f}%{' m' if self.merges else ''}"
 
 
 def trial(method: str, checkpoint: Path) -> Outcome:
-    """Train, stop, resume, save, restore and merge. Raises AssertionError, in a sentence, for what does not hold."""
+    """Train, stop, resume, save, restore and merge. Raises AssertionError, in a sentence, for what fails."""
     adapter = Peft(Peft.Config.model_validate({"method": method} | NEEDED.get(method, {})))
     try:
         run = _Run(adapter, checkpoint)
@@ -53,12 +53,12 @@ def trial(method: str, checkpoint: Path) -> Outcome:
     share = run.train()
     run.check_restored()
     run.check_resumed()
-    run.check_switched_off()
+    run.check_disabled()
     return Outcome(share, run.merges())
 
 
 def _reason(refusal: str) -> str:
-    """What of a message does not depend on the backbone's name."""
+    """A message without the backbone's name."""
     text = re.sub(r"^Adapter 'peft' \(method '\w+'\):? (cannot attach to backbone '\w+' \([\w-]+\): )?", "", refusal)
     return re.sub(r"backbone '\w+' \([\w-]+\)", "this one", text).removesuffix(".")
 
@@ -75,16 +75,16 @@ class _Run:
         self.base = {name: weight.clone() for name, weight in self.backbone.module.state_dict().items()}
         self.module, self.optimizer = self.attached()
         self.own = [name for name, weight in self.module.named_parameters() if weight.requires_grad]
-        born = self.vectors(self.module)
-        if method_of(adapter.config.method).goes_on != "input":
-            drift = float((born - before).abs().max())
+        untrained = self.vectors(self.module)
+        if method_of(adapter.config.method).attaches_to != "input":
+            drift = float((untrained - before).abs().max())
             assert drift < 0.02, f"untrained, it changes the backbone's vectors by {drift:.2g}"
-        # Answers that the backbone does not give by itself, and that any change of its vectors can come nearer to.
+        # Labels that differ from the backbone's vectors, and that any change of its vectors can approach.
         self.labels = before.flip(0) + torch.linspace(0, 2, before.shape[1])
         self.stopped: Any = None
 
     def attached(self) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """A freshly attached module and its optimizer, the same each time."""
+        """A newly attached module and its optimizer, the same each time."""
         self.backbone = _loaded(self.checkpoint)
         torch.manual_seed(0)
         module = self.adapter.attach(self.backbone, TrainingPlan(total_steps=STEPS, epochs=1, seed=0))
@@ -102,11 +102,11 @@ class _Run:
             return self.backbone.encode(module, self.features).pooled
 
     def weights(self, module: nn.Module) -> dict[str, Tensor]:
-        """Copies of the adapter's own."""
+        """Copies of the adapter's weights."""
         return {n: weight.detach().clone() for n, weight in module.named_parameters() if weight.requires_grad}
 
     def train(self) -> float:
-        """The share of the loss that training takes away."""
+        """The share by which training reduces the loss."""
         start, moved, before = self.weights(self.module), set(), self.loss()
         for step in range(STEPS):
             if step == STOP:
@@ -119,14 +119,14 @@ class _Run:
         for name, weight in self.base.items():
             assert torch.equal(after[name], weight), f"the backbone's '{name}' moved"
         share = 1 - self.loss() / before
-        assert share >= SHARE, f"{STEPS} steps took away {share:.1%} of the loss, less than {SHARE:.0%}"
+        assert share >= SHARE, f"{STEPS} steps reduced the loss by {share:.1%}, less than {SHARE:.0%}"
         return share
 
     def loss(self) -> float:
         return float(nn.functional.mse_loss(self.vectors(self.module), self.labels))
 
     def step(self, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """One optimizer step, its noise drawn from its own seed as in training."""
+        """One optimizer step, with noise from a seed per step as in training."""
         module.train()
         torch.manual_seed(step)
         nn.functional.mse_loss(self.backbone.encode(module, self.features).pooled, self.labels).backward()
@@ -136,7 +136,7 @@ class _Run:
         optimizer.zero_grad()
 
     def check_resumed(self) -> None:
-        """From the middle on, the same weights to the bit."""
+        """Resumed from the middle, the same weights to the bit."""
         weights, state = self.stopped
         module, optimizer = self.attached()
         with torch.no_grad():
@@ -147,8 +147,8 @@ class _Run:
         for step in range(STOP, STEPS):
             self.step(module, optimizer, step)
         other = self.weights(module)
-        unlike = [n for n, weight in self.weights(self.module).items() if not torch.equal(weight, other[n])]
-        assert not unlike, f"resumed, '{unlike[0]}' ends elsewhere"
+        different = [n for n, weight in self.weights(self.module).items() if not torch.equal(weight, other[n])]
+        assert not different, f"resumed, '{different[0]}' ends with other values"
 
     def check_restored(self) -> None:
         """Saved and restored, the same vectors to the bit."""
@@ -164,14 +164,14 @@ class _Run:
                 return
         assert torch.equal(self.vectors(started), expected), "started from what was saved, it gives other vectors"
 
-    def check_switched_off(self) -> None:
+    def check_disabled(self) -> None:
         """The bare backbone's vectors to the bit, or a refusal."""
         try:
             with self.adapter.disabled(self.module):
                 off = self.vectors(self.module)
         except IncompatibleError:
             return
-        assert torch.equal(off, self.bare), "switched off, it gives other vectors than the bare backbone"
+        assert torch.equal(off, self.bare), "disabled, it gives other vectors than the bare backbone"
 
     def merges(self) -> bool:
         """Whether it can be merged; the vectors must then agree."""
@@ -188,15 +188,15 @@ class _Run:
 
 
 def _texts() -> dict[str, Tensor]:
-    """Six texts of 4 to 14 tokens: as numbers, for a tokenizer that is trained anew need not be the same one."""
+    """Six texts of 4 to 14 tokens: as token ids, since a newly trained tokenizer may differ."""
     ids = torch.randint(5, 180, (6, 14), generator=torch.Generator().manual_seed(2))
     mask = (torch.arange(14) < torch.arange(4, 16, 2).unsqueeze(1)).long()
     return {"input_ids": ids * mask, "attention_mask": mask}
 
 
 def _loaded(checkpoint: Path) -> Backbone:
-    """The checkpoint with its random weights drawn anew: of a size at which layers pass their input on, as those of
-    pretrained models do, and biases that differ from zero."""
+    """The checkpoint with new random weights: layers preserve the scale of their inputs, as those of pretrained models
+    do, and biases differ from zero."""
     return copy.deepcopy(_loaded_once(checkpoint))
 
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# One thread: more would wait for one another longer than they compute.
+# One thread: more would wait for each other longer than they compute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -30,11 +30,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "adapters.md"
 
 
 def page(outcomes: dict[tuple[str, str], Outcome]) -> str:
-    """docs/adapters.md, of what came of each method on each family."""
+    """docs/adapters.md from the outcome of each method on each family."""
     methods = open_methods()
     own = {name: method_of(name) for name in methods}
     settled = [
-        f"| `{name}` | {PLACES[m.goes_on]} | {m.learning_rate_scale:g} | {_pairs(m.defaults)} | "
+        f"| `{name}` | {ATTACHES_TO[m.attaches_to]} | {m.learning_rate_scale:g} | {_pairs(m.defaults)} | "
         f"{', '.join(f'`{option}`' for option in _sized(name))} |"
         for name, m in own.items()
     ]
@@ -57,7 +57,7 @@ def page(outcomes: dict[tuple[str, str], Outcome]) -> str:
 
 
 def read_page(text: str) -> dict[tuple[str, str], Outcome]:
-    """The outcomes that a page holds."""
+    """The outcomes on a page."""
     lines = re.findall(r"^- `(\w+)` on ([\w, -]+): (.*)$", text, re.MULTILINE)
     refusals = {(method, family): reason for method, on, reason in lines for family in on.split(", ")}
     outcomes = {}
@@ -75,7 +75,7 @@ def read_page(text: str) -> dict[tuple[str, str], Outcome]:
 
 
 def _sized(method: str) -> list[str]:
-    """Options that PEFT has a default for, and we another where it does not fit."""
+    """Options with a default in PEFT that is replaced if it does not fit."""
     declared, ours = config_class(method), method_of(method)
     return [option for option in [*ours.divides, *ours.by_width] if getattr(declared, option)]
 
@@ -84,7 +84,7 @@ def _pairs(options: Any) -> str:
     return ", ".join(f"`{option}: {json.dumps(value)}`" for option, value in options.items())
 
 
-PLACES = {
+ATTACHES_TO = {
     "linear": "linear layers",
     "norms": "normalization layers",
     "embedding": "the token embedding",
@@ -96,7 +96,7 @@ TEXT = """\
 
 <!-- Written by tests/lorarec_adapters/peft_page.py. Change that file, run it, and keep what it writes. -->
 
-The adapter `peft` opens the methods of [PEFT](https://huggingface.co/docs/peft) that have no adapter of their own here:
+The adapter `peft` offers the methods of [PEFT](https://huggingface.co/docs/peft) that have no separate adapter:
 
 ```yaml
 adapter: {{name: peft, method: vera, r: 128, layers: [-2, -1]}}
@@ -108,19 +108,19 @@ or, on the command line:
 lorarec train quickstart 'adapter={{name: peft, method: vera}}' --output runs/vera
 ```
 
-A method's options stand beside `method`, by the names and types of PEFT's own configuration; an unknown one is
-refused with the nearest. What follows from the backbone is set for you. `targets` names layers (the ends of their
-dotted names, of which each must match, or `all-linear`) and `layers` numbers blocks (0 is the lowest, -1 the last);
-by default a method goes on the attention projections of every block. An untrained adapter leaves the backbone's
-vectors as they are, unless it is a prompt.
+A method's options are given next to `method`, by the names and types of PEFT's configuration; an unknown one is refused
+with the nearest name. Options that depend on the backbone are set for you. `targets` names layers (the ends of their
+dotted names, each of which must match, or `all-linear`) and `layers` numbers blocks (0 is the lowest, -1 the last);
+by default a method attaches to the attention projections of every block. An untrained adapter does not change the
+backbone's vectors, unless it is a prompt.
 
 ## Methods
 
-Each learns at the rates that suit LoRA: `train.learning_rate` is multiplied by the number below. There are other
-defaults where PEFT's do not learn, change the backbone's vectors from the start, or save more than they must. Sizes
-are chosen to fit the widths of the backbone; those that a recipe gives are refused where they do not.
+All learn at learning rates for LoRA: `train.learning_rate` is multiplied by the number below. Defaults differ from
+PEFT's if those do not learn, change the backbone's vectors from the start, or save more than necessary. Sizes are
+chosen to fit the widths of the backbone; those that a recipe sets are refused if they do not fit.
 
-| method | goes on | rate | other defaults | chosen by width |
+| method | attaches to | rate | other defaults | chosen by width |
 |-|-|-|-|-|
 {settled}
 
@@ -132,17 +132,17 @@ Refused, each with its reason:
 
 ## On each architecture
 
-Tried on random models of width 32 with two blocks. In {steps} steps on a small regression, each method moves every
-weight of its own and no other, and takes away at least {bar} of the loss: the number is how much. Stopped in the middle
-and resumed, it ends with the same weights to the bit; saved and restored, it gives the same vectors to the bit. Where
-an `m` stands, `lorarec merge` folds it into the backbone, which then gives the same vectors up to rounding. The
-numbers say that a method learns, not that one is better than another: their sizes and rates differ.
+Tested on random models of width 32 with two blocks. In {steps} steps on a small regression, each method changes all of
+its weights and no others, and reduces the loss by at least {bar}: the table says by how much. Stopped in the middle
+and resumed, it ends with the same weights to the bit; saved and restored, it gives the same vectors to the bit. With an
+`m`, `lorarec merge` merges it into the backbone, which then gives the same vectors up to rounding. The numbers show
+that a method learns, not that one is better than another: their sizes and rates differ.
 
 | method | {families} |
 {rules}
 {rows}
 
-Where there is none, the refusal says why:
+Reasons of refusals (-):
 
 {reasons}
 """

@@ -27,7 +27,7 @@ def trainable(module: nn.Module) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("model_type", sorted(FAMILIES))
-def test_at_birth_the_model_is_the_frozen_one(model_type: str, attach: Any, loaded: Any, read: Any) -> None:
+def test_the_untrained_model_is_the_frozen_one(model_type: str, attach: Any, loaded: Any, read: Any) -> None:
     _, backbone, module = attach(AdaLora, model_type)
     assert torch.equal(read(backbone, module), read(backbone, loaded(model_type).module))
 
@@ -77,8 +77,8 @@ def test_a_resumed_run_ends_with_the_same_bits(stop: int, attach: Any, train: An
             if name in kept["w"]:
                 parameter.copy_(kept["w"][name])
     run(train, second, stop, 20 - stop, kept)
-    expected, found = trainable(whole[2]), trainable(second[2])
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    expected, resumed = trainable(whole[2]), trainable(second[2])
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
 
 
 def run(train: Any, parts: Any, start: int, steps: int, kept: dict[str, Any] | None = None) -> tuple[Any, Any]:
@@ -184,7 +184,7 @@ def test_a_bfloat16_backbone_gets_float32_adapter_weights_and_a_constant_stays_o
 
 @pytest.mark.parametrize(("steps", "options"), [(1, {}), (2, {}), (20, {"delta_t": 50}), (4, {"tinit": 0.6})])
 def test_a_run_too_short_for_the_schedule_is_refused(steps: int, options: dict[str, Any], attach: Any) -> None:
-    with pytest.raises(IncompatibleError, match=f"a run of {steps} optimizer steps leaves none"):
+    with pytest.raises(IncompatibleError, match=f"in a run of {steps} optimizer steps, there is none"):
         attach(AdaLora, steps=steps, **options)
 
 
@@ -200,7 +200,7 @@ def test_another_number_of_steps_than_planned_is_refused(attach: Any, train: Any
         train(adapter, backbone, module, 1, total=30)
 
 
-def test_stopping_before_the_budget_is_reached_is_said(attach: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_weights_from_before_the_budget_is_reached_are_reported(attach: Any, caplog: pytest.LogCaptureFixture) -> None:
     adapter, _, module = attach(AdaLora, steps=20)
     (callback,) = adapter.callbacks(module)
     with caplog.at_level(logging.WARNING):
@@ -208,7 +208,7 @@ def test_stopping_before_the_budget_is_reached_is_said(attach: Any, caplog: pyte
         callback.on_fit_end(TrainState(step=20, total_steps=20, best_step=14))
     assert not caplog.records
     callback.on_fit_end(TrainState(step=20, total_steps=20, best_step=5))
-    assert "those of step 5, before the ranks came down to target_r=4 (step 14)" in caplog.text
+    assert "those of step 5, before the ranks reached target_r=4 (step 14)" in caplog.text
 
 
 def test_a_target_without_gradient_is_named(attach: Any, train: Any) -> None:

@@ -25,19 +25,19 @@ def test_every_weight_trains_by_default(attach: Any) -> None:
 
 
 @pytest.mark.parametrize("model_type", sorted(FAMILIES))
-def test_layers_leaves_everything_else_alone(model_type: str, attach: Any) -> None:
+def test_with_layers_no_other_weight_trains(model_type: str, attach: Any) -> None:
     _, _, module = attach(Full, model_type, layers=[-1])
     names = trainable(module)
     assert names
     assert all("1" in name.split(".")[:4] for name in names)
 
 
-def test_embedding_tables_train_or_do_not_as_told(attach: Any) -> None:
+def test_the_setting_embeddings_decides_whether_embedding_tables_train(attach: Any) -> None:
     tables = {f"embeddings.{n}_embeddings.weight" for n in ("word", "position", "token_type")}
     _, _, without = attach(Full, embeddings=False)
     assert {name for name, _ in without.named_parameters()} - trainable(without) == tables
-    _, _, beside = attach(Full, layers=[-1], embeddings=True)
-    assert trainable(beside) > tables
+    _, _, with_tables = attach(Full, layers=[-1], embeddings=True)
+    assert trainable(with_tables) > tables
 
 
 def test_a_bfloat16_backbone_trains_in_float32(attach: Any) -> None:
@@ -50,7 +50,7 @@ def test_only_trained_weights_are_saved_and_others_are_refused(attach: Any, load
     adapter, _, module = attach(Full, layers=[-1])
     adapter.save(module, tmp_path)
     assert set(load_file(tmp_path / "weights.safetensors")) == trainable(module)
-    with pytest.raises(IncompatibleError, match="holds other weights than adapter 'full' trains"):
+    with pytest.raises(IncompatibleError, match="its weights are not those that adapter 'full' trains"):
         Full(Full.Config(layers=[0])).restore(loaded(), tmp_path)
 
 
@@ -65,7 +65,7 @@ def test_a_weight_of_another_shape_is_refused(attach: Any, loaded: Any, tmp_path
         adapter.restore(loaded(), tmp_path)
 
 
-def test_a_layer_that_is_not_there_is_refused(attach: Any) -> None:
+def test_a_layer_that_does_not_exist_is_refused(attach: Any) -> None:
     with pytest.raises(IncompatibleError, match="has 2 layers"):
         attach(Full, layers=[5])
 

@@ -25,7 +25,7 @@ def targeted(module: nn.Module) -> list[str]:
 
 
 @pytest.mark.parametrize("model_type", sorted(FAMILIES))
-def test_at_birth_the_model_is_the_frozen_one(model_type: str, attach: Any, loaded: Any, read: Any) -> None:
+def test_the_untrained_model_is_the_frozen_one(model_type: str, attach: Any, loaded: Any, read: Any) -> None:
     _, backbone, module = attach(Lora, model_type)
     assert torch.equal(read(backbone, module), read(backbone, loaded(model_type).module))
 
@@ -61,7 +61,7 @@ def test_a_bfloat16_backbone_gets_float32_adapter_weights(model_type: str, attac
     check_adapter(Lora, tiny_backbone(model_type, "bfloat16"))
 
 
-def test_a_misspelt_target_is_refused_even_if_another_matches(attach: Any) -> None:
+def test_a_misspelled_target_is_refused_even_if_another_matches(attach: Any) -> None:
     with pytest.raises(IncompatibleError) as error:
         attach(Lora, targets=["value", "qurey"])
     assert str(error.value) == (
@@ -84,7 +84,7 @@ def test_layers_chooses_blocks_on_every_architecture(model_type: str, attach: An
     assert all("1" in name.split(".") and "0" not in name.split(".") for name in names)
 
 
-def test_a_layer_that_is_not_there_is_refused(attach: Any) -> None:
+def test_a_layer_that_does_not_exist_is_refused(attach: Any) -> None:
     with pytest.raises(IncompatibleError, match=r"has 2 layers: 0 to 1, or -1 for the last"):
         attach(Lora, layers=[2])
 
@@ -94,7 +94,7 @@ def test_all_linear_adapts_every_linear_layer(attach: Any) -> None:
     assert len(targeted(module)) == 2 * 6
 
 
-def test_rank_pattern_changes_the_rank_of_what_it_names(attach: Any) -> None:
+def test_rank_pattern_changes_the_rank_of_the_layers_it_names(attach: Any) -> None:
     _, _, module = attach(Lora, r=4, rank_pattern={"0.attention.self.value": 7})
     ranks = {n: p.shape[0] for n, p in module.named_parameters() if ".lora_A." in n}
     assert [rank for name, rank in ranks.items() if "layer.0" in name and "value" in name] == [7]
@@ -108,7 +108,7 @@ def test_a_rank_pattern_that_matches_nothing_or_twice_is_refused(attach: Any) ->
         attach(Lora, rank_pattern={"value": 7, "0.attention.self.value": 3})
 
 
-def test_lora_plus_speeds_up_b_alone() -> None:
+def test_lora_plus_scales_the_learning_rate_of_b_only() -> None:
     adapter = Lora(Lora.Config(lora_plus_ratio=16))
     assert adapter.learning_rate_scale("base_model.model.h.0.q.lora_B.default.weight") == 16
     assert adapter.learning_rate_scale("base_model.model.h.0.q.lora_A.default.weight") == 1
@@ -146,14 +146,14 @@ def test_plain_peft_loads_the_folder_on_the_plain_checkpoint(
     assert torch.equal(read(backbone, loaded), read(backbone, module))
 
 
-def test_saving_asks_nobody_and_writes_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_sends_no_request_and_writes_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = Lora(Lora.Config())
     backbone = tiny_backbone().load(tiny_catalog(), 0)
     backbone.module.name_or_path = "some-owner/some-model"  # type: ignore[assignment]
     module = adapter.attach(backbone, TrainingPlan(10, 1, 0))
 
     def refuse(*args: object, **kwargs: object) -> None:
-        raise AssertionError("asked the hub")
+        raise AssertionError("sent a request to the hub")
 
     monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", refuse)
     adapter.save(module, tmp_path)
@@ -172,7 +172,7 @@ def test_an_adapter_of_another_shape_is_refused(attach: Any, loaded: Any, tmp_pa
         adapter.restore(loaded("llama"), tmp_path)
 
 
-def test_weights_that_are_missing_from_the_file_are_noticed(attach: Any, loaded: Any, tmp_path: Path) -> None:
+def test_a_file_with_missing_weights_is_refused(attach: Any, loaded: Any, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     adapter, _, module = attach(Lora)
@@ -215,12 +215,12 @@ def test_it_trains_under_gradient_checkpointing_as_without(attach: Any, train: A
 
 @pytest.mark.parametrize("model_type", ["bert", "gpt2", "llama"])
 @pytest.mark.parametrize("half", ["bfloat16", "float16"])
-def test_beside_half_precision_weights_the_update_is_the_formula_up_to_their_rounding(
+def test_with_half_precision_weights_the_update_is_the_formula_up_to_their_rounding(
     model_type: str, half: str, attach: Any
 ) -> None:
-    """Read and differentiated beside the same module computed by PEFT, which casts inputs up to float32."""
+    """Outputs and gradients are compared with those of PEFT's own forward, which casts inputs up to float32."""
     rounding = 4 * torch.finfo(getattr(torch, half)).eps
-    found = []
+    results = []
     for plain in (False, True):
         torch.manual_seed(0)
         _, backbone, module = attach(Lora, model_type, half, r=4)
@@ -231,8 +231,8 @@ def test_beside_half_precision_weights_the_update_is_the_formula_up_to_their_rou
         features = backbone.featurizer(tiny_catalog(), 30)(tiny_views())
         vectors = backbone.encode(module, features).pooled
         (vectors * torch.linspace(-1, 1, vectors.numel()).reshape(vectors.shape)).sum().backward()
-        found.append((vectors.detach(), [p.grad for p in module.parameters() if p.requires_grad]))
-    (ours, our_gradients), (theirs, their_gradients) = found
+        results.append((vectors.detach(), [p.grad for p in module.parameters() if p.requires_grad]))
+    (ours, our_gradients), (theirs, their_gradients) = results
     assert not torch.equal(our_gradients[0], their_gradients[0]), "the two must be different computations"
     assert float((ours - theirs).norm() / theirs.norm()) < rounding
     for mine, other in zip(our_gradients, their_gradients, strict=True):
@@ -240,7 +240,7 @@ def test_beside_half_precision_weights_the_update_is_the_formula_up_to_their_rou
         assert float((mine - other).norm() / other.norm()) < 4 * rounding
 
 
-def test_a_merged_or_switched_off_update_leaves_the_base_layer_alone(attach: Any) -> None:
+def test_with_a_disabled_adapter_only_the_base_layer_is_computed(attach: Any) -> None:
     _, _, module = attach(Lora, "bert", "bfloat16", r=2)
     layer: Any = module.get_submodule("base_model.model.encoder.layer.0.attention.self.query")
     nn.init.normal_(layer.lora_B["default"].weight)
@@ -251,7 +251,7 @@ def test_a_merged_or_switched_off_update_leaves_the_base_layer_alone(attach: Any
 
 
 @pytest.mark.parametrize("options", [{"dora": True}, {"dropout": 0.5}])
-def test_dora_and_dropout_keep_working_beside_half_precision_weights(options: Any, attach: Any) -> None:
+def test_dora_and_dropout_work_with_half_precision_weights(options: Any, attach: Any) -> None:
     _, _, module = attach(Lora, "bert", "bfloat16", **options)
     layer: Any = module.get_submodule("base_model.model.encoder.layer.0.attention.self.query")
     nn.init.normal_(layer.lora_B["default"].weight)

@@ -1,4 +1,4 @@
-"""The adapter `peft`: every method of PEFT is opened and shown to learn, or refused by name."""
+"""The adapter `peft`: every method of PEFT can be used and learns, or is refused by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lorarec_backbones.text import TextBackbone
 
 
 def _script() -> ModuleType:
-    """The script beside this file that writes docs/adapters.md."""
+    """The script next to this file that writes docs/adapters.md."""
     spec = importlib.util.spec_from_file_location("peft_page", Path(__file__).parent / "peft_page.py")
     assert spec is not None
     assert spec.loader is not None
@@ -44,14 +44,13 @@ EVERYWHERE = ("lora", "ia3", "vera")
 IN_CI = [(method, family) for method in open_methods() for family in ("bert", "llama")]
 IN_CI += [(method, family) for method in EVERYWHERE for family in script.FAMILIES if family not in ("bert", "llama")]
 ALL = [(method, family) for method in open_methods() for family in script.FAMILIES]
-OUTDATED = "docs/adapters.md says otherwise: look why, then run peft_page.py"
 ROUNDING = 0.02
-"""How far a share may lie from the one on the page, which another processor found."""
+"""Tolerance on the shares of the page, which were computed on another processor."""
 
 
 @pytest.fixture(scope="session")
 def on_page() -> dict[tuple[str, str], Any]:
-    """What docs/adapters.md says of each method on each family."""
+    """The outcomes of each method on each family in docs/adapters.md."""
     outcomes: dict[tuple[str, str], Any] = script.read_page(script.PAGE.read_text(encoding="utf-8"))
     return outcomes
 
@@ -73,7 +72,7 @@ def test_a_method_learns_resumes_reloads_and_merges_as_its_page_says(
 
 @pytest.mark.matrix
 @pytest.mark.parametrize(("method", "family"), ALL)
-def test_so_does_every_method_on_every_family(
+def test_every_method_on_every_family_does_as_its_page_says(
     method: str, family: str, tiny_checkpoint: Callable[[str], Path], on_page: dict[tuple[str, str], Any]
 ) -> None:
     _check(method, tiny_checkpoint(family), on_page[method, family])
@@ -83,7 +82,7 @@ def test_the_page_is_what_its_script_would_write(on_page: dict[tuple[str, str], 
     assert script.page(on_page) == script.PAGE.read_text(encoding="utf-8")
 
 
-def test_every_method_that_peft_registers_is_opened_or_refused_on_the_page() -> None:
+def test_every_method_that_peft_registers_is_offered_or_refused_on_the_page() -> None:
     registered = {kind.value.lower() for kind in PEFT_TYPE_TO_CONFIG_MAPPING}
     assert set(method_names()) == registered
     assert set(METHODS) <= registered, "a method that PEFT no longer has"
@@ -105,19 +104,19 @@ def test_a_method_that_does_not_fit_is_refused_by_name_with_the_reason(method: s
         ({"method": "vera", "r": "8"}, r"method 'vera': r: input should be a valid integer, not '8'"),
         ({"method": "vera", "r": True}, r"method 'vera': r: input should be a valid integer, not True"),
         ({"method": "vera", "d_initial": float("inf")}, "d_initial: input should be a finite number"),
-        ({"method": "vera", "target_modules": ["q"]}, "cannot be given: name layers by 'targets'"),
-        ({"method": "ia3", "feedforward_modules": ["q"]}, "cannot be given: name layers by 'targets'"),
-        ({"method": "vera", "layers_to_transform": [0]}, "cannot be given: number blocks by 'layers'"),
-        ({"method": "vera", "task_type": "SEQ_CLS"}, "cannot be given: it follows from 'method'"),
-        ({"method": "vera", "fan_in_fan_out": True}, "cannot be given: it follows from the backbone"),
+        ({"method": "vera", "target_modules": ["q"]}, "cannot be set: name layers by 'targets'"),
+        ({"method": "ia3", "feedforward_modules": ["q"]}, "cannot be set: name layers by 'targets'"),
+        ({"method": "vera", "layers_to_transform": [0]}, "cannot be set: number blocks by 'layers'"),
+        ({"method": "vera", "task_type": "SEQ_CLS"}, "cannot be set: it follows from 'method'"),
+        ({"method": "vera", "fan_in_fan_out": True}, "cannot be set: it follows from the backbone"),
         ({"method": "vera", "bias": "all"}, "would train weights of the backbone itself.* adapter 'full'"),
-        ({"method": "lora", "lora_ga_config": {}}, "cannot be given: it is no plain value"),
-        ({"method": "lora", "init_lora_weights": "pissa"}, "most starts change the backbone"),
+        ({"method": "lora", "lora_ga_config": {}}, "cannot be set: it is not a plain value"),
+        ({"method": "lora", "init_lora_weights": "pissa"}, "most values change the backbone"),
         ({"method": "adamss", "use_asa": True}, "moves ranks after each step"),
         ({"method": "trainable_tokens"}, "needs 'token_indices', which is missing"),
-        ({"method": "prompt_tuning", "targets": ["query"]}, "goes on no layers of one's choice: leave out targets"),
-        ({"method": "ln_tuning", "targets": "all-linear"}, "goes on normalization layers, not on linear ones"),
-        ({"method": "adaption_prompt", "layers": [0]}, "goes on no layers of one's choice: leave out layers"),
+        ({"method": "prompt_tuning", "targets": ["query"]}, "does not let you choose layers: leave out targets"),
+        ({"method": "ln_tuning", "targets": "all-linear"}, "attaches to normalization layers, not to linear ones"),
+        ({"method": "adaption_prompt", "layers": [0]}, "does not let you choose layers: leave out layers"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_refused_with_what_would(options: dict[str, Any], message: str) -> None:
@@ -128,7 +127,7 @@ def test_a_setting_that_does_not_fit_is_refused_with_what_would(options: dict[st
 @pytest.mark.parametrize("method", open_methods())
 def test_every_withheld_option_is_one_that_the_method_has(method: str) -> None:
     for option in METHODS[method].withheld if method in METHODS else ():
-        with pytest.raises(ValidationError, match=f"method '{method}': '{option}' cannot be given: "):
+        with pytest.raises(ValidationError, match=f"method '{method}': '{option}' cannot be set: "):
             Peft.Config.model_validate({"method": method, option: 1})
 
 
@@ -171,20 +170,20 @@ def test_a_size_that_does_not_divide_the_width_is_refused(method: str) -> None:
         _attached(method, **{option: 5})
 
 
-def test_a_size_within_a_bound_is_the_recipes_own_and_one_above_it_is_refused() -> None:
+def test_a_given_size_within_the_bound_is_used_and_one_above_it_is_refused() -> None:
     assert _attached("miss", r=4).active_peft_config.r == 4
     with pytest.raises(IncompatibleError, match=r"'peft' \(method 'miss'\) cannot attach .* less than or equal"):
         _attached("miss", r=17)
 
 
-def test_layers_and_targets_say_where_a_method_goes() -> None:
+def test_layers_and_targets_choose_what_a_method_attaches_to() -> None:
     assert {name.split(".")[4] for name in _own(_attached("vera", layers=[-1]))} == {"1"}
     assert all(".output.dense." in name for name in _own(_attached("vera", targets=["0.output.dense"])))
     with pytest.raises(IncompatibleError, match=r"target 'qurey' matches no linear layer .* Did you mean 'query'"):
         _attached("vera", targets=["query", "qurey"])
 
 
-def test_norms_are_tuned_where_layers_and_targets_say() -> None:
+def test_layers_and_targets_choose_the_norms_that_are_tuned() -> None:
     assert len(_own(_attached("ln_tuning"))) == 2 * 5
     assert {name.split(".")[4] for name in _own(_attached("ln_tuning", layers=[0]))} == {"0"}
     assert len(_own(_attached("ln_tuning", targets=["output.LayerNorm"], layers=[0]))) == 2 * 2
@@ -207,13 +206,15 @@ def test_prompts_take_positions_from_the_text_and_leave_it_some() -> None:
 
 
 @pytest.mark.parametrize("method", ["ln_tuning", "prompt_tuning", "trainable_tokens"])
-def test_a_method_that_the_module_has_nothing_for_is_refused(method: str) -> None:
+def test_a_method_without_a_matching_part_of_the_module_is_refused(method: str) -> None:
     options = {"token_indices": [5]} if method == "trainable_tokens" else {}
     adapter = Peft(Peft.Config.model_validate({"method": method, **options}))
     backbone = SasrecBackbone(SasrecBackbone.Config()).load(tiny_catalog(), seed=0)
     if method == "ln_tuning":
         backbone.module = torch.nn.Linear(4, 4)
-    with pytest.raises(IncompatibleError, match=rf"\(method '{method}'\) (needs the token embedding|finds no norm)"):
+    with pytest.raises(
+        IncompatibleError, match=rf"\(method '{method}'\)( needs the token embedding|: there is no norm)"
+    ):
         adapter.attach(backbone, TrainingPlan(total_steps=10, epochs=1, seed=0))
 
 
@@ -223,11 +224,11 @@ def test_weights_that_would_train_in_half_precision_are_refused() -> None:
         _attached("ln_tuning", dtype="bfloat16")
 
 
-def test_a_layer_that_a_method_passes_over_is_named() -> None:
+def test_a_layer_that_a_method_skips_is_named() -> None:
     backbone = tiny_backbone("bert").load(tiny_catalog(), seed=0)
     attention: Any = backbone.module.get_submodule("encoder.layer.0.attention.self")
     attention.query = Conv1D(16, 16)
-    with pytest.raises(IncompatibleError, match=r"\(method 'osf'\) passes over 'encoder.layer.0.attention.self.query'"):
+    with pytest.raises(IncompatibleError, match=r"\(method 'osf'\) skips 'encoder.layer.0.attention.self.query'"):
         Peft(Peft.Config(method="osf")).attach(backbone, TrainingPlan(total_steps=10, epochs=1, seed=0))
 
 
@@ -249,7 +250,7 @@ def test_weights_that_layers_share_keep_the_laws(method: str) -> None:
     check_adapter(Peft, tiny_backbone("bert"), method=method)
 
 
-def test_no_block_below_a_shared_weight_is_taken_for_frozen(tiny_checkpoint: Callable[[str], Path]) -> None:
+def test_no_block_below_a_shared_weight_counts_as_frozen(tiny_checkpoint: Callable[[str], Path]) -> None:
     def frozen(**options: Any) -> int:
         backbone = TextBackbone(TextBackbone.Config(checkpoint=str(tiny_checkpoint("bert")))).load(tiny_catalog(), 0)
         adapter = Peft(Peft.Config.model_validate(options))
@@ -259,7 +260,7 @@ def test_no_block_below_a_shared_weight_is_taken_for_frozen(tiny_checkpoint: Cal
     assert frozen(method="vblora") == 0
 
 
-def test_what_a_method_cannot_do_is_refused(tmp_path: Path) -> None:
+def test_unsupported_operations_of_a_method_are_refused(tmp_path: Path) -> None:
     prompt = Peft(Peft.Config.model_validate({"method": "p_tuning", "num_virtual_tokens": 4}))
     module = _attached("p_tuning", num_virtual_tokens=4)
     prompt.save(module, tmp_path)
@@ -274,6 +275,6 @@ def test_what_a_method_cannot_do_is_refused(tmp_path: Path) -> None:
         adaption.add(module, tiny_backbone("llama"), tmp_path, "other")
 
 
-def test_the_learning_rate_is_the_methods_own() -> None:
+def test_each_method_has_its_learning_rate_scale() -> None:
     assert Peft(Peft.Config(method="vera")).learning_rate_scale("any") == 30
     assert Peft(Peft.Config(method="deft")).learning_rate_scale("any") == 1

@@ -1,4 +1,4 @@
-"""What PeftAdapter does for an author who writes `peft_config` and nothing else."""
+"""PeftAdapter: subclasses that only define `peft_config`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lorarec_adapters.lora import Lora
 
 
 class Vera(PeftAdapter):
-    """One method of PEFT, as a stranger writes it."""
+    """A PEFT method as in a third-party plugin."""
 
     name = "vera"
     summary = "shared random projections, scaled by trained vectors"
@@ -28,7 +28,7 @@ class Vera(PeftAdapter):
 
 
 class Norms(PeftAdapter):
-    """A method that goes on other layers than linear ones."""
+    """A method that attaches to layers other than linear ones."""
 
     name = "norms"
     summary = "layer norms train"
@@ -58,12 +58,12 @@ def test_a_method_of_peft_in_one_line_keeps_the_laws_on_every_architecture(model
 
 
 @pytest.mark.parametrize("adapter_class", [Norms, Prompt])
-def test_other_layers_and_no_layers_at_all_do_as_well(adapter_class: type[PeftAdapter]) -> None:
+def test_methods_for_other_layers_or_without_layers_keep_the_laws(adapter_class: type[PeftAdapter]) -> None:
     check_adapter(adapter_class, tiny_backbone("bert"))
 
 
 @pytest.mark.parametrize("model_type", ["mpnet", "distilbert", "modernbert"])
-def test_default_targets_are_the_backbones_where_peft_knows_none(model_type: str, attach: Any) -> None:
+def test_default_targets_are_the_backbones_if_peft_has_none(model_type: str, attach: Any) -> None:
     _, backbone, module = attach(Vera, model_type)
     names = {name.rpartition(".")[2] for name in module.peft_config["default"].target_modules}
     assert names == set(backbone.architecture().adaptable)
@@ -97,7 +97,7 @@ def _half_precision_layer(attach: Any, **options: Any) -> Any:
     return layer
 
 
-def test_beside_half_precision_weights_an_adapter_of_any_name_is_computed(attach: Any) -> None:
+def test_with_half_precision_weights_an_adapter_of_any_name_is_computed(attach: Any) -> None:
     layer = _half_precision_layer(attach)
     layer.update_layer("other", 2, lora_alpha=4, config=LoraConfig(r=2))
     nn.init.normal_(layer.lora_B["other"].weight)
@@ -109,7 +109,7 @@ def test_beside_half_precision_weights_an_adapter_of_any_name_is_computed(attach
     assert torch.allclose(layer(x).float(), expected.float(), atol=0.1)
 
 
-def test_beside_half_precision_weights_peft_itself_computes_what_is_not_plain(attach: Any) -> None:
+def test_with_half_precision_weights_peft_itself_computes_adapters_that_are_not_plain(attach: Any) -> None:
     layer = _half_precision_layer(attach)
     x = torch.randn(4, 16, dtype=torch.bfloat16)
     mixed = layer(x, adapter_names=["default", "__base__", "default", "__base__"])
@@ -121,7 +121,7 @@ def test_beside_half_precision_weights_peft_itself_computes_what_is_not_plain(at
     assert torch.equal(layer(x), type(layer).forward(layer, x))
 
 
-def test_an_adapter_that_cannot_sit_beside_the_others_leaves_no_trace(attach: Any, tmp_path: Path) -> None:
+def test_an_adapter_that_cannot_be_added_leaves_no_trace(attach: Any, tmp_path: Path) -> None:
     adapter, backbone, module = attach(Lora, r=2)
     vera, _, other = attach(Vera)
     vera.save(other, tmp_path)
@@ -153,7 +153,7 @@ def test_full_and_frozen_refuse_a_second_adapter(attach: Any, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("reads", [True, False])
-def test_under_gradient_checkpointing_other_adapters_are_read_without_gradient(reads: bool, loaded: Any) -> None:
+def test_under_gradient_checkpointing_other_adapters_are_used_without_gradient(reads: bool, loaded: Any) -> None:
     backbone, adapter = loaded(), Lora(Lora.Config())
     backbone.module.activation_checkpointing_enable({"use_reentrant": False})
     module = adapter.attach(backbone, TrainingPlan(1, 1, 0)).train()

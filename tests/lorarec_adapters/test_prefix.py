@@ -34,7 +34,7 @@ def test_an_architecture_that_ignores_past_key_values_is_refused_by_name(model_t
     )
 
 
-def test_more_virtual_tokens_than_the_context_bears_are_refused() -> None:
+def test_more_virtual_tokens_than_the_context_allows_are_refused() -> None:
     architecture = tiny_backbone("bert").architecture()
     Prefix(Prefix.Config(tokens=31)).check(architecture)
     with pytest.raises(IncompatibleError, match=r"32 virtual tokens leave 8 of the 40 positions .* at most 31"):
@@ -42,7 +42,7 @@ def test_more_virtual_tokens_than_the_context_bears_are_refused() -> None:
 
 
 @pytest.mark.parametrize("model_type", TAKE_PAST)
-def test_the_longest_text_that_is_left_room_for_fits(model_type: str, attach: Any) -> None:
+def test_the_longest_text_in_the_remaining_positions_fits(model_type: str, attach: Any) -> None:
     adapter, backbone, module = attach(Prefix, model_type, tokens=10)
     assert adapter.reserved_positions() == 10
     ids = torch.ones(2, 30, dtype=torch.int64)
@@ -64,7 +64,7 @@ def test_padding_on_the_right_changes_nothing(model_type: str, attach: Any, trai
 
 @pytest.mark.parametrize("projection", [False, True])
 @pytest.mark.parametrize("model_type", ["bert", "llama"])
-def test_a_bfloat16_backbone_runs_beside_a_float32_prefix(model_type: str, projection: bool, attach: Any) -> None:
+def test_a_bfloat16_backbone_runs_with_a_float32_prefix(model_type: str, projection: bool, attach: Any) -> None:
     _, _, module = attach(Prefix, model_type, "bfloat16", tokens=4)
     assert {p.dtype for p in module.parameters() if p.requires_grad} == {torch.float32}
     check_adapter(Prefix, tiny_backbone(model_type, "bfloat16"), tokens=4, projection=projection)
@@ -98,7 +98,7 @@ def test_merging_is_refused_with_the_reason(attach: Any) -> None:
         adapter.merge(module)
 
 
-def test_it_says_that_gradient_checkpointing_starves_it() -> None:
+def test_it_does_not_support_gradient_checkpointing() -> None:
     assert not Prefix.supports_gradient_checkpointing
 
 

@@ -26,7 +26,7 @@ from lorarec.contracts import (
 KEY_AND_VALUE = frozenset(
     {*("key", "value"), *("k_lin", "v_lin"), *("key_proj", "value_proj"), *("k_proj", "v_proj"), *("k", "v")}
 )
-"""Last names of key and value projections: BERT, DistilBERT, DeBERTa, Llama and their kin, MPNet."""
+"""Last names of key and value projections: BERT, DistilBERT, DeBERTa, Llama and similar models, MPNet."""
 Names = Annotated[list[str], Field(min_length=1)]
 
 
@@ -45,14 +45,14 @@ class Ia3(PeftAdapter):
 
         attention: Names | None = None
         """Names of linear layers (or the ends of their dotted names) whose outputs are rescaled. Default:
-        the key and value projections, found by the names that architectures give them."""
+        the key and value projections, detected by their names."""
         feedforward: Names | None = None
         """Names of linear layers whose inputs are rescaled. Default: the backbone's own."""
 
     config: Config
 
     def check(self, architecture: Architecture) -> None:
-        """Raise IncompatibleError where neither the backbone nor the recipe names feed-forward layers."""
+        """Raise IncompatibleError if neither the backbone nor the recipe names feed-forward layers."""
         if self.config.feedforward is None and not architecture.feedforward:
             raise IncompatibleError(
                 f"Adapter 'ia3': backbone '{architecture.backbone}' ({architecture.model_type}) names no "
@@ -68,7 +68,7 @@ class Ia3(PeftAdapter):
         return IA3Config(target_modules=[*attention, *feedforward], feedforward_modules=feedforward)
 
     def callbacks(self, module: nn.Module) -> Sequence[Callback]:
-        """What holds the query's share of fused projections at 1, where there are any."""
+        """The callback that keeps the query's share of fused projections at 1, if there are any."""
         fused = [p for name, p in module.named_parameters() if ".ia3_l." in name and name.split(".")[-3] in FUSED]
         return [QueryFactors(fused)] if fused else []
 
@@ -87,10 +87,10 @@ FUSED = frozenset({"c_attn", "Wqkv"})
 
 
 class QueryFactors(Callback):
-    """Puts the query's third of each fused vector back to 1 after each optimizer step; keeps no state."""
+    """Resets the query's third of each fused vector to 1 after each optimizer step; has no state."""
 
     name = "ia3_query_factors"
-    summary = "holds IA3's factors on queries at 1"
+    summary = "keeps IA3's factors on queries at 1"
 
     def __init__(self, factors: Sequence[nn.Parameter]) -> None:
         super().__init__(self.Config())

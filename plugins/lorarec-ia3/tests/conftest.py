@@ -1,4 +1,4 @@
-"""No network, and one thread: on models this small more threads only wait for one another."""
+"""No network, and one thread: on models this small more threads only wait for each other."""
 
 from __future__ import annotations
 

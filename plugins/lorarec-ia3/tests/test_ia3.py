@@ -31,7 +31,7 @@ def test_it_keeps_the_laws_of_adapters_on_every_architecture(model_type: str) ->
 
 
 @pytest.mark.parametrize("model_type", sorted(FAMILIES))
-def test_at_birth_the_model_is_the_frozen_one(model_type: str) -> None:
+def test_the_untrained_model_is_the_frozen_one(model_type: str) -> None:
     frozen = tiny_backbone(model_type).load(tiny_catalog(), 0).module
     assert torch.equal(read(model_type, attached(model_type)[1].eval()), read(model_type, frozen))
 
@@ -54,7 +54,7 @@ def test_each_block_has_factors_for_key_value_and_feed_forward() -> None:
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "modernbert"])
-def test_in_fused_projections_the_query_is_left_alone(model_type: str) -> None:
+def test_in_fused_projections_the_query_is_not_rescaled(model_type: str) -> None:
     adapter, module = attached(model_type)
     fused = [p for name, p in module.named_parameters() if p.requires_grad and len(p) == 48]
     assert len(fused) == 2
@@ -75,12 +75,12 @@ def test_a_bfloat16_backbone_gets_float32_factors() -> None:
     check_adapter(Ia3, tiny_backbone("bert", "bfloat16"))
 
 
-def test_a_misspelt_layer_is_refused_with_the_nearest_name() -> None:
+def test_a_misspelled_layer_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(IncompatibleError, match=r"attention 'valeu' matches no linear layer .* Did you mean 'value'\?"):
         attached("bert", attention=["key", "valeu"])
 
 
-def test_a_backbone_without_feed_forward_layers_is_refused_before_weights_are_touched() -> None:
+def test_a_backbone_without_feed_forward_layers_is_refused_before_weights_are_loaded() -> None:
     architecture = tiny_backbone("bert").architecture()
     bare = copy.copy(architecture)
     object.__setattr__(bare, "feedforward", ())
@@ -89,8 +89,8 @@ def test_a_backbone_without_feed_forward_layers_is_refused_before_weights_are_to
 
 
 def test_installing_the_package_registers_the_adapter() -> None:
-    found = entry_points(group="lorarec", name="ia3")
-    if not found:
+    points = entry_points(group="lorarec", name="ia3")
+    if not points:
         pytest.skip("lorarec-ia3 is not installed here: pip install ./plugins/lorarec-ia3")
-    (point,) = found
+    (point,) = points
     assert list(point.load().lorarec_adapters()) == [Ia3]
