@@ -147,7 +147,7 @@ def _histories(
     """H distinct histories, and [T] the index of each event's history: users for whom many items are scored have one
     history for all of them. With `skip_latest`, each event has a separate history."""
     if skip_latest is None:
-        distinct, owner = histories.alike(events)
+        distinct, owner = histories.distinct(events)
         return PaddedHistory.of(histories, distinct, limit), owner
     history = PaddedHistory.of(histories, events, limit)
     earlier = np.arange(history.mask.shape[1])[::-1] >= skip_latest[:, None]

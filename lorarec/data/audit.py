@@ -1,4 +1,4 @@
-"""Leakage audit: what a model could know of the rows it is judged on, looked for in the data as they were split."""
+"""Leakage audit: checks of split data for information about held-out rows that a model could use."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 
 EXAMPLES = 3
-"""Rows that a finding names."""
+"""Example rows in the message of a finding."""
 
 
 class Finding(NamedTuple):
-    """One kind of leak, in so many rows."""
+    """One kind of leak, and the number of rows it is in."""
 
     kind: str
     rows: int
     message: str
-    """What leaks, in which rows (from 1), and what to do."""
+    """What leaks, in which rows (from 1), and a remedy."""
 
 
 def audit(interactions: Interactions, histories: Histories, section: SplitSection) -> list[Finding]:
-    """Future events in histories, held-out rows that training has or reads of, users or items that were promised to be
-    apart, targets that only the order of the table decided, and rows there twice; empty if there are none.
+    """Future events in histories, held-out rows that are in training or in its histories, users or items of training
+    where the split excludes them, targets that depend on the order of the table, and duplicates; empty if none.
     """
     return [
         Finding(kind, int(rows.sum()), f"{int(rows.sum()):,} {what} ({_named(rows)}). {advice}")
@@ -37,13 +37,13 @@ def audit(interactions: Interactions, histories: Histories, section: SplitSectio
 
 
 def audit_lines(findings: list[Finding]) -> list[str]:
-    """For people."""
+    """The findings, for people to read."""
     lines = [f"{finding.kind}: {finding.message}" for finding in findings]
-    return lines or ["nothing found: no future in a history, no row twice, no overlap, no tie that decides a target"]
+    return lines or ["no leaks: no future in a history, no duplicate, no overlap, no tie that decides a target"]
 
 
 _Check = tuple[str, np.ndarray, str, str]
-"""Kind, [E] true for the rows concerned, what they are, what to do."""
+"""Kind, [E] true for the rows concerned, a description of them, a remedy."""
 
 
 def _checks(interactions: Interactions, histories: Histories, section: SplitSection) -> Iterator[_Check]:
@@ -51,37 +51,37 @@ def _checks(interactions: Interactions, histories: Histories, section: SplitSect
     held_out = part >= Part.VALIDATION
     yield (
         "future in a history", _sees_future(interactions, histories),
-        "rows look back on events that are later than they are",
-        "Set data.history.scope=past and split by time or last, unless the protocol is deaf to time.",
+        "rows have later events in their history",
+        "Set data.history.scope=past and split by time or last, unless the protocol ignores time.",
     )  # fmt: skip
     yield (
         "target in its history", _given_its_target(interactions, histories, held_out),
-        "held-out rows bring their own item within the history, so that it need only be copied",
-        "Remove the item from the history, unless people do take an item again.",
+        "held-out rows have their own item in the history, so that it need only be copied",
+        "Remove the item from the history, unless users do choose items again.",
     )  # fmt: skip
     yield (
         "held-out target in a training history", held_out & _read_in_training(interactions),
-        "held-out rows ask for an item that a training row of their user brings within its history",
-        "Split by time or by user: what the user thought of it is read in training.",
+        "held-out rows have an item that is in the history of a training row of the same user",
+        "Split by time or by user: training reads the user's feedback on it.",
     )  # fmt: skip
     twin, again = _repeated(interactions)
     yield (
         "held-out row in training", held_out & twin,
-        "rows of validation and test stand in training as well",
+        "rows of validation and test are in training as well",
         "Remove them from one of the two.",
     )  # fmt: skip
     yield from _overlaps(interactions, section)
     yield (
         "tie decides a target", held_out & _tied(interactions) & (section.by != "random"),
-        "held-out rows have the same time as another event of their user, so that the order of the table decides what "
+        "held-out rows have the same time as another event of their user, so that the order of the table decides which "
         "came first",
-        "Give finer times, or say so beside the figures.",
+        "Give finer times, or mention it with the metrics.",
     )  # fmt: skip
-    yield "duplicate", again, "rows repeat another of their part", "Remove them, unless they are separate events."
+    yield "duplicate", again, "rows repeat another row of their part", "Remove them, unless they are separate events."
 
 
 def _overlaps(interactions: Interactions, section: SplitSection) -> Iterator[_Check]:
-    """Users or items of training among the held-out rows, where `data.split.disjoint` promises none."""
+    """Users or items of training among the held-out rows, where `data.split.disjoint` excludes them."""
     part = interactions.part
     _, read = _training_histories(interactions)
     read = np.append(read, interactions.item[_recalled_in_training(interactions)])
@@ -89,8 +89,8 @@ def _overlaps(interactions: Interactions, section: SplitSection) -> Iterator[_Ch
         if whose in section.disjoint:
             yield (
                 f"{whose} overlap", (part >= Part.VALIDATION) & np.isin(ids, np.append(ids[part == Part.TRAIN], more)),
-                f"held-out rows have a {whose} of training, though data.split.disjoint promises otherwise",
-                "Correct the split, or leave the promise out.",
+                f"held-out rows have a {whose} of training, which data.split.disjoint excludes",
+                "Correct the split, or leave data.split.disjoint out.",
             )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def _named(concerned: np.ndarray) -> str:
 
 
 def _sees_future(interactions: Interactions, histories: Histories) -> np.ndarray:
-    """[E] whether an event in the history is later; histories that rows bring have no times."""
+    """[E] whether an event in the history is later; histories that are columns of the data have no times."""
     if interactions.time is None or interactions.has(HISTORY):
         return np.zeros(len(interactions), bool)
     latest = histories.largest(interactions.time, np.arange(len(interactions)))
@@ -117,7 +117,7 @@ def _given_its_target(interactions: Interactions, histories: Histories, held_out
 
 
 def _training_histories(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
-    """Users [m] and items [m] of all events of the histories that training rows bring."""
+    """Users [m] and items [m] of all events of the training rows' own histories."""
     if not interactions.has(HISTORY):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     rows = interactions.rows(Part.TRAIN)
@@ -127,7 +127,7 @@ def _training_histories(interactions: Interactions) -> tuple[np.ndarray, np.ndar
 
 
 def _recalled_in_training(interactions: Interactions) -> np.ndarray:
-    """[n] int64 the events of training's time that are no targets, but may stand in its histories: disliked ones."""
+    """[n] int64 the events of the training period that are not targets, but may be in histories: disliked ones."""
     use = interactions.use
     if use is None or interactions.has(HISTORY):
         return np.empty(0, np.int64)
@@ -135,7 +135,7 @@ def _recalled_in_training(interactions: Interactions) -> np.ndarray:
 
 
 def _read_in_training(interactions: Interactions) -> np.ndarray:
-    """[E] whether a training row of the same user brings the row's item within its history."""
+    """[E] whether the row's item is in the own history of a training row of the same user."""
     user, item = _training_histories(interactions)
     items = max(interactions.item.max(initial=0), item.max(initial=0)) + 1
     return np.isin(interactions.user * items + interactions.item, user * items + item)
@@ -153,8 +153,8 @@ def _repeated(interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _row_kinds(interactions: Interactions) -> np.ndarray:
-    """[E] int64, equal for rows of the same user, item and, where the data has them, time, kind and history. Users that
-    the data does not name (each row is then one of its own) do not count."""
+    """[E] int64, equal for rows of the same user, item and, where the data has them, time, kind and history. The user
+    does not count where the data names none (each row is then a user of its own)."""
     nameless = interactions.has(HISTORY) and len(interactions.user_ids) == len(interactions)
     columns = [interactions.item] if nameless else [interactions.user, interactions.item]
     if interactions.time is not None:
@@ -164,16 +164,16 @@ def _row_kinds(interactions: Interactions) -> np.ndarray:
     if interactions.has(HISTORY):
         columns.append(_list_numbers(interactions))
     order = np.lexsort(columns)
-    fresh = np.zeros(len(order), bool)
+    is_new = np.zeros(len(order), bool)
     for column in columns:
-        fresh[1:] |= column[order][1:] != column[order][:-1]
+        is_new[1:] |= column[order][1:] != column[order][:-1]
     kinds = np.empty(len(order), np.int64)
-    kinds[order] = np.cumsum(fresh)
+    kinds[order] = np.cumsum(is_new)
     return kinds
 
 
 def _list_numbers(interactions: Interactions) -> np.ndarray:
-    """[E] a number for each distinct history that rows bring."""
+    """[E] a number for each distinct history of the rows' own."""
     lists = interactions.table.data.column(HISTORY).combine_chunks()
     flat = lists.flatten().to_numpy(zero_copy_only=False)
     ends = np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64))
@@ -184,14 +184,14 @@ def _list_numbers(interactions: Interactions) -> np.ndarray:
 
 
 def _tied(interactions: Interactions) -> np.ndarray:
-    """[E] whether another event of the row's user has the same time, and only the order of the table says whether it
-    stands in the row's history."""
+    """[E] whether another event of the row's user has the same time, so that only the order of the table decides
+    whether it is in the row's history."""
     use, tied = interactions.use, np.zeros(len(interactions), bool)
     if interactions.time is None or interactions.has(HISTORY) or (use is not None and use.at_once):
         return tied
     order = np.lexsort((interactions.time, interactions.user))
     user, time = interactions.user[order], interactions.time[order]
-    moment = np.cumsum(np.append(False, (user[1:] != user[:-1]) | (time[1:] != time[:-1])))
+    group = np.cumsum(np.append(False, (user[1:] != user[:-1]) | (time[1:] != time[:-1])))
     recalled = np.ones(len(order)) if use is None else use.recalled[order].astype(np.float64)
-    tied[order] = np.bincount(moment, recalled)[moment] > recalled
+    tied[order] = np.bincount(group, recalled)[group] > recalled
     return tied

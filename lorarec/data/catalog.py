@@ -1,4 +1,4 @@
-"""Catalog: item id <-> row <-> text, and the declared columns of items, also as vectors. It only grows."""
+"""Catalog: item id <-> row <-> text, and the declared columns of items, also as feature vectors. It only grows."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 METADATA = b"lorarec_catalog"
 WORDS = 256
-"""So many distinct words a column may have: more are names, which the text tells better."""
+"""Maximum number of distinct words of a column: more are likely names, which belong in the text."""
 REACH = 4.0
-"""Numbers further than so many standard deviations from the mean count as so far: an outlier would stretch the grid."""
+"""Numbers are clipped to this many standard deviations from the mean: an outlier would stretch the grid."""
 
 
 class Catalog:
@@ -51,15 +51,15 @@ class Catalog:
         return {item: row for row, item in enumerate(self.ids)}
 
     def texts(self, rows: Iterable[int] | None = None) -> list[str]:
-        """What an encoder reads of these rows (all by default)."""
+        """The text of these rows (all by default), for encoders."""
         return self._strings("text", rows)
 
     def titles(self, rows: Iterable[int] | None = None) -> list[str]:
-        """What a person reads of these rows (all by default)."""
+        """The title of these rows (all by default), for people."""
         return self._strings("title", rows)
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """[N] a declared column; null where nothing is known. Raises DataError naming those there are."""
+        """[N] a declared column; null where the value is unknown. Raises DataError naming the declared ones."""
         kinds = {} if self.declared is None else self.declared.kinds
         if name not in kinds:
             listed = ", ".join(kinds) or "none"
@@ -70,15 +70,15 @@ class Catalog:
         self, items: Dataset, *, origin: str = "the new items", known: Literal["refuse", "keep"] = "refuse"
     ) -> Catalog:
         """A longer catalog: old rows keep row, id, text and columns; each new id gets the next row, its text written by
-        the same template. `known` says what becomes of an id that is there already: refused, or kept as it was.
+        the same template. `known` sets whether an id that is in the catalog is refused, or its row kept as it was.
 
         `items` has the item table's own column names; it may have more columns. Raises DataError naming `origin` and
-        the id that is there already or twice, the column that is missing, or the one that holds something else now.
+        the id that is in the catalog or listed twice, the column that is missing, or the one of another type.
         """
         if self.declared is None:
             raise DataError(
                 f"{origin}: this catalog keeps no columns of its items (there was no item table, or the run was "
-                "written before catalogs kept them), so new items could not be read like the old ones. Train again, "
+                "written before catalogs kept them), so new items could not be read like the old ones. Train again "
                 "with an item table."
             )
         raw: pa.Table = items.with_format("arrow")[:]
@@ -91,14 +91,14 @@ class Catalog:
                 f"catalog already ({int(old.sum()):,} such items). Leave it out, or keep the old row: known='keep'."
             )
         before = self._arrow()
-        fresh = _as_before(raw.filter(pa.array(~old)), before, self.declared)
-        table = item_rows(listed.ids.filter(pa.array(~old)), fresh, self.declared, origin)
+        new = _with_old_types(raw.filter(pa.array(~old)), before, self.declared)
+        table = item_rows(listed.ids.filter(pa.array(~old)), new, self.declared, origin)
         joined = _joined(before, table, self.declared, origin)
         kinds = {name: kind_of(joined.schema.field(COLUMN + name).type) for name in self.declared.kinds}
         return Catalog(_dataset(joined), self.declared._replace(kinds=kinds))
 
     def arrow(self) -> pa.Table:
-        """The table with what is declared, as a run folder keeps it."""
+        """The table with its declaration as metadata, as a run folder keeps it."""
         table = self._arrow().replace_schema_metadata(None)
         if self.declared is None:
             return table
@@ -106,7 +106,7 @@ class Catalog:
 
     @classmethod
     def of_arrow(cls, table: pa.Table) -> Catalog:
-        """What `arrow` gave; other columns are left out."""
+        """The catalog of a table from `arrow`; other columns are left out."""
         declared = json.loads((table.schema.metadata or {}).get(METADATA, b"null"))
         names = [*("item", "title", "text"), *(name for name in table.column_names if name.startswith(COLUMN))]
         kept = _dataset(table.select(names).replace_schema_metadata(None))
@@ -126,9 +126,9 @@ class Catalog:
         return list(data.to_pylist())
 
 
-def _as_before(new: pa.Table, old: pa.Table, declared: Declared) -> pa.Table:
-    """New items with values of the types that the old ones have, where nothing is lost by it, so that the template
-    writes both the same way: a file with gaps has 1999.0 where another has 1999, and one title alone may be a number.
+def _with_old_types(new: pa.Table, old: pa.Table, declared: Declared) -> pa.Table:
+    """New items cast to the types of the old ones, where that is lossless, so that the template writes both the same
+    way: a file with gaps has 1999.0 where another has 1999, and all titles of a file may be numbers.
     """
     for name, kind in declared.kinds.items():
         if name not in new.column_names or kind == "empty":
@@ -163,7 +163,7 @@ def _dataset(table: pa.Table) -> Dataset:
 
 
 def item_features(catalog: Catalog, columns: Sequence[str], origin: str) -> dict[str, np.ndarray]:
-    """[N, F] float32 for each declared column: unit vectors, one an item; 0 where nothing is known.
+    """[N, F] float32 for each declared column: unit vectors, one per item; 0 where the value is unknown.
 
     Numbers: the dot product falls from 1 like a Gaussian as wide as half the column's standard deviation. Words and
     lists of words: the cosine of the sets. Raises DataError naming a column that is missing or of another kind.
@@ -186,11 +186,11 @@ def _features(column: pa.ChunkedArray, where: str) -> np.ndarray:
 
 
 def _number_features(values: np.ndarray, where: str) -> np.ndarray:
-    """Gaussian bumps on a grid: their product is a Gaussian again, and its width is the distance of the bumps."""
+    """Gaussian basis functions on a grid: their dot product is a Gaussian of the distance of two numbers."""
     known = np.isfinite(values)
     spread = values[known].std() if known.any() else 0.0
     if spread == 0.0:
-        raise DataError(f"{where}: all items have the same number, or none: it tells them apart by nothing.")
+        raise DataError(f"{where}: all items have the same number, or none, so it cannot compare them.")
     width, mean = spread / 2, values[known].mean()
     near = np.clip(np.where(known, values, mean), mean - REACH * spread, mean + REACH * spread)
     grid = np.arange(near.min() - width, near.max() + 2 * width, width)
@@ -206,8 +206,8 @@ def _word_features(values: Sequence[list[Any] | None], where: str) -> np.ndarray
         )
     index = {word: number for number, word in enumerate(words)}
     features = np.zeros((len(values), len(words)))
-    for row, held in enumerate(values):
-        features[row, [index[word] for word in held or () if word]] = 1.0
+    for row, item_words in enumerate(values):
+        features[row, [index[word] for word in item_words or () if word]] = 1.0
     return _unit(features)
 
 

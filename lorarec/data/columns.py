@@ -1,7 +1,6 @@
-"""Columns: the names that lorarec knows, and what it reads in them: numbers, times, weights, lists.
+"""Columns: the names that lorarec knows, and readers of their values: numbers, times, weights, lists.
 
-Whatever type a file gave them, values become finite float64 or numbered ids; what cannot is refused by file, column and
-row.
+Values of any type become finite float64 or numbered ids; others are refused with file, column and row.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ KNOWN = (USER, ITEM, TIME, RATING, CLICK, EVENT, WEIGHT, HISTORY, HISTORY_FEEDBA
 def resolve_columns(available: Sequence[str], columns: Mapping[str, str], origin: str) -> dict[str, str]:
     """lorarec's name -> the source's, for every known column the source has.
 
-    A name that `columns` does not map stands for itself, but for WEIGHT: a column may be called so that says what a
-    parcel weighs. Raises DataError for a name lorarec does not know, for a mapped column that is not there, and where
-    there is no item, or neither user nor history.
+    A name that `columns` does not map stands for itself, except WEIGHT: a column of that name may hold the weight of a
+    parcel. Raises DataError for a name lorarec does not know, for a mapped column that is missing, and where there is
+    no item, or neither user nor history.
     """
     for name, source in columns.items():
         if name not in KNOWN:
@@ -46,14 +45,14 @@ def resolve_columns(available: Sequence[str], columns: Mapping[str, str], origin
             )
         if source not in available:
             raise missing_column(source, available, origin, f", which data.columns takes for '{name}'")
-    looked_for = {name: columns.get(name, name) for name in KNOWN if name in columns or name != WEIGHT}
-    resolved = {name: source for name, source in looked_for.items() if source in available}
+    candidates = {name: columns.get(name, name) for name in KNOWN if name in columns or name != WEIGHT}
+    resolved = {name: source for name, source in candidates.items() if source in available}
     if ITEM not in resolved:
         raise missing_column(ITEM, available, origin, "; say which one it is: data.columns.item=NAME")
     if USER not in resolved and HISTORY not in resolved:
         raise missing_column(
             USER, available, origin,
-            "; say which one it is: data.columns.user=NAME (rows that bring their own history, "
+            "; say which one it is: data.columns.user=NAME (rows with their own history, "
             "data.columns.history=NAME, need none)",
         )  # fmt: skip
     if HISTORY_FEEDBACK in resolved and HISTORY not in resolved:
@@ -65,9 +64,9 @@ def resolve_columns(available: Sequence[str], columns: Mapping[str, str], origin
 
 
 def missing_column(name: str, available: Sequence[str], origin: str, detail: str = "") -> DataError:
-    """The error for a column that a file lacks: file, name, nearest name, and the names there are."""
-    there = f"Columns: {', '.join(available)}."
-    return DataError(f"{origin}: no column '{name}'{detail}.{did_you_mean(name, available)} {there}")
+    """The error for a column that a file lacks: file, name, most similar name, and the available names."""
+    listed = f"Columns: {', '.join(available)}."
+    return DataError(f"{origin}: no column '{name}'{detail}.{did_you_mean(name, available)} {listed}")
 
 
 def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
@@ -81,14 +80,14 @@ def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether a type is one of lists, of any length."""
+    """Whether a type is that of lists of any length."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
 def numbers(column: pa.ChunkedArray, where: str) -> np.ndarray:
     """[n] float64: numbers, numbers written as text, true/false as 1/0. `where` names file and column.
 
-    Raises DataError naming the row and value of the first one that is missing, NaN, infinite or no number.
+    Raises DataError naming the row and value of the first one that is missing, NaN, infinite or not a number.
     """
     return _finite(column, as_float(column, where), where)
 
@@ -96,7 +95,7 @@ def numbers(column: pa.ChunkedArray, where: str) -> np.ndarray:
 def weights(column: pa.ChunkedArray, where: str) -> np.ndarray:
     """[n] float64 weights of rows, as scikit-learn's `sample_weight`: 0 or more, and not all 0.
 
-    Raises DataError naming the row and value of the first one that is negative or no number.
+    Raises DataError naming the row and value of the first one that is negative or not a number.
     """
     values = numbers(column, where)
     if (values < 0).any():
@@ -116,14 +115,14 @@ def seconds(column: pa.ChunkedArray, where: str) -> np.ndarray:
     if _is_text(column.type):
         column = _parsed_times(column)
     if pa.types.is_timestamp(column.type):
-        # The unit is microseconds at least: a float64 holds those of our era exactly.
+        # Microseconds: a float64 holds those of current dates exactly.
         micros = _array(column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64()))
         return _finite(column, micros / 1e6, where)
     return numbers(column, where)
 
 
 def as_float(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None) -> np.ndarray:
-    """[n] float64 like `numbers`, but missing and infinite values pass (missing ones as NaN).
+    """[n] float64 like `numbers`, but missing and infinite values are allowed (missing ones as NaN).
 
     `rows` [n] names the row of each value where that is not its index.
     """
@@ -135,17 +134,17 @@ def as_float(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None
         column = column.cast(pa.uint8())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
               or pa.types.is_null(kind) or _is_text(kind)):  # fmt: skip
-        raise DataError(f"{where}: values of type {kind} are no numbers; convert the column.")
+        raise DataError(f"{where}: values of type {kind} are not numbers. Convert the column.")
     try:
         return _array(column.cast(pa.float64(), safe=False))
     except pa.ArrowInvalid:
         index = _first_word(column)
         row, value = index if rows is None else int(rows[index]), column[index].as_py()
-        raise DataError(f"{where}, row {row + 1}: {value!r} is no number. Correct or remove the row.") from None
+        raise DataError(f"{where}, row {row + 1}: {value!r} is not a number. Correct or remove the row.") from None
 
 
 class Lists(NamedTuple):
-    """n lists, end to end."""
+    """n lists, concatenated."""
 
     values: pa.ChunkedArray
     """[sum of lengths] the elements."""
@@ -179,7 +178,7 @@ def item_lists(lists: Lists, where: str) -> Encoded:
 
 
 def feedback_lists(column: pa.ChunkedArray, history: Lists, where: str) -> pa.LargeListArray:
-    """A column of lists of numbers, one beside each event of the histories; NaN where an element is missing.
+    """A column of lists of numbers, one for each event of the histories; NaN where an element is missing.
 
     Raises DataError naming the row where the lengths differ, or where a number is infinite.
     """
@@ -188,7 +187,9 @@ def feedback_lists(column: pa.ChunkedArray, history: Lists, where: str) -> pa.La
     if len(wrong):
         row = wrong[0]
         have, need = np.diff(lists.offsets)[row], np.diff(history.offsets)[row]
-        raise DataError(f"{where}, row {row + 1}: {have} numbers beside a history of {need} events. Give one an event.")
+        raise DataError(
+            f"{where}, row {row + 1}: {have} numbers for a history of {need} events. Give one for each event."
+        )
     values = as_float(lists.values, where, lists.rows)
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
@@ -206,8 +207,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _parsed_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """ISO dates as timestamps, with or without a zone (then UTC); the column unchanged where it holds
-    none."""
+    """ISO dates as timestamps, with a time zone or without (then UTC); the column unchanged where it holds none."""
     for zone in ("UTC", None):
         try:
             return column.cast(pa.timestamp("us", zone))
@@ -217,7 +217,7 @@ def _parsed_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _first_word(column: pa.ChunkedArray) -> int:
-    """The index of the first text that is no number, by halving what holds it."""
+    """The index of the first text that is not a number, by bisection."""
     start, stop = 0, len(column)
     while stop - start > 1:
         middle = (start + stop) // 2

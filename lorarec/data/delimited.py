@@ -1,4 +1,4 @@
-"""Read csv and tsv files: strict about columns, faithful about ids, exact about lines."""
+"""Readers of csv and tsv files: columns are checked, ids kept as written, and errors name the line."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from lorarec.errors import DataError
 BLOCK = 1 << 24
 """Bytes read at a time."""
 WHOLE = r"^(0|-?[1-9][0-9]*)$"
-"""A whole number in its own canonical spelling: 007, +5, -0, 12E4 and 0x1F are words, for as ids they are not 7, 5, 0,
+"""A whole number in canonical spelling: 007, +5, -0, 12E4 and 0x1F are text, because as ids they are not 7, 5, 0,
 120000 and 31."""
 DECIMAL = r"^(0(\.0+)?|-?[1-9][0-9]{0,14}(\.[0-9]+)?|-?0\.[0-9]*[1-9][0-9]*|-?[1-9](\.[0-9]+)?[eE]-[0-9]+)$"
-"""A number that float64 holds, spelled so that no two whole numbers become one (5.0 may become 5)."""
+"""A number that float64 holds, spelled so that no two different whole numbers become equal (5.0 may become 5)."""
 
 
 def delimited_tables(path: Path, tab: bool, text: bool = False) -> Iterator[pa.Table]:
     """A csv file (quoted fields may hold commas and newlines), or with `tab` a tsv file (tabs separate fields; quotes
-    are ordinary characters), with a header line, in UTF-8; an empty table first, then one a block.
+    are ordinary characters), with a header line, in UTF-8; an empty table first, then one per block.
 
     A column becomes int64 or float64 if every value of the whole file is spelled like one, and stays text otherwise,
     or with `text` always. Raises DataError naming file and line: a row with too few or too many fields, an unclosed
@@ -32,7 +32,7 @@ def delimited_tables(path: Path, tab: bool, text: bool = False) -> Iterator[pa.T
     """
     names = header(path, tab)
     if not tab and _has_quotes(path):
-        # Arrow takes a quote that is never closed for one that ends with the file, rows and all.
+        # Arrow reads an unclosed quote to the end of the file, as one field with all its rows.
         _check_lines(path, tab, names)
     if text:
         yield from _words(path, tab, names)
@@ -44,7 +44,7 @@ def delimited_tables(path: Path, tab: bool, text: bool = False) -> Iterator[pa.T
 
 
 def header(path: Path, tab: bool) -> list[str]:
-    """The column names on line 1. Raises DataError where they are missing, empty or there twice."""
+    """The column names on line 1. Raises DataError where one is missing, empty or appears twice."""
     _, names = next(_lines(path, tab), (1, []))
     if not names:
         raise DataError(f"{path}: the file is empty. Line 1 must name the columns.")
@@ -52,7 +52,7 @@ def header(path: Path, tab: bool) -> list[str]:
         if not name.strip():
             raise DataError(f"{path}, line 1: a column has no name (the header is {', '.join(names)!r}).")
         if names.count(name) > 1:
-            raise DataError(f"{path}, line 1: the column '{name}' is there twice. Rename one of them.")
+            raise DataError(f"{path}, line 1: the column '{name}' appears twice. Rename one of them.")
     return names
 
 
@@ -71,9 +71,9 @@ def raise_not_utf8(path: Path) -> None:
 
 
 class ColumnTypes:
-    """The narrowest type that all values of each column are spelled like: int64, float64, or string.
+    """The narrowest type of all values of each column by their spelling: int64, float64, or string.
 
-    One value that is spelled otherwise makes the column one of strings. An empty field is null in a column of
+    One value that is spelled otherwise makes the column string. An empty field is null in a column of
     numbers, and the empty string in a column of strings.
     """
 
@@ -81,7 +81,7 @@ class ColumnTypes:
         self.types: dict[str, pa.DataType] = {name: pa.null() for name in names}
 
     def see(self, table: pa.Table) -> None:
-        """Take more rows (all columns strings) into account."""
+        """Update the types by more rows (all columns strings)."""
         for name, known in self.types.items():
             if known != pa.string():
                 self.types[name] = common_type(known, _type_of(table.column(name)))
@@ -123,7 +123,7 @@ def _has_quotes(path: Path) -> bool:
 
 
 def _words(path: Path, tab: bool, names: list[str]) -> Iterator[pa.Table]:
-    """Tables of strings: an empty one, and one a block."""
+    """Tables of strings: an empty one, and one per block."""
     schema = pa.schema([(name, pa.string()) for name in names])
     yield schema.empty_table()
     try:
@@ -155,7 +155,7 @@ def _check_lines(path: Path, tab: bool, names: list[str]) -> None:
 
 
 def _lines(path: Path, tab: bool) -> Iterator[tuple[int, list[str]]]:
-    """Rows, the header among them, each with the line it begins on."""
+    """Rows, including the header, each with the line it begins on."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         # TSV takes quotes literally.
         reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if tab else csv.reader(file, strict=True)

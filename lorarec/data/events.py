@@ -1,4 +1,4 @@
-"""Kinds of events: what `data.events` says each one means, and what a task may use each row for."""
+"""Kinds of events: their meanings by `data.events`, and the rows that a task may use."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 
 NONE = -1
 LISTED = 10
-"""Kinds that a message lists, the most frequent ones."""
+"""Number of kinds that a message lists, the most frequent ones."""
 
 
 class Meaning(IntEnum):
-    """What a kind says of its user and item."""
+    """What a kind says about its user and item."""
 
     IGNORED = -2
     SHOWN = -1
-    """The user saw the item, and no more is known."""
+    """The user saw the item; nothing else is known."""
     NEGATIVE = 0
     POSITIVE = 1
 
 
 @dataclass(frozen=True)
 class EventKinds:
-    """The kind of each of E rows, and what `data.events` says it means."""
+    """The kind of each of E rows, and its meaning by `data.events`."""
 
     names: tuple[str, ...]
     """[K] kinds, by first appearance."""
     meanings: tuple[Meaning, ...]
     """[K]"""
     kind: np.ndarray
-    """[E] int64 which of the K."""
+    """[E] int64 index of the kind among the K."""
     weights: tuple[float, ...] = ()
-    """[K] how much a row counts in the training loss; empty where `data.events` says nothing of it."""
+    """[K] weight of a row in the training loss; empty where `data.events` has no weights."""
     unread: tuple[str, ...] = ()
-    """Columns named as rating or click that are not read, because the kinds say what was liked and clicked."""
+    """Columns named as rating or click that are not read, since kinds define what was liked and clicked."""
 
     @property
     def meaning(self) -> np.ndarray:
@@ -58,18 +58,18 @@ class EventKinds:
 
     @property
     def tell_likes(self) -> bool:
-        """Whether kinds say what was liked and clicked: some are negative or shown."""
+        """Whether kinds define what was liked and clicked: some are negative or shown."""
         return Meaning.NEGATIVE in self.meanings or Meaning.SHOWN in self.meanings
 
     def readable(self, raw: Dataset) -> Dataset:
-        """The table without the columns that are not read. Rows of ignored kinds stand there as copies of one that is
-        used, so that messages number rows as the file does, and ignored rows need not even be readable."""
+        """The table without the columns that are not read. Rows of ignored kinds become copies of a used row, so that
+        messages number rows as the file does, and ignored rows need not even be readable."""
         used = self.meaning > Meaning.IGNORED
         raw = raw.remove_columns([name for name in self.unread if name in raw.column_names])
         return raw if used.all() else raw.select(np.where(used, np.arange(len(used)), np.argmax(used)))
 
     def use(self, table: Dataset, needs: frozenset[str], reads_feedback: bool) -> EventUse:
-        """What a task that `needs` these columns uses the rows of a numbered table for."""
+        """How a task that `needs` these columns uses the rows of a numbered table."""
         meaning = self.meaning
         clicks = self.tell_likes and CLICK in needs
         target = meaning == Meaning.POSITIVE
@@ -77,7 +77,7 @@ class EventKinds:
         if clicks:
             answer = answers(table, meaning)
             target = (meaning > Meaning.IGNORED) & (answer == NONE)
-        self._refuse_idle_weights(clicks)
+        self._refuse_unused_weights(clicks)
         disliked = reads_feedback and Meaning.NEGATIVE in self.meanings and HISTORY not in table.column_names
         return EventUse(
             kinds=self,
@@ -90,7 +90,7 @@ class EventKinds:
             at_once=clicks and Meaning.SHOWN in self.meanings,
         )
 
-    def _refuse_idle_weights(self, clicks: bool) -> None:
+    def _refuse_unused_weights(self, clicks: bool) -> None:
         if clicks or not self.weights:
             return
         for name, meaning, weight in zip(self.names, self.meanings, self.weights, strict=True):
@@ -103,48 +103,48 @@ class EventKinds:
 
 @dataclass(frozen=True)
 class EventUse:
-    """What a task uses each of E rows for. A row that is no target is in no part: no head can take it for one."""
+    """How a task uses each of E rows. A row that is not a target is in no part: no head can use it as one."""
 
     kinds: EventKinds
     target: np.ndarray
-    """[E] bool what can be learned from or judged: positive events; where clicks are predicted, negative and shown ones
-    as well."""
+    """[E] bool rows to train or evaluate on: positive events; where clicks are predicted, negative and shown ones as
+    well."""
     recalled: np.ndarray
-    """[E] bool what may stand in histories: positive events, and negative ones if `disliked`."""
+    """[E] bool rows that may be in histories: positive events, and negative ones if `disliked`."""
     had: np.ndarray
-    """[E] bool what counts as seen and is masked in rankings: positive and negative events."""
+    """[E] bool rows that count as seen and are masked in rankings: positive and negative events."""
     answer: np.ndarray
-    """[E] int64 the event that answers a shown row, which is then no target; -1 for all others."""
+    """[E] int64 the event that answers a shown row, which is then not a target; -1 for all others."""
     clicks: bool
-    """Whether the column click is made of the kinds and predicted."""
+    """Whether the column click is derived from the kinds and predicted."""
     disliked: bool
-    """Whether histories hold negative events, with feedback 0 beside 1."""
+    """Whether histories hold negative events, with feedback 0 (1: positive)."""
     at_once: bool
-    """Whether rows of one user and one moment came together, as one request: none then looks back on another."""
+    """Whether rows of the same user and time are one request: none is then in the history of another."""
     part: np.ndarray | None = None
-    """[E] int8 of Part: where the split puts each row, those that are no target among them."""
+    """[E] int8 of Part: the part of each row by the split, also of those that are not targets."""
 
     def at_split(self, part: np.ndarray, by: str) -> EventUse:
         """The use of rows that a split puts into `part` [E].
 
-        Of a split by time, an earlier part does not know what happens in a later one: what was shown there, and
-        answered later, was not answered yet.
+        In a split by time, an earlier part does not know what happens in a later one: a row shown in it and answered
+        in a later part was not answered yet, and is a target.
         """
         late = (self.answer != NONE) & (part[self.answer] > part) & (by == "time")
         return replace(self, answer=np.where(late, NONE, self.answer), target=self.target | late)
 
     def in_parts(self, part: np.ndarray) -> EventUse:
-        """The same, knowing the `part` [E] of each row; what is answered or ignored is in none."""
-        beside = (self.answer != NONE) | (self.kinds.meaning == Meaning.IGNORED)
-        return replace(self, part=np.where(beside, Part.UNUSED, part).astype(np.int8))
+        """The same use with the `part` [E] of each row; answered and ignored rows are in none."""
+        in_none = (self.answer != NONE) | (self.kinds.meaning == Meaning.IGNORED)
+        return replace(self, part=np.where(in_none, Part.UNUSED, part).astype(np.int8))
 
     def rows(self) -> int:
-        """How many rows are not ignored."""
+        """Number of rows that are not ignored."""
         return int((self.kinds.meaning > Meaning.IGNORED).sum())
 
     def counts(self, part: np.ndarray, own_histories: bool) -> Iterator[dict[str, Any]]:
-        """Of each kind its name, meaning, rows of each part, and what they are used for. `part` [E]: what targets are
-        in after all, which the others are beside; `own_histories`: rows bring theirs."""
+        """For each kind its name, meaning, rows of each part, and their use. `part` [E]: the final part of each target;
+        other rows keep that of the split. `own_histories`: whether rows come with histories."""
         assert self.part is not None
         part = np.where(self.target, part, self.part)
         for index, (name, meaning) in enumerate(zip(self.kinds.names, self.kinds.meanings, strict=True)):
@@ -156,13 +156,13 @@ class EventUse:
             yield {"kind": name, "meaning": meaning.name.lower(), **numbers, "use": use}
 
     def _used(self, meaning: Meaning, own_histories: bool) -> str:
-        """What rows of a meaning are used for, in words."""
+        """The use of rows of a meaning, for people to read."""
         if meaning == Meaning.IGNORED:
-            return "for nothing"
+            return "not used"
         clicks = f"click {int(meaning == Meaning.POSITIVE)}" if self.clicks else ""
         if meaning == Meaning.SHOWN:
             return clicks or "not used by this task"
-        target = clicks or ("learned from and judged" if meaning == Meaning.POSITIVE else "never a target")
+        target = clicks or ("learned from and evaluated" if meaning == Meaning.POSITIVE else "never a target")
         liked = " as liked" if self.disliked else ""
         history = {
             Meaning.POSITIVE: f"in histories{liked}, counted as popularity",
@@ -171,8 +171,8 @@ class EventUse:
         return target if own_histories else f"{target}, {history[meaning]}"
 
     def labeled(self, table: Dataset) -> Dataset:
-        """The numbered table with the columns click (1 for positive kinds, 0 for others) and weight, where kinds say
-        them."""
+        """The numbered table with the columns click (1 for positive kinds, 0 for others) and weight, where they follow
+        from kinds."""
         if self.clicks or self.disliked:
             table = table.add_column(CLICK, (self.kinds.meaning == Meaning.POSITIVE).astype(np.float64))
         if self.kinds.weights:
@@ -212,8 +212,8 @@ def read_kinds(
 
 
 def answers(table: Dataset, meaning: np.ndarray) -> np.ndarray:
-    """[E] int64 for a shown row the next row of the same user and item, if that is an event, and else -1: a log of
-    impressions holds what was clicked twice, as shown and as clicked, and the click is what happened.
+    """[E] int64 for a shown row the next row of the same user and item, if that is an event, else -1: in a log of
+    impressions, a click has two rows, shown and clicked, of which only the click counts.
 
     In the order of time (at equal times, shown comes first), or of the table where there is no time.
     """
@@ -230,7 +230,7 @@ def answers(table: Dataset, meaning: np.ndarray) -> np.ndarray:
 
 
 def _meanings(events: EventsSection | None, names: list[str], counts: np.ndarray, where: str) -> tuple[Meaning, ...]:
-    """What each of the data's kinds means; raises DataError unless each has a meaning, and each meaning a kind."""
+    """The meaning of each kind of the data; raises DataError unless `data.events` and the data have the same kinds."""
     if events is None:
         raise DataError(
             f"{where} holds kinds of events ({_counted(range(len(names)), names, counts)}), and a dislike must not "
@@ -274,7 +274,7 @@ def _counted(which: range | list[int], names: list[str], counts: np.ndarray) -> 
 def _refuse_contradictions(
     section: DataSection, needs: frozenset[str], unread: tuple[str, ...], own_histories: bool, origin: str
 ) -> None:
-    """Raise DataError where something else than negative and shown kinds would say what was liked or clicked."""
+    """Raise DataError where another setting or column than the kinds would define what was liked or clicked."""
     if RATING in needs:
         raise DataError(
             f"{origin}: the task learns from the column 'rating', which says itself what was liked, so data.events."
@@ -290,7 +290,7 @@ def _refuse_contradictions(
     for name, column in section.columns.items():
         if column in unread and name != EVENT:
             raise DataError(
-                f"data.columns.{name}={column}: the column '{column}' is not read here, for by data.events kinds say "
+                f"data.columns.{name}={column}: the column '{column}' is not read here, since by data.events kinds say "
                 "what was liked and clicked. Give a copy of it under another name."
             )
     if section.liked_above is not None and not own_histories:

@@ -1,4 +1,4 @@
-"""Histories: what a user had done strictly before a moment."""
+"""Histories: the events of a user strictly before an event."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class History(NamedTuple):
     feedback: np.ndarray
     """[L] float32: stars, or 1/0 for clicks; NaN where there is none."""
     events: np.ndarray
-    """[L] int64 rows in the interactions; -1 where the history came with the row itself."""
+    """[L] int64 rows in the interactions; -1 where the history is the row's own."""
 
 
 def feedback_column(interactions: Interactions) -> str | None:
-    """The column that says what a user thought of an item: rating, else click, else none."""
+    """The column of a user's feedback on an item: rating, else click, else none."""
     return next((name for name in (RATING, CLICK) if interactions.has(name)), None)
 
 
 class Histories:
-    """Looks up histories by event. Arrays end to end, one slice an event: nothing is copied.
+    """Looks up histories by event: slices of shared arrays, without copies.
 
     Events are ordered by time, equal times by their order in the table. Built by `of`.
     """
@@ -41,9 +41,9 @@ class Histories:
         self, flat: History, bounds: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray],
         own: np.ndarray | None, liked_above: float, had: Histories | None = None,
     ) -> None:  # fmt: skip
-        """`flat` holds all events that can be looked up; `bounds` ([E] start, [E] end) those in each event's
-        history, `seen` those in what its user has seen; `own` [E] the event's own index in `flat`, -1 if it
-        is not there; `had` looks up what was seen, where that is not what histories hold."""
+        """`flat` holds all events that can be looked up; `bounds` ([E] start, [E] end) is the slice of each event's
+        history, `seen` that of the events its user has seen; `own` [E] is the event's own index in `flat`, -1 if it is
+        not there; `had` looks up seen events where they differ from those in histories."""
         self._flat = flat
         self._starts, self._ends = bounds
         self._seen_starts, self._seen_ends = seen
@@ -63,22 +63,22 @@ class Histories:
         """Histories of all events of a split table.
 
         scope past: the user's events strictly before; all of them where the split respects time (time, last),
-        else the training ones only. scope training: all the user's other training events, whatever their
-        time. Rows that bring their own history keep it. Where the data have kinds of events, histories hold what
-        `Interactions.use` says, and what was seen is all that the user had, liked or not.
+        else the training ones only. scope training: all other training events of the user, whatever their time. Rows
+        with their own history keep it. Where the data have kinds of events, histories hold those that
+        `Interactions.use` selects, and the seen events are all positive and negative ones.
 
         Raises DataError if the scope does nothing (rows with their own history) or leaks (time, last).
         """
         if interactions.has(HISTORY):
             if scope == "training":
                 raise DataError(
-                    "data.history.scope=training does nothing here: the rows bring their own histories. Leave it out."
+                    "data.history.scope=training does nothing here: the rows have their own histories. Leave it out."
                 )
             return cls._given(interactions, liked_above)
         if scope == "training" and split_by in ("time", "last"):
             raise DataError(
-                f"data.history.scope=training would show a model what its users did later, and data.split.by="
-                f"{split_by} promises not to. Use scope=past, or split by random or column."
+                f"data.history.scope=training would show a model later events of its users, which data.split.by="
+                f"{split_by} excludes. Use scope=past, or split by random or column."
             )
         return cls._of_events(interactions, scope, feedback_column, liked_above, split_by in ("time", "last"))
 
@@ -90,8 +90,8 @@ class Histories:
         ends = np.cumsum(lengths)
         feedback = np.full(len(items), np.nan, np.float32)
         if interactions.has(HISTORY_FEEDBACK):
-            beside = interactions.table.data.column(HISTORY_FEEDBACK).combine_chunks()
-            feedback = beside.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+            lists = interactions.table.data.column(HISTORY_FEEDBACK).combine_chunks()
+            feedback = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
         flat = History(items, feedback, np.full(len(items), -1, np.int64))
         bounds = (ends - lengths, ends)
         return cls(flat, bounds, bounds, None, liked_above)
@@ -110,12 +110,12 @@ class Histories:
         visible = np.ones(len(part), bool) if all_visible else part == Part.TRAIN
         if use is None:
             return cls._of_visible(interactions, visible, scope, feedback, liked_above, all_visible)
-        # Deaf to time, a return would hide the purchase that is held out, or give it away.
-        fair = np.ones(len(part), bool) if all_visible else ~(_asks_the_same(interactions) & ~use.target)
-        recalled = visible & use.recalled & (fair if scope == "training" else True)
+        # Where the split ignores time, a return would mask or reveal the held-out purchase of the same item.
+        allowed = np.ones(len(part), bool) if all_visible else ~(_has_held_out_pair(interactions) & ~use.target)
+        recalled = visible & use.recalled & (allowed if scope == "training" else True)
         had = None
-        if (use.had != use.recalled).any() or not fair.all():
-            had = cls._of_visible(interactions, visible & use.had & fair, scope, None, liked_above, all_visible)
+        if (use.had != use.recalled).any() or not allowed.all():
+            had = cls._of_visible(interactions, visible & use.had & allowed, scope, None, liked_above, all_visible)
         return cls._of_visible(interactions, recalled, scope, feedback, liked_above, all_visible, had)
 
     @classmethod
@@ -132,19 +132,19 @@ class Histories:
         """Histories that hold the events where `visible` [E] is true."""
         order = time_order(interactions.user, interactions.time)
         visible = visible[order]
-        # Visible events before each index of the order, and before each user's first and past their last.
+        # Number of visible events before each index of the order, before each user's first and after their last.
         before = np.concatenate(([0], np.cumsum(visible, dtype=np.int64)))
         user_bounds = np.concatenate(([0], np.cumsum(np.bincount(interactions.user))))
         first = before[user_bounds[interactions.user]]
         last = before[user_bounds[interactions.user + 1]]
-        here = np.empty(len(order), np.int64)
-        here[order] = before[:-1]
+        end = np.empty(len(order), np.int64)
+        end[order] = before[:-1]
         if interactions.use is not None and interactions.use.at_once and interactions.time is not None:
-            here[order] = before[_first_of_moment(interactions.user[order], interactions.time[order])]
+            end[order] = before[_first_of_time(interactions.user[order], interactions.time[order])]
         events = order[visible]
         stars = np.full(len(events), np.nan) if feedback is None else interactions.column(feedback)[events]
         flat = History(interactions.item[events], stars.astype(np.float32), events)
-        past, everything = (first, here), (first, last)
+        past, everything = (first, end), (first, last)
         own = None
         if scope == "training" or not all_visible:
             own = np.full(len(order), -1, np.int64)
@@ -159,30 +159,30 @@ class Histories:
         )
 
     def before(self, event: int, limit: int | None = None) -> History:
-        """What the event's user had done strictly before it; the latest `limit` events, or all."""
+        """The events of the user strictly before this one; the latest `limit` ones, or all."""
         return self._cut(event, int(self._starts[event]), int(self._ends[event]), limit)
 
     def latest(self, events: np.ndarray, limit: int) -> tuple[History, np.ndarray]:
-        """The latest `limit` events before each of `events` [n] as rectangles, right-aligned, and [n, L] true where
-        there is an event; elsewhere stand row 0, NaN and -1. L is at least 1, so that no dimension is 0."""
+        """The latest `limit` events before each of `events` [n] as right-aligned arrays [n, L], and their mask [n, L];
+        padding is row 0, NaN and -1. L is at least 1, so that no dimension is 0."""
         starts, ends, own = self._starts[events], self._ends[events], self._inside(events)
         lengths = np.minimum(self.lengths(events), limit)
-        ago = np.arange(max(1, int(lengths.max(initial=0))))[::-1]
-        index = ends[:, None] - 1 - ago
-        index -= (own >= starts)[:, None] & (index <= own[:, None])  # step around the event itself
-        mask = ago < lengths[:, None]
+        steps_back = np.arange(max(1, int(lengths.max(initial=0))))[::-1]
+        index = ends[:, None] - 1 - steps_back
+        index -= (own >= starts)[:, None] & (index <= own[:, None])  # skip the event itself
+        mask = steps_back < lengths[:, None]
         latest = History(
             np.zeros(mask.shape, np.int64), np.full(mask.shape, np.nan, np.float32), np.full(mask.shape, -1, np.int64)
         )
-        for rectangle, column in zip(latest, self._flat, strict=True):
-            rectangle[mask] = column[index[mask]]
+        for padded, column in zip(latest, self._flat, strict=True):
+            padded[mask] = column[index[mask]]
         return latest, mask
 
-    def alike(self, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which of `events` [n] look back on one and the same history: [H] the first event of each such history, in
-        the order given, and [n] int64 which of these each event shares its history with."""
+    def distinct(self, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The distinct histories of `events` [n]: [H] the first event of each, in the given order, and [n] int64 the
+        index of each event's history among them."""
         starts, ends, own = self._starts[events], self._ends[events], self._inside(events)
-        # An event that lies in the midst of its own history has one that no other has.
+        # An event that is skipped within its own history shares it with no other.
         key = np.where(own < 0, starts * (len(self._flat.items) + 1) + ends, -1 - own)
         _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
         order = np.sort(first)
@@ -196,22 +196,22 @@ class Histories:
         return type(self)(self._flat, bounds, seen, own, self.liked_above, had)
 
     def seen(self, event: int) -> np.ndarray:
-        """[L] int64 catalog rows the event's user has had before, for masking; repeats stay in.
+        """[L] int64 catalog rows that the event's user has seen before, for masking; with repeats.
 
-        Where the split does not respect time (random, column), these are all of the user's other training
-        events. The event's own item is among them only if the user had it at another time as well.
+        Where the split does not respect time (random, column), these are all other training events of the user.
+        The event's own item is among them only if the user has another event with it.
         """
         source = self if self._had is None else self._had
         return source._cut(event, int(source._seen_starts[event]), int(source._seen_ends[event]), None).items
 
     def lengths(self, events: np.ndarray) -> np.ndarray:
-        """[n] int64 how long the whole history of each event is."""
+        """[n] int64 the length of each event's whole history."""
         lengths = self._ends[events] - self._starts[events] - (self._inside(events) >= 0)
         return np.asarray(lengths, np.int64)
 
     def largest(self, values: np.ndarray, events: np.ndarray) -> np.ndarray:
-        """[n] float64 the largest of `values` [E], one an event of the table, over each whole history; -inf where it is
-        empty, or came with the row."""
+        """[n] float64 the largest of `values` [E], one per event of the table, over each whole history; -inf where it
+        is empty or the row's own."""
         known = self._flat.events >= 0
         flat = np.append(np.where(known, values[np.where(known, self._flat.events, 0)], -np.inf), -np.inf)
         starts, ends, own = self._starts[events], self._ends[events], self._inside(events)
@@ -220,12 +220,12 @@ class Histories:
         return np.asarray(np.maximum(_largest(flat, starts, split), _largest(flat, after, ends)))
 
     def liked(self, feedback: np.ndarray) -> tuple[int, ...]:
-        """1 liked, 0 not, -1 unknown for each number of feedback."""
+        """1 liked, 0 not liked, -1 unknown for each value of feedback."""
         above = self.liked_above
         return tuple(-1 if value != value else int(value > above) for value in feedback.tolist())
 
     def _inside(self, events: np.ndarray) -> np.ndarray:
-        """[n] int64 where in `flat` an event stands that lies in the midst of its own history; -1 elsewhere."""
+        """[n] int64 the index in `flat` of an event that is within the slice of its own history; -1 elsewhere."""
         if self._own is None:
             return np.full(len(events), -1, np.int64)
         own = self._own[events]
@@ -238,30 +238,30 @@ class Histories:
             if limit is not None:
                 start = max(start, end - limit)
             return History(items[start:end], feedback[start:end], events[start:end])
-        # The event itself lies among the ones to return: step around it.
+        # The event itself is within the slice: skip it.
         if limit is not None:
             start = max(start, end - limit - (own >= end - limit))
         a, b = slice(min(start, own), own), slice(max(start, own + 1), end)
         return History(*(np.concatenate((column[a], column[b])) for column in self._flat))
 
 
-def _asks_the_same(interactions: Interactions) -> np.ndarray:
-    """[E] whether a held-out row is of the same user and item."""
+def _has_held_out_pair(interactions: Interactions) -> np.ndarray:
+    """[E] whether a held-out row has the same user and item."""
     pair = interactions.user * (int(interactions.item.max(initial=0)) + 1) + interactions.item
     return np.isin(pair, pair[interactions.part >= Part.VALIDATION])
 
 
-def _first_of_moment(user: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """[E] the first of the sorted rows that have each row's user and time."""
-    fresh = np.ones(len(user), bool)
-    fresh[1:] = (user[1:] != user[:-1]) | (time[1:] != time[:-1])
-    return np.maximum.accumulate(np.where(fresh, np.arange(len(user)), 0))
+def _first_of_time(user: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """[E] index of the first of the sorted rows with the same user and time."""
+    is_new = np.ones(len(user), bool)
+    is_new[1:] = (user[1:] != user[:-1]) | (time[1:] != time[:-1])
+    return np.maximum.accumulate(np.where(is_new, np.arange(len(user)), 0))
 
 
 def _largest(flat: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """[n] the largest number of `flat` from each start up to its end; -inf of nothing."""
+    """[n] the largest value of each slice of `flat`; -inf if it is empty."""
     largest = np.full(len(starts), -np.inf)
-    # By where they start: what lies between one stretch and the next is then gone over once at most.
+    # Sorted by start: `reduceat` then reads what lies between two slices once at most.
     order = np.flatnonzero(starts < ends)
     order = order[np.argsort(starts[order], kind="stable")]
     if len(order):

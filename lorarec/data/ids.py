@@ -1,4 +1,4 @@
-"""Ids: what is written, text or whole numbers, numbered by dictionary encoding in Arrow without a loop over rows."""
+"""Ids: text or whole numbers as they are written, encoded as integers in Arrow without a loop over rows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from lorarec.errors import DataError
 
 EXACT = 2**53
-"""Beyond it float64 skips whole numbers: ids kept as floats were other ones before."""
+"""Beyond it, float64 does not hold all whole numbers: ids that became floats have changed."""
 SCIENTIFIC = r"^[+-]?[0-9](\.[0-9]+)?[eE]\+[0-9]{2,}$"
 """How spreadsheets and columns of floats write whole numbers that are too long for them (7.65612E+16); 12E4, without a
-sign, is a word that somebody chose."""
+sign, is a text id."""
 KINDS = "Give text or a whole number, or remove the row."
 EXPORT = (
     "Export the column as text, or as whole numbers: a spreadsheet or a column of floats has rounded the ids, so that "
@@ -23,7 +23,7 @@ EXPORT = (
 
 
 class Encoded(NamedTuple):
-    """A column of n ids, numbered by first appearance."""
+    """A column of n ids, encoded by first appearance."""
 
     codes: np.ndarray
     """[n] int64 indices into `ids`."""
@@ -32,13 +32,13 @@ class Encoded(NamedTuple):
 
 
 def encode_ids(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None, what: str = "id") -> Encoded:
-    """Number ids: text as it is written, whole numbers (also those kept as floats) in digits.
+    """Encode ids: text as it is written, whole numbers (also those kept as floats) in digits.
 
     `where` names file and column for messages, `rows` [n] the row of each id where that is not its index,
-    `what` what they are, if no ids.
+    `what` is the noun for messages.
 
-    Raises DataError naming row and value of the first id that is missing, empty, of another type, no whole number, or
-    rounded by whatever wrote it.
+    Raises DataError naming row and value of the first id that is missing, empty, of another type, not whole, or rounded
+    by the program that wrote it.
     """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -50,18 +50,18 @@ def encode_ids(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = No
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     ids = encoded.dictionary.cast(pa.string())
-    for bad, said, remedy in (
+    for bad, problem, remedy in (
         (np.flatnonzero(pc.equal(ids, "")), f"the {what} is empty", KINDS),
         (_rounded(ids), f"digits of the {what} are lost in {{id!r}}", EXPORT),
     ):
         if len(bad):
             row = int(np.flatnonzero(np.isin(codes, bad))[0])
-            raise _refusal(where, row, rows, said.format(id=ids[int(codes[row])].as_py()), remedy)
+            raise _refusal(where, row, rows, problem.format(id=ids[int(codes[row])].as_py()), remedy)
     return Encoded(codes, ids)
 
 
 def encode_distinct(column: pa.ChunkedArray, where: str, what: str) -> Encoded:
-    """Number the ids of a table that has one row for each `what` ("item").
+    """Encode the ids of a table that has one row for each `what` ("item").
 
     Raises DataError as `encode_ids` does, and naming the row of an id that is listed again.
     """
@@ -78,14 +78,14 @@ def encode_distinct(column: pa.ChunkedArray, where: str, what: str) -> Encoded:
 
 
 def id_texts(column: pa.ChunkedArray, where: str) -> list[str]:
-    """[n] ids as text, one a row. Raises DataError as `encode_ids` does."""
+    """[n] ids as text, one per row. Raises DataError as `encode_ids` does."""
     encoded = encode_ids(column, where)
     texts: list[str] = encoded.ids.take(pa.array(encoded.codes)).to_pylist()
     return texts
 
 
 def merge_ids(columns: list[Encoded]) -> tuple[list[np.ndarray], pa.Array]:
-    """One numbering for several columns: codes of each in it, and all ids in order of first appearance."""
+    """One encoding for several columns: the codes of each, and all ids in order of first appearance."""
     merged = pa.concat_arrays([column.ids for column in columns]).dictionary_encode()
     indices = merged.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     starts = np.cumsum([0, *(len(column.ids) for column in columns)])
@@ -99,7 +99,7 @@ def _refusal(where: str, index: int, rows: np.ndarray | None, what: str, remedy:
 
 
 def _rounded(ids: pa.Array) -> list[int]:
-    """Which ids are written with fewer digits after the point than their exponent says there were."""
+    """Indices of the ids that are written with fewer digits after the point than their exponent needs."""
     written = ((code, ids[code].as_py()) for code in np.flatnonzero(pc.match_substring_regex(ids, SCIENTIFIC)).tolist())
     parts = ((code, *text.upper().split("E+")) for code, text in written)
     return [code for code, mantissa, power in parts if int(power[:9]) > len(mantissa.partition(".")[2])]
@@ -119,5 +119,5 @@ def _plain(column: pa.ChunkedArray, where: str, rows: np.ndarray | None, what: s
         fraction = pc.index(pc.equal(column, pc.floor(column)), pa.scalar(False)).as_py()
         if fraction < 0:
             return column.cast(pa.int64())
-        raise _refusal(where, fraction, rows, f"{column[fraction].as_py()!r} is no {what}")
-    raise DataError(f"{where}: values of type {kind} are no {what}s, which are text or whole numbers. Convert it.")
+        raise _refusal(where, fraction, rows, f"{column[fraction].as_py()!r} is not a valid {what}")
+    raise DataError(f"{where}: values of type {kind} cannot be a {what}. Convert it to text or whole numbers.")

@@ -1,4 +1,4 @@
-"""Interactions: a checked, numbered table of events."""
+"""Interactions: a checked table of events with encoded ids."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Part(IntEnum):
     """Which part of the split a row belongs to."""
 
     UNUSED = -1
-    """In no part, because its history is shorter than `data.history.at_least`, its user is not judged or its kind is
-    nothing to learn from or judge by; still an event others may look back on."""
+    """In no part, because its history is shorter than `data.history.at_least`, its user is not evaluated, or its kind
+    is not a target; still an event that may be in histories."""
     TRAIN = 0
     VALIDATION = 1
     TEST = 2
@@ -30,9 +30,9 @@ class Part(IntEnum):
 
 @dataclass(frozen=True)
 class Interactions:
-    """E events; ids are numbered (users 0..U-1, items as rows of the catalog), bad rows are refused.
+    """E events; users are encoded as 0..U-1, items as rows of the catalog; bad rows are refused.
 
-    The table stays on disk (Arrow); single columns are read into memory when asked for.
+    The table stays on disk (Arrow); single columns are read into memory when used.
     """
 
     table: Dataset
@@ -43,9 +43,9 @@ class Interactions:
     part: np.ndarray
     """[E] int8 of Part."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Why rows are in no part, and how many."""
+    """Number of rows in no part, by reason."""
     use: EventUse | None = None
-    """What each row is used for, where the data have kinds of events. Rows that are no targets are `Part.UNUSED`."""
+    """The use of each row, where the data have kinds of events. Rows that are not targets are `Part.UNUSED`."""
 
     def __len__(self) -> int:
         return len(self.table)

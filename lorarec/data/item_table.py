@@ -1,4 +1,4 @@
-"""The item table: which of its columns belong to the items, and the text that a template writes of them.
+"""The item table: the columns that the catalog keeps, and the text that a template writes of them.
 
 A template names columns in braces, such as "{title} ({genres})".
 """
@@ -18,22 +18,22 @@ from lorarec.data.ids import Encoded, encode_distinct
 from lorarec.errors import DataError
 
 Kind = Literal["number", "text", "words", "other", "empty"]
-"""What a column holds: numbers; text, or the name of a category; lists of words; what only a template writes (dates,
-true and false); nothing in any row. Each further kind, such as pictures, is one more name here and in `kind_of`."""
+"""What a column holds: numbers; text, or the name of a category; lists of words; other values, which only templates use
+(dates, true and false); nothing in any row. A further kind, such as images, is one more name here and in `kind_of`."""
 COLUMN = "column_"
-"""Begins the names of the catalog's columns that are the item table's own."""
+"""Prefix of the catalog's columns that come from the item table."""
 TITLE = "title"
 
 
 class Piece(NamedTuple):
-    """Words of a template and the column that follows them, if any."""
+    """Literal text of a template and the column that follows it, if any."""
 
     words: str
     column: str | None
 
 
 class Declared(NamedTuple):
-    """What of the item table belongs to the items: the columns that item_text, the head or the titles are made of."""
+    """The columns of the item table that the catalog keeps: those of item_text, the head and the titles."""
 
     id_column: str
     pieces: Sequence[Piece]
@@ -43,7 +43,7 @@ class Declared(NamedTuple):
 
 
 def id_column_of(table: pa.Table, name: str, origin: str) -> str:
-    """The item table's id: under the name it has elsewhere, or under lorarec's own."""
+    """The item table's id column: of the name in the interactions, or lorarec's own."""
     for candidate in (name, ITEM):
         if candidate in table.column_names:
             return candidate
@@ -60,7 +60,7 @@ def listed_ids(table: pa.Table | None, id_column: str, origin: str) -> Encoded:
 def declare(table: pa.Table, id_name: str, template: str | None, more: Sequence[str], origin: str) -> Declared:
     """The columns of an item table that the template and `more` (the head's) name, and its titles.
 
-    `id_name` is as in `id_column_of`. Raises DataError naming a column that is not there, with the nearest one.
+    `id_name` is as in `id_column_of`. Raises DataError naming a missing column, with the most similar one.
     """
     id_column = id_column_of(table, id_name, origin)
     if template is None:
@@ -89,13 +89,12 @@ def kind_of(kind: pa.DataType) -> Kind:
 
 
 def parse_template(template: str, available: Sequence[str], origin: str) -> list[Piece]:
-    """The pieces of a template. Raises DataError for an unknown column, none at all, or a format
-    specification."""
+    """The pieces of a template. Raises DataError for an unknown column, no column, or a format specification."""
     where = f"data.item_text '{template}'"
     try:
         parsed = list(Formatter().parse(template))
     except ValueError as error:
-        raise DataError(f"{where}: {error}. Write columns as {{name}}, braces of your own as {{{{ and }}}}.") from None
+        raise DataError(f"{where}: {error}. Write columns as {{name}}, literal braces as {{{{ and }}}}.") from None
     pieces = []
     for words, column, format_spec, conversion in parsed:
         if column is not None and column not in available:
@@ -107,7 +106,9 @@ def parse_template(template: str, available: Sequence[str], origin: str) -> list
             raise DataError(f"{where}: '{column}' must be a plain column name, without a conversion or a format.")
         pieces.append(Piece(words, column))
     if not any(piece.column for piece in pieces):
-        raise DataError(f"{where} names no column, so all items would read the same. Columns: {', '.join(available)}.")
+        raise DataError(
+            f"{where} names no column, so all items would have the same text. Columns: {', '.join(available)}."
+        )
     return pieces
 
 
@@ -132,7 +133,7 @@ def render(table: pa.Table, pieces: Sequence[Piece]) -> list[str]:
 
 
 def gaps(table: pa.Table, pieces: Sequence[Piece]) -> tuple[int, dict[str, int]]:
-    """How many rows have nothing in all columns, and for each column, how many have nothing there alone."""
+    """The number of rows with no value in any column, and by column, of other rows with no value there."""
     values = _values(table, pieces)
     blank = {name: np.array([not value for value in column], bool) for name, column in values.items()}
     empty = np.logical_and.reduce(list(blank.values()))
@@ -140,8 +141,8 @@ def gaps(table: pa.Table, pieces: Sequence[Piece]) -> tuple[int, dict[str, int]]
 
 
 def as_words(value: Any) -> str:
-    """A value of a table as words: lists joined by commas, nothing for nothing (NaN, which stands for it in columns of
-    floats, among them)."""
+    """A value of a table as text: lists joined by commas; empty for a missing value (also NaN, which stands for it in
+    columns of floats)."""
     if value is None or value != value:
         return ""
     if isinstance(value, list):
@@ -150,7 +151,7 @@ def as_words(value: Any) -> str:
 
 
 def item_rows(ids: pa.Array, table: pa.Table | None, declared: Declared | None, origin: str) -> pa.Table:
-    """Rows of a catalog: one for each id, of which `table` describes the first ones, in its order.
+    """Rows of a catalog: one for each id; `table` describes the first ones, in its order.
 
     An item that the table lacks, or whose text comes out empty, is read as its id. Raises DataError naming a declared
     column that the table lacks.
@@ -160,7 +161,7 @@ def item_rows(ids: pa.Array, table: pa.Table | None, declared: Declared | None, 
         return pa.table({ITEM: ids, "title": names, "text": names})
     for name in declared.kinds:
         if name not in table.column_names:
-            what = ", which the items that are there already have"
+            what = ", which the items of the catalog have"
             raise missing_column(name, table.column_names, origin, what)
     texts = render(table, declared.pieces)
     titles = render(table, [Piece("", TITLE)]) if TITLE in declared.kinds else texts
@@ -178,6 +179,6 @@ def item_rows(ids: pa.Array, table: pa.Table | None, declared: Declared | None, 
 
 
 def _values(table: pa.Table, pieces: Sequence[Piece]) -> dict[str, list[str]]:
-    """What stands in each column of a template, as words."""
+    """The values of each column of a template, as text."""
     names = dict.fromkeys(piece.column for piece in pieces if piece.column is not None)
     return {name: [as_words(value) for value in table.column(name).to_pylist()] for name in names}

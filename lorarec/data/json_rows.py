@@ -1,4 +1,4 @@
-"""Read json (a list of objects) and jsonl (one object a line) files."""
+"""Readers of json (a list of objects) and jsonl (one object per line) files."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from lorarec.data.delimited import raise_not_utf8
 from lorarec.errors import DataError
 
 ROWS = 20_000
-"""Objects turned into Arrow at a time."""
+"""Objects converted to Arrow at a time."""
 EXACT = 2**53
-"""Whole numbers beyond it are not all different as float64."""
+"""Beyond it, different whole numbers may be equal as float64."""
 
 Row = dict[str, Any]
 
 
 def json_tables(path: Path, lines: bool) -> Iterator[pa.Table]:
-    """A list of objects, or with `lines` an object a line; a field that an object lacks is null.
+    """A list of objects, or with `lines` one object per line; a field that an object lacks is null.
 
     A field is true or false, whole numbers, numbers, text, or a list of one of these. One whose values are of several
-    kinds, or objects, is text: words as they are, everything else as JSON; so a field that nobody reads is never in
-    the way, and ids of both kinds are what is written. No library's table reader does so (docs/architecture.md). The
-    file is read twice: for the kinds, and for the values.
+    kinds, or objects, is text: strings as they are, everything else as JSON; so an unused field never causes an error,
+    and ids of both kinds stay as written. No library's table reader does so (docs/architecture.md). The file is read
+    twice: for the types, and for the values.
 
     Raises DataError naming file and line (jsonl) or row (json): text that is not JSON, a value that is not an object,
     a file without rows, bytes that are not UTF-8.
@@ -67,7 +67,7 @@ def _listed(path: Path) -> list[Row]:
     if not isinstance(rows, list):
         raise DataError(
             f"{path}: holds one {_named(rows)}, but a list of objects is wanted: [{{...}}, {{...}}]. "
-            "For one object a line, name the file .jsonl."
+            "For one object per line, name the file .jsonl."
         )
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
@@ -104,7 +104,7 @@ def _chunks(path: Path, lines: bool) -> Iterator[list[Row]]:
 
 
 def _kind(values: Iterable[Any]) -> pa.DataType:
-    """The kind that suits all of these values."""
+    """The type that holds all of these values."""
     values = list(values)
     types = set(map(type, values)) - {type(None)}
     if not types:
@@ -132,7 +132,7 @@ def _beyond(values: Sequence[Any], limit: int) -> bool:
 
 
 def _exact(kind: pa.DataType, large: bool) -> pa.DataType:
-    """Text, where float64 would make different whole numbers one."""
+    """Text, where float64 would make different whole numbers equal."""
     if pa.types.is_list(kind):
         return pa.list_(_exact(kind.value_type, large))
     return pa.string() if large and kind == pa.float64() else kind

@@ -1,4 +1,4 @@
-"""NegativeSampler: items to tell apart from what the user chose."""
+"""NegativeSampler: items drawn as negatives of a positive target."""
 
 from __future__ import annotations
 
@@ -20,29 +20,28 @@ UNIFORM_SHARE = 1 / 3
 
 
 class StepSample(NamedTuple):
-    """The negatives that a whole optimizer step shares, or, beside its targets, a batch."""
+    """The negatives that a whole optimizer step shares, or the targets and negatives of a batch."""
 
     items: np.ndarray
-    """[K] int64 catalog rows, ascending; an item may stand here more than once where draws are by popularity."""
+    """[K] int64 catalog rows, ascending; with repeats where draws are by popularity."""
     expected: np.ndarray
-    """[K] float64 how often the item was to be expected for each time it was drawn: what logQ correction takes the
-    logarithm of."""
+    """[K] float64 the expected number of draws of the item, for each draw that the entry stands for: logQ correction
+    subtracts its logarithm."""
 
 
 @dataclass(frozen=True)
 class NegativeSampler:
-    """Draws catalog rows as a pure function of (seed, epoch, row): a resumed run draws what it would have
-    drawn."""
+    """Draws catalog rows as a pure function of (seed, epoch, row): a resumed run draws the same ones."""
 
     seed: int
     catalog_size: int
     item_counts: np.ndarray | None = None
-    """[N] training events of each catalog row; only sampling by popularity reads them."""
+    """[N] training events of each catalog row; needed for sampling by popularity only."""
 
     def for_row(self, epoch: int, row: int, count: int, exclude: np.ndarray) -> np.ndarray:
-        """[count] int64 rows drawn uniformly, none of them in `exclude` (the target, what the user has seen).
+        """[count] int64 rows drawn uniformly without replacement, none of them in `exclude` (the target, seen items).
 
-        Fewer are returned where the catalog has not that many others; without replacement.
+        Fewer where the catalog has fewer other items.
         """
         draw = generator(self.seed, Purpose.ROW_NEGATIVES, epoch, row)
         forbidden = np.unique(exclude)
@@ -50,7 +49,7 @@ class NegativeSampler:
         count = min(count, free)
         if count <= 0:
             return np.empty(0, np.int64)
-        # The k-th of the allowed rows is row k + (how many forbidden rows lie below it).
+        # The k-th of the allowed rows is row k + (the number of forbidden rows below it).
         chosen = np.sort(draw.choice(free, size=count, replace=False))
         below = forbidden - np.arange(len(forbidden))
         drawn = chosen + np.searchsorted(below, chosen, side="right")
@@ -64,10 +63,10 @@ class NegativeSampler:
         return np.sort(draw.choice(self.catalog_size, size=count, replace=False)).astype(np.int64)
 
     def sample_for_step(self, epoch: int, step: int, count: int, by: Sampling) -> StepSample:
-        """`count` draws shared by a whole optimizer step, and how often each was to be expected.
+        """`count` draws shared by a whole optimizer step, and the expected frequency of each.
 
         uniform: distinct items, at most the catalog. popularity: with replacement, by POWER. mixed: a share of
-        UNIFORM_SHARE of the draws is uniform and the others by popularity, so that rare items are among them as well.
+        UNIFORM_SHARE of the draws is uniform and the others by popularity, so that rare items are drawn as well.
         """
         if by == "uniform":
             items = self.for_step(epoch, step, count)
@@ -82,11 +81,11 @@ class NegativeSampler:
         return StepSample(items, count * share[items])
 
     def beside_targets(self, epoch: int, step: int, count: int, targets: np.ndarray) -> StepSample:
-        """Targets [F] of a batch and `count` uniform draws, each item once (mixed negative sampling; Yang et al., WWW
-        2020).
+        """Targets [F] of a batch and `count` uniform draws, each item once.
 
-        A target is expected as often as its share of training events says, among the F - 1 others that it is a
-        negative of. Unlike the draws of `sample_for_step`, the sample depends on how a step is cut into batches.
+        Mixed negative sampling; Yang et al., WWW 2020. A target's expected number among the F - 1 other targets, whose
+        negative it is, follows from its share of training events. Unlike the draws of `sample_for_step`, the sample
+        depends on how a step is cut into batches.
         """
         drawn = self.for_step(epoch, step, count)
         items, times = np.unique(np.concatenate([targets, drawn]), return_counts=True)

@@ -1,4 +1,4 @@
-"""From a source's raw tables to everything training reads: numbered, split, with histories, counted."""
+"""From a source's raw tables to the data of training and evaluation: encode, split, build histories, count."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lorarec.errors import DataError
 
 @dataclass(frozen=True)
 class PreparedData:
-    """What training and evaluation read."""
+    """The data of training and evaluation."""
 
     interactions: Interactions
     catalog: Catalog
@@ -31,19 +31,19 @@ class PreparedData:
     statistics: Statistics
     report: DataReport
     users: Users | None = None
-    """What the backbone reads of the users; None where it reads nothing of them."""
+    """The users' columns that the backbone reads; None where it reads none."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the parts of a recipe want of the data."""
+    """The data that the parts of a recipe need."""
 
     label: str | None = None
-    """The column that the task predicts; None where it makes the labels, or has none."""
+    """The column that the task predicts; None where it derives the labels, or has none."""
     needs: frozenset[str] = frozenset()
-    """Columns that the task cannot do without."""
+    """Columns that the task requires."""
     reads_feedback: bool = False
-    """Whether the task tells liked events of a history from disliked ones."""
+    """Whether the task distinguishes liked events of a history from disliked ones."""
     item_columns: tuple[str, ...] = ()
     """Columns of the item table that the task compares items by."""
     user_columns: tuple[str, ...] = ()
@@ -51,9 +51,9 @@ class Wanted:
 
 
 def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> PreparedData:
-    """Number, split, look back, count. What `section` says overrides the source.
+    """Encode, split, build histories, count. The settings of `section` override those of the source.
 
-    Raises DataError naming file, row and column of what cannot be used.
+    Raises DataError naming file, row and column of values that cannot be used.
     """
     item_text = raw.item_text if section.item_text is None else section.item_text
     raw = replace(raw, columns={**raw.columns, **section.columns}, item_text=item_text)
@@ -69,7 +69,7 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
     feedback, scope, by = feedback_column(interactions), section.history.scope, section.split.by
     histories = Histories.of(interactions, scope, feedback, statistics.liked_above, by)
     counts = _training_rows(interactions, len(numbered.catalog))
-    # After histories and statistics: a row left out as an example is still an event that happened.
+    # After histories and statistics: a row left out as an example is still an event.
     interactions = _with_history(interactions, histories, section.history.at_least, raw.origin)
     users, note = users_of(raw, wanted.user_columns, interactions.user_ids)
     read = ", ".join(filter(None, (raw.origin, raw.items_origin)))
@@ -78,13 +78,13 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
 
 
 def _read_kinds(raw: RawTables, wanted: Wanted, section: DataSection) -> tuple[RawTables, EventKinds | None]:
-    """The kinds of the rows, where they have any, and the tables without the columns that kinds stand in for."""
+    """The kinds of the rows, where they have any, and the tables without the columns that kinds replace."""
     kinds = read_kinds(raw.interactions, raw.columns, section, wanted.needs, raw.origin)
     if kinds is not None:
         columns = {name: column for name, column in raw.columns.items() if column not in kinds.unread}
         raw = replace(raw, interactions=kinds.readable(raw.interactions), columns=columns)
-    made = frozenset({CLICK}) if kinds is not None and kinds.tell_likes else frozenset()
-    _refuse_lacking(raw.interactions.column_names, raw.columns, wanted.needs - made, raw.origin)
+    derived = frozenset({CLICK}) if kinds is not None and kinds.tell_likes else frozenset()
+    _refuse_lacking(raw.interactions.column_names, raw.columns, wanted.needs - derived, raw.origin)
     return raw, kinds
 
 
@@ -102,13 +102,13 @@ def _numbered(raw: RawTables, wanted: Wanted, section: DataSection) -> NumberedT
 def _refuse_no_weight(interactions: Interactions, raw: RawTables) -> None:
     if interactions.has(WEIGHT) and not interactions.column(WEIGHT)[interactions.rows(Part.TRAIN)].any():
         weighed_by = f"column '{raw.columns[WEIGHT]}'" if WEIGHT in raw.columns else "data.events.weights"
-        raise DataError(f"{raw.origin}, {weighed_by}: all training rows have weight 0: none is learned from.")
+        raise DataError(f"{raw.origin}, {weighed_by}: all training rows have weight 0, so nothing can be learned.")
 
 
 def _parts(
     numbered: NumberedTables, use: EventUse | None, section: SplitSection, seed: int, origin: str
 ) -> tuple[np.ndarray, EventUse | None]:
-    """[E] where the split puts each row, and what rows are used for there."""
+    """[E] the part of each row by the split, and the use of the rows in it."""
     if use is None:
         part = split(numbered.table, section, seed, origin)
         return few_shot(part, section.train_rows, seed, origin), None
@@ -121,7 +121,7 @@ def _parts(
 def _interactions(
     numbered: NumberedTables, part: np.ndarray, dropped: dict[str, int], use: EventUse | None
 ) -> Interactions:
-    """The numbered rows in their parts; of those that kinds of events make no targets, none is in any."""
+    """The encoded rows in their parts; rows that are not targets by their kind are in none."""
     if use is None:
         return Interactions(numbered.table, numbered.user_ids, part, dropped)
     answered = int((use.answer != NONE).sum())
@@ -141,16 +141,18 @@ def _training_rows(interactions: Interactions, items: int) -> tuple[np.ndarray, 
 
 
 def _in_no_part(part: np.ndarray, section: SplitSection) -> dict[str, int]:
-    """How many rows the split left out, by the setting that asked for it."""
-    asked = {"users": section.users, "train_rows": section.train_rows}
-    reason = "left out by " + " and ".join(f"data.split.{name}" for name, given in asked.items() if given is not None)
+    """Number of rows that the split left out, by the setting that left them out."""
+    settings = {"users": section.users, "train_rows": section.train_rows}
+    reason = "left out by " + " and ".join(
+        f"data.split.{name}" for name, value in settings.items() if value is not None
+    )
     left_out = int((part == Part.UNUSED).sum())
     return {reason: left_out} if left_out else {}
 
 
 def _refuse_lacking(available: list[str], columns: Mapping[str, str], needs: frozenset[str], origin: str) -> None:
     for name in sorted(needs):
-        # A mapped column that is missing is `resolve_columns`' to report.
+        # `resolve_columns` reports a mapped column that is missing.
         if name not in columns and name not in available:
             hint = f"; the task needs it. Say which one it is: data.columns.{name}=NAME" if name in KNOWN else ""
             if name == CLICK and columns.get(EVENT, EVENT) in available:
@@ -159,7 +161,7 @@ def _refuse_lacking(available: list[str], columns: Mapping[str, str], needs: fro
 
 
 def _with_history(interactions: Interactions, histories: Histories, at_least: int, origin: str) -> Interactions:
-    """Rows with a shorter history leave their part, and are counted."""
+    """The interactions without rows of a shorter history in any part; the rows are counted in `dropped`."""
     if not at_least:
         return interactions
     short = histories.lengths(np.arange(len(interactions))) < at_least

@@ -1,4 +1,4 @@
-"""RawTables: what a source hands over, and how it is checked and numbered."""
+"""RawTables: the tables of a source, and how they are checked and encoded."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class RawTables:
     `columns` maps the project's column names to the source's: {"user": "user_id", "item": "movie_id", "time":
     "timestamp", "rating": "stars"}; a recipe's `data.columns` overrides it. Names that lorarec knows: user, item,
     time, rating, click, event (its kind, which `data.events` explains), history (list of item ids, oldest first, where
-    rows bring their own), history_feedback (list of numbers beside it), split (train, validation or test). For items:
-    item (the id), and whichever text fields there are, under their own names, for `data.item_text` to use. For users:
-    user (the id), and whichever columns there are, for templates of the backbone to use as {user.NAME}.
+    rows have their own), history_feedback (list of numbers, one per event), split (train, validation or test). For
+    items: item (the id), and any text fields under their own names, for `data.item_text`. For users: user (the id),
+    and any columns, for templates of the backbone as {user.NAME}.
     """
 
     interactions: Dataset
@@ -53,36 +53,36 @@ class RawTables:
     users: Dataset | None = None
     columns: dict[str, str] = field(default_factory=dict)
     item_text: str | None = None
-    """The template that suits this source, such as "{title} ({genres})"; a recipe's `data.item_text` overrides it."""
+    """The default template of this source, such as "{title} ({genres})"; a recipe's `data.item_text` overrides it."""
     origin: str = ""
     """Files or address read, for messages: "ratings.parquet"."""
     users_asked: bool = False
-    """Whether an option of the source names the users' table: it is refused then where no template reads it. One that
-    merely lies beside the other tables is mentioned in the data report."""
+    """Whether an option of the source names the users' table, which is then refused if no template reads it. Else it is
+    only mentioned in the data report."""
     items_origin: str = ""
     """The item table's own file, where it has one: messages about items name it instead of `origin`."""
 
 
 @dataclass(frozen=True)
 class NumberedTables:
-    """What `Interactions` needs besides the split."""
+    """Checked and encoded tables: all of `Interactions` except the split."""
 
     table: Dataset
-    """As in `Interactions.table`, and the raw columns that were asked to be kept."""
+    """As in `Interactions.table`, and the raw columns to keep."""
     user_ids: list[str]
     """[U] original ids; "row-1", "row-2", ... where the data names no users (each row is then a user of its own)."""
     catalog: Catalog
     items_without_text: int
-    """Items that only occur in interactions or histories: their text and title are their id."""
+    """Number of items that only occur in interactions or histories: their text and title are their id."""
     empty_texts: int
-    """Items of the item table whose text came out empty: it is their id instead."""
+    """Number of items of the item table whose text is empty: it is replaced by their id."""
     blanks: Mapping[str, int]
-    """For each column of the text's template, items of the item table that have nothing there, but something in
-    another one: their text has a gap."""
+    """For each column of the text's template, the number of items in the item table without a value there, but with one
+    in another column: their text has a gap."""
 
 
 class _Events(NamedTuple):
-    """The raw interactions, and which of their columns are lorarec's."""
+    """The raw interactions, and the names of lorarec's columns in them."""
 
     table: pa.Table
     columns: Mapping[str, str]
@@ -106,13 +106,13 @@ def number_tables(
     item_columns: Sequence[str] = (),
     unlisted: Literal["some", "all"] = "some",
 ) -> NumberedTables:
-    """Check and number a source's tables.
+    """Check and encode a source's tables.
 
-    `keep` names raw columns that the splitter wants, `item_columns` those of the item table by which the head compares
-    items; `unlisted` says whether the item table may lack all items of the interactions. Users are numbered by first
+    `keep` names raw columns that the split needs, `item_columns` those of the item table by which the head compares
+    items; `unlisted` says whether the item table may lack all items of the interactions. Users are encoded by first
     appearance; items in the order of the item table, then as they first appear.
 
-    Raises DataError naming file, row and column of what cannot be used.
+    Raises DataError naming file, row and column of values that cannot be used.
     """
     events = _events(raw)
     users, user_ids = _users(events)
@@ -128,7 +128,7 @@ def number_tables(
     if len(ids) < 2:
         raise DataError(f"{raw.origin}: the catalog has one item ({ids[0].as_py()!r}), so there is nothing to choose.")
     if declared is None:
-        _refuse_columns_of_nothing(raw.item_text, item_columns, raw.origin)
+        _refuse_item_settings(raw.item_text, item_columns, raw.origin)
     elif unlisted == "some":
         _refuse_other_items(listed, named, raw.origin, origin)
     columns = {USER: users, ITEM: pa.array(codes[1])} | _numbers(events)
@@ -141,8 +141,7 @@ def number_tables(
 
 
 def as_arrow(dataset: Dataset) -> pa.Table:
-    """A Dataset as the Arrow table it stands for: selected and shuffled rows as the Dataset has them; no copy
-    if none."""
+    """A Dataset as an Arrow table, with its selection and order of rows; without a copy where there is none."""
     table: pa.Table = dataset.with_format("arrow")[:]
     return table
 
@@ -164,14 +163,14 @@ def _users(events: _Events) -> tuple[pa.Array, list[str]]:
 
 
 def _numbers(events: _Events) -> dict[str, pa.Array]:
-    """The columns of numbers that are there, checked."""
+    """The available columns of numbers, checked."""
     readers = {TIME: seconds, RATING: numbers, CLICK: numbers, WEIGHT: weights}
     present = {name: read for name, read in readers.items() if events.has(name)}
     return {name: pa.array(read(events.column(name), events.where(name))) for name, read in present.items()}
 
 
 def _histories(events: _Events, lists: Lists, items: np.ndarray) -> dict[str, pa.Array]:
-    """The histories that rows bring, of numbered items, and the feedback beside them."""
+    """The rows' own histories, of encoded items, and their feedback."""
     columns = {HISTORY: pa.LargeListArray.from_arrays(lists.offsets, pa.array(items))}
     if events.has(HISTORY_FEEDBACK):
         feedback, where = events.column(HISTORY_FEEDBACK), events.where(HISTORY_FEEDBACK)
@@ -180,7 +179,7 @@ def _histories(events: _Events, lists: Lists, items: np.ndarray) -> dict[str, pa
 
 
 def _kept(events: _Events, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
-    """What the splitter wants, as it came."""
+    """The columns that the split needs, unchanged."""
     for name in names:
         if name not in events.table.column_names:
             raise missing_column(name, events.table.column_names, events.origin, ", which data.split names")
@@ -188,7 +187,7 @@ def _kept(events: _Events, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
     return split | {name: events.table.column(name) for name in names if name not in split}
 
 
-def _refuse_columns_of_nothing(template: str | None, item_columns: Sequence[str], origin: str) -> None:
+def _refuse_item_settings(template: str | None, item_columns: Sequence[str], origin: str) -> None:
     if template is not None:
         raise DataError(
             f"data.item_text '{template}': {origin} comes without an item table, so there is nothing "
@@ -200,7 +199,7 @@ def _refuse_columns_of_nothing(template: str | None, item_columns: Sequence[str]
 
 
 def _refuse_other_items(listed: Encoded, sources: Sequence[Encoded], origin: str, items_origin: str) -> None:
-    """Raise DataError where none of the items is in the item table, with what may have made the ids differ."""
+    """Raise DataError where none of the items is in the item table, with a likely reason why the ids differ."""
     others, some = listed.ids.to_pylist(), list(dict.fromkeys(item for ids in sources for item in ids.ids.to_pylist()))
     if not set(others).isdisjoint(some):
         return

@@ -1,4 +1,4 @@
-"""DataReport: what the data is, said before and after training."""
+"""DataReport: counts of the prepared data, shown before training and kept in the run folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ YEAR_2100 = 4_102_444_800
 
 @dataclass(frozen=True)
 class DataReport:
-    """Counts of a prepared data set; what was left out and why; a fingerprint of the split."""
+    """Counts of a prepared data set; rows that were left out and why; a fingerprint of the split."""
 
     origin: str
     split_by: str
@@ -32,7 +32,7 @@ class DataReport:
     users: int
     items: int
     density: float
-    """Distinct (user, item) pairs among all there could be."""
+    """Distinct (user, item) pairs divided by all possible ones."""
     first_time: float | None
     last_time: float | None
     """Seconds, as in the data; None without a time column."""
@@ -42,39 +42,38 @@ class DataReport:
     users_only_in_training: int
     """Users with training rows and none held out (split by last: those with fewer than three events)."""
     items_without_text: int
-    """Items that the item table lacks: they are read as their id."""
+    """Number of items that the item table lacks: their text is their id."""
     empty_texts: int
-    """Items whose text came out empty: they are read as their id."""
+    """Number of items whose text is empty: it is replaced by their id."""
     blank_fields: dict[str, int]
-    """For each column of the items' text, how many items have nothing there, but something in another one."""
+    """For each column of the items' text, the number of items without a value there, but with one in another column."""
     dropped: dict[str, int]
-    """Why rows are in no part, and how many."""
+    """Number of rows in no part, by reason."""
     history_min: int
     history_median: float
     history_max: int
     """Lengths of the histories of all rows in some part."""
     liked_above: float
     without_history: int
-    """Rows in some part whose user had done nothing before."""
+    """Rows in some part whose user has no earlier event."""
     fingerprint: str
     """SHA-256 of every row's part, user, item, time, feedback and history, in table order, and of the items'
     texts."""
     kinds: tuple[dict[str, Any], ...] = ()
-    """Where the data have kinds of events: of each its name, meaning, rows in all and of each part, and what they
-    are used for."""
+    """Where the data have kinds of events: of each its name, meaning, rows in total and of each part, and their use."""
     unread: tuple[str, ...] = ()
-    """Columns that are not read because kinds say what was liked and clicked."""
+    """Columns that are not read because kinds define what was liked and clicked."""
     users_note: str = ""
-    """What is read of the users' table, or that nothing is; empty where there is none."""
+    """Which columns of the users' table are read, if any; empty where there is no table."""
     notes: tuple[str, ...] = ()
-    """What the backbone has to say of the items: texts it must cut, for instance."""
+    """Notes of the backbone on the items, for instance on truncated texts."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and dicts, for JSON."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """For people to read, one fact a line; what is nought is left out where it would be a warning."""
+        """For people to read, line by line; warnings whose count is 0 are left out."""
         parts = ", ".join(f"{name} {count:,}" for name, count in self.parts.items())
         lines = [
             f"{self.origin}: {self.rows:,} rows of {self.users:,} users and {self.items:,} items "
@@ -87,7 +86,7 @@ class DataReport:
             for kind in self.kinds
         ]
         if self.first_time is not None and self.last_time is not None:
-            lines.append(f"time from {_moment(self.first_time)} to {_moment(self.last_time)}")
+            lines.append(f"time from {_date(self.first_time)} to {_date(self.last_time)}")
         lines.append(
             f"history of {self.history_min} to {self.history_max} events, median {self.history_median:g}; "
             f"liked is feedback above {self.liked_above:g}"
@@ -105,7 +104,7 @@ class DataReport:
         return lines
 
     def warnings(self) -> list[str]:
-        """What is not read as it stands in the data; training says it too."""
+        """Data that is not read as it is, such as empty texts; training shows it, too."""
         counts = {
             "items are not in the item table and are read as their ids": self.items_without_text,
             "items have an empty text and are read as their ids": self.empty_texts,
@@ -126,9 +125,9 @@ def report_of(
     seen_in_training: tuple[np.ndarray, np.ndarray],
     origin: str,
     split_by: str,
-    people: Users | None = None,
+    users_table: Users | None = None,
 ) -> DataReport:
-    """Count a prepared data set; `seen_in_training` holds the training rows of each user [U] and item [N]."""
+    """Count a prepared data set; `seen_in_training`: the number of training rows of each user [U] and item [N]."""
     user, item, time = interactions.user, interactions.item, interactions.time
     part, use = interactions.part, interactions.use
     user_counts, item_counts = seen_in_training
@@ -155,12 +154,12 @@ def report_of(
         liked_above=histories.liked_above,
         kinds=() if use is None else tuple(use.counts(part, interactions.has(HISTORY))),
         unread=() if use is None else use.kinds.unread,
-        fingerprint=split_fingerprint(interactions, numbered.catalog, people),
+        fingerprint=split_fingerprint(interactions, numbered.catalog, users_table),
     )
 
 
 def _lengths(lengths: np.ndarray) -> dict[str, Any]:
-    """What the report says of how long histories are."""
+    """The statistics of the lengths of histories."""
     return {
         "history_min": int(lengths.min()),
         "history_median": float(np.median(lengths)),
@@ -176,7 +175,7 @@ def _cold(of_row: np.ndarray, counts: np.ndarray, part: np.ndarray) -> dict[str,
 
 
 def split_fingerprint(interactions: Interactions, catalog: Catalog, users: Users | None = None) -> str:
-    """SHA-256 of what a model is trained and judged on: the same in every run and process."""
+    """SHA-256 of the data that a model is trained and evaluated on: the same in every run and process."""
     digest = hashlib.sha256()
     digest.update(interactions.part.astype("<i1").tobytes())
     digest.update(interactions.user.astype("<i8").tobytes())
@@ -200,12 +199,12 @@ def split_fingerprint(interactions: Interactions, catalog: Catalog, users: Users
 
 
 def _distinct(numbers: np.ndarray) -> int:
-    """How many different numbers; by sorting, ten times faster on a million than `np.unique`."""
+    """Number of distinct values; by sorting, ten times faster on a million than `np.unique`."""
     return int(np.count_nonzero(np.diff(np.sort(numbers)))) + (len(numbers) > 0)
 
 
-def _moment(time: float) -> str:
-    """A date for what can only be seconds since 1970; any other unit as the number it is."""
+def _date(time: float) -> str:
+    """A date if the time is likely in seconds since 1970; else the number itself."""
     if YEAR_1980 <= time <= YEAR_2100:
         return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M")
     return f"{time:g}"

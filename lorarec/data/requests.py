@@ -1,4 +1,4 @@
-"""Requests: what callers of a finished run ask, in tables that heads read like any other."""
+"""Requests: the input of a finished run's predictions, in the same tables as training data."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from lorarec.data.interactions import Interactions, Part
 from lorarec.data.users import Users
 from lorarec.errors import DataError
 
-NOBODY = -1
-"""User row of a request of whose user nothing is known but the history. Also the item row of one about no item."""
+NONE = -1
+"""User row of a request whose user is unknown, and item row of a request without an item."""
 
 
 @dataclass(frozen=True)
 class Requests:
-    """R questions to a finished run: a history each, and perhaps an item to be judged for it."""
+    """R requests to a finished run: a history each, and optionally an item to score."""
 
     events: Interactions
-    """What is asked about, a row a request, in no part of any split: `item` is a catalog row, -1 where the question
-    is about no one item. There are no labels and no times."""
+    """One row per request, in no part of the split: `item` is a catalog row, -1 where there is no item. There are no
+    labels and no times."""
     histories: Histories
-    """What each request looks back on, by its row in `events`."""
+    """The history of each request, by its row in `events`."""
     users: Users | None = None
-    """What callers say of their users, where the run reads it; `user` in `events` is then a row of it."""
+    """Columns of the users, where the run reads any; `user` in `events` is then a row of it."""
 
     @classmethod
     def of(
@@ -41,8 +41,8 @@ class Requests:
         liked_above: float,
         users: Users | None = None,
     ) -> Self:
-        """`histories` are catalog rows, oldest first; `feedback` lists numbers beside them (NaN: unknown), of which
-        those above `liked_above` count as liked; `items` are the candidates, `users` what is known of each user. Raises
+        """`histories` are catalog rows, oldest first; `feedback` has a number for each event (NaN: unknown), which
+        counts as liked above `liked_above`; `items` are the candidates, `users` the columns of each user. Raises
         DataError naming the row where lengths differ."""
         for name, values in (("feedback", feedback), ("items", items)):
             if values is not None and len(values) != len(histories):
@@ -51,20 +51,20 @@ class Requests:
         if feedback is not None:
             _refuse_other_lengths(histories, feedback)
             columns[HISTORY_FEEDBACK] = pa.array([list(n) for n in feedback], pa.large_list(pa.float64()))
-        asked = np.full(len(histories), NOBODY) if items is None else np.asarray(items, np.int64)
-        whose = np.full(len(histories), NOBODY) if users is None else np.arange(len(histories))
-        events = _events(asked, whose, columns)
+        item = np.full(len(histories), NONE) if items is None else np.asarray(items, np.int64)
+        user = np.full(len(histories), NONE) if users is None else np.arange(len(histories))
+        events = _events(item, user, columns)
         return cls(events, Histories.of(events, "past", None, liked_above, "random"), users)
 
     def __len__(self) -> int:
         return len(self.events)
 
     def about(self, rows: np.ndarray, items: np.ndarray) -> Self:
-        """The requests `rows` [n], which may repeat, each about its item of `items` [n]. Histories are not copied."""
+        """The requests `rows` [n], which may repeat, each with its item of `items` [n]. Histories are not copied."""
         return type(self)(_events(items, self.events.user[rows], {}), self.histories.of_rows(rows), self.users)
 
     def between(self, start: int, stop: int) -> Self:
-        """The requests from row `start` on, before row `stop`."""
+        """The requests from row `start` to row `stop` - 1."""
         rows = np.arange(start, min(stop, len(self)))
         return self.about(rows, self.events.item[rows])
 
@@ -74,9 +74,9 @@ class Requests:
 
 
 def _events(items: np.ndarray, users: np.ndarray, columns: dict[str, pa.Array]) -> Interactions:
-    made = {USER: pa.array(users), ITEM: pa.array(items), **columns}
-    # Working out a fingerprint takes longer than answering a request; nothing made of requests is cached by it.
-    table = Dataset(pa.table(made), fingerprint="requests")
+    columns = {USER: pa.array(users), ITEM: pa.array(items), **columns}
+    # Computing a fingerprint takes longer than answering a request, and requests are never cached by it.
+    table = Dataset(pa.table(columns), fingerprint="requests")
     return Interactions(table, [], np.full(len(items), Part.UNUSED, np.int8))
 
 
@@ -84,6 +84,6 @@ def _refuse_other_lengths(histories: Sequence[Sequence[int]], feedback: Sequence
     for row, (history, numbers) in enumerate(zip(histories, feedback, strict=True), start=1):
         if len(history) != len(numbers):
             raise DataError(
-                f"requests, row {row}, 'feedback': {len(numbers)} numbers beside a history of {len(history)} events. "
-                "Give one an event."
+                f"requests, row {row}, 'feedback': {len(numbers)} numbers for a history of {len(history)} events. "
+                "Give one for each event."
             )

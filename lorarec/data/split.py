@@ -1,4 +1,4 @@
-"""Splits: which events are learned from, chosen by, and judged on."""
+"""Splits: the events of training, validation and test."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ NAMES = {
 def split(
     table: Dataset, section: SplitSection, seed: int, origin: str, target: np.ndarray | None = None
 ) -> np.ndarray:
-    """[E] int8 of Part for each row of a numbered table.
+    """[E] int8 of Part for each row of an encoded table.
 
-    `target` [E] says which rows can be learned from and judged; all by default. Shares, last events and draws count
-    these alone. The others go where their time, or their column, puts them, and else to training.
+    `target` [E] says which rows can be trained and evaluated on; all by default. Shares, last events and draws count
+    these alone. The others go to the part of their time or column, and else to training.
 
-    Raises DataError if the table lacks what the split needs, or if a part that was asked for is empty.
+    Raises DataError if the table lacks a column that the split needs, or if a part with a share above 0 is empty.
     """
     if section.by in ("time", "random") and section.validation + section.test >= 1:
         raise DataError(
@@ -69,7 +69,7 @@ def few_shot(
 ) -> np.ndarray:
     """The same split with `rows` training rows, drawn by the seed, or all (None); the others are in no part.
 
-    `target` is as in `split`. Raises DataError if there are not so many.
+    `target` is as in `split`. Raises DataError if there are fewer.
     """
     if rows is None:
         return part
@@ -89,8 +89,8 @@ def _column(table: Dataset, name: str) -> np.ndarray:
 
 
 def _by_time(table: Dataset, section: SplitSection, origin: str, target: np.ndarray) -> np.ndarray:
-    """Cut at the quantiles. Rows of equal time at a cut all stay in the earlier part, so that whatever is
-    held out is later, not merely not earlier, than all that is learned from."""
+    """Cut at the quantiles. Rows of equal time at a cut all stay in the earlier part, so that held-out rows are
+    strictly later than training rows."""
     if TIME not in table.column_names:
         raise DataError(
             f"{origin}: data.split.by is time, but there is no column 'time'. Name it "
@@ -111,7 +111,7 @@ def _by_time(table: Dataset, section: SplitSection, origin: str, target: np.ndar
 
 def _last_out(table: Dataset, section: SplitSection, origin: str, target: np.ndarray) -> np.ndarray:
     """Each user's last event is test and the one before it validation, if the user has three; ties by table
-    order. Of users who are not judged, both are unused."""
+    order. Of users who are not evaluated, both are unused."""
     user = _column(table, USER)
     order = time_order(user, _column(table, TIME) if TIME in table.column_names else None)
     order = order[target[order]]
@@ -121,24 +121,24 @@ def _last_out(table: Dataset, section: SplitSection, origin: str, target: np.nda
     part[order[ends - 1]] = Part.TEST
     part[order[ends - 2]] = Part.VALIDATION
     if section.users is not None:
-        judged = _judged(table, user, section.users, origin)
-        part[(part != Part.TRAIN) & ~judged] = Part.UNUSED
+        evaluated = _evaluated(table, user, section.users, origin)
+        part[(part != Part.TRAIN) & ~evaluated] = Part.UNUSED
     return part
 
 
-def _judged(table: Dataset, user: np.ndarray, name: str, origin: str) -> np.ndarray:
-    """[E] bool of the column, which says the same in all rows of a user."""
+def _evaluated(table: Dataset, user: np.ndarray, name: str, origin: str) -> np.ndarray:
+    """[E] bool of the column, which must be the same in all rows of a user."""
     where, column = f"{origin}, column '{name}'", table.data.column(name)
     if not pa.types.is_boolean(column.type) or column.null_count:
         raise DataError(f"{where}: data.split.users needs true or false in every row, not {column.type}.")
-    judged: np.ndarray = column.to_numpy()
-    rows = np.bincount(user, judged.astype(np.float64))
-    torn = np.flatnonzero((rows[user] > 0) & ~judged)
-    if len(torn):
+    evaluated: np.ndarray = column.to_numpy()
+    rows = np.bincount(user, evaluated.astype(np.float64))
+    mixed = np.flatnonzero((rows[user] > 0) & ~evaluated)
+    if len(mixed):
         raise DataError(
-            f"{where}, row {torn[0] + 1}: false, but true in another row of the same user. Make them the same."
+            f"{where}, row {mixed[0] + 1}: false, but true in another row of the same user. Make them the same."
         )
-    return judged
+    return evaluated
 
 
 def _random(target: np.ndarray, section: SplitSection, seed: int) -> np.ndarray:
@@ -167,8 +167,8 @@ def _by_column(table: Dataset, section: SplitSection, seed: int, origin: str, ta
     if (part == Part.VALIDATION)[target].any():
         if section.validation != type(section).model_fields["validation"].default:
             raise DataError(
-                f"{where} names validation rows itself, beside which data.split.validation={section.validation:g} does "
-                "nothing. Leave it out."
+                f"{where} names validation rows itself, so data.split.validation={section.validation:g} does nothing. "
+                "Leave it out."
             )
     else:
         drawn = generator(seed, Purpose.SPLIT).permutation(train)
@@ -186,7 +186,7 @@ def _named_parts(column: pa.ChunkedArray, where: str) -> np.ndarray:
         if str(value).strip().lower() not in NAMES:
             row = int(np.flatnonzero(codes == code)[0]) + 1
             raise DataError(
-                f"{where}, row {row}: {value!r} is no part of a split.{did_you_mean(str(value), NAMES)} "
+                f"{where}, row {row}: {value!r} is not a part of a split.{did_you_mean(str(value), NAMES)} "
                 "A split column says train, validation (valid, val, dev) or test, or is true where a row is "
                 "test."
             )
@@ -195,21 +195,21 @@ def _named_parts(column: pa.ChunkedArray, where: str) -> np.ndarray:
 
 
 def _refuse_empty(part: np.ndarray, section: SplitSection, origin: str) -> None:
-    """Only a part that was set to 0 may be empty."""
-    # A column or last-out split always holds rows out for the test; a share of 0 speaks of other splits.
+    """Only a part whose share is set to 0 may be empty."""
+    # A column or last-out split always holds out test rows; shares of 0 apply to other splits.
     shares = {Part.TRAIN: 1.0, Part.VALIDATION: section.validation, Part.TEST: section.test}
     if section.by == "last":
         shares[Part.VALIDATION] = 1.0
     if section.by in ("last", "column"):
         shares[Part.TEST] = 1.0
-    for wanted, share in shares.items():
-        if share and not (part == wanted).any():
-            raise _empty(wanted, section, origin)
+    for needed, share in shares.items():
+        if share and not (part == needed).any():
+            raise _empty(needed, section, origin)
 
 
 def _empty(part: Part, section: SplitSection, origin: str) -> DataError:
     shares = f"validation={section.validation:g}, test={section.test:g}"
-    ways = {
+    reasons = {
         "time": f"too few rows for {shares}, or too many of equal time. Change data.split.validation and "
         "data.split.test, or set data.split.by=last or random",
         "last": "no user has three events. Set data.split.by=time or random",
@@ -217,4 +217,4 @@ def _empty(part: Part, section: SplitSection, origin: str) -> DataError:
         "column": f"no row of column '{section.column}' says so. Name another column "
         "(data.split.column=NAME), or set data.split.by=time, last or random",
     }
-    return DataError(f"{origin}: the {part.name.lower()} part of the split is empty: {ways[section.by]}.")
+    return DataError(f"{origin}: the {part.name.lower()} part of the split is empty: {reasons[section.by]}.")

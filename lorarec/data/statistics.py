@@ -1,4 +1,4 @@
-"""Statistics: what the training rows say, for heads and baselines to start from."""
+"""Statistics of the training rows, which heads and baselines start from."""
 
 from __future__ import annotations
 
@@ -19,29 +19,28 @@ class TrainingEvents(NamedTuple):
     """The training rows, in table order."""
 
     rows: np.ndarray
-    """[n] int64 where they stand in the interactions, ascending."""
+    """[n] int64 rows in the interactions, ascending."""
     user: np.ndarray
     """[n] int64"""
     item: np.ndarray
     """[n] int64 catalog rows."""
     label: np.ndarray
-    """[n] float64 what is predicted; empty where the head makes the labels."""
+    """[n] float64 labels to predict; empty where the head derives them."""
     weight: np.ndarray
-    """[n] float64 how much each row counts; 1 where the data have no weights."""
+    """[n] float64 weight of each row; 1 where the data have no weights."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the training rows say, for heads to start from. Kept in the run folder, so that a head can be
-    rebuilt."""
+    """Statistics of the training rows, which heads start from. Kept in the run folder, to rebuild the head."""
 
     MOST_VALUES: ClassVar[int] = 100
     item_counts: np.ndarray
-    """[N] int64 training events of each catalog row; 0 for an item never seen in training. Where rows bring
-    their own histories these are the training rows' candidates, and nothing of the histories. Where the data have
-    kinds of events, positive ones alone."""
+    """[N] int64 training events of each catalog row; 0 for an item without any. Where rows have their own
+    histories, these are the training rows' candidates, without the items of histories. Where the data have kinds of
+    events, only positive ones."""
     user_counts: np.ndarray
-    """[U] int64 training events of each user, the same ones."""
+    """[U] int64 training events of each user, counted in the same way."""
     label_mean: float
     label_min: float
     label_max: float
@@ -49,21 +48,22 @@ class Statistics:
     liked_above: float
     """Feedback above this number counts as liked."""
     label_values: Sequence[float] = ()
-    """All different training labels, ascending, where there are at most `MOST_VALUES`; empty otherwise."""
+    """All distinct training labels, ascending, where there are at most `MOST_VALUES`; empty otherwise."""
     item_features: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """For each column that `TaskHead.item_columns` names, [N, F] float32 unit vectors whose dot product says how
-    similar two items are; 0 where the column is empty."""
+    """For each column that `TaskHead.item_columns` names, [N, F] float32 unit vectors whose dot product is the
+    similarity of two items; 0 where the column is empty."""
     events: TrainingEvents | None = None
-    """The training rows themselves, for heads that fit something to all of them at once (`Head.refresh`). Not kept in
-    the run folder: None where a head is rebuilt from one."""
+    """The training rows themselves, for heads that are fitted to all of them at once (`Head.refresh`). Not kept in the
+    run folder: None where a head is rebuilt from one."""
 
     def items_with_rows(self) -> np.ndarray:
-        """[N] bool items that training rows are about: more than `item_counts` knows, where rows are shown or disliked.
-        Not so where a head is rebuilt, so what a head makes of it belongs among its persistent buffers."""
-        known: np.ndarray = np.asarray(self.item_counts) > 0
+        """[N] bool items of training rows: also those of shown or disliked rows, which `item_counts` does not count.
+        These are missing where a head is rebuilt, so a head must keep what it derives from them in persistent buffers.
+        """
+        has_rows: np.ndarray = np.asarray(self.item_counts) > 0
         if self.events is not None:
-            known[self.events.item] = True
-        return known
+            has_rows[self.events.item] = True
+        return has_rows
 
 
 def statistics_of(
@@ -73,7 +73,7 @@ def statistics_of(
 
     `label` is the column that is predicted. `liked_above` defaults to the middle of the range that the
     histories' feedback has in training (rating, else click; the label where there is neither), and to 0.5
-    where it has no range. Raises DataError if it is given, but nothing it could be compared with is.
+    where it has no range. Raises DataError if it is set, but no feedback is in the data.
     """
     train = interactions.rows(Part.TRAIN)
     labels = interactions.column(label)[train] if label is not None else np.empty(0)
@@ -83,8 +83,8 @@ def statistics_of(
     elif not any(interactions.has(name) for name in _feedback_columns(interactions)):
         columns = " or ".join(_feedback_columns(interactions))
         raise DataError(
-            f"data.liked_above={liked_above:g} does nothing here: no column says what users thought of the items of "
-            f"their histories ({columns}). Leave it out, or name it under data.columns."
+            f"data.liked_above={liked_above:g} does nothing here: no column holds the feedback of users on the items "
+            f"of their histories ({columns}). Leave it out, or name it under data.columns."
         )
     values = np.unique(labels).tolist()
     chosen = train if interactions.use is None else train[interactions.use.kinds.meaning[train] == Meaning.POSITIVE]
@@ -112,7 +112,7 @@ def _feedback_columns(interactions: Interactions) -> tuple[str, ...]:
 
 
 def _feedback(interactions: Interactions, train: np.ndarray) -> np.ndarray:
-    """[n] what histories show as feedback, as far as training rows go."""
+    """[n] the feedback in the histories of training rows."""
     if interactions.has(HISTORY):
         if not interactions.has(HISTORY_FEEDBACK):
             return np.empty(0)
@@ -124,7 +124,7 @@ def _feedback(interactions: Interactions, train: np.ndarray) -> np.ndarray:
 
 
 def _middle(values: np.ndarray) -> float:
-    """The middle of the range; 0.5 for numbers that are all the same, which would otherwise count as not liked."""
+    """The middle of the range; 0.5 for a constant, which would otherwise count as not liked."""
     if not len(values) or values.min() == values.max():
         return 0.5
     return float(values.min() + values.max()) / 2

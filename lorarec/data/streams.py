@@ -1,4 +1,4 @@
-"""Random streams: one registry of everything that is drawn, so that no two purposes ever share their numbers."""
+"""Random streams: one registry of all random draws, so that no two purposes ever share their numbers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from enum import Enum
 import numpy as np
 
 WORD = 2**32
-"""A SeedSequence reads numbers in words of 32 bits. A larger one would take two, and keys could run into each other."""
+"""A SeedSequence reads numbers in words of 32 bits. A larger one takes two, so that different keys could be equal."""
 
 
 class Purpose(Enum):
-    """What is drawn: the numbers that stand for it, and how many more name the moment.
+    """The purpose of a draw: the numbers that identify it, and the count of numbers that identify the moment of a draw.
 
     SeedSequence pads keys with zeros, so that (seed, 4) and (seed, 4, 0) are one stream. Each purpose therefore begins
-    with numbers of its own and is always followed by the same count of others. They are part of every run's figures: a
-    new purpose takes a new number, and none is changed or used again.
+    with numbers of its own and is always followed by the same count of others. The results of every run depend on
+    them: a new purpose takes a new number, and none is changed or reused.
     """
 
     BACKBONE_WEIGHTS = ((0, 0), 0)
@@ -23,9 +23,9 @@ class Purpose(Enum):
     ADAPTER_WEIGHTS = ((0, 1), 0)
     HEAD_WEIGHTS = ((0, 2), 0)
     TRAINING_STEP = ((1,), 2)
-    """Whatever an optimizer step draws, such as dropout: step, process."""
+    """All draws of an optimizer step, such as dropout: step, process."""
     SHARED_STEP = ((2,), 1)
-    """What a training step draws for all processes, the same on each: step."""
+    """Draws of a training step that are the same on all processes: step."""
     SPLIT = ((3,), 0)
     """Rows held out at random."""
     EPOCH_ORDER = ((4,), 1)
@@ -33,7 +33,7 @@ class Purpose(Enum):
     POPULAR_NEGATIVES = ((5,), 2)
     """Items drawn by popularity, shared by a step: epoch, step."""
     ROW_NEGATIVES = ((6,), 2)
-    """Items drawn beside one example: epoch, row."""
+    """Negatives of one example: epoch, row."""
     STEP_NEGATIVES = ((7,), 2)
     """Items drawn uniformly, shared by a step: epoch, step."""
     TRAIN_ROWS = ((8,), 0)
@@ -53,10 +53,10 @@ def derived_seed(seed: int, purpose: Purpose, *moment: int) -> int:
 
 
 def _key(seed: int, purpose: Purpose, moment: tuple[int, ...]) -> tuple[int, ...]:
-    own, count = purpose.value
+    prefix, count = purpose.value
     if len(moment) != count:
-        raise ValueError(f"{purpose.name} takes {count} numbers beside the seed, not {len(moment)}.")
-    key = (int(seed), *own, *(int(number) for number in moment))
+        raise ValueError(f"{purpose.name} takes {count} numbers after the seed, not {len(moment)}.")
+    key = (int(seed), *prefix, *(int(number) for number in moment))
     if not all(0 <= number < WORD for number in key):
         raise ValueError(f"{purpose.name}: {key} has a number that is not from 0 to 2**32 - 1.")
     return key

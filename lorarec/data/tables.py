@@ -1,4 +1,4 @@
-"""Tables: the one reader of csv, tsv, json, jsonl and parquet files, for all sources and all requests.
+"""Tables: the reader of csv, tsv, json, jsonl and parquet files, for all sources and requests.
 
 A file is converted to Arrow once, into a cache, and mapped into memory from then on.
 """
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 CACHE_VERSION = 2
-"""Raise it when a reader changes what it makes of the same bytes."""
+"""Increase it when a reader returns other values for the same bytes."""
 
 
 def read_table(path: Path, *, format: Format | None = None, text: bool = False) -> Dataset:
     """One file as a Dataset on disk: it is converted once, into the cache, and mapped into memory.
 
-    The format is the suffix's, or the one given. Values are what is written: words such as NA and None stay words,
-    and a column of csv or tsv is one of numbers only if each of its values is spelled like one (007, +5, 12E4 and
-    0x1F are not); with `text` all its columns stay text. A field of json or jsonl that has values of several kinds is
-    text, words as they are and everything else as JSON.
+    The format is that of the suffix, or `format`. Values are read as written: words such as NA and None stay text,
+    and a column of csv or tsv holds numbers only if each of its values is spelled like one (007, +5, 12E4 and 0x1F are
+    not); with `text` all its columns stay text. A field of json or jsonl that has values of several kinds is text,
+    strings as they are and everything else as JSON.
 
-    Raises DataError naming the file, and the line or row and field, of what cannot be read.
+    Raises DataError naming the file, and the line or row and field, of values that cannot be read.
     """
     kind = _format(path, format)
     return cached_table([path], [kind, text], lambda: tables(path, format=kind, text=text))
 
 
 def read_into_memory(path: Path, *, format: Format | None = None, text: bool = False) -> pa.Table:
-    """As `read_table`, but nothing is written to the cache: for requests, which are nobody's to keep."""
+    """As `read_table`, but without writing to the cache: requests may be private and are not kept."""
     return pa.concat_tables(tables(path, format=format, text=text)).combine_chunks()
 
 
@@ -65,9 +65,9 @@ def tables(path: Path, *, format: Format | None = None, text: bool = False) -> I
 def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
     """Tables of the same columns, one after the other; each under the name of its file, for messages.
 
-    Where the same column is whole numbers here and fractions or text there, also within lists, it becomes what suits
-    both; a column that is empty in one is what it is in the others. Raises DataError naming file and column where one
-    lacks a column of the others, or has lists where they have none.
+    A column of different types, also within lists, gets the narrowest type that holds all values; one that is empty in
+    a table has the type of the others. Raises DataError naming file and column where one lacks a column of the others,
+    or has lists where they have none.
     """
     from datasets import Features, concatenate_datasets
 
@@ -85,7 +85,7 @@ def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
 
 
 def cache_folder() -> Path:
-    """Where converted and downloaded files are kept: `lorarec` in the cache of Hugging Face Datasets."""
+    """The folder of converted and downloaded files: `lorarec` in the cache of Hugging Face Datasets."""
     import datasets  # slow, and `lorarec --help` does without
 
     return Path(datasets.config.HF_DATASETS_CACHE) / "lorarec"
@@ -94,9 +94,9 @@ def cache_folder() -> Path:
 def cached_table(sources: Sequence[Path], options: Sequence[object], read: Callable[[], Iterator[pa.Table]]) -> Dataset:
     """The tables that `read` yields, as one memory-mapped Dataset.
 
-    They are written to the cache under a name made from the sources' paths, sizes and times of change and
-    from `options`, and read from there the next time. All tables must have one schema. Larger than memory is
-    fine as long as each table fits. Written aside and renamed, so several processes may do this at once.
+    They are written to the cache under a name derived from the sources' paths, sizes and modification times and from
+    `options`, and read from there the next time. All tables must have one schema. They may be larger than memory, as
+    long as each table fits. Written under a temporary name and renamed, so several processes may do this at once.
     Raises DataError where the disk is full.
     """
     target = cache_folder() / "tables" / f"{_fingerprint(sources, options)}.arrow"
@@ -138,7 +138,7 @@ def _parquet_tables(path: Path) -> Iterator[pa.Table]:
         names = file.schema_arrow.names
         for name in names:
             if names.count(name) > 1:
-                raise DataError(f"{path}: the column '{name}' is there twice. Rename one of them.")
+                raise DataError(f"{path}: the column '{name}' appears twice. Rename one of them.")
         yield _plain(file.schema_arrow.empty_table())
         for batch in file.iter_batches():
             yield _plain(pa.Table.from_batches([batch]))
@@ -147,7 +147,7 @@ def _parquet_tables(path: Path) -> Iterator[pa.Table]:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """Columns of maps, which Datasets does not know, as JSON text."""
+    """Columns of maps, which Datasets does not support, as JSON text."""
     for index, field in enumerate(table.schema):
         if pa.types.is_map(field.type):
             values = (None if row is None else dict(row) for row in table.column(index).to_pylist())
@@ -165,11 +165,11 @@ def _joined_type(one: pa.DataType, other: pa.DataType, file: str, column: str) -
 
 
 def _fingerprint(sources: Sequence[Path], options: Sequence[object]) -> str:
-    facts: list[object] = [CACHE_VERSION, [str(option) for option in options]]
+    key: list[object] = [CACHE_VERSION, [str(option) for option in options]]
     for source in sources:
         stat = source.stat()
-        facts.append([str(source.resolve()), stat.st_size, stat.st_mtime_ns])
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+        key.append([str(source.resolve()), stat.st_size, stat.st_mtime_ns])
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
 
 
 def _write(part: Path, tables: Iterator[pa.Table]) -> None:

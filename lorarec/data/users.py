@@ -1,4 +1,4 @@
-"""Users: what is known of the users beside their events, as words."""
+"""Users: the columns of the users' table, as text."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from lorarec.data.raw_tables import RawTables, as_arrow
 from lorarec.errors import DataError
 
 TRUTH = {"True": "true", "False": "false"}
-"""Some files keep them as values, others as text, and a run is asked by either."""
+"""Some files and requests have booleans, others text: both are read the same."""
 
 
 class Users:
-    """Some columns of U users. A user of whom nothing is known has nothing in each of them: that is no error."""
+    """Some columns of U users. A user without a row has no value in any of them, which is not an error."""
 
     def __init__(self, table: pa.Table) -> None:
-        """`table` [U] has the columns that are read, by user row; null where nothing is known."""
+        """`table` [U] has the columns that are read, by user row; null where the value is unknown."""
         self.table = table
 
     def words(self, rows: np.ndarray) -> list[tuple[str, ...]]:
-        """[n] what is known of the users in these rows (-1: nobody), a word or text a column; empty where nothing is.
+        """[n] the values of the users in these rows (-1: no user) as text, one per column; empty where unknown.
 
         Lists are joined by commas, and whole numbers that a file keeps as floats are written as whole numbers.
         """
@@ -36,10 +36,10 @@ class Users:
 
 def users_of(raw: RawTables, names: Sequence[str], user_ids: Sequence[str]) -> tuple[Users | None, str]:
     """The columns `names`, which the backbone reads of the users' table, in the order of `user_ids`; and a sentence for
-    the report. A table of which it reads nothing is mentioned, or refused if an option of the source names it.
+    the report. A table that is not read is mentioned, or refused if an option of the source names it.
 
-    Raises DataError naming a column that is missing, with the nearest one, a user who is listed twice, and a table that
-    has none of the users.
+    Raises DataError naming a missing column, with the most similar one, a user who is listed twice, and a table
+    that has none of the users.
     """
     if not names:
         return None, _unread_table(raw)
@@ -50,19 +50,19 @@ def users_of(raw: RawTables, names: Sequence[str], user_ids: Sequence[str]) -> t
             "or leave it out of the template."
         )
     if raw.columns.get(USER, USER) not in raw.interactions.column_names:
-        raise DataError(f"backbone.templates name {written}, but the rows of {raw.origin} do not say whose they are.")
+        raise DataError(f"backbone.templates name {written}, but the rows of {raw.origin} have no user column.")
     users, without = _read(as_arrow(raw.users), names, user_ids, raw.columns.get(USER, USER), raw.origin)
     count = len(user_ids)
     return users, f"{written} of the users' table are read; {without:,} of {count:,} users have no row there"
 
 
 def users_of_requests(columns: Sequence[Mapping[str, Any] | None], names: Sequence[str]) -> Users:
-    """What requests say of their users, row by row; None where one says nothing. Raises DataError naming a column that
-    the run does not read."""
+    """The columns of the users of requests, row by row; None where a request has none. Raises DataError naming a column
+    that the run does not read."""
     for row, given in enumerate(columns, start=1):
         for name in given or ():
             if name not in names:
-                raise missing_column(name, names, f"users, row {row}", ", for the run reads none of that name")
+                raise missing_column(name, names, f"users, row {row}", ", for the run reads no column of that name")
     words = [[None if given is None else _written(given.get(name)) for given in columns] for name in names]
     return Users(pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, words, strict=True)}))
 
@@ -83,8 +83,8 @@ def _unread_table(raw: RawTables) -> str:
 def _read(
     table: pa.Table, names: Sequence[str], user_ids: Sequence[str], id_name: str, origin: str
 ) -> tuple[Users, int]:
-    """The columns of the users, and how many have no row. The id's column has the name it has in the interactions, or
-    lorarec's own."""
+    """The columns of the users, and the number of users without a row. The id column has the name of that in the
+    interactions, or lorarec's own."""
     where = f"users' table of {origin}"
     for name in names:
         if name not in table.column_names:

@@ -20,8 +20,8 @@ FILE, ITEM_FILE = "shop/interactions.csv", "shop/items.csv"
 AT_ROW_4 = {
     ("item", ""): "the id is empty",
     ("user", ""): "the id is empty",
-    ("time", "noon"): "'noon' is no number",
-    ("click", "yes"): "'yes' is no number",
+    ("time", "noon"): "'noon' is not a number",
+    ("click", "yes"): "'yes' is not a number",
     ("click", ""): "the value is missing",
     ("click", "nan"): "'nan' is not a finite number",
     ("click", "inf"): "'inf' is not a finite number",
@@ -134,7 +134,7 @@ def test_missing_files_and_folders_are_named_with_existing_ones(
         ({"by": "random", "validation": 0.001}, "the validation part of the split is empty: too few rows"),
         ({"by": "time", "validation": 0.5, "test": 0.5}, "leave no rows to train on. Make them smaller"),
         ({"by": "column"}, "no column 'split', which data.split names"),
-        ({"by": "column", "column": "rating"}, "column 'rating', row 1: 1.0 is no part of a split"),
+        ({"by": "column", "column": "rating"}, "column 'rating', row 1: 1.0 is not a part of a split"),
     ],
     ids=["time", "random", "no training", "no column", "no part"],
 )

@@ -21,7 +21,7 @@ UNREADABLE: dict[str, tuple[str, bytes, str]] = {
     "not UTF-8": ("asked.csv", b"item\n\xff\n", "line 2: byte 0xff at position 1 is not UTF-8"),
     "broken line": ("asked.jsonl", b'{"item": "i1"\n', "asked.jsonl, line 1, column 13: not JSON"),
     "broken parquet": ("asked.parquet", b"PAR1", "not a readable parquet file"),
-    "column twice": ("asked.csv", b"item,item\ni1,i2\n", "the column 'item' is there twice"),
+    "column twice": ("asked.csv", b"item,item\ni1,i2\n", "the column 'item' appears twice"),
     "no item": ("asked.csv", b"itm,history\ni1,i2\n", "no column 'item'. Did you mean 'itm'? Columns: itm, history."),
     "empty id": ("asked.csv", b"item,history\ni1,i2\n,i3\n", "column 'item', row 2: the id is empty"),
     "empty id in a history": ("asked.csv", b"item,history\ni1,i2||i3\n", "column 'history', row 1: the id is empty"),

@@ -1,5 +1,4 @@
-"""Builders of small seeded data for the tests of the data layer, and the real data sets where they lie at
-hand."""
+"""Builders of small seeded data for the tests of the data layer, and the real data sets where they are available."""
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ def random_events() -> Callable[[int], dict[str, list[Any]]]:
 
 @pytest.fixture
 def prepared() -> Callable[..., PreparedData]:
-    """Prepares columns under a data section; everything else as a recipe would have it."""
+    """Prepares columns with the settings of a data section."""
 
     def build(
         rows: dict[str, list[Any]],
@@ -62,11 +61,11 @@ def prepared() -> Callable[..., PreparedData]:
 
 @pytest.fixture
 def shared_table() -> Callable[[str], Dataset]:
-    """A parquet file of the real data beside the checkout; the test is skipped where there is none."""
+    """A parquet file of the real data next to the checkout; the test is skipped where there is none."""
 
     def read(name: str) -> Dataset:
         if not (SHARED / name).exists():
-            pytest.skip(f"real data not at hand: shared/data/{name}")
+            pytest.skip(f"real data not available: shared/data/{name}")
         return Dataset(pq.read_table(SHARED / name))
 
     return read

@@ -1,4 +1,4 @@
-"""The catalog keeps the declared columns of items, compares items by them, and grows without moving what is there."""
+"""The catalog keeps the declared columns of items, compares items by them, and grows without moving its rows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def numbered(items: dict[str, list[Any]] | None = ITEMS, **more: Any) -> Numbere
     )  # fmt: skip
 
 
-def test_it_keeps_what_the_text_the_head_and_the_titles_name_and_nothing_else() -> None:
+def test_it_keeps_the_columns_of_the_text_the_head_and_the_titles_and_no_others() -> None:
     catalog = numbered().catalog
     assert catalog.declared is not None
     assert catalog.declared.kinds == {"title": "text", "genres": "words", "year": "number"}
@@ -58,7 +58,7 @@ def test_new_items_come_after_the_old_ones_and_are_written_by_the_same_template(
     assert new.extend(Dataset.from_dict({**NEW, "item_id": ["f", "g"]})).rows["g"] == 7
 
 
-def test_an_id_that_is_there_already_is_refused_by_name_or_kept_as_it_was() -> None:
+def test_an_id_of_the_catalog_is_refused_by_name_or_its_row_kept() -> None:
     catalog = numbered().catalog
     again = Dataset.from_dict({**NEW, "item_id": ["d", "b"]})
     with pytest.raises(DataError, match=r"shop\.csv, row 2: item 'b' is in the catalog already"):
@@ -69,7 +69,7 @@ def test_an_id_that_is_there_already_is_refused_by_name_or_kept_as_it_was() -> N
         catalog.extend(Dataset.from_dict({**NEW, "item_id": ["d", "d"]}))
 
 
-def test_a_column_that_is_missing_or_holds_something_else_is_refused_by_name() -> None:
+def test_a_column_that_is_missing_or_of_another_type_is_refused_by_name() -> None:
     catalog = numbered().catalog
     lacking = {name: values for name, values in NEW.items() if name != "year"} | {"yaer": [1, 2]}
     with pytest.raises(DataError, match=r"no column 'year', which the items .* have. Did you mean 'yaer'\?"):
@@ -131,7 +131,7 @@ def test_new_items_are_written_as_the_old_ones_whatever_types_their_file_has() -
     old = numbered(item_text="{title} ({year}) {genres}").catalog
     given = {"item_id": ["d", "e"], "title": [1984, 2010], "year": [1984.0, None], "genres": [[], []]}
     new = old.extend(Dataset.from_dict(given))
-    assert new.texts()[4:] == ["1984 (1984)", "2010 ()"], "as whole numbers, for the catalog has such"
+    assert new.texts()[4:] == ["1984 (1984)", "2010 ()"], "as whole numbers, like those of the catalog"
     assert new.table.features == old.table.features
     half = old.extend(Dataset.from_dict(given | {"year": [1984.5, None]}))
     assert half.texts()[4] == "1984 (1984.5)" and half.column("year").to_pylist()[-2:] == [1984.5, None]
@@ -145,7 +145,7 @@ def test_a_column_that_was_empty_takes_the_form_of_the_first_values() -> None:
         new.extend(Dataset.from_dict(NEW | {"item_id": ["f", "g"], "mood": ["sad", "calm"]}))
 
 
-def test_not_a_number_is_nothing_in_a_text(prepared: Callable[..., PreparedData]) -> None:
+def test_nan_is_empty_in_a_text(prepared: Callable[..., PreparedData]) -> None:
     events = {"user": [1] * 12, "item": ["a"] * 12, "time": list(range(12))}
     items = {"item": ["a", "b"], "title": ["A", "B"], "year": [float("nan"), 1999.0]}
     made = prepared(events, items, item_text="{title} {year}")
@@ -201,7 +201,7 @@ def test_equal_words_have_similarity_1() -> None:
 
 
 @pytest.mark.parametrize("column", ["year", "genres", "color"])
-def test_where_nothing_is_known_an_item_is_like_no_other(column: str) -> None:
+def test_an_item_without_a_value_is_similar_to_no_other(column: str) -> None:
     assert (similarity(column)[3:] == 0).all()  # the fourth has no value, the fifth is not in the item table
 
 
@@ -214,7 +214,7 @@ def test_a_column_that_cannot_compare_items_is_refused_by_name(column: str, says
         similarity(column)
 
 
-def test_names_are_no_words() -> None:
+def test_too_many_distinct_words_are_refused_as_names() -> None:
     items = {"item": ["a", *map(str, range(299))], "title": [f"title {n}" for n in range(300)]}
     with pytest.raises(DataError, match=r"300 distinct words.*data\.item_text"):
         item_features(compared(items, "title"), ["title"], "items.csv")

@@ -1,4 +1,4 @@
-"""Kinds of events: a dislike never reads as a like, what was only shown never as an event, and nothing is silent."""
+"""Kinds of events: a dislike never counts as a like, a shown row never as an event, and every use is reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def drawn(seed: int) -> dict[str, list[Any]]:
 
 
 def earlier(made: PreparedData, kind: np.ndarray, row: int, kinds: list[str]) -> list[int]:
-    """The user's events of these kinds before a row, oldest first, written as plainly as can be."""
+    """The user's events of these kinds before a row, oldest first, by a plain loop."""
     data = made.interactions
     assert data.time is not None
     own = [e for e in np.flatnonzero(data.user == data.user[row]).tolist() if kind[e] in kinds]
@@ -48,7 +48,7 @@ def earlier(made: PreparedData, kind: np.ndarray, row: int, kinds: list[str]) ->
 @pytest.mark.parametrize("task", TASKS, ids=str)
 @pytest.mark.parametrize("split", SPLITS, ids=str)
 @pytest.mark.parametrize("seed", range(2))
-def test_no_dislike_is_ever_a_like_and_nothing_shown_an_event(
+def test_no_dislike_counts_as_a_like_and_no_shown_row_as_an_event(
     prepared: Prepared, seed: int, split: dict[str, Any], task: dict[str, Any]
 ) -> None:
     events = drawn(seed)
@@ -67,21 +67,19 @@ def test_no_dislike_is_ever_a_like_and_nothing_shown_an_event(
     for row in range(len(data)):
         history = histories.before(row)
         assert set(kind[history.events]) <= {*GOOD, *(["return"] if feedback else [])}
-        told = dict(zip(histories.liked(history.feedback), kind[history.events], strict=False))
-        assert not feedback or {told.get(1, "buy"), told.get(0, "return")} <= {*GOOD, "return"}
+        kind_of = dict(zip(histories.liked(history.feedback), kind[history.events], strict=False))
+        assert not feedback or {kind_of.get(1, "buy"), kind_of.get(0, "return")} <= {*GOOD, "return"}
         if feedback:
             assert histories.liked(history.feedback) == tuple(np.isin(kind[history.events], GOOD).astype(int).tolist())
         elif clicks:
             assert set(histories.liked(history.feedback)) <= {1}
         else:
-            assert set(histories.liked(history.feedback)) <= {-1}, "nothing is said of likes"
+            assert set(histories.liked(history.feedback)) <= {-1}, "without feedback, likes are unknown"
 
 
 @pytest.mark.parametrize("feedback", [False, True])
 @pytest.mark.parametrize("by", ["time", "last"])
-def test_histories_hold_all_likes_and_what_was_disliked_is_seen_all_the_same(
-    prepared: Prepared, by: str, feedback: bool
-) -> None:
+def test_histories_hold_all_likes_and_disliked_items_count_as_seen(prepared: Prepared, by: str, feedback: bool) -> None:
     events = drawn(3)
     made, kind = prepared(events, split={"by": by}, events=KINDS, reads_feedback=feedback), np.array(events["event"])
     had = [*GOOD, "return"]
@@ -90,7 +88,7 @@ def test_histories_hold_all_likes_and_what_was_disliked_is_seen_all_the_same(
         assert made.histories.seen(row).tolist() == made.interactions.item[earlier(made, kind, row, had)].tolist()
 
 
-def test_rows_of_one_moment_are_one_request_where_shown_rows_are_judged(prepared: Prepared) -> None:
+def test_rows_of_the_same_time_are_one_request_where_shown_rows_are_targets(prepared: Prepared) -> None:
     events = {
         "user": ["a"] * 6, "item": [1, 2, 3, 4, 5, 6], "time": [1, 2, 2, 2, 3, 4],
         "event": ["click", "click", "view", "view", "click", "click"],
@@ -98,14 +96,14 @@ def test_rows_of_one_moment_are_one_request_where_shown_rows_are_judged(prepared
     section = {"split": {"by": "last"}, "events": {"positive": ["click"], "shown": ["view"]}}
     made = prepared(events, **section, **CLICKS)
     assert [made.histories.before(row).items.tolist() for row in range(5)] == [[], [0], [0], [0], [0, 1]]
-    assert not audit(made.interactions, made.histories, SplitSection(by="last")), "nothing is left to the table's order"
+    assert not audit(made.interactions, made.histories, SplitSection(by="last")), "nothing depends on the table's order"
     ranked = prepared(events, **section)
     assert ranked.histories.before(2).items.tolist() == [0, 1], "a sequence has an order"
 
 
 @pytest.mark.parametrize("split", SPLITS, ids=str)
 @pytest.mark.parametrize("task", [{}, {"reads_feedback": True}])
-def test_one_positive_kind_is_as_good_as_no_kinds(
+def test_one_positive_kind_is_the_same_as_no_kinds(
     prepared: Prepared, split: dict[str, Any], task: dict[str, Any]
 ) -> None:
     events = drawn(1) | {"rating": [1.0, 5.0, 4.0] * 100}
@@ -124,7 +122,7 @@ def test_one_positive_kind_is_as_good_as_no_kinds(
 
 
 @pytest.mark.parametrize("split", SPLITS, ids=str)
-def test_ignored_rows_are_as_good_as_not_there(prepared: Prepared, split: dict[str, Any]) -> None:
+def test_ignored_rows_have_no_effect(prepared: Prepared, split: dict[str, Any]) -> None:
     events = drawn(2)
     kept = [row for row, kind in enumerate(events["event"]) if kind != "bot"]
     alone = {name: [values[row] for row in kept] for name, values in events.items()}
@@ -137,10 +135,10 @@ def test_ignored_rows_are_as_good_as_not_there(prepared: Prepared, split: dict[s
     assert made.catalog.ids == plain.catalog.ids and made.interactions.user_ids == plain.interactions.user_ids
     assert made.statistics.item_counts.tolist() == plain.statistics.item_counts.tolist()
     assert made.report.rows == plain.report.rows == len(kept) and made.report.density == plain.report.density
-    for place, row in enumerate(kept):
-        assert made.histories.before(row).items.tolist() == plain.histories.before(place).items.tolist()
-    found, there = (audit(d.interactions, d.histories, SplitSection(**split)) for d in (made, plain))
-    assert [(f.kind, f.rows) for f in found] == [(f.kind, f.rows) for f in there]
+    for index, row in enumerate(kept):
+        assert made.histories.before(row).items.tolist() == plain.histories.before(index).items.tolist()
+    ours, theirs = (audit(d.interactions, d.histories, SplitSection(**split)) for d in (made, plain))
+    assert [(f.kind, f.rows) for f in ours] == [(f.kind, f.rows) for f in theirs]
 
 
 def test_rows_are_numbered_as_in_the_file_although_some_are_ignored(prepared: Prepared) -> None:
@@ -149,11 +147,11 @@ def test_rows_are_numbered_as_in_the_file_although_some_are_ignored(prepared: Pr
         prepared(events, events={"positive": ["click"], "ignore": ["bot"]}, split={"by": "last"})
 
 
-def test_a_showing_that_is_answered_is_no_negative_and_counted(prepared: Prepared) -> None:
+def test_an_answered_shown_row_is_not_a_negative_and_is_counted(prepared: Prepared) -> None:
     rows = [
         ("a", 1, 1, "view"), ("a", 1, 2, "view"), ("a", 1, 3, "click"), ("a", 1, 4, "view"),  # the second is answered
         ("a", 2, 1, "view"), ("b", 2, 2, "click"),  # another user's click
-        ("b", 3, 5, "return"), ("b", 3, 5, "view"),  # at one moment: shown comes first
+        ("b", 3, 5, "return"), ("b", 3, 5, "view"),  # at equal times, shown comes first
         ("b", 4, 6, "view"), ("b", 5, 7, "click"), ("b", 1, 8, "bot"), ("b", 6, 9, "click"),
     ]  # fmt: skip
     events: dict[str, Any] = dict(
@@ -167,7 +165,7 @@ def test_a_showing_that_is_answered_is_no_negative_and_counted(prepared: Prepare
     assert np.flatnonzero(untimed.interactions.part == Part.UNUSED).tolist() == [1, 10], "the table is the order"
 
 
-def test_shares_of_a_split_count_what_can_be_judged(prepared: Prepared) -> None:
+def test_shares_of_a_split_count_targets(prepared: Prepared) -> None:
     events = {
         "user": ["a"] * 40, "item": list(range(40)), "time": list(range(40)),
         "event": ["click"] * 20 + ["view"] * 20,
@@ -177,22 +175,22 @@ def test_shares_of_a_split_count_what_can_be_judged(prepared: Prepared) -> None:
     assert made.report.parts == {"train": 16, "validation": 2, "test": 2}
     assert made.report.kinds == (
         {"kind": "click", "meaning": "positive", "train": 16, "validation": 2, "test": 2, "rows": 20,
-         "use": "learned from and judged, in histories, counted as popularity"},
+         "use": "learned from and evaluated, in histories, counted as popularity"},
         {"kind": "view", "meaning": "shown", "train": 0, "validation": 0, "test": 20, "rows": 20,
          "use": "not used by this task"},
     )  # fmt: skip
     last = prepared(events, split={"by": "last"}, events=kinds).interactions.part
-    assert np.flatnonzero(last == Part.TEST).tolist() == [19], "the last event that can be judged"
+    assert np.flatnonzero(last == Part.TEST).tolist() == [19], "the last event that is a target"
 
 
 def test_the_report_says_what_each_kind_is_used_for(prepared: Prepared) -> None:
     events = drawn(0) | {"rating": [None] * 300}
-    told = "\n".join(prepared(events, events=KINDS, reads_feedback=True, **CLICKS).report.lines())
-    assert "(positive): " in told and " rows, of which train " in told
-    assert "; click 1, in histories as liked, counted as popularity" in told
-    assert "kind 'return' (negative)" in told and "; click 0, in histories as disliked" in told
-    assert "kind 'view' (shown)" in told and "kind 'bot' (ignored)" in told
-    assert "column 'rating' is not read: data.events says what was liked and clicked" in told
+    lines = "\n".join(prepared(events, events=KINDS, reads_feedback=True, **CLICKS).report.lines())
+    assert "(positive): " in lines and " rows, of which train " in lines
+    assert "; click 1, in histories as liked, counted as popularity" in lines
+    assert "kind 'return' (negative)" in lines and "; click 0, in histories as disliked" in lines
+    assert "kind 'view' (shown)" in lines and "kind 'bot' (ignored)" in lines
+    assert "column 'rating' is not read: data.events says what was liked and clicked" in lines
     ranked = "\n".join(prepared(events, events=KINDS).report.lines())
     assert "; never a target, in no history, but seen" in ranked and "not used by this task" in ranked
 
@@ -233,17 +231,17 @@ def test_a_kinds_weight_multiplies_the_weights_of_the_data(prepared: Prepared, o
         prepared(events, split={"by": "last"}, events=kinds | {"weights": {"buy": 0, "click": 0}})
 
 
-def test_repeats_are_of_one_kind(prepared: Prepared) -> None:
+def test_duplicates_have_the_same_kind(prepared: Prepared) -> None:
     events = {
         "user": ["a"] * 5, "item": [1, 1, 1, 2, 3], "time": [1, 1, 1, 2, 3],
         "event": ["click", "return", "return", "click", "click"],
     }  # fmt: skip
     made = prepared(events, split={"by": "last"}, events={"positive": ["click"], "negative": ["return"]}, **CLICKS)
-    found = audit(made.interactions, made.histories, SplitSection(by="last"))
-    assert [(finding.kind, finding.rows) for finding in found] == [("duplicate", 1)]
+    findings = audit(made.interactions, made.histories, SplitSection(by="last"))
+    assert [(finding.kind, finding.rows) for finding in findings] == [("duplicate", 1)]
 
 
-def test_items_that_training_dislikes_break_the_promise_of_new_ones(prepared: Prepared) -> None:
+def test_disliked_items_of_training_overlap_with_held_out_items(prepared: Prepared) -> None:
     events = {
         "user": ["a", "a", "b", "b"], "item": [1, 2, 3, 2], "time": [1, 2, 3, 9],
         "event": ["click", "return", "click", "click"], "split": ["train", "train", "train", "test"],
@@ -273,7 +271,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     ({"event": ["click", None, "view", "view", "click", "return"]}, {"events": KINDS}, r"row 2: .*missing"),
     ({"event": ["click", "view", "", "view", "click", "return"]}, {"events": KINDS}, r"row 3: the kind .* is empty"),
-    ({"event": [1.5] * 6}, {"events": {"positive": ["1.5"]}}, r"row 1: 1\.5 is no kind of event"),
+    ({"event": [1.5] * 6}, {"events": {"positive": ["1.5"]}}, r"row 1: 1\.5 is not a valid kind of event"),
     (
         {},
         {"events": {"positive": ["click"], "negative": ["return", "view"]}, "liked_above": 3},
@@ -283,7 +281,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("columns", "section", "message"), REFUSED)
-def test_what_is_not_said_or_said_twice_is_refused(
+def test_missing_and_contradicting_settings_are_refused(
     prepared: Prepared, columns: dict[str, Any], section: dict[str, Any], message: str
 ) -> None:
     events = {
@@ -296,7 +294,7 @@ def test_what_is_not_said_or_said_twice_is_refused(
 
 
 @pytest.mark.parametrize("name", ["rating", "click"])
-def test_a_column_of_likes_named_beside_kinds_that_say_them_is_refused(name: str) -> None:
+def test_a_column_of_likes_is_refused_where_kinds_define_them(name: str) -> None:
     events = Dataset.from_dict({"user": ["a"] * 3, "item": [1, 2, 3], "event": ["click", "return", "click"]})
     section = DataSection(
         source=PluginChoice(name="files"),
@@ -308,7 +306,7 @@ def test_a_column_of_likes_named_beside_kinds_that_say_them_is_refused(name: str
         prepare(RawTables(events, origin="events.csv"), Wanted(), section, 13)
 
 
-def test_clicks_that_nothing_says_are_asked_for_with_both_ways_out(prepared: Prepared) -> None:
+def test_missing_clicks_are_refused_with_both_remedies(prepared: Prepared) -> None:
     events = {"user": ["a"] * 4, "item": [1, 2, 3, 4], "event": ["buy"] * 4}
     with pytest.raises(DataError, match=r"no column 'click'; the task needs it.*data\.events"):
         prepared(events, split={"by": "last"}, events={"positive": ["buy"]}, **CLICKS)
@@ -336,7 +334,7 @@ def test_a_column_that_kinds_replace_cannot_be_the_weight_as_well(prepared: Prep
     assert prepared(events, events=KINDS).report.unread == ("rating",)
 
 
-def test_the_report_counts_each_kind_in_the_parts_that_its_rows_are_in_after_all(prepared: Prepared) -> None:
+def test_the_report_counts_each_kind_in_the_final_parts_of_its_rows(prepared: Prepared) -> None:
     made = prepared(drawn(2), events=KINDS, history={"at_least": 3})
     numbers = {kind["kind"]: kind for kind in made.report.kinds}
     for part, rows in made.report.parts.items():
@@ -357,13 +355,13 @@ def test_training_does_not_know_what_was_answered_after_it(prepared: Prepared, b
     assert made.interactions.part[9] == Part.TEST
     assert np.flatnonzero(made.interactions.part == Part.UNUSED).tolist() == left_out
     assert sum(made.report.dropped.values()) == len(left_out)
-    assert made.report.kinds[0]["train"] == 4 - len(left_out), "the report counts it where it is"
+    assert made.report.kinds[0]["train"] == 4 - len(left_out), "the report counts it in its part"
 
 
 @pytest.mark.parametrize("feedback", [False, True])
 @pytest.mark.parametrize("scope", ["past", "training"])
 @pytest.mark.parametrize("by", ["random", "column"])
-def test_a_return_in_training_neither_hides_nor_gives_away_the_purchase_that_is_held_out(
+def test_a_return_in_training_neither_masks_nor_reveals_the_held_out_purchase(
     prepared: Prepared, by: str, scope: str, feedback: bool
 ) -> None:
     users, items = [f"u{n}" for n in range(12) for _ in range(6)], [f"i{n % 9}" for n in range(72)]
@@ -379,11 +377,11 @@ def test_a_return_in_training_neither_hides_nor_gives_away_the_purchase_that_is_
         assert data.item[row] not in histories.seen(row), "it would rank last"
         assert data.item[row] not in histories.before(row).items
     row = int(data.rows(Part.TRAIN)[0])
-    assert data.item[row] in histories.seen(row), "what training both bought and returned stays as it was"
+    assert data.item[row] in histories.seen(row), "items that training both bought and returned stay seen"
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_so_many_rows_are_learned_from_as_the_split_was_asked_for(prepared: Prepared, seed: int) -> None:
+def test_train_rows_is_the_number_of_training_rows_for_every_task(prepared: Prepared, seed: int) -> None:
     split = {"by": "time", "train_rows": 10}
     for task in TASKS:
         assert prepared(drawn(seed), events=KINDS, split=split, **task).report.parts["train"] == 10

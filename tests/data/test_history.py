@@ -1,4 +1,4 @@
-"""Histories: only what happened strictly before, checked against a plain loop on random data with ties."""
+"""Histories: only events strictly before, checked against a plain loop on random data with ties."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPLITS: list[dict[str, Any]] = [
 
 
 def earlier(data: Interactions, event: int) -> list[int]:
-    """The user's events before this one, written as plainly as can be."""
+    """The user's events before this one, by a plain loop."""
     moments = data.time if data.time is not None else np.zeros(len(data))
     own = [e for e in range(len(data)) if data.user[e] == data.user[event]]
     before = [e for e in own if (moments[e], e) < (moments[event], event)]
@@ -85,47 +85,45 @@ SCOPES = [(split, "past") for split in SPLITS] + [(split, "training") for split 
 
 
 @pytest.mark.parametrize(("split", "scope"), SCOPES, ids=lambda value: str(value))
-def test_rectangles_of_histories_hold_what_single_ones_do(
+def test_padded_histories_equal_single_ones(
     random_events: Events, prepared: Prepared, split: dict[str, Any], scope: str
 ) -> None:
     histories = prepared(random_events(4), split=split, history={"scope": scope}).histories
     events = np.random.default_rng(0).integers(0, 300, 200)
     for limit in (1, 4, 1000):
-        found, mask = histories.latest(events, limit)
+        padded, mask = histories.latest(events, limit)
         single = [histories.before(int(event), limit) for event in events]
         assert mask.shape[1] == max(len(history.items) for history in single)
-        for rectangle, column, blank in zip(found, zip(*single, strict=True), (0, np.nan, -1), strict=True):
+        for array, column, blank in zip(padded, zip(*single, strict=True), (0, np.nan, -1), strict=True):
             for row, values in enumerate(column):
-                assert rectangle[row, mask[row]].tolist() == values.tolist()
+                assert array[row, mask[row]].tolist() == values.tolist()
                 assert (mask[row] == (np.arange(mask.shape[1]) >= mask.shape[1] - len(values))).all()
-            assert np.array_equal(
-                np.unique(rectangle[~mask]), np.unique([blank] if (~mask).any() else []), equal_nan=True
-            )
+            assert np.array_equal(np.unique(array[~mask]), np.unique([blank] if (~mask).any() else []), equal_nan=True)
 
 
-def test_no_histories_at_all_are_a_rectangle_of_one_blank_column(prepared: Prepared) -> None:
+def test_empty_histories_are_padded_to_one_column(prepared: Prepared) -> None:
     events = {"item": [1, 2, 3], "history": [[], [], []], "split": ["train", "valid", "test"]}
     (items, feedback, _), mask = prepared(events, split={"by": "column"}).histories.latest(np.arange(3), 5)
     assert items.tolist() == [[0]] * 3 and np.isnan(feedback).all() and not mask.any()
 
 
 @pytest.mark.parametrize(("split", "scope"), SCOPES, ids=lambda value: str(value))
-def test_events_alike_have_one_history_and_others_another(
+def test_distinct_histories_are_grouped(
     random_events: Events, prepared: Prepared, split: dict[str, Any], scope: str
 ) -> None:
     histories = prepared(random_events(4), split=split, history={"scope": scope}).histories
     events = np.random.default_rng(1).integers(0, 300, 200)
-    distinct, place = histories.alike(events)
-    for event, stand_in in zip(events, distinct[place], strict=True):
-        assert histories.before(int(event)).events.tolist() == histories.before(int(stand_in)).events.tolist()
+    distinct, index = histories.distinct(events)
+    for event, first_event in zip(events, distinct[index], strict=True):
+        assert histories.before(int(event)).events.tolist() == histories.before(int(first_event)).events.tolist()
     long = [event for event in distinct if histories.lengths(np.array([event]))[0]]
     seen = {tuple(histories.before(int(event)).events) for event in long}
     assert len(seen) == len(long)
-    first = [int(np.flatnonzero(place == row)[0]) for row in range(len(distinct))]
+    first = [int(np.flatnonzero(index == row)[0]) for row in range(len(distinct))]
     assert first == sorted(first), "in the order given: distinct histories keep their rows"
 
 
-def test_histories_of_rows_are_those_of_the_events_they_stand_for(random_events: Events, prepared: Prepared) -> None:
+def test_histories_of_rows_are_those_of_their_events(random_events: Events, prepared: Prepared) -> None:
     for scope in ("past", "training"):
         histories = prepared(random_events(4), split={"by": "random"}, history={"scope": scope}).histories
         events = np.array([7, 7, 120, 3])
@@ -150,7 +148,7 @@ OWN: dict[str, list[Any]] = {
 }
 
 
-def test_rows_that_bring_their_own_history_keep_it(prepared: Prepared) -> None:
+def test_rows_with_their_own_history_keep_it(prepared: Prepared) -> None:
     made = prepared(OWN, split={"by": "column"})
     history = made.histories.before(0)
     assert history.items.tolist() == [1, 2]
@@ -174,27 +172,27 @@ def test_liked_is_feedback_above_the_threshold(prepared: Prepared) -> None:
     assert histories.liked(histories.before(3).feedback) == (0, 0, 1)
 
 
-def test_without_feedback_nothing_is_known_to_be_liked(prepared: Prepared) -> None:
+def test_without_feedback_likes_are_unknown(prepared: Prepared) -> None:
     histories = prepared({"user": [1] * 3, "item": [1, 2, 3]}, split={"by": "last"}).histories
     assert histories.liked(histories.before(2).feedback) == (-1, -1)
 
 
-def test_requests_carry_the_histories_that_callers_bring() -> None:
+def test_requests_have_the_histories_of_their_callers() -> None:
     asked = Requests.of([[4, 5], []], [[1.0, 0.0], []], [7, 8], 0.5)
-    assert asked.events.part.tolist() == [Part.UNUSED, Part.UNUSED], "they are no rows of a test part"
+    assert asked.events.part.tolist() == [Part.UNUSED, Part.UNUSED], "they are in no part"
     assert (asked.events.item.tolist(), asked.events.user.tolist()) == ([7, 8], [-1, -1])
     assert asked.histories.before(0).items.tolist() == [4, 5]
     assert asked.histories.liked(asked.histories.before(0).feedback) == (1, 0)
     assert asked.histories.before(1).items.tolist() == []
 
 
-def test_requests_may_bring_histories_alone() -> None:
+def test_requests_may_have_histories_only() -> None:
     asked = Requests.of([[4]], None, None, 0.5)
     assert asked.events.item.tolist() == [-1]
     assert np.isnan(asked.histories.before(0).feedback).all()
 
 
-def test_a_request_may_be_asked_about_one_item_after_the_other() -> None:
+def test_a_request_may_be_repeated_with_other_items() -> None:
     asked = Requests.of([[4, 5], [6]], None, None, 0.5)
     pairs = asked.about(np.array([0, 1, 0]), np.array([7, 8, 9]))
     assert pairs.events.item.tolist() == [7, 8, 9]
@@ -205,5 +203,5 @@ def test_a_request_may_be_asked_about_one_item_after_the_other() -> None:
 def test_requests_whose_lengths_differ_are_refused() -> None:
     with pytest.raises(DataError, match="2 histories, but 1 items"):
         Requests.of([[1], [2]], None, [1], 0.5)
-    with pytest.raises(DataError, match="row 2, 'feedback': 0 numbers beside a history of 1"):
+    with pytest.raises(DataError, match="row 2, 'feedback': 0 numbers for a history of 1"):
         Requests.of([[1], [2]], [[1.0], []], None, 0.5)

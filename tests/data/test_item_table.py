@@ -1,4 +1,4 @@
-"""The item table: templates of the items' text, their defaults, and what is empty."""
+"""The item table: templates of the items' text, their defaults, and empty texts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_template_joins_columns_and_lists() -> None:
     assert made.catalog.titles() == ["Alien", "Brazil"]
 
 
-def test_the_default_text_is_the_title_then_the_first_words_then_the_id() -> None:
+def test_the_default_text_is_the_title_then_the_first_text_then_the_id() -> None:
     assert numbered(ITEMS).catalog.texts() == ["Alien", "Brazil"]
     assert numbered({"item": ["a", "b"], "price": [1, 2], "name": ["x", "y"]}).catalog.texts() == ["x", "y"]
     assert numbered({"item": ["a", "b"], "price": [1, 2]}).catalog.texts() == ["a", "b"]
@@ -41,7 +41,7 @@ def test_without_an_item_table_every_item_counts_as_without_text() -> None:
     assert numbered(None).items_without_text == 2
 
 
-def test_an_item_whose_columns_are_all_empty_is_read_as_its_id_and_counted() -> None:
+def test_the_text_of_an_item_with_empty_columns_is_its_id_and_counted() -> None:
     made = numbered({"item": ["a", "b"], "title": ["Alien", " "], "genres": [["Horror"], []]}, "{title} ({genres})")
     assert made.catalog.texts() == ["Alien (Horror)", "b"]
     assert made.catalog.titles() == ["Alien", "b"]

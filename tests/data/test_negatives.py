@@ -1,4 +1,4 @@
-"""Negatives: a pure function of seed, epoch and row, and never what was to be excluded."""
+"""Negatives: a pure function of seed, epoch and row, and never an excluded item."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_step_shares_distinct_sorted_negatives() -> None:
 
 
 @pytest.mark.parametrize("by", ["uniform", "popularity", "mixed"])
-def test_each_item_is_drawn_as_often_as_was_to_be_expected(by: Sampling) -> None:
+def test_each_item_is_drawn_as_often_as_expected(by: Sampling) -> None:
     sampler = NegativeSampler(1, 6, np.array([0, 1, 2, 10, 100, 0]))
     drawn, expected = np.zeros(6), np.zeros(6)
     for step in range(3000):
@@ -70,7 +70,7 @@ def test_popular_items_are_drawn_more_often_and_a_mixture_lies_between() -> None
     assert share["mixed"] == pytest.approx(2 / 3 * share["popularity"] + 1 / 3 * share["uniform"])
 
 
-def test_a_steps_sample_is_told_by_seed_epoch_and_step_alone() -> None:
+def test_a_steps_sample_depends_on_seed_epoch_and_step_alone() -> None:
     counts = np.arange(100)
     first = NegativeSampler(1, 100, counts).sample_for_step(0, 7, 40, "mixed").items.tolist()
     assert first == NegativeSampler(1, 100, counts).sample_for_step(0, 7, 40, "mixed").items.tolist()
@@ -86,14 +86,14 @@ def test_sampling_by_popularity_needs_counts() -> None:
         NegativeSampler(1, 5).beside_targets(0, 0, 2, np.array([1]))
 
 
-def test_targets_of_a_batch_and_uniform_draws_are_held_once_each() -> None:
+def test_targets_of_a_batch_and_uniform_draws_occur_once_each() -> None:
     sampler, targets = NegativeSampler(1, 50, np.arange(50)), np.array([7, 3, 7])
     sample = sampler.beside_targets(0, 4, 10, targets)
     assert sample.items.tolist() == sorted({3, 7, *sampler.for_step(0, 4, 10).tolist()})
 
 
-def test_what_a_batch_holds_is_as_often_there_as_was_to_be_expected_beside_one_target() -> None:
-    """Each time an item is drawn weighs 1 / expected: over many batches, every item weighs 1 on the whole."""
+def test_the_items_of_a_batch_occur_as_often_as_expected_for_one_target() -> None:
+    """Each draw of an item has the weight 1 / expected: over many batches, the mean weight of every item is 1."""
     counts = np.array([0, 1, 2, 10, 100, 7])
     sampler, weight, batches = NegativeSampler(1, 6, counts), np.zeros(6), 4000
     generator = np.random.default_rng(0)
@@ -101,12 +101,12 @@ def test_what_a_batch_holds_is_as_often_there_as_was_to_be_expected_beside_one_t
         others = generator.choice(6, 20, p=counts / counts.sum())
         sample = sampler.beside_targets(0, step, 2, np.append(others, 0))
         weight[sample.items] += 1 / sample.expected
-    # Item 0 stands for the target told apart: it is left out where its own negatives are weighed.
+    # Item 0 is the target itself, which is not among its own negatives.
     assert np.abs(weight[1:] / batches - 1).max() < 0.05
 
 
 def test_a_target_is_expected_among_the_other_targets_and_the_uniform_draws() -> None:
-    """5 targets: a target has 4 others, of which so many are to be expected as its share of events says."""
+    """5 targets: a target has 4 others, whose expected counts follow from the shares of events."""
     counts, targets = np.array([6, 3, 1, 0]), np.array([0, 0, 1, 2, 0])
     sample = NegativeSampler(1, 4, counts).beside_targets(0, 0, 4, targets)
     assert sample.items.tolist() == [0, 1, 2, 3]
@@ -114,7 +114,7 @@ def test_a_target_is_expected_among_the_other_targets_and_the_uniform_draws() ->
     assert sample.expected == pytest.approx((4 * counts / 10 + 1) / times)
 
 
-def test_the_order_of_a_rows_negatives_tells_nothing_of_their_catalog_rows() -> None:
+def test_the_order_of_a_rows_negatives_is_independent_of_their_catalog_rows() -> None:
     first = [int(NegativeSampler(1, 100).for_row(0, row, 3, np.array([5])).argmin()) for row in range(300)]
     assert min(np.bincount(first, minlength=3)) > 70
 

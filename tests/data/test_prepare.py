@@ -1,4 +1,4 @@
-"""Preparation as a whole: statistics, report, what the task needs, histories too short."""
+"""Preparation as a whole: statistics, report, required columns, histories that are too short."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_statistics_count_training_rows_only(prepared: Prepared) -> None:
     assert statistics.liked_above == 3.0
 
 
-def test_statistics_hold_the_training_rows_and_all_their_different_labels(prepared: Prepared) -> None:
+def test_statistics_hold_the_training_rows_and_all_their_distinct_labels(prepared: Prepared) -> None:
     statistics = prepared(EVENTS, label="rating", split=COLUMN).statistics
     assert statistics.events is not None
     rows, users, items, labels, weights = (column.tolist() for column in statistics.events)
@@ -61,7 +61,7 @@ def test_labels_of_more_values_than_one_can_list_are_not_listed(prepared: Prepar
     assert prepared(events, label="rating", split=COLUMN).statistics.label_values == ()
 
 
-def test_without_a_label_statistics_say_nought_to_one(prepared: Prepared) -> None:
+def test_without_a_label_statistics_range_from_zero_to_one(prepared: Prepared) -> None:
     statistics = prepared(EVENTS, split=COLUMN).statistics
     assert (statistics.label_mean, statistics.label_min, statistics.label_max) == (0.0, 0.0, 1.0)
     assert statistics.liked_above == 3.0
@@ -72,19 +72,19 @@ def test_liked_is_measured_in_the_unit_of_the_feedback_not_of_the_label(prepared
     assert prepared(events, label="click", split=COLUMN).statistics.liked_above == 3.0
 
 
-def test_feedback_that_never_varies_counts_as_liked(prepared: Prepared) -> None:
+def test_constant_feedback_counts_as_liked(prepared: Prepared) -> None:
     made = prepared({**EVENTS, "rating": [1] * 6}, split=COLUMN)
     assert made.histories.liked(made.histories.before(1).feedback) == (1,)
 
 
-def test_the_recipe_may_say_what_liked_is(prepared: Prepared) -> None:
+def test_the_recipe_may_set_liked_above(prepared: Prepared) -> None:
     assert prepared(EVENTS, label="rating", split=COLUMN, liked_above=4).histories.liked_above == 4.0
 
 
-def test_a_bound_for_feedback_that_is_not_there_is_refused(prepared: Prepared) -> None:
-    silent = {name: column for name, column in EVENTS.items() if name != "rating"}
+def test_liked_above_is_refused_where_there_is_no_feedback(prepared: Prepared) -> None:
+    unrated = {name: column for name, column in EVENTS.items() if name != "rating"}
     with pytest.raises(DataError, match=r"data\.liked_above=3 does nothing here"):
-        prepared(silent, split=COLUMN, liked_above=3)
+        prepared(unrated, split=COLUMN, liked_above=3)
 
 
 def test_rows_with_their_own_histories_are_counted_by_candidate(prepared: Prepared) -> None:
@@ -97,7 +97,7 @@ def test_rows_with_their_own_histories_are_counted_by_candidate(prepared: Prepar
     assert statistics.liked_above == 2.0
 
 
-def test_the_report_counts_what_is_there(prepared: Prepared) -> None:
+def test_the_report_counts_rows_users_and_items(prepared: Prepared) -> None:
     report = prepared(EVENTS, {"item": [1, 2], "title": ["One", ""]}, split=COLUMN).report
     assert report.parts == {"train": 4, "validation": 1, "test": 1}
     assert (report.rows, report.users, report.items) == (6, 3, 3)
@@ -112,15 +112,15 @@ def test_the_report_counts_what_is_there(prepared: Prepared) -> None:
 
 def test_the_report_reads_as_sentences(prepared: Prepared) -> None:
     report = prepared(EVENTS, {"item": [1, 2], "title": ["One", ""]}, split=COLUMN, history={"at_least": 0}).report
-    told = "\n".join(report.lines())
-    assert "events.csv: 6 rows of 3 users and 3 items (density 55.56%)" in told
-    assert "split by column: train 4, validation 1, test 1" in told
-    assert "test: 100.0% of rows have a new user, 100.0% a new item" in told
-    assert "1 items are not in the item table" in told
-    assert "1 items have an empty text" in told
+    lines = "\n".join(report.lines())
+    assert "events.csv: 6 rows of 3 users and 3 items (density 55.56%)" in lines
+    assert "split by column: train 4, validation 1, test 1" in lines
+    assert "test: 100.0% of rows have a new user, 100.0% a new item" in lines
+    assert "1 items are not in the item table" in lines
+    assert "1 items have an empty text" in lines
 
 
-def test_rows_with_a_short_history_are_left_out_counted_and_still_looked_back_on(prepared: Prepared) -> None:
+def test_rows_with_a_short_history_are_left_out_counted_and_still_in_histories(prepared: Prepared) -> None:
     events = {"user": [1] * 5, "item": [1, 2, 3, 4, 5], "time": [1, 2, 3, 4, 5]}
     made = prepared(events, split={"by": "last"}, history={"at_least": 2})
     assert made.interactions.part.tolist() == [
@@ -143,7 +143,7 @@ def test_a_history_longer_than_any_is_refused(prepared: Prepared) -> None:
         prepared({"user": [1] * 4, "item": [1, 2, 3, 4]}, split={"by": "last"}, history={"at_least": 3})
 
 
-def test_a_column_the_task_needs_is_asked_for_by_name(prepared: Prepared) -> None:
+def test_a_missing_column_that_the_task_needs_is_named(prepared: Prepared) -> None:
     with pytest.raises(DataError) as caught:
         prepared({"user": [1, 1], "item": [1, 2], "ratings": [1, 2]}, needs=frozenset({"rating"}))
     message = str(caught.value)
@@ -195,7 +195,7 @@ def test_training_rows_without_any_weight_are_refused(prepared: Callable[..., Pr
 
 def test_other_weights_are_another_fingerprint(prepared: Callable[..., PreparedData]) -> None:
     events = {"user": list("aabbcc"), "item": list("uvuvuv"), "time": [1, 2, 3, 4, 5, 6]}
-    found = {
+    fingerprints = {
         prepared({**events, "w": [1, 1, 1, 1, 1, last]}, columns={"weight": "w"}).report.fingerprint for last in (1, 2)
     }
-    assert len(found) == 2
+    assert len(fingerprints) == 2

@@ -1,4 +1,4 @@
-"""Numbering: ids of any type, catalog order, and refusals that name file, row and column."""
+"""Encoding: ids of any type, catalog order, and errors that name file, row and column."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def refused(*arguments: Any, **named: Any) -> str:
 EVENTS = {"user": ["u2", "u1", "u2"], "item": [7, 3, 9]}
 
 
-def test_the_catalog_lists_the_item_table_first_then_items_met_in_events() -> None:
+def test_the_catalog_lists_the_item_table_first_then_other_items_of_events() -> None:
     made = numbered(EVENTS, {"item": [3, 5, 7], "title": ["Three", "Five", "Seven"]})
     assert made.catalog.ids == ["3", "5", "7", "9"]
     assert made.catalog.titles() == ["Three", "Five", "Seven", "9"]
@@ -47,13 +47,13 @@ def test_users_are_numbered_by_first_appearance() -> None:
     assert made.table["user"][:] == [0, 1, 0]
 
 
-def test_ids_of_different_types_meet_as_text() -> None:
+def test_ids_of_different_types_are_compared_as_text() -> None:
     made = numbered({"user": [1.0, 2.0], "item": ["3", "4"]}, {"item": [4, 3], "title": ["Four", "Three"]})
     assert made.user_ids == ["1", "2"]
     assert made.table["item"][:] == [1, 0]
 
 
-def test_a_selection_of_a_dataset_is_numbered_as_the_dataset_shows_it() -> None:
+def test_a_selection_of_a_dataset_is_encoded_with_its_own_rows() -> None:
     made = number_tables(RawTables(Dataset.from_dict(EVENTS).select([2, 0]), origin="events.csv"))
     assert made.catalog.ids == ["9", "7"]
 
@@ -70,7 +70,7 @@ def test_a_table_in_several_chunks_is_numbered_as_one() -> None:
     assert made.table["item"][:] == [0, 1, 1, 2]
 
 
-def test_a_mapped_column_stands_for_lorarecs_own() -> None:
+def test_a_mapped_column_is_read_as_lorarecs_own() -> None:
     made = numbered(
         {"who": [1, 2], "what": [3, 4], "stars": [5, 1]},
         columns={"user": "who", "item": "what", "rating": "stars"},
@@ -79,20 +79,20 @@ def test_a_mapped_column_stands_for_lorarecs_own() -> None:
     assert set(made.table.column_names) == {"user", "item", "rating"}
 
 
-def test_rows_without_users_are_users_of_their_own() -> None:
+def test_rows_without_users_are_separate_users() -> None:
     made = numbered({"item": [1, 2], "history": [[2], []]})
     assert made.user_ids == ["row-1", "row-2"]
     assert made.table["history"][:] == [[1], []]
 
 
-def test_items_that_only_a_history_names_join_the_catalog() -> None:
+def test_items_of_histories_are_in_the_catalog() -> None:
     made = numbered({"user": [1, 1], "item": [1, 2], "history": [[8, 1], [9]], "history_feedback": [[1, 0], [None]]})
     assert made.catalog.ids == ["1", "2", "8", "9"]
     assert made.table["history"][:] == [[2, 0], [3]]
     assert made.table["history_feedback"][0] == [1.0, 0.0]
 
 
-def test_numbers_are_read_from_text_truth_values_and_dates() -> None:
+def test_numbers_are_read_from_text_booleans_and_dates() -> None:
     day = datetime.datetime(1970, 1, 2)
     made = numbered({**EVENTS, "click": [True, False, True], "rating": ["1", "2.5", "3"], "time": [day, day, day]})
     assert made.table["click"][:] == [1.0, 0.0, 1.0]
@@ -105,7 +105,7 @@ def test_times_are_read_from_text(text: str) -> None:
     assert numbered({**EVENTS, "time": [text] * 3}).table["time"][:] == [86400.0] * 3
 
 
-def test_a_missing_mapped_column_is_refused_with_the_nearest_name() -> None:
+def test_a_missing_mapped_column_is_refused_with_the_most_similar_name() -> None:
     message = refused({"user_id": [1], "item": [1]}, columns={"user": "user_ids"})
     assert message.startswith("events.csv: no column 'user_ids'")
     assert "Did you mean 'user_id'?" in message
@@ -147,7 +147,7 @@ def test_an_unknown_name_in_the_mapping_is_refused() -> None:
         ({"user": [], "item": []}, ["no rows"]),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_refused_by_file_row_and_column(events: dict[str, list[Any]], said: list[str]) -> None:
+def test_unusable_values_are_refused_by_file_row_and_column(events: dict[str, list[Any]], said: list[str]) -> None:
     message = refused(events)
     assert message.startswith("events.csv")
     assert all(words in message for words in said), message
@@ -163,7 +163,7 @@ def test_an_item_table_without_the_id_is_refused() -> None:
     assert "item table of events.csv: no column 'item'" in message
 
 
-def test_a_column_the_split_wants_is_kept_as_it_is() -> None:
+def test_a_column_of_the_split_is_kept_unchanged() -> None:
     assert numbered({**EVENTS, "fold": ["a", "b", "c"]}, keep=("fold",)).table["fold"][:] == ["a", "b", "c"]
     assert "no column 'folds'" in refused({**EVENTS, "fold": ["a", "b", "c"]}, keep=("folds",))
 
@@ -174,7 +174,7 @@ def test_weights_are_read_from_the_column_that_is_named_and_no_other() -> None:
     assert numbered(events, columns={"weight": "importance"}).table["weight"][:] == [1.0, 0.0, 2.5]
 
 
-def test_weights_below_zero_are_refused_by_row_and_weights_of_zero_alone_too() -> None:
+def test_negative_weights_are_refused_by_row_and_so_are_weights_that_are_all_zero() -> None:
     said = refused({**EVENTS, "w": [1.0, 0.0, -0.5]}, columns={"weight": "w"})
     assert said.startswith("events.csv, column 'w', row 3: -0.5 is below 0.")
     assert "all 3 weights are 0" in refused({**EVENTS, "w": [0, 0, 0]}, columns={"weight": "w"})

@@ -1,4 +1,4 @@
-"""Splits: nothing learned from lies after what is held out; ties are stable; empty parts are refused."""
+"""Splits: no training event is later than held-out ones; ties are stable; empty parts are refused."""
 
 from __future__ import annotations
 
@@ -71,12 +71,14 @@ def test_last_out_of_some_users_leaves_the_last_events_of_the_others_out(prepare
         ([False] * 4, "the validation part of the split is empty"),
     ],
 )
-def test_judged_users_must_be_told_apart(prepared: Prepared, asked: list[Any], message: str) -> None:
+def test_the_column_of_evaluated_users_must_be_true_or_false_for_each_user(
+    prepared: Prepared, asked: list[Any], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         prepared({"user": [1] * 4, "item": [1, 2, 3, 4], "asked": asked}, split={"by": "last", "users": "asked"})
 
 
-def test_a_column_of_judged_users_does_nothing_with_other_splits() -> None:
+def test_a_column_of_evaluated_users_is_refused_with_other_splits() -> None:
     with pytest.raises(ValidationError, match=r"'users: asked' does nothing with 'by: time'"):
         SplitSection(by="time", users="asked")
 
@@ -98,7 +100,7 @@ def test_a_column_names_the_parts_in_any_spelling(prepared: Prepared) -> None:
     assert parts(prepared(events, split={"by": "column"})) == [0, 1, 2, 1, 1, 1]
 
 
-def test_a_truth_column_marks_the_test_and_validation_is_drawn_from_the_rest(
+def test_a_boolean_column_marks_the_test_rows_and_validation_is_drawn_from_the_rest(
     random_events: Events, prepared: Prepared
 ) -> None:
     events = random_events(1)
@@ -108,7 +110,7 @@ def test_a_truth_column_marks_the_test_and_validation_is_drawn_from_the_rest(
     assert (data.part == Part.VALIDATION).sum() == round(rest * 0.25)
 
 
-def test_a_validation_share_of_nought_gives_an_empty_validation(random_events: Events, prepared: Prepared) -> None:
+def test_a_validation_share_of_zero_gives_an_empty_validation_part(random_events: Events, prepared: Prepared) -> None:
     for split in ({"by": "random"}, {"by": "time"}, {"by": "column", "column": "u1_test"}):
         assert prepared(random_events(1), split={**split, "validation": 0}).report.parts["validation"] == 0
 
@@ -133,7 +135,7 @@ TWO = {"user": [1, 1], "item": [1, 2]}
             {"user": [1] * 3, "item": [1, 2, 3], "split": ["train", "valid", "test"]},
             {"by": "column", "validation": 0.3}, ["'split' names validation rows itself", "0.3 does nothing"],
         ),
-        ({**TWO, "fold": [1, 2]}, {"by": "column", "column": "fold"}, ["'fold', row 1", "1 is no part"]),
+        ({**TWO, "fold": [1, 2]}, {"by": "column", "column": "fold"}, ["'fold', row 1", "1 is not a part"]),
     ],
 )  # fmt: skip
 def test_a_split_that_cannot_be_made_is_refused(
@@ -144,9 +146,7 @@ def test_a_split_that_cannot_be_made_is_refused(
     assert all(words in str(caught.value) for words in said), caught.value
 
 
-def test_so_many_training_rows_are_drawn_by_the_seed_and_held_out_rows_stay(
-    random_events: Events, prepared: Prepared
-) -> None:
+def test_train_rows_are_drawn_by_the_seed_and_held_out_rows_stay(random_events: Events, prepared: Prepared) -> None:
     split = {"by": "time", "validation": 0.2, "test": 0.1, "train_rows": 16}
     first, again = (prepared(random_events(0), split=split) for _ in range(2))
     other, whole = (

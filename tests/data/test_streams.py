@@ -1,4 +1,4 @@
-"""Random streams: no two purposes share their numbers, and nothing else draws any."""
+"""Random streams: no two purposes share their numbers, and no other module draws any."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_number_that_would_take_two_words_is_refused(number: int) -> None:
 
 
 def test_the_core_has_no_other_generator_of_numpy() -> None:
-    """The laws in lorarec.testing, which draw data of their own, aside."""
+    """Except the laws in lorarec.testing, which draw their own data."""
     drawing = [
         path.relative_to(ROOT).as_posix()
         for path in sorted((ROOT / "lorarec").rglob("*.py"))

@@ -1,4 +1,4 @@
-"""One reader for all formats: values, and ids above all, are what is written."""
+"""One reader for all formats: values, and ids above all, are read as written."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def ids(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("values", SPELLED, ids="".join)
-def test_ids_that_spell_the_same_number_stay_apart_in_every_format(
+def test_ids_that_spell_the_same_number_stay_different_in_every_format(
     suffix: str, values: list[str], column: Write
 ) -> None:
     assert ids(column(suffix, values)) == values
@@ -70,13 +70,13 @@ def test_whole_numbers_that_became_floats_are_the_ids_they_were(suffix: str, col
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_a_float_that_is_no_whole_number_is_refused_by_row(suffix: str, column: Write) -> None:
-    with pytest.raises(DataError, match=r"column 'id', row 2: 5\.5 is no id"):
+def test_a_float_that_is_not_whole_is_refused_by_row(suffix: str, column: Write) -> None:
+    with pytest.raises(DataError, match=r"column 'id', row 2: 5\.5 is not a valid id"):
         ids(column(suffix, [5.0, 5.5]))
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_floats_whose_digits_are_lost_are_refused_with_what_to_do(suffix: str, column: Write) -> None:
+def test_floats_whose_digits_are_lost_are_refused_with_a_remedy(suffix: str, column: Write) -> None:
     with pytest.raises(DataError, match=r"row 1: digits of the id are lost in .*7\.65612.*Export the column as text"):
         ids(column(suffix, [7.65612e16, 7.65612e16]))
     with pytest.raises(DataError, match=r"row 2: digits of the id are lost"):
@@ -114,34 +114,34 @@ def test_numbers_of_any_plain_spelling_are_numbers(column: Write) -> None:
     assert read_table(column("csv", ["3", "4.50", "-0.5", "2.5e-05"]))["id"][:] == [3.0, 4.5, -0.5, 2.5e-05]
 
 
-def test_words_for_nothing_are_words_in_every_format(column: Write) -> None:
+def test_words_such_as_none_and_na_are_text_in_every_format(column: Write) -> None:
     words = ["None", "NA", "null", "nan", "0000"]
     for suffix in FORMATS:
         assert ids(column(suffix, words)) == words
 
 
-def test_all_columns_can_be_asked_for_as_text(column: Write) -> None:
+def test_all_columns_can_be_read_as_text(column: Write) -> None:
     assert read_table(column("tsv", ["7", "8.0"]), text=True)["id"][:] == ["7", "8.0"]
     with pytest.raises(DataError, match="only csv and tsv files can be read as text"):
         read_table(column("jsonl", [7]), text=True)
 
 
-def test_a_format_can_be_named_where_the_suffix_tells_another(tmp_path: Path) -> None:
+def test_a_format_can_be_set_where_the_suffix_is_of_another(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"id": 1}\n{"id": 2}\n')
     assert read_table(tmp_path / "a.json", format="jsonl")["id"][:] == [1, 2]
 
 
-def test_a_parquet_column_of_maps_is_text_and_one_there_twice_is_refused(tmp_path: Path) -> None:
+def test_a_parquet_column_of_maps_is_text_and_a_duplicate_column_is_refused(tmp_path: Path) -> None:
     maps = pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64()))
     pq.write_table(pa.table({"id": ["x", "y"], "tags": maps}), tmp_path / "a.parquet")
     assert read_table(tmp_path / "a.parquet")["tags"][:] == ['{"a": 1}', None]
     twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["id", "id"])
     pq.write_table(twice, tmp_path / "b.parquet")
-    with pytest.raises(DataError, match=r"b\.parquet: the column 'id' is there twice"):
+    with pytest.raises(DataError, match=r"b\.parquet: the column 'id' appears twice"):
         read_table(tmp_path / "b.parquet")
 
 
-def test_requests_are_read_by_the_same_reader_and_leave_nothing_in_the_cache(column: Write) -> None:
+def test_requests_are_read_by_the_same_reader_and_not_cached(column: Write) -> None:
     path = column("csv", ["007", "12E4"])
     assert read_into_memory(path).equals(read_table(path).data.table.combine_chunks())
     before = len(list(Path(datasets.config.HF_DATASETS_CACHE).rglob("*.arrow")))
@@ -168,7 +168,7 @@ JOINED = [
 
 
 @pytest.mark.parametrize(("one", "other", "together"), JOINED)
-def test_parts_whose_columns_are_typed_otherwise_are_joined_as_what_suits_both(
+def test_columns_of_different_types_are_joined_as_their_common_type(
     tmp_path: Path, one: list[object], other: list[object], together: list[object]
 ) -> None:
     parts = {}
@@ -179,7 +179,7 @@ def test_parts_whose_columns_are_typed_otherwise_are_joined_as_what_suits_both(
     assert joined_tables(parts)["key"][:] == together
 
 
-def test_a_column_of_lists_here_and_of_values_there_is_refused_by_file(tmp_path: Path) -> None:
+def test_a_column_of_lists_in_one_file_and_of_values_in_another_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"key": [1]}\n')
     (tmp_path / "b.jsonl").write_text('{"key": 1}\n')
     with pytest.raises(DataError, match=r"b: column 'key' holds int64, but list<item: int64> in the other files"):

@@ -139,7 +139,7 @@ def test_an_empty_or_ambiguous_folder_is_refused_by_name(folder: Write, tmp_path
         ("a.csv", "user,item\n1,2\n1,2,3\n", r"a\.csv, line 3: 3 fields, but line 1 names 2 columns"),
         ("a.csv", 'user,item\n"1\n\n",2\n1\n', r"a\.csv, line 5: 1 fields"),
         ("a.csv", 'user,item\n1,2\n3,"4\n', r"a\.csv, line 3: .*quote"),
-        ("a.csv", "user,user\n1,2\n", r"line 1: the column 'user' is there twice"),
+        ("a.csv", "user,user\n1,2\n", r"line 1: the column 'user' appears twice"),
         ("a.csv", "user,\n1,2\n", r"line 1: a column has no name"),
         ("a.csv", "", r"the file is empty"),
         ("a.tsv", "user\titem\n1\n", r"a\.tsv, line 2: 1 fields"),
