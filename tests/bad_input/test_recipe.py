@@ -40,7 +40,7 @@ DEAD_OPTIONS = {
     "data.split={by: last, validation: 0.3}": "'validation: 0.3' does nothing with 'by: last'. Leave it out",
     "data.split={by: column, test: 0.3}": "'test: 0.3' does nothing with 'by: column'",
     "data.split.column=part": "'column: part' does nothing with 'by: time'",
-    "data.history.scope=training": "data.history.scope=training would show a model what its users did later",
+    "data.history.scope=training": "data.history.scope=training would show a model later events of its users",
     "evaluate.metrics=[auc,auc]": "metric 'auc' is given twice",
     "evaluate.metrics=[ndcg@10]": "needs ranks, which head 'ctr' does not give. Metrics for it:",
     "train.trackers=[wandbb]": "train.trackers: accelerate knows no tracker 'wandbb'. It knows: ",
