@@ -21,7 +21,7 @@ METRICS = "metrics.json"
 CALIBRATION = "calibration.json"
 TEST_SCORES = "test_scores.parquet"
 USER = "user"
-"""The column of the test scores that says which rows are of one user; the others are the predictor's."""
+"""The column of the test scores with the user of each row; the others are the predictor's."""
 HISTORY = "history.jsonl"
 DATA_REPORT = "data_report.json"
 ENVIRONMENT = "environment.json"
@@ -84,7 +84,7 @@ def _read_sums(manifest: Path) -> dict[str, str]:
         content = json.loads(manifest.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it holds no list of files")
-        if "files" not in content:  # the first format: the files alone, none of which is called "files"
+        if "files" not in content:  # the first format: only the files, none of which is called "files"
             content = {"format": 1, "files": content}
         sums, version = content["files"], content.get("format")
         if not isinstance(sums, dict) or not isinstance(version, int):

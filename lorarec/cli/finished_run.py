@@ -131,7 +131,7 @@ def predict(
 
 def recommend(
     run: RunFolder,
-    histories: Annotated[Path, typer.Option(help="One history a row: csv, jsonl or parquet.", show_default=False)],
+    histories: Annotated[Path, typer.Option(help="One history per row: csv, jsonl or parquet.", show_default=False)],
     output_file: Annotated[
         Path,
         typer.Option("--output", help="Recommended items, with titles: csv, jsonl or parquet.", show_default=False),

@@ -63,9 +63,9 @@ class _Run:
         return float(self.folder.metrics["test"][label])
 
     def statistic(self, metric: Metric) -> Statistic:
-        return statistic(metric, *self.judged(metric), self.kept.users)
+        return statistic(metric, *self.predictions(metric), self.kept.users)
 
-    def judged(self, metric: Metric) -> Judged:
+    def predictions(self, metric: Metric) -> Judged:
         return self.predictor.judged_kept(metric, self.kept.columns)
 
 
@@ -154,7 +154,7 @@ def _is_reproduced(run: _Run, label: str, metric: Metric) -> bool:
     """Whether the stored scores give the run's value of the metric; a metric of item numbers would differ."""
     if not run.predictor.has_interval(metric):
         return False
-    predictions, references = run.judged(metric)
+    predictions, references = run.predictions(metric)
     result = metric.module().compute(predictions=predictions, references=references, users=run.kept.users)
     return bool(np.isclose(result[metric.name], run.value(label), rtol=1e-9, atol=1e-12, equal_nan=True))
 

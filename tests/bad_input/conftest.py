@@ -63,7 +63,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
 
 @pytest.fixture
 def refused(command: Callable[..., Result]) -> Callable[..., str]:
-    """refused("train", ..., says=[...]): the error message of a command, which contains these texts.
+    """refused("train", ..., says=[...]): the error message of a command, which contains all texts in `says`.
 
     It has `lines` lines, and no file was created, removed or left half written.
     """

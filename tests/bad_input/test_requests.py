@@ -14,23 +14,23 @@ import pytest
 
 WITH_HISTORY = "item,history\ni1,i2|i3\n"
 UNREADABLE: dict[str, tuple[str, bytes, str]] = {
-    "another format": ("asked.txt", b"item\ni1\n", "files of this kind are not read. Use one of: .csv, .tsv,"),
-    "empty": ("asked.csv", b"", "the file is empty. Line 1 must name the columns."),
-    "no rows": ("asked.csv", b"item,history\n", "asked.csv has no rows"),
-    "short row": ("asked.csv", b"item,history\ni1,i2\ni3\n", "asked.csv, line 3: 1 fields, but line 1 names 2 columns"),
-    "not UTF-8": ("asked.csv", b"item\n\xff\n", "line 2: byte 0xff at position 1 is not UTF-8"),
-    "broken line": ("asked.jsonl", b'{"item": "i1"\n', "asked.jsonl, line 1, column 13: not JSON"),
-    "broken parquet": ("asked.parquet", b"PAR1", "not a readable parquet file"),
-    "column twice": ("asked.csv", b"item,item\ni1,i2\n", "the column 'item' appears twice"),
-    "no item": ("asked.csv", b"itm,history\ni1,i2\n", "no column 'item'. Did you mean 'itm'? Columns: itm, history."),
-    "empty id": ("asked.csv", b"item,history\ni1,i2\n,i3\n", "column 'item', row 2: the id is empty"),
-    "empty id in a history": ("asked.csv", b"item,history\ni1,i2||i3\n", "column 'history', row 1: the id is empty"),
-    "null in a history": ("asked.jsonl", b'{"item": "i1", "history": ["i2", null]}\n', "row 1: the id is missing"),
-    "no list": ("asked.csv", b'item,history\ni1,"[i2"\n', "row 1, 'history': not a list in JSON"),
-    "score already": ("asked.csv", b"item,score\ni1,3\n", "asked.csv already has a column 'score'. Rename it"),
-    "words for numbers": ("asked.csv", b"item,history,history_feedback\ni1,i2|i3,1|x\n", "row 1, 'history_feedback'"),
-    "infinite": ("asked.csv", b"item,history,history_feedback\ni1,i2|i3,1|inf\n", "row 1, 'history_feedback': an inf"),
-    "lengths": ("asked.csv", b"item,history,history_feedback\ni1,i2,1\ni1,i2|i3,1\n", "row 2, 'history_feedback'"),
+    "another format": ("rows.txt", b"item\ni1\n", "files of this kind are not read. Use one of: .csv, .tsv,"),
+    "empty": ("rows.csv", b"", "the file is empty. Line 1 must name the columns."),
+    "no rows": ("rows.csv", b"item,history\n", "rows.csv has no rows"),
+    "short row": ("rows.csv", b"item,history\ni1,i2\ni3\n", "rows.csv, line 3: 1 fields, but line 1 names 2 columns"),
+    "not UTF-8": ("rows.csv", b"item\n\xff\n", "line 2: byte 0xff at position 1 is not UTF-8"),
+    "broken line": ("rows.jsonl", b'{"item": "i1"\n', "rows.jsonl, line 1, column 13: not JSON"),
+    "broken parquet": ("rows.parquet", b"PAR1", "not a readable parquet file"),
+    "column twice": ("rows.csv", b"item,item\ni1,i2\n", "the column 'item' appears twice"),
+    "no item": ("rows.csv", b"itm,history\ni1,i2\n", "no column 'item'. Did you mean 'itm'? Columns: itm, history."),
+    "empty id": ("rows.csv", b"item,history\ni1,i2\n,i3\n", "column 'item', row 2: the id is empty"),
+    "empty id in a history": ("rows.csv", b"item,history\ni1,i2||i3\n", "column 'history', row 1: the id is empty"),
+    "null in a history": ("rows.jsonl", b'{"item": "i1", "history": ["i2", null]}\n', "row 1: the id is missing"),
+    "no list": ("rows.csv", b'item,history\ni1,"[i2"\n', "row 1, 'history': not a list in JSON"),
+    "score already": ("rows.csv", b"item,score\ni1,3\n", "rows.csv already has a column 'score'. Rename it"),
+    "words for numbers": ("rows.csv", b"item,history,history_feedback\ni1,i2|i3,1|x\n", "row 1, 'history_feedback'"),
+    "infinite": ("rows.csv", b"item,history,history_feedback\ni1,i2|i3,1|inf\n", "row 1, 'history_feedback': an inf"),
+    "lengths": ("rows.csv", b"item,history,history_feedback\ni1,i2,1\ni1,i2|i3,1\n", "row 2, 'history_feedback'"),
 }  # fmt: skip
 
 
@@ -54,22 +54,22 @@ def test_a_bad_request_file_is_named_with_row_and_column(
 def test_an_output_file_that_cannot_be_written_is_refused(
     finished_run: Callable[[str], Path], refused: Callable[..., str]
 ) -> None:
-    Path("asked.csv").write_text(WITH_HISTORY)
+    Path("rows.csv").write_text(WITH_HISTORY)
     Path("folder.csv").mkdir()
-    ask = ("predict", finished_run("ctr"), "--input", "asked.csv", "--output")
-    refused(*ask, "no/scores.csv", says=["no/scores.csv: there is no folder no. Create it"])
-    refused(*ask, "folder.csv", says=["folder.csv is a folder. Name a file"])
-    refused(*ask, "scores.xls", says=["'.xls' files are not supported"])
-    ask = ("predict", finished_run("ctr"), "--input", "gone.csv", "--output", "scores.csv")
-    refused(*ask, says=["There is no file gone.csv."])
+    argv = ("predict", finished_run("ctr"), "--input", "rows.csv", "--output")
+    refused(*argv, "no/scores.csv", says=["no/scores.csv: there is no folder no. Create it"])
+    refused(*argv, "folder.csv", says=["folder.csv is a folder. Name a file"])
+    refused(*argv, "scores.xls", says=["'.xls' files are not supported"])
+    argv = ("predict", finished_run("ctr"), "--input", "gone.csv", "--output", "scores.csv")
+    refused(*argv, says=["There is no file gone.csv."])
 
 
 @pytest.mark.parametrize("head", ["ctr", "rating", "next_item"])
 def test_unknown_ids_are_named_with_what_was_done_about_them(
     head: str, finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
-    Path("asked.csv").write_text("item,history\ni1,i2|zz\nyy,i1\n")
-    result = command("predict", finished_run(head), "--input", "asked.csv", "--output", "scores.csv")
+    Path("rows.csv").write_text("item,history\ni1,i2|zz\nyy,i1\n")
+    result = command("predict", finished_run(head), "--input", "rows.csv", "--output", "scores.csv")
     assert result.code == 0
     assert "unknown items to score get no score: yy." in result.err
     assert "unknown items in histories are left out of them: zz." in result.err
@@ -80,9 +80,9 @@ def test_unknown_ids_are_named_with_what_was_done_about_them(
 def test_unknown_ids_in_histories_are_named_when_recommending(
     finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
-    Path("asked.jsonl").write_text('{"user": "a", "history": ["zz", "i3"]}\n{"user": "b", "history": []}\n')
-    ask = ("recommend", finished_run("next_item"), "--histories", "asked.jsonl", "-k", 3)
-    result = command(*ask, "--output", "best.jsonl")
+    Path("rows.jsonl").write_text('{"user": "a", "history": ["zz", "i3"]}\n{"user": "b", "history": []}\n')
+    argv = ("recommend", finished_run("next_item"), "--histories", "rows.jsonl", "-k", 3)
+    result = command(*argv, "--output", "best.jsonl")
     assert result.code == 0 and "unknown items in histories are left out of them: zz." in result.err
     answers = [json.loads(line) for line in Path("best.jsonl").read_text().splitlines()]
     assert [answer["user"] for answer in answers] == ["a"] * 3 + ["b"] * 3
@@ -92,25 +92,25 @@ def test_unknown_ids_in_histories_are_named_when_recommending(
 def test_rows_without_a_history_are_scored_as_new_users_with_a_notice(
     finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
-    Path("asked.csv").write_text("item\ni1\n")
-    result = command("predict", finished_run("ctr"), "--input", "asked.csv", "--output", "scores.csv")
+    Path("rows.csv").write_text("item\ni1\n")
+    result = command("predict", finished_run("ctr"), "--input", "rows.csv", "--output", "scores.csv")
     assert result.code == 0 and "has no column 'history': every row is scored as that of a new user" in result.err
 
 
 def test_histories_without_feedback_are_read_without_it_with_a_notice(
     finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
-    Path("asked.csv").write_text("item,history\ni1,i2|i3\n")
-    result = command("predict", finished_run("ctr"), "--input", "asked.csv", "--output", "scores.csv")
+    Path("rows.csv").write_text("item,history\ni1,i2|i3\n")
+    result = command("predict", finished_run("ctr"), "--input", "rows.csv", "--output", "scores.csv")
     assert result.code == 0 and "has no column 'history_feedback': histories are read without" in result.err
 
 
 def test_fewer_items_than_requested_are_returned_with_a_notice(
     finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
-    Path("asked.csv").write_text("history\ni2\n")
-    ask = ("recommend", finished_run("next_item"), "--histories", "asked.csv", "-k", 100)
-    result = command(*ask, "--output", "best.csv")
+    Path("rows.csv").write_text("history\ni2\n")
+    argv = ("recommend", finished_run("next_item"), "--histories", "rows.csv", "-k", 100)
+    result = command(*argv, "--output", "best.csv")
     assert result.code == 0 and "fewer than 100 items" in result.err
     assert len(rows("best.csv")) == 29
 
@@ -119,25 +119,25 @@ def test_fewer_items_than_requested_are_returned_with_a_notice(
 def test_an_invalid_number_of_items_is_refused(
     k: object, finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
-    Path("asked.csv").write_text("history\ni2\n")
-    ask = ("recommend", finished_run("ctr"), "--histories", "asked.csv", "-k", k)
-    result = command(*ask, "--output", "best.csv")
+    Path("rows.csv").write_text("history\ni2\n")
+    argv = ("recommend", finished_run("ctr"), "--histories", "rows.csv", "-k", k)
+    result = command(*argv, "--output", "best.csv")
     assert result.code == 2 and "'-k'" in result.err and not Path("best.csv").exists()
 
 
 def test_a_file_without_histories_is_refused_when_recommending(
     finished_run: Callable[[str], Path], refused: Callable[..., str]
 ) -> None:
-    Path("asked.csv").write_text("hist\ni2\n")
-    ask = ("recommend", finished_run("ctr"), "--histories", "asked.csv", "--output", "best.csv")
-    refused(*ask, says=["asked.csv: no column 'history'. Did you mean 'hist'? Columns: hist."])
+    Path("rows.csv").write_text("hist\ni2\n")
+    argv = ("recommend", finished_run("ctr"), "--histories", "rows.csv", "--output", "best.csv")
+    refused(*argv, says=["rows.csv: no column 'history'. Did you mean 'hist'? Columns: hist."])
 
 
 def test_whole_numbers_stored_as_floats_are_read_as_whole_ids(
     finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
-    asked = pa.table({"item": ["i1"], "history": pa.array([[2.0, 3.0]])})
-    pq.write_table(asked, "asked.parquet")
-    result = command("predict", finished_run("ctr"), "--input", "asked.parquet", "--output", "scores.parquet")
+    requests = pa.table({"item": ["i1"], "history": pa.array([[2.0, 3.0]])})
+    pq.write_table(requests, "rows.parquet")
+    result = command("predict", finished_run("ctr"), "--input", "rows.parquet", "--output", "scores.parquet")
     assert result.code == 0 and "left out of them: 2, 3." in result.err
     assert pq.read_table("scores.parquet").column_names == ["item", "history", "score"]
