@@ -77,7 +77,7 @@ def test_a_recipe_of_each_task_has_a_table_with_a_row_for_each_adapter():
     heads = {
         read_yaml((ROOT / "recipes" / f"{name}.yaml").read_text(), name)[0]["head"]["name"] for name in shown & recipes
     }
-    assert shown <= recipes and heads == {"rating_process", "ctr_ridge", "next_item"}
+    assert shown <= recipes and heads == {"rating", "ctr", "next_item"}
     for name in shown:
         section = text.split(f"### {name}\n")[1].split("\n#")[0]
         rows = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
