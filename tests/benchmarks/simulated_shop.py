@@ -26,6 +26,7 @@ def write_shop(folder: Path, events: int, items: int, seed: int = 0) -> None:
     generator = np.random.default_rng(seed)
     users = max(2, events // EVENTS_A_USER)
     chosen = (generator.random(events) ** SKEW * items).astype(np.int64)
+    # Every item occurs at least once if there are enough events.
     chosen[: min(items, events)] = np.arange(min(items, events))
     table = pa.table(
         {

@@ -13,13 +13,13 @@ from lorarec_process.rating_ridge import RatingRidge
 
 @hookimpl
 def lorarec_task_heads() -> Iterable[type[TaskHead]]:
-    """What is solved for in closed form: stars by all users at once, stars and clicks by each user's own history."""
+    """Heads in closed form: stars from all users at once, stars and clicks from each user's history."""
     return [RatingProcess, RatingRidge, CtrRidge]
 
 
 @hookimpl
 def lorarec_recipes() -> Iterable[Path]:
-    """The package's recipes: beside it in a clone, inside it in the wheel."""
+    """The package's recipes: next to it in a clone, inside it in the wheel."""
     package = Path(__file__).resolve().parent
     clone = package.parent / "recipes"
     return [clone if (package.parent / "pyproject.toml").is_file() else package / "recipes"]

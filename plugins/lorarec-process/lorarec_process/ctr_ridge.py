@@ -1,4 +1,4 @@
-"""CtrRidge: the probability of a click, from the quality of the item and the user's own taste for it."""
+"""CtrRidge: the probability of a click, from the quality of the item and the user's taste."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from lorarec.contracts import (
 from lorarec_process.user_ridge import START, UserRidge
 
 RARE = 0.02
-"""Shares of clicks nearer to 0 or 1 than this are taken for it, to start from."""
+"""The initial share of clicks is clipped to this distance from 0 and 1."""
 
 
 class CtrRidge(ClickTask):
-    """Quality of the item + the user's own taste, solved for in closed form from the history: a new user needs no
-    weights, and an item never seen is judged by its text and columns."""
+    """Quality of the item + the user's taste, computed in closed form from the history: a new user needs no weights,
+    and a new item is scored by its text and columns."""
 
     name = "ctr_ridge"
-    summary = "probability of a click or a like, by the item's quality and a ridge regression in each user"
+    summary = "probability of a click or a like, by the item's quality and a ridge regression per user"
     paper = "Ridge regression in each user: Rasmussen and Williams, Gaussian Processes for ML, 2006, ch. 2"
 
     class Config(ClickTask.Config):
         """Settings of the ridge of clicks."""
 
         biases: bool = False
-        """Whether each item seen in training has a quality of its own, beside what its text and columns say."""
+        """Whether each training item has a learned quality, in addition to that of its text and columns."""
         factors: Annotated[int, Field(ge=0)] = 0
-        """Weights for each item with training rows, beside its text, by which items are compared; 0 for none. The
-        others are compared by what else is known of them."""
+        """Size of learned vectors of items with training rows, by which items are compared in addition to their text;
+        0 for none."""
         item_columns: tuple[str, ...] = ()
-        """Columns of the item table (numbers, words, lists of words) by which items are compared, beside their
-        text."""
+        """Columns of the item table (numbers, words, lists of words) by which items are compared, in addition to
+        their text."""
 
     config: Config
 
@@ -56,7 +56,7 @@ class CtrRidge(ClickTask):
         return self.config.item_columns
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        """Those of every click-through-rate task; in training, also how much of the prior each bears."""
+        """Those of every click-through-rate task; in training, also the share of the prior that each example counts."""
         single = super().examples(interactions, histories, part)
         return with_shares(single, interactions) if part == Part.TRAIN and len(single) else single
 
@@ -80,13 +80,13 @@ class CtrRidgeNetwork(PairHead):
         share = min(max(share, RARE), 1 - RARE)
         counts, rated = np.asarray(statistics.item_counts), statistics.items_with_rows()
         features = [statistics.item_features[name] for name in config.item_columns]
-        # Counts know of rows alone: of histories' events, items never met keep the weight 0 they start from.
+        # Counts include rows only; with targets from histories, items that never occur keep their initial weight 0.
         seen = rated | config.history_targets if config.biases else rated[:0]
         factors = ItemEmbedding(counts, config.factors, START) if config.factors else None
         unlabeled = 1.0 if config.negatives else 0.0
         self.ridge = UserRidge(share, seen, 0 if joint else hidden_size, features, unlabeled, factors)
         start = torch.tensor(math.log(share / (1 - share)))
-        # Losses that compare give what is added to all logits rounding errors for gradients: AdamW would amplify them.
+        # Pairwise losses give a shift of all logits only rounding errors as gradients, which AdamW would amplify.
         if config.compares:
             self.register_buffer("base", start)
         else:
@@ -95,12 +95,12 @@ class CtrRidgeNetwork(PairHead):
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
         """[T] the loss of each target's logit, or of each group's logits."""
         logits, labels = self._logits(encode, batch), batch.tensors["labels"]
-        given = (logits.view(batch.count, -1),) if self._compares else (logits, labels)
-        losses: Tensor = self.loss(*given)
+        arguments = (logits.view(batch.count, -1),) if self._compares else (logits, labels)
+        losses: Tensor = self.loss(*arguments)
         return losses
 
     def regularizer(self, batch: Batch) -> Tensor:
-        """[] the prior of the items, of which one epoch counts the whole once."""
+        """[] the prior of the items; over one epoch it counts once."""
         tensors = batch.tensors
         return self.ridge.penalty(tensors["items"][tensors["candidate"]], tensors["own_share"], tensors["share"])
 
@@ -122,8 +122,8 @@ def with_shares(examples: Dataset, interactions: Interactions) -> Dataset:
     """Training examples with the columns `share` and `own_share` that `UserRidge.penalty` reads, so that one epoch
     counts the prior once.
 
-    An example may hold several targets, in columns `event` (and `item`), `rival1_event` and so on. The items of targets
-    that are drawn again in each epoch (column `draw`) are not known: each target bears as much there.
+    An example may have several targets, in columns `event` (and `item`), `rival1_event` and so on. The items of targets
+    that are sampled again in each epoch (column `draw`) are not known: there each target has the same share.
     """
     plain = examples.with_format("numpy")
     prefixes = [name.removesuffix("event") for name in examples.column_names if name.endswith("event")]

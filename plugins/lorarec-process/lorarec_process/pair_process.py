@@ -13,34 +13,34 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 RANK = 32
-"""Directions of the items' features that the preconditioner knows."""
+"""Rank of the preconditioner's approximation of the items' features."""
 ITERATIONS = 100
-"""Of conjugate gradients, at most."""
+"""Largest number of iterations of conjugate gradients."""
 EXACT, ROUGH = 3e-3, 2e-2
-"""Where conjugate gradients stop: the residual beside the target, for predictions and for gradients."""
+"""Tolerances of conjugate gradients: the residual relative to the target, for predictions and for gradients."""
 
-# A remark of torch's on each first use, which says nothing to who trains a head.
+# A warning of torch's at first use, which is irrelevant to users.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
 
 @dataclass(frozen=True)
 class PairSet:
-    """n pairs of U users and N items, kept in the order user, item. Everything is linear in n."""
+    """n pairs of U users and N items, sorted by user, item. All operations are linear in n."""
 
     user_starts: Tensor
-    """[U + 1] int64 where each user's pairs begin."""
+    """[U + 1] int64 start of each user's pairs."""
     item: Tensor
     """[n] int64."""
     item_starts: Tensor
-    """[N + 1] int64 where each item's pairs begin, once they are in the order item, user."""
+    """[N + 1] int64 start of each item's pairs when sorted by item, user."""
     user_by_item: Tensor
-    """[n] int64 users, in the order item, user."""
+    """[n] int64 users, sorted by item, user."""
     by_item: Tensor
-    """[n] int64 which pairs these are."""
+    """[n] int64 indices of these pairs."""
 
     @classmethod
     def of(cls, user: Tensor, item: Tensor, users: int, items: int) -> tuple[Self, Tensor]:
-        """The pairs, and [n] which of those given each is."""
+        """The pairs, and [n] the index of each in the arguments."""
         order = torch.argsort(user * items + item, stable=True)
         user, item = user[order], item[order]
         by_item = torch.argsort(item, stable=True)
@@ -81,21 +81,21 @@ def _csr(starts: Tensor, columns: Tensor, values: Tensor, width: int) -> Tensor:
 
 
 class Features(NamedTuple):
-    """What is known of items [N, d] and of users [U, e]: parts side by side, each part a unit vector or 0."""
+    """Features of items [N, d] and of users [U, e]: concatenated parts, each a unit vector or 0."""
 
     items: Tensor
     users: Tensor
 
 
 class Spreads(NamedTuple):
-    """Variances, one a feature."""
+    """Variances, one per feature."""
 
     item: Tensor
-    """[d] of each user's own weights for the items' features."""
+    """[d] of each user's weights for the items' features."""
     user: Tensor
-    """[e] of each item's own weights for the users' features."""
+    """[e] of each item's weights for the users' features."""
     item_shared: Tensor
-    """[d] of the weights that all share: a product with `user_shared`."""
+    """[d] of the weights shared by all: their variance is a product with `user_shared`."""
     user_shared: Tensor
     """[e]"""
 
@@ -112,7 +112,7 @@ class Weights(NamedTuple):
     """[d, e]"""
 
     def of_items(self, features: Tensor) -> Tensor:
-        """[N, e] how items answer to the features of any user, from those of the items [N, d]."""
+        """[N, e] weights of items for the features of any user, from the features of the items [N, d]."""
         return self.items + features @ self.shared
 
 
@@ -121,9 +121,9 @@ class PairKernel(nn.Module):
 
     k((u,i),(v,j)) = [u=v] x_i.x_j + [i=j] y_u.y_v + (x'_i.x'_j)(y'_u.y'_v), and noise where the pairs are the same.
 
-    Each user has weights of their own for the items' features x, each item has such for the users' features y, and
-    some are shared by all. The parts of the features are weighted by variances, which are all that is learned here; x
-    and x' differ by theirs.
+    Each user has weights for the items' features x, each item has weights for the users' features y, and some are
+    shared by all. The parts of the features are weighted by variances, the only learned parameters; x and x' differ by
+    theirs.
     """
 
     def __init__(self, item_parts: Mapping[str, int], user_parts: Mapping[str, int]) -> None:
@@ -137,7 +137,7 @@ class PairKernel(nn.Module):
         self.log_noise = nn.Parameter(torch.tensor(math.log(0.8)))
 
     def spreads(self) -> Spreads:
-        """The variances, feature by feature."""
+        """The variances of each feature."""
 
         def spread(logs: Tensor, side: str) -> Tensor:
             return logs.exp().repeat_interleave(torch.tensor(self._sizes[side], device=logs.device))
@@ -156,7 +156,7 @@ def _log_variances(start: Mapping[str, float], parts: Mapping[str, int]) -> nn.P
 
 @dataclass(frozen=True)
 class PairProcess:
-    """The process with the variances it has. Time and memory are linear in the pairs."""
+    """The process with fixed variances. Time and memory are linear in the pairs."""
 
     features: Features
     spreads: Spreads
@@ -164,7 +164,7 @@ class PairProcess:
 
     @torch.no_grad()
     def weights(self, pairs: PairSet, values: Tensor) -> Weights:
-        """The weights that come of values [n], one a pair of the kernel's row."""
+        """The weights that follow from coefficients [n] of the pairs in the kernel."""
         items, users = self.features
         users_side = pairs.user_sums(values, items) * self.spreads.item
         by_item = pairs.item_sums(values, users)
@@ -182,17 +182,16 @@ class PairProcess:
     def solve(self, pairs: PairSet, target: Tensor, tolerance: float, weight: Tensor | None = None) -> Tensor:
         """[n] values v with (kernel + noise / weight) v = target, by preconditioned conjugate gradients.
 
-        `weight` [n] is how much each target counts, 1 by default; v is 0 where it is 0. With S the roots of the
-        weights, v = S z, and (S kernel S + noise) z = S target is what is solved. Warns where ITERATIONS do not get
-        there."""
-        from linear_operator.utils import linear_cg  # takes time that `lorarec --help` does not have
+        `weight` [n] is the weight of each target, 1 by default; v is 0 where it is 0. With S the roots of the weights,
+        v = S z, and (S kernel S + noise) z = S target is solved. Warns if it does not converge in ITERATIONS."""
+        from linear_operator.utils import linear_cg  # a slow import, not needed by `lorarec --help`
         from linear_operator.utils.warnings import NumericalWarning
 
         roots = torch.ones_like(target) if weight is None else weight.sqrt()
-        wanted = roots * target
-        if not float(wanted.norm()):
+        scaled_target = roots * target
+        if not float(scaled_target.norm()):
             return torch.zeros_like(target)
-        improve = self._preconditioner(pairs, roots)
+        precondition = self._preconditioner(pairs, roots)
 
         def product(column: Tensor) -> Tensor:
             values = column.squeeze(1)
@@ -202,27 +201,27 @@ class PairProcess:
             warnings.simplefilter("always", NumericalWarning)
             solved = linear_cg(
                 product,
-                wanted,
+                scaled_target,
                 tolerance=tolerance,
                 stop_updating_after=tolerance,
                 eps=torch.finfo(target.dtype).tiny,
                 max_iter=ITERATIONS,
                 max_tridiag_iter=0,
-                preconditioner=lambda column: improve(column.squeeze(1))[:, None],
+                preconditioner=lambda column: precondition(column.squeeze(1))[:, None],
             )
         if any(issubclass(warning.category, NumericalWarning) for warning in caught):
-            left = wanted - product(solved[:, None]).squeeze(1)
-            _tell_unsolved(float(left.norm() / wanted.norm()), tolerance)
+            residual = scaled_target - product(solved[:, None]).squeeze(1)
+            _warn_unconverged(float(residual.norm() / scaled_target.norm()), tolerance)
         values: Tensor = roots * solved
         return values
 
     def _preconditioner(self, pairs: PairSet, roots: Tensor) -> Callable[[Tensor], Tensor]:
-        """[n] -> [n] nearly the inverse of what is solved: each user apart, their items compared in few directions."""
+        """[n] -> [n] an approximate inverse: block-diagonal by user, with items compared by RANK directions."""
         items, users = self.features
-        both = self.spreads.item + self.spreads.item_shared * (users.square() @ self.spreads.user_shared).mean()
-        scaled = items * both.sqrt()
-        squares, turn = torch.linalg.eigh(scaled.T @ scaled)
-        few = scaled @ turn[:, -RANK:]
+        spread = self.spreads.item + self.spreads.item_shared * (users.square() @ self.spreads.user_shared).mean()
+        scaled = items * spread.sqrt()
+        squares, rotation = torch.linalg.eigh(scaled.T @ scaled)
+        few = scaled @ rotation[:, -RANK:]
         rest = squares[:-RANK].clamp(min=0).sum() / len(items) + (users.square() @ self.spreads.user).mean()
         noise = self.noise + rest
         size = few.shape[1]
@@ -231,56 +230,56 @@ class PairProcess:
         grams += noise * torch.eye(size, device=items.device)
         inverses = torch.cholesky_inverse(torch.linalg.cholesky(grams))
 
-        def improve(values: Tensor) -> Tensor:
+        def precondition(values: Tensor) -> Tensor:
             sums = (inverses @ pairs.user_sums(roots * values, few)[..., None]).squeeze(-1)
-            improved: Tensor = (values - roots * pairs.dots(sums, few)) / noise
-            return improved
+            conditioned: Tensor = (values - roots * pairs.dots(sums, few)) / noise
+            return conditioned
 
-        return improve
+        return precondition
 
 
-def _tell_unsolved(share: float, tolerance: float) -> None:
+def _warn_unconverged(share: float, tolerance: float) -> None:
     warnings.warn(
-        f"rating_process: after {ITERATIONS} iterations {share:.1%} of the stars' spread is still unsolved (aimed at "
-        f"{tolerance:.1%}): predictions are rough. The learned noise may be too small: lower train.head_learning_rate.",
+        f"rating_process: after {ITERATIONS} iterations the relative residual is {share:.1%} (tolerance "
+        f"{tolerance:.1%}): predictions are inexact. The noise may be too small: lower train.head_learning_rate.",
         RuntimeWarning,
         stacklevel=3,
     )
 
 
 def expected(process: PairProcess, seen: PairSet, target: Tensor, weight: Tensor, hidden: PairSet) -> Tensor:
-    """[m] the values expected of the hidden pairs, given the target [n] on the seen ones and its weight [n].
+    """[m] the expected values of the hidden pairs, given the target [n] on the seen ones and its weight [n].
 
-    The gradient reaches the process's features, variances and noise as if it went through the solution: by a second
-    solution, for the adjoint (Rasmussen and Williams 2006, section 5.4.2, for the error on what is left out).
+    The gradient with respect to the process's features, variances and noise is that of the exact solution, by solving
+    for the adjoint (Rasmussen and Williams 2006, section 5.4.2, for the error on held-out targets).
     """
     apply: Callable[..., Tensor] = _Expected.apply
     return apply(seen, target, weight, hidden, *process.features, *process.spreads, process.noise)
 
 
 class _Expected(torch.autograd.Function):
-    """`expected` of the tensors that make a process."""
+    """`expected` as a function of the tensors of a process."""
 
     @staticmethod
     def forward(ctx: Any, seen: PairSet, target: Tensor, weight: Tensor, hidden: PairSet, *parts: Tensor) -> Tensor:
         process = _process_of(parts)
-        known = process.solve(seen, target, ROUGH, weight)
+        solved = process.solve(seen, target, ROUGH, weight)
         ctx.pairs = seen, hidden
-        ctx.save_for_backward(known, weight, *parts)
-        return process.at(hidden, process.weights(seen, known))
+        ctx.save_for_backward(solved, weight, *parts)
+        return process.at(hidden, process.weights(seen, solved))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        (seen, hidden), (known, weight, *parts) = ctx.pairs, ctx.saved_tensors
-        held = _process_of(parts)
-        adjoint = held.solve(seen, held.at(seen, held.weights(hidden, slope)), ROUGH, weight)
-        counted = torch.where(weight > 0, weight, 1.0)  # both solutions are 0 where the weight is
+        (seen, hidden), (solved, weight, *parts) = ctx.pairs, ctx.saved_tensors
+        fixed = _process_of(parts)
+        adjoint = fixed.solve(seen, fixed.at(seen, fixed.weights(hidden, slope)), ROUGH, weight)
+        divisor = torch.where(weight > 0, weight, 1.0)  # both solutions are 0 where the weight is
         with torch.enable_grad():
             leaves = [part.detach().requires_grad_() for part in parts]
             process = _process_of(leaves)
-            through_kernel = _bilinear(process, (seen, -adjoint), (hidden, slope), (seen, known))
-            surrogate = through_kernel - process.noise * ((adjoint / counted) @ known)
+            through_kernel = _bilinear(process, (seen, -adjoint), (hidden, slope), (seen, solved))
+            surrogate = through_kernel - process.noise * ((adjoint / divisor) @ solved)
         return None, None, None, None, *torch.autograd.grad(surrogate, leaves)
 
 
@@ -288,11 +287,11 @@ def _process_of(parts: Sequence[Tensor]) -> PairProcess:
     return PairProcess(Features(*parts[:2]), Spreads(*parts[2:6]), parts[6])
 
 
-def _bilinear(process: PairProcess, *given: tuple[PairSet, Tensor]) -> Tensor:
-    """[] the sum over pairs p of the first two and pairs q of the last, of their values and their kernel."""
+def _bilinear(process: PairProcess, *sets: tuple[PairSet, Tensor]) -> Tensor:
+    """[] the sum over pairs p of the first two sets and pairs q of the last one, of their values times the kernel."""
     items, users = process.features
-    by_user = [pairs.user_sums(values, items) for pairs, values in given]
-    by_item = [pairs.item_sums(values, users) for pairs, values in given]
+    by_user = [pairs.user_sums(values, items) for pairs, values in sets]
+    by_item = [pairs.item_sums(values, users) for pairs, values in sets]
     left_user, left_item = by_user[0] + by_user[1], by_item[0] + by_item[1]
     spreads = process.spreads
     own = (left_user * by_user[2] * spreads.item).sum() + (left_item * by_item[2] * spreads.user).sum()

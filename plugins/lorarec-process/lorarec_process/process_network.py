@@ -12,7 +12,7 @@ from lorarec_process.pair_features import RaterSpectrum, TextDirections
 from lorarec_process.pair_process import EXACT, Features, PairKernel, PairProcess, PairSet, Weights, expected
 
 SPECTRUM = 64
-"""Dimensions of who rated what."""
+"""Dimensions of the spectrum of who rated what."""
 TEXT = 96
 """Dimensions of the texts."""
 
@@ -20,9 +20,9 @@ TEXT = 96
 class ProcessNetwork(PairHead):
     """Mean + the posterior mean of a Gaussian process over all (user, item) pairs, in stars.
 
-    Each user has weights for what items are (their text, who rated them), each item for what users are (what they
-    rated), and some are shared by all. Given those of the items, a user's weights follow from the user's history alone:
-    nothing is kept about users, and new ones are answered as those of training are.
+    Each user has weights for the features of items (their text, who rated them), each item for those of users (what
+    they rated), and some are shared by all. Given those of the items, a user's weights follow from the history alone:
+    nothing is stored about users, and new users are handled like those of training.
     """
 
     raters: Tensor
@@ -41,12 +41,13 @@ class ProcessNetwork(PairHead):
     def __init__(
         self, hidden_size: int, statistics: Statistics, loss: LossFunction, item_columns: Sequence[str] = ()
     ) -> None:
-        """`item_columns`: those of the statistics' item features by which items are compared, beside their text."""
+        """`item_columns`: those of the statistics' item features by which items are compared, in addition
+        to their text."""
         super().__init__()
         self.loss = loss
         self._mean = statistics.label_mean
         self._range = (statistics.label_min, statistics.label_max)
-        # Variances are learned in units of this, so that they start right for stars of 1 to 5 and of 1 to 100.
+        # Unit of the learned variances, so that their initial values suit stars of 1 to 5 and of 1 to 100.
         self._unit = max((statistics.label_max - statistics.label_min) / 4, 1e-6)
         self._items, self._users = len(statistics.item_counts), len(statistics.user_counts)
         text, spectrum = min(TEXT, hidden_size), min(SPECTRUM, max(1, self._items - 1))
@@ -54,8 +55,8 @@ class ProcessNetwork(PairHead):
         item_parts = {"one": 1, "text": text, "spectrum": spectrum}
         item_parts |= {f"column {name}": column.shape[1] for name, column in columns.items()}
         self.kernel = PairKernel(item_parts, {"one": 1, "spectrum": spectrum})
-        beside = torch.cat([torch.empty(self._items, 0), *columns.values()], dim=1)
-        self.register_buffer("item_columns", beside, persistent=False)
+        appended = torch.cat([torch.empty(self._items, 0), *columns.values()], dim=1)
+        self.register_buffer("item_columns", appended, persistent=False)
         self._keep_events(statistics)
         spectra = RaterSpectrum(torch.zeros(self._items, spectrum), torch.zeros(spectrum))
         if self.event_rows is not None:
@@ -74,16 +75,16 @@ class ProcessNetwork(PairHead):
         if events is None:
             return
         target = (torch.from_numpy(events.label) - self._mean) / self._unit
-        kept = {"rows": events.rows, "user": events.user, "item": events.item}
-        for name, column in kept.items():
+        columns = {"rows": events.rows, "user": events.user, "item": events.item}
+        for name, column in columns.items():
             self.register_buffer(f"event_{name}", torch.tensor(column), persistent=False)
         self.register_buffer("event_target", target.float(), persistent=False)
-        # Beside the noise only their proportions may matter, as in the loss.
+        # Normalized: only the proportions of weights may matter, as in the loss.
         weight = torch.from_numpy(events.weight / events.weight[events.weight > 0].mean())
         self.register_buffer("event_weight", weight.float(), persistent=False)
 
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
-        """[T] of each rating of each fold of the training rows, expected from those of all others."""
+        """[T] the loss of each rating of each fold of the training rows, predicted from all other ratings."""
         texts = encode.vectors("items").float()
         assert self.event_rows is not None, "a loaded run has no training rows"
         with torch.autocast(texts.device.type, enabled=False):
@@ -134,7 +135,7 @@ class ProcessNetwork(PairHead):
         return liked + (users[owner] * answers[candidate]).sum(dim=1)
 
     def _fold_losses(self, process: PairProcess, fold: Tensor) -> Tensor:
-        """[m] of the training rows with these indices [m], whose stars are expected from the others."""
+        """[m] the losses of the training rows with these indices [m], predicted from the others."""
         others = torch.ones_like(self.event_target, dtype=torch.bool)
         others[fold] = False
         seen, order = self._pairs(self.event_user[others], self.event_item[others])
@@ -174,10 +175,10 @@ def _with_one(features: Tensor) -> Tensor:
 
 
 def user_weights(features: Tensor, history: Tensor, residual: Tensor, known: Tensor, noise: Tensor) -> Tensor:
-    """[H, d] ridge regression in each user: their weights for the items' features, from what nothing else explains.
+    """[H, d] ridge regression per user: their weights for the items' features, fitted to residuals.
 
-    features [V, d]; history [H, L] indices among them; residual [H, L]; known [H, L] true where there is one; noise [].
-    An empty history gives 0.
+    features [V, d]; history [H, L] indices of their rows; residual [H, L]; known [H, L] true where there is one;
+    noise []. An empty history gives 0.
     """
     rows = features[history] * known[..., None]
     grams = rows.mT @ rows + noise * torch.eye(features.shape[1], device=features.device, dtype=features.dtype)

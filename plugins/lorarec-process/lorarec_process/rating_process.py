@@ -1,4 +1,4 @@
-"""RatingProcess: how many stars a user will give an item, from its text and from who gave what to which others."""
+"""RatingProcess: how many stars a user will give an item, from its text and all other ratings."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from lorarec.contracts import (
 )
 from lorarec_process.process_network import ProcessNetwork
 
-DEALING = 0
-"""Seed of which row is dealt into which fold."""
+FOLD_SEED = 0
+"""Seed of the assignment of rows to folds."""
 
 
 class RatingProcess(TaskHead):
@@ -38,21 +38,21 @@ class RatingProcess(TaskHead):
 
     Two pairs have similar stars if they share the user and their items are similar, if they share the item and their
     users are similar, or if both are similar (Basilico and Hofmann, ICML 2004). Items are compared by their texts, by
-    columns of the item table and by who rated them; users by what they rated. In that kernel lie what other models call
-    the biases of users and items (the constant part of what a user, or an item, has for itself) and their factors (the
-    rest); they are solved for, not learned, by conjugate gradients, which the sum over pairs keeps linear in the number
-    of stars. The answer is the posterior mean (Rasmussen and Williams 2006, eq. 2.25): for a user, new or known, it
-    follows from the history alone; for an item without stars, from its text and columns.
+    columns of the item table and by who rated them; users by what they rated. This kernel covers what other models call
+    the biases of users and items (the constant part of a user's or an item's weights) and their factors (the rest);
+    they are solved for, not learned, by conjugate gradients, at a cost linear in the number of stars. The prediction is
+    the posterior mean (Rasmussen and Williams 2006, eq. 2.25): for a user, new or known, it follows from the history
+    alone; for an item without stars, from its text and columns.
 
-    Learned are the variances of the parts of the kernel, about a dozen, and through the texts the adapter. The
-    training stars are dealt into folds; one optimizer step predicts one fold from the others, and the gradient of the
-    loss is that of the solution (ibid., section 5.4.2). The solution is one of least squares; the loss decides how the
-    predictions are judged. A row of weight w has its noise divided by w in the solution, and its loss multiplied by it;
-    the stars of a history, by which a user is answered, count the same. Only training rows ever enter the process. Who
-    rated what counts the predicted fold, too, but not its stars.
+    The variances of the parts of the kernel, about a dozen, are learned, and through the texts the adapter. The
+    training stars are split into folds; one optimizer step predicts one fold from the others, and the gradient of the
+    loss is that of the solution (ibid., section 5.4.2). The solution is one of least squares; the loss measures the
+    predictions. A row of weight w has its noise divided by w in the solution, and its loss multiplied by w; at
+    prediction, all stars of a history have the same weight. Only training rows enter the process. Who rated what
+    includes the predicted fold, but not its stars.
 
     A step reads the text of every item that has training stars (once, where the adapter trains nothing): memory and
-    time grow with them. The head `rating_ridge` reads those of a batch only, and is the one for very many items.
+    time grow with them. The head `rating_ridge` reads only those of a batch, and suits very large catalogs.
     """
 
     name = "rating_process"
@@ -66,14 +66,15 @@ class RatingProcess(TaskHead):
 
         renamed: ClassVar = {"parts": "folds"}
         folds: Annotated[int, Field(ge=2)] = 8
-        """The training stars are dealt into so many folds, each of which is predicted from the others. One fold is one
+        """Number of folds of the training stars; each is predicted from the others. One fold is one
         example: `train.batch_size` counts folds, and 1 gives the most optimizer steps."""
         item_columns: tuple[str, ...] = ()
-        """Columns of the item table (numbers, words, lists of words) by which items are compared, beside their text."""
+        """Columns of the item table (numbers, words, lists of words) by which items are compared, in addition to
+        their text."""
         max_history: Annotated[int, Field(ge=1)] = 1000
-        """The latest events of a user that are looked at to answer. Training looks at all."""
+        """Number of latest events of a user that are read at prediction. Training reads all."""
         loss: Annotated[Loss, Takes("regression")] = named("mse")
-        """How the stars expected are judged: mse, huber, ordinal, or any other loss of regression."""
+        """The loss of predicted stars: mse, huber, ordinal, or any other loss of regression."""
 
         @model_validator(mode="before")
         @classmethod
@@ -95,25 +96,25 @@ class RatingProcess(TaskHead):
         return "rating"
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
-        """Raise DataError if all labels are the same number, or such as the loss cannot learn by."""
+        """Raise DataError if all labels are equal, or if the loss cannot use them."""
         super().check_labels(labels, rows)
         self.config.loss.check_labels(labels, rows)
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        """One rating a row; in training, one fold of the ratings a row. Raises DataError if the rows of training bring
-        their own histories, which would say nothing here."""
+        """One rating per row; in training, one fold of the ratings per row. Raises DataError if the training rows have
+        their own histories, which would have no effect."""
         if part == Part.TRAIN:
             if interactions.has("history"):
                 raise DataError(
-                    "head=rating_process learns from the other rows of each user, but the rows bring their own "
+                    "head=rating_process learns from the other rows of each user, but the rows have their own "
                     "histories. Use head=rating, or leave data.columns.history out."
                 )
-            return _dealt(interactions, self.config.folds)
+            return _fold_examples(interactions, self.config.folds)
         return event_examples(interactions, part, self.label())
 
     def collate(self, rows: dict[str, np.ndarray], collation: Collation) -> Batch:
-        """In training, all items with stars as views, and which T targets belong to which fold. Else the distinct items
-        as views, as `pair_batch` gives them."""
+        """In training, all items with stars as views, and the fold of each of T targets. Else the distinct items as
+        views, as `pair_batch` returns them."""
         if collation.training:
             return self._folds(rows, collation)
         return pair_batch(rows, collation, self.config.max_history)
@@ -131,16 +132,16 @@ class RatingProcess(TaskHead):
         return Batch(torch.from_numpy(rows["row"]), len(events), views, tensors, events=events)
 
     def build(self, hidden_size: int, statistics: Statistics) -> ProcessNetwork:
-        """A network whose variances start where other data had them."""
+        """A network whose variances start at values that were learned on other data."""
         loss = self.config.loss.build(statistics)
         return ProcessNetwork(hidden_size, statistics, loss, self.config.item_columns)
 
 
-def _dealt(interactions: Interactions, folds: int) -> Dataset:
-    """The training events, dealt at random into so many folds, a fold a row; the same ones whenever it is asked.
+def _fold_examples(interactions: Interactions, folds: int) -> Dataset:
+    """The training events in random folds, one fold per row; the same folds at every call.
 
     Columns: `events` (list, ascending) and `event`, the first of them.
     """
-    rows = np.random.default_rng(DEALING).permutation(interactions.rows(Part.TRAIN))
-    dealt = [np.sort(rows[number::folds]) for number in range(min(folds, len(rows)))]
-    return Dataset.from_dict({"event": [events[0] for events in dealt], "events": dealt})
+    rows = np.random.default_rng(FOLD_SEED).permutation(interactions.rows(Part.TRAIN))
+    events = [np.sort(rows[number::folds]) for number in range(min(folds, len(rows)))]
+    return Dataset.from_dict({"event": [fold[0] for fold in events], "events": events})

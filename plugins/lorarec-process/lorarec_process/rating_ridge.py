@@ -1,4 +1,4 @@
-"""RatingRidge: how many stars a user will give an item, from its text and from what the user gave others."""
+"""RatingRidge: how many stars a user will give an item, from its text and the user's other ratings."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from lorarec.contracts import (
 from lorarec_process.user_ridge import kernel_ridge
 
 TEXT_BIAS_STEP = 0.1
-"""Slows the text's bias down beside the few weights of the kernel, whose learning rate it shares."""
+"""Scale of the text's bias, which slows it down relative to the kernel's weights at the same learning rate."""
 SMALL = 0.01
-"""Spread of freshly drawn id weights: they start next to nothing, so that the text speaks first."""
+"""Standard deviation of initial item factors: close to 0, so that the text dominates at first."""
 
 
 class RatingRidge(RatingTask):
-    """Regression on stars. Each user's stars are explained by a ridge regression on the items they rated."""
+    """Regression on stars, by a ridge regression per user on the items they rated."""
 
     name = "rating_ridge"
-    summary = "stars, by a ridge regression in each user on the items rated"
+    summary = "stars, by a ridge regression per user on the items rated"
     paper = "Ridge regression in each user: Rasmussen and Williams, Gaussian Processes for ML, 2006, ch. 2"
 
     class Config(RatingTask.Config):
         """Settings of the rating head."""
 
         biases: bool = True
-        """A weight for each item seen in training, added to its score."""
+        """Whether each training item has a learned bias, added to its score."""
         factors: Annotated[int, Field(ge=0)] = 16
-        """Weights for each item seen in training, beside its text, by which items are compared; 0 for
+        """Size of learned vectors of training items, by which items are compared in addition to their text; 0 for
         none."""
         bias_penalty: Annotated[float, Field(ge=0)] = 0.02
         """L2 penalty on the item's bias for each of its ratings."""
@@ -65,14 +65,14 @@ class RatingRidge(RatingTask):
 
 
 class RatingRidgeNetwork(PairHead):
-    """mean + item bias + what the user's other stars say, in stars."""
+    """mean + item bias + the ridge regression on the user's other ratings, in stars."""
 
     def __init__(self, config: RatingRidge.Config, hidden_size: int, statistics: Statistics) -> None:
         super().__init__()
         self._config = config
         self._mean = statistics.label_mean
         self._range = (statistics.label_min, statistics.label_max)
-        # Variances are learned in units of this, so that they start right for stars of 1 to 5 and of 1 to 100.
+        # Unit of the learned variances, so that their initial values suit stars of 1 to 5 and of 1 to 100.
         self._unit = max((statistics.label_max - statistics.label_min) / 4, 1e-6)
         separate = config.encoding == "separate"
         self.kernel = ItemKernel(hidden_size if separate else 0, config.factors, statistics.item_counts)
@@ -83,7 +83,7 @@ class RatingRidgeNetwork(PairHead):
         self.loss = config.loss.build(statistics)
 
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
-        """[T] of each rating."""
+        """[T] the loss of each rating."""
         losses: Tensor = self.loss(self._stars(encode, batch), batch.tensors["labels"])
         return losses
 
@@ -109,8 +109,7 @@ class RatingRidgeNetwork(PairHead):
             return self._mean + self._unit * expected
 
     def _bias(self, items: Tensor, texts: Tensor | None) -> Tensor:
-        """[V] how much better than the mean each item is liked, in units; from the text alone if training
-        never saw it."""
+        """[V] difference of each item from the mean, in units; from the text alone for a new item."""
         bias = torch.zeros(len(items), device=items.device)
         if self.bias is not None:
             bias = bias + self.bias[items] * self.kernel.seen[items]
@@ -134,15 +133,14 @@ class RatingRidgeNetwork(PairHead):
 class ItemKernel(nn.Module):
     """Feature vectors whose dot product is the similarity of two items: a constant + their texts + their ids.
 
-    The constant is what all items share, so it carries the user's bias. Texts are compared by the cosine of
-    their vectors, each dimension weighted (automatic relevance determination; MacKay 1995). Ids that training
-    never saw have no weights.
+    The constant is common to all items, so it is the user's bias. Texts are compared by the cosine of their vectors
+    with weighted dimensions (automatic relevance determination; MacKay 1995). New items have no factors.
     """
 
     seen: Tensor
 
     def __init__(self, text_size: int, factors: int, item_counts: np.ndarray) -> None:
-        """`text_size`: length of the text vectors, 0 for none; `factors`: weights an item, 0 for none."""
+        """`text_size`: length of the text vectors, 0 for none; `factors`: factors per item, 0 for none."""
         super().__init__()
         self.register_buffer("seen", torch.from_numpy(np.asarray(item_counts) > 0).float(), persistent=True)
         self.log_constant = nn.Parameter(torch.tensor(math.log(0.2)))

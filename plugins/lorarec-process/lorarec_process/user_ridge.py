@@ -1,4 +1,4 @@
-"""UserRidge: how much an item is liked by everyone, and what the history says of the user's own taste for it."""
+"""UserRidge: the quality of an item for all users, and the user's taste for it, inferred from the history."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from torch import Tensor, nn
 from lorarec.contracts import ItemEmbedding, pair_products
 
 CONSTANT, TEXT, COLUMN, NOISE = 0.03, 0.03, 0.015, 0.17
-"""Variances of a user's leaning, of taste by text and by each column, and of the rest, all of a probability of liking:
-to start from; chosen on TALLRec's validation rows."""
+"""Initial variances of a user's bias, of taste by text and by each column, and of the noise, all of a probability of
+liking; chosen on TALLRec's validation rows."""
 FACTORS, START = 0.015, 0.1
-"""Variance of taste by the items' own factors, to start from; and how large factors are drawn, beside a prior of 1."""
+"""Initial variance of taste by item factors; and the standard deviation of initial factors, whose prior is 1."""
 OWN, TEXT_QUALITY, COLUMN_QUALITY = 0.02, 0.03, 0.02
-"""Variances of what is told by the item alone, by its text, and by each column: those of a probability of liking,
-chosen on TALLRec's validation rows; only their order of size matters."""
+"""Prior variances of an item's quality by its id, by its text, and by each column, of a probability of liking, chosen
+on TALLRec's validation rows; only their order of magnitude matters."""
 GRAM_LIMIT = 4096
-"""Up to so many distinct items, all their products are computed once and looked up: 64 MiB at most."""
+"""Up to this number of distinct items, all their products are computed once and looked up: at most 64 MiB."""
 
 
 class UserRidge(nn.Module):
-    """liked = mean + quality of the item + taste of the user for it + noise, taste being a Gaussian process over a
-    constant (the user's bias), the texts, the columns, and factors of the items' own.
+    """liked = mean + quality of the item + taste of the user for it + noise, where taste is a Gaussian process over a
+    constant (the user's bias), the texts, the columns, and item factors.
 
-    The quality, most likely a posteriori, is learned from all facts; taste is solved for in closed form from each
-    history (`kernel_ridge`), so that new users need no weights. That each fact is judged by the events before it makes
-    the likelihood of a user's whole sequence, by the chain rule.
+    The quality (maximum a posteriori) is learned from all targets; taste is computed in closed form from each history
+    (`kernel_ridge`), so that new users need no weights. Since each target is predicted from the events before it, the
+    sum of losses is the negative log-likelihood of a user's whole sequence, by the chain rule.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class UserRidge(nn.Module):
         unlabeled: float,
         factors: ItemEmbedding | None = None,
     ) -> None:
-        """`mean`: share of likes; `seen` [N]: which items may have a quality of their own; `text_size`: 0 to compare no
-        texts; `features`: columns of all items [N, F]; `unlabeled`: what an event without feedback counts as (1
-        liked, -1 not, 0 nobody knows); `factors`: vectors by which items seen in training are compared as well."""
+        """`mean`: share of likes; `seen` [N]: which items have a learned quality; `text_size`: 0 to compare no
+        texts; `features`: columns of all items [N, F]; `unlabeled`: the feedback of an event without any (1
+        liked, -1 disliked, 0 unknown); `factors`: vectors by which training items are compared as well."""
         super().__init__()
         self._unlabeled = unlabeled
         self._columns = [f"column_{number}" for number in range(len(features))]
@@ -55,7 +55,7 @@ class UserRidge(nn.Module):
         self.log_variance = nn.Parameter(torch.tensor(start).log())
         self.log_noise = nn.Parameter(torch.tensor(math.log(NOISE)))
         self.mean = nn.Parameter(torch.tensor(mean))
-        # A learned slope of the quality would undo its prior: smaller weights, scaled up, cost less.
+        # A learned slope of the quality would circumvent its prior: smaller weights, scaled up, cost less.
         self._slope = 1 / (mean * (1 - mean))
         self.log_slope = nn.Parameter(torch.tensor(math.log(self._slope)))
 
@@ -63,11 +63,11 @@ class UserRidge(nn.Module):
         self, items: Tensor, texts: Tensor | None, candidate: Tensor, history: Tensor, owner: Tensor, mask: Tensor,
         liked: Tensor,
     ) -> Tensor:  # fmt: skip
-        """[F] logits above the base rate.
+        """[T] logits relative to the base rate.
 
-        items [V] distinct catalog rows, their text vectors [V, D]; candidate [F] and history [H, L] indices among
-        them; owner [F] which of the H histories belongs to each fact; mask [H, L] true where there is an event;
-        liked [H, L]: 1 liked, -1 not, 0 unknown.
+        items [V] distinct catalog rows, their text vectors [V, D]; candidate [T] and history [H, L] indices of
+        their rows; owner [T] the history of each target; mask [H, L] true where there is an event; liked [H, L]: 1
+        liked, -1 disliked, 0 unknown.
         """
         unit = None
         if texts is not None:
@@ -76,8 +76,8 @@ class UserRidge(nn.Module):
         quality = self.quality(items, unit, columns)
         parts = [torch.ones(len(items), 1, device=items.device), *([] if unit is None else [unit]), *columns]
         if self.factors is not None:
-            own = self.factors(items)
-            parts.append(own / own.shape[1] ** 0.5)
+            factors = self.factors(items)
+            parts.append(factors / factors.shape[1] ** 0.5)
         scale = (0.5 * self.log_variance).exp()
         features = torch.cat([scale[number] * part for number, part in enumerate(parts)], dim=1)
         liked = torch.where(liked == 0, self._unlabeled, liked)
@@ -88,7 +88,7 @@ class UserRidge(nn.Module):
         return logits
 
     def penalty(self, items: Tensor, own_share: Tensor, share: Tensor) -> Tensor:
-        """[] minus the log of the priors of quality and factors, as `ItemQuality.penalty` counts it."""
+        """[] minus the log of the priors of quality and factors, with the shares of `ItemQuality.penalty`."""
         penalty = self.quality.penalty(items, own_share, share)
         if self.factors is not None:
             penalty = penalty + (0.5 * own_share * self.factors(items).square().sum(dim=1)).sum()
@@ -98,16 +98,16 @@ class UserRidge(nn.Module):
 class ItemQuality(nn.Module):
     """A Gaussian prior over the qualities of items, and their most likely values.
 
-    The quality of an item is a weight of its own + a linear function of its text + one of each of its columns, so that
-    an item never seen in training is judged by what it has in common with others. The weights are stored in units of
-    their prior standard deviations; `penalty` is the prior's share of one fact.
+    The quality of an item is a learned weight + a linear function of its text + one of each of its columns, so that a
+    new item is scored by what it has in common with others. The weights are stored in units of their prior standard
+    deviations; `penalty` is the part of the prior that the given targets count.
     """
 
     seen: Tensor
 
     def __init__(self, seen: np.ndarray, text_size: int, columns: Sequence[int]) -> None:
-        """`seen` [N]: which items may have weights of their own, those of training; empty for none. `text_size`: 0
-        for none; `columns`: size of each."""
+        """`seen` [N]: which items have a learned weight, those of training; empty for none. `text_size`: 0 for none;
+        `columns`: size of each."""
         super().__init__()
         self.own = nn.Parameter(torch.zeros(len(seen))) if len(seen) else None
         self.register_buffer("seen", torch.from_numpy(seen).float())
@@ -115,7 +115,7 @@ class ItemQuality(nn.Module):
         self.columns = nn.ParameterList(torch.zeros(size) for size in columns)
 
     def forward(self, items: Tensor, texts: Tensor | None, columns: Sequence[Tensor]) -> Tensor:
-        """[V] of catalog rows [V], whose unit text vectors are [V, D], and whose columns' [V, F]."""
+        """[V] qualities of catalog rows [V], whose unit text vectors are [V, D] and whose columns are [V, F]."""
         quality = torch.zeros(len(items), device=items.device)
         if self.own is not None:
             quality = quality + OWN**0.5 * self.own[items] * self.seen[items]
@@ -126,8 +126,8 @@ class ItemQuality(nn.Module):
         return quality
 
     def penalty(self, items: Tensor, own_share: Tensor, share: Tensor) -> Tensor:
-        """[] minus the log of the prior. items [F] of the facts; own_share [F] one over how many facts an item has;
-        share [F] one over how many there are: over all facts the whole prior is counted once."""
+        """[] minus the log of the prior. items [T] of the targets; own_share [T] one over the number of targets of the
+        item; share [T] one over the number of all targets: summed over all targets the prior counts once."""
         shared = [weight for weight in (self.text, *self.columns) if weight is not None]
         penalty = share.sum() * sum((0.5 * weight.square().sum() for weight in shared), start=share.new_zeros(()))
         if self.own is not None:
@@ -138,20 +138,20 @@ class ItemQuality(nn.Module):
 def kernel_ridge(
     features: Tensor, candidate: Tensor, history: Tensor, owner: Tensor, residual: Tensor, mask: Tensor, noise: Tensor
 ) -> Tensor:
-    """[F] the expected residual of each candidate, given the residuals of its user's history.
+    """[T] the expected residual of each candidate, given the residuals of its user's history.
 
     The posterior mean of a Gaussian process with the dot product of features as kernel (Rasmussen and
-    Williams 2006, eq. 2.25): the best linear guess, in closed form for each user, so that new users need no
-    weights of their own.
+    Williams 2006, eq. 2.25): the best linear predictor, in closed form for each user, so that new users
+    need no weights.
 
-    features [V, d] of distinct items; candidate [F] and history [H, L] indices among them; owner [F] which of the H
-    histories belongs to each fact; residual [H, L]; mask [H, L] true where there is something known; noise []
-    variance of the residual that no kernel explains. An empty history gives 0.
+    features [V, d] of distinct items; candidate [T] and history [H, L] indices of their rows; owner [T] the history of
+    each target; residual [H, L]; mask [H, L] true where it is known; noise [] variance of the noise. An empty history
+    gives 0.
     """
     if 2 * len(history) <= len(candidate):
         rows = features[history]
         weights = _weights(rows @ rows.mT, residual, mask, noise)
-        users = (weights[:, None] @ rows).squeeze(1)  # the regression's own coefficients, one row a history
+        users = (weights[:, None] @ rows).squeeze(1)  # the coefficients of the regression, one row per history
         return pair_products(features, candidate, users, owner)
     if len(features) <= GRAM_LIMIT:
         gram = features @ features.T
@@ -159,13 +159,13 @@ def kernel_ridge(
         across = gram[candidate[:, None], history[owner]]
     else:
         rows = features[history]
-        among, across = rows @ rows.mT, torch.einsum("fld,fd->fl", rows[owner], features[candidate])
+        among, across = rows @ rows.mT, torch.einsum("tld,td->tl", rows[owner], features[candidate])
     return (across * _weights(among, residual, mask, noise)[owner]).sum(dim=1)
 
 
 def _weights(among: Tensor, residual: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
-    """[H, L] how much each event says, from the products [H, L, L] among the items of each history; 0 where nothing
-    is known."""
+    """[H, L] the coefficient of each event, from the products [H, L, L] of the items of each history; 0 where mask is
+    false."""
     known = mask.to(among.dtype)
     noisy = noise * torch.eye(among.shape[1], device=among.device, dtype=among.dtype)
     kernel = among * known[:, :, None] * known[:, None, :] + noisy
@@ -173,10 +173,10 @@ def _weights(among: Tensor, residual: Tensor, mask: Tensor, noise: Tensor) -> Te
 
 
 def _solve(kernel: Tensor, target: Tensor) -> Tensor:
-    """[B, L] kernel^-1 target. One step of refinement around a solution held constant has the exact gradient,
-    by matrix products alone: the backward pass of a Cholesky factorisation costs several times as much."""
+    """[B, L] kernel^-1 target. One step of iterative refinement around a detached solution has the exact gradient, and
+    needs only matrix products: the backward pass of a Cholesky factorization costs several times as much."""
     with torch.no_grad():
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
         start = torch.einsum("bij,bj->bi", inverse, target)
-    left = target - torch.einsum("bij,bj->bi", kernel, start)
-    return start + torch.einsum("bij,bj->bi", inverse, left)
+    residual = target - torch.einsum("bij,bj->bi", kernel, start)
+    return start + torch.einsum("bij,bj->bi", inverse, residual)

@@ -1,4 +1,4 @@
-"""No network, one thread; small seeded events, which a test may change, and the world of a head on them."""
+"""No network, one thread; small seeded events, which a test may change, and a toy world of a head on them."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def events() -> dict[str, list[Any]]:
 
 @pytest.fixture
 def world(events: dict[str, list[Any]]) -> Callable[..., ToyWorld]:
-    """world(task, columns): the task on the events, these columns only."""
+    """world(task, columns): the task on the events, with only these columns."""
     return partial(toy_world, events)

@@ -1,4 +1,4 @@
-"""The ridge of clicks: what is learned of items and users, the prior counted once, losses that compare."""
+"""The ridge of clicks: item qualities and factors, the prior, pairwise losses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def auc(toy: World, head: Any) -> float:
 
 
 @pytest.mark.parametrize("loss", ["bce", "ranking"])
-def test_over_all_facts_of_an_epoch_the_prior_is_counted_once(loss: Any, world: Callable[..., World]) -> None:
+def test_over_all_targets_of_an_epoch_the_prior_counts_once(loss: Any, world: Callable[..., World]) -> None:
     toy = world(made(CtrRidge, biases=True, factors=4, loss=loss), "click")
     head, examples = toy.build(), toy.examples()
     quality = head.ridge.quality
@@ -43,11 +43,11 @@ def test_over_all_facts_of_an_epoch_the_prior_is_counted_once(loss: Any, world: 
         total += head.ridge.penalty(items, tensors["own_share"], tensors["share"]).item()
     drawn = head.ridge.factors(torch.tensor(sorted(seen))).detach()
     squares = (quality.own[sorted(seen)].square().sum(), quality.text.square().sum(), drawn.square().sum())
-    wanted = 0.5 * sum(square.item() for square in squares)
-    assert total == pytest.approx(wanted, rel=1e-4)
+    expected = 0.5 * sum(square.item() for square in squares)
+    assert total == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_good_item_is_learned_from_few_facts_and_an_unseen_one_stays_at_its_text(world: Callable[..., World]) -> None:
+def test_item_qualities_are_learned_and_those_of_new_items_stay_zero(world: Callable[..., World]) -> None:
     toy = world(made(CtrRidge, biases=True), "click")
     head = toy.build()
     losses = toy.train(head, steps=40, lr=0.05)
@@ -57,52 +57,52 @@ def test_a_good_item_is_learned_from_few_facts_and_an_unseen_one_stays_at_its_te
     assert auc(toy, head) > 0.85
 
 
-def test_factors_learn_which_items_go_together_where_texts_tell_nothing(world: Callable[..., World]) -> None:
-    found = {}
+def test_factors_learn_which_items_are_similar_without_texts(world: Callable[..., World]) -> None:
+    areas = {}
     for factors in (0, 8):
         toy = world(made(CtrRidge, factors=factors), "click")
         toy.vectors = torch.ones_like(toy.vectors)
         head = toy.build()
         toy.train(head, steps=150, lr=0.1)
-        found[factors] = auc(toy, head)
-    assert found[8] > found[0] + 0.2
+        areas[factors] = auc(toy, head)
+    assert areas[8] > areas[0] + 0.2
 
 
-def test_an_item_never_seen_or_a_user_without_history_is_scored_without_factors(world: Callable[..., World]) -> None:
+def test_a_new_item_or_a_user_without_history_is_scored_without_factors(world: Callable[..., World]) -> None:
     toy = world(made(CtrRidge, factors=8), "click")
     head, unseen = toy.build().eval(), int(np.flatnonzero(toy.data.statistics.item_counts == 0)[0])
-    asked = toy.requests([[1, 2], [], [1, 2]], [[5.0, 1.0], [], [5.0, 1.0]], [unseen, 3, 3])
+    requests = toy.requests([[1, 2], [], [1, 2]], [[5.0, 1.0], [], [5.0, 1.0]], [unseen, 3, 3])
 
     def scores() -> torch.Tensor:
-        batch = asked.batch(np.arange(3))
+        batch = requests.batch(np.arange(3))
         with torch.no_grad():
-            found: torch.Tensor = head.score(toy.encoder(batch), batch)
-        return found
+            scored: torch.Tensor = head.score(toy.encoder(batch), batch)
+        return scored
 
     before = scores()
     with torch.no_grad():
         head.ridge.factors.weight.normal_(std=3.0)
     cold_item, cold_user, known = (scores() - before).abs().tolist()
-    # The rest of the history explains itself otherwise: what it says of others shifts, but not by their factors.
+    # A new item's score also changes, since the history's residuals are explained by factors, but by less.
     assert cold_user == 0 and known > 0.01 and torch.isfinite(scores()).all()
     assert cold_item < known
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"history_targets": True, "negatives": 2}, "negatives is for data without"),
         ({"bias_penalty": 1.0}, "bias_penalty"),
         ({"rivals": 2}, "rivals would do nothing"),
     ],
 )
-def test_an_option_that_would_do_nothing_is_refused(options: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValidationError, match=says):
+def test_an_option_without_effect_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         made(CtrRidge, **options)
 
 
 @pytest.mark.parametrize("options", [{"biases": True}, {"encoding": "joint"}])
-def test_no_weight_merely_shifts_all_logits_alike(options: dict[str, Any], world: Callable[..., World]) -> None:
+def test_no_weight_only_shifts_all_logits(options: dict[str, Any], world: Callable[..., World]) -> None:
     toy = world(made(CtrRidge, loss="ranking", **options), "click")
     head = toy.build()
     torch.manual_seed(0)
@@ -114,9 +114,7 @@ def test_no_weight_merely_shifts_all_logits_alike(options: dict[str, Any], world
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4])
-def test_a_click_is_taken_for_one_less_half_the_share_and_no_click_for_half_the_share(
-    share: float, world: Callable[..., World]
-) -> None:
+def test_label_smoothing_moves_labels_towards_one_half(share: float, world: Callable[..., World]) -> None:
     """BCE of logit x is softplus(x) - x y, so moving y to (1 - share) y + share / 2 adds share * x * (y - 1/2)."""
     plain, smooth = (
         world(made(CtrRidge, loss={"name": "bce", "label_smoothing": amount}), "click") for amount in (0.0, share)

@@ -1,4 +1,4 @@
-"""The heads keep the laws of heads; the package registers them and its recipes."""
+"""The heads satisfy the contract of heads; the package registers them and its recipes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RECIPES = ["movielens_rating_process", "tallrec_few_shot_process", "tallrec_proc
         (CtrRidge, {"encoding": "joint"}),
     ],
 )
-def test_the_heads_keep_the_laws_of_heads(head: type[TaskHead], options: dict[str, Any]) -> None:
+def test_the_heads_satisfy_the_contract_of_heads(head: type[TaskHead], options: dict[str, Any]) -> None:
     check_task_head(head, **options)
 
 
@@ -38,8 +38,8 @@ def test_the_package_offers_its_recipes() -> None:
 
 
 def test_installing_the_package_registers_the_heads() -> None:
-    found = entry_points(group="lorarec", name="process")
-    if not found:
+    points = entry_points(group="lorarec", name="process")
+    if not points:
         pytest.skip("lorarec-process is not installed here: pip install ./plugins/lorarec-process")
-    (point,) = found
+    (point,) = points
     assert list(point.load().lorarec_task_heads()) == [RatingProcess, RatingRidge, CtrRidge]

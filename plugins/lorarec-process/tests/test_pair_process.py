@@ -14,7 +14,7 @@ USERS, ITEMS = 6, 9
 
 
 def drawn(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Users and items of so many pairs, of which some repeat."""
+    """Users and items of `count` random pairs, of which some repeat."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(USERS, (count,), generator=generator), torch.randint(ITEMS, (count,), generator=generator)
 
@@ -29,7 +29,7 @@ def process(seed: int = 0) -> PairProcess:
 
 
 def kernel(p: PairProcess, one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
-    """[n, m] by the formula, pair by pair."""
+    """[n, m] by the formula, for each two pairs."""
     (users, items), spreads = (p.features.users, p.features.items), p.spreads
     xx = [(items * spread) @ items.T for spread in (spreads.item, spreads.item_shared)]
     yy = [(users * spread) @ users.T for spread in (spreads.user, spreads.user_shared)]
@@ -38,28 +38,28 @@ def kernel(p: PairProcess, one: tuple[Tensor, Tensor], other: tuple[Tensor, Tens
 
 
 def test_the_posterior_is_the_textbook_formula() -> None:
-    p, seen, asked = process(), drawn(20, 1), drawn(7, 2)
+    p, seen, hidden = process(), drawn(20, 1), drawn(7, 2)
     target = torch.randn(20).double()
     gram = kernel(p, seen, seen) + p.noise * torch.eye(20).double()
-    expected = kernel(p, asked, seen) @ torch.linalg.solve(gram, target)
+    expected = kernel(p, hidden, seen) @ torch.linalg.solve(gram, target)
     pairs, order = PairSet.of(*seen, USERS, ITEMS)
-    wanted, place = PairSet.of(*asked, USERS, ITEMS)
-    found = p.at(wanted, p.weights(pairs, p.solve(pairs, target[order], 1e-10)))
-    torch.testing.assert_close(found, expected[place])
+    hidden_pairs, order_hidden = PairSet.of(*hidden, USERS, ITEMS)
+    predicted = p.at(hidden_pairs, p.weights(pairs, p.solve(pairs, target[order], 1e-10)))
+    torch.testing.assert_close(predicted, expected[order_hidden])
 
 
-def test_a_weight_divides_the_noise_and_a_row_of_weight_0_is_as_good_as_not_there() -> None:
-    p, seen, asked = process(), drawn(20, 1), drawn(7, 2)
+def test_a_weight_divides_the_noise_and_a_row_of_weight_0_has_no_effect() -> None:
+    p, seen, hidden = process(), drawn(20, 1), drawn(7, 2)
     target, weight = torch.randn(20).double(), torch.rand(20).double() * 3
     weight[::4] = 0.0
     kept = weight > 0
     some = seen[0][kept], seen[1][kept]
     gram = kernel(p, some, some) + torch.diag(p.noise / weight[kept])
-    expected = kernel(p, asked, some) @ torch.linalg.solve(gram, target[kept])
+    expected = kernel(p, hidden, some) @ torch.linalg.solve(gram, target[kept])
     pairs, order = PairSet.of(*seen, USERS, ITEMS)
-    wanted, place = PairSet.of(*asked, USERS, ITEMS)
-    found = p.at(wanted, p.weights(pairs, p.solve(pairs, target[order], 1e-10, weight[order])))
-    torch.testing.assert_close(found, expected[place])
+    hidden_pairs, order_hidden = PairSet.of(*hidden, USERS, ITEMS)
+    predicted = p.at(hidden_pairs, p.weights(pairs, p.solve(pairs, target[order], 1e-10, weight[order])))
+    torch.testing.assert_close(predicted, expected[order_hidden])
 
 
 def test_items_without_pairs_and_users_without_any_change_nothing() -> None:
@@ -70,7 +70,7 @@ def test_items_without_pairs_and_users_without_any_change_nothing() -> None:
     assert weights.items[1:8].abs().sum() == 0
 
 
-def test_nothing_seen_predicts_nothing() -> None:
+def test_without_seen_pairs_the_prediction_is_0() -> None:
     p = process()
     none, _ = PairSet.of(*drawn(0, 0), USERS, ITEMS)
     hidden, _ = PairSet.of(*drawn(4, 1), USERS, ITEMS)
@@ -93,18 +93,18 @@ def test_the_gradient_of_the_error_on_hidden_pairs_is_exact(monkeypatch: pytest.
 
     given = [x.clone().requires_grad_() for x in (*start.features, *start.spreads, start.noise)]
     torch.autograd.backward(error(*given))
-    for place, tensor in enumerate(given):
+    for index, tensor in enumerate(given):
         assert tensor.grad is not None
         along = torch.randn(tensor.shape, generator=generator).double()
         step = 1e-5 * along
         ends = [
-            [x.detach() + sign * step if n == place else x.detach() for n, x in enumerate(given)] for sign in (1, -1)
+            [x.detach() + sign * step if n == index else x.detach() for n, x in enumerate(given)] for sign in (1, -1)
         ]
         slope = (error(*ends[0]) - error(*ends[1])) / 2e-5
         torch.testing.assert_close((tensor.grad * along).sum(), slope.detach(), rtol=1e-4, atol=1e-5)
 
 
-def test_items_of_the_same_raters_are_alike_and_others_are_not() -> None:
+def test_items_of_the_same_raters_are_similar_and_others_are_not() -> None:
     user = torch.arange(40).repeat_interleave(5)
     # Users of one parity rate items of that parity.
     item = torch.cat(
@@ -113,13 +113,13 @@ def test_items_of_the_same_raters_are_alike_and_others_are_not() -> None:
     pairs, _ = PairSet.of(user, item, 40, 21)
     spectrum = RaterSpectrum.of(pairs, 4)
     vectors = spectrum.of_items(torch.arange(21))
-    alike = vectors @ vectors.T
-    assert alike[:20:2, :20:2].mean() > 0.5
-    assert alike[:20:2, 1:20:2].mean() < -0.5
-    assert vectors[20].abs().sum() == 0, "nobody rated it"
+    similarity = vectors @ vectors.T
+    assert similarity[:20:2, :20:2].mean() > 0.5
+    assert similarity[:20:2, 1:20:2].mean() < -0.5
+    assert vectors[20].abs().sum() == 0, "it has no ratings"
 
 
-def test_a_history_gives_the_vector_of_the_user_who_had_it() -> None:
+def test_a_history_gives_the_vector_of_the_user_who_has_it() -> None:
     user, item = drawn(30, 5)
     pairs, _ = PairSet.of(user, item, USERS, ITEMS)
     spectrum = RaterSpectrum.of(pairs, 3)
@@ -128,7 +128,7 @@ def test_a_history_gives_the_vector_of_the_user_who_had_it() -> None:
     torch.testing.assert_close(spectrum.of_histories(history, mask)[0], spectrum.of_users(pairs)[2])
 
 
-def test_fewer_raters_than_dimensions_leave_dimensions_empty() -> None:
+def test_dimensions_beyond_the_rank_are_empty() -> None:
     pairs, _ = PairSet.of(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2]), 2, ITEMS)
     spectrum = RaterSpectrum.of(pairs, 8)
     assert spectrum.raters.shape == (ITEMS, 8)
@@ -136,8 +136,8 @@ def test_fewer_raters_than_dimensions_leave_dimensions_empty() -> None:
     assert spectrum.strength[1:].abs().sum() == 0
 
 
-def test_a_solution_that_is_not_reached_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_solution_that_does_not_converge_warns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pair_process, "ITERATIONS", 1)
     pairs, _ = PairSet.of(*drawn(20, 1), USERS, ITEMS)
-    with pytest.warns(RuntimeWarning, match=r"after 1 iterations \d+\.\d% of the stars' spread is still unsolved"):
+    with pytest.warns(RuntimeWarning, match=r"after 1 iterations the relative residual is \d+\.\d%"):
         process().solve(pairs, torch.randn(20).double(), 1e-10)

@@ -31,10 +31,10 @@ def test_it_beats_the_mean_before_and_after_training(world: Callable[..., World]
     labels = toy.examples(Part.TEST).labels()
     mean = float(np.sqrt(np.mean((labels - toy.data.statistics.label_mean) ** 2)))
     head = toy.build()
-    at_birth = rmse(toy, head)
+    untrained = rmse(toy, head)
     toy.train(head, steps=40)
-    assert at_birth < 0.8 * mean
-    assert rmse(toy, head) < at_birth
+    assert untrained < 0.8 * mean
+    assert rmse(toy, head) < untrained
 
 
 def test_stars_stay_in_the_range_of_the_training_labels_but_the_loss_does_not(
@@ -49,7 +49,7 @@ def test_stars_stay_in_the_range_of_the_training_labels_but_the_loss_does_not(
     assert scores.max() <= toy.data.statistics.label_max
     losses = head.losses(toy.encoder(batch), batch)
     statistics = toy.data.statistics
-    assert losses.min() > (statistics.label_max - statistics.label_min) ** 2, "what is clamped could not cost as much"
+    assert losses.min() > (statistics.label_max - statistics.label_min) ** 2, "clamped stars would have a lower loss"
 
 
 def test_stars_of_another_range_are_learned_as_well(world: Callable[..., World], events: dict[str, list[Any]]) -> None:
@@ -60,7 +60,7 @@ def test_stars_of_another_range_are_learned_as_well(world: Callable[..., World],
 
 
 @pytest.mark.parametrize("scope", ["past", "training"])
-def test_groups_hold_each_training_event_once_and_one_user_each(world: Callable[..., World], scope: str) -> None:
+def test_groups_contain_each_training_event_once_and_one_user_each(world: Callable[..., World], scope: str) -> None:
     section: dict[str, Any] = {"split": {"by": "random"}, "history": {"scope": scope}}
     toy = world(made(RatingRidge, targets_per_example=6), "rating", **section)
     examples = toy.examples()
@@ -72,7 +72,7 @@ def test_groups_hold_each_training_event_once_and_one_user_each(world: Callable[
     assert examples.batch(np.arange(len(examples))).count == len(events)
 
 
-def test_groups_lose_as_single_facts_do(world: Callable[..., World]) -> None:
+def test_groups_have_the_loss_of_their_single_targets(world: Callable[..., World]) -> None:
     grouped = world(made(RatingRidge, targets_per_example=6), "rating")
     single = world(made(RatingRidge), "rating")
     head = single.build().eval()
@@ -83,12 +83,12 @@ def test_groups_lose_as_single_facts_do(world: Callable[..., World]) -> None:
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-3)
 
 
-def test_groups_are_for_training_alone(world: Callable[..., World]) -> None:
+def test_groups_are_for_training_only(world: Callable[..., World]) -> None:
     toy = world(made(RatingRidge, targets_per_example=6), "rating")
     assert len(toy.examples(Part.TEST)) == len(toy.data.interactions.rows(Part.TEST))
 
 
-def test_training_may_look_at_less_of_the_history(world: Callable[..., World]) -> None:
+def test_training_may_read_less_of_the_history(world: Callable[..., World]) -> None:
     toy = world(made(RatingRidge, max_history=9, training_history=3), "rating")
     lengths = {
         part: toy.examples(part).batch(np.arange(80)).tensors["history"].shape[1] for part in (Part.TRAIN, Part.TEST)
@@ -106,7 +106,7 @@ def test_penalties_pull_weights_to_zero(world: Callable[..., World]) -> None:
     assert sizes[5.0] < 0.5 * sizes[0.0]
 
 
-def test_labels_all_alike_are_refused() -> None:
+def test_equal_labels_are_refused() -> None:
     with pytest.raises(DataError, match=r"All 3 values of 'rating' are 4.*data\.columns\.rating"):
         made(RatingRidge).check_labels(np.full(3, 4.0), np.arange(3))
 
@@ -116,7 +116,7 @@ def test_unknown_options_are_refused() -> None:
         made(RatingRidge, factor=3)
 
 
-def test_a_penalty_on_weights_that_are_not_there_is_refused() -> None:
+def test_a_penalty_on_missing_weights_is_refused() -> None:
     with pytest.raises(ValidationError, match="factor_penalty would do nothing with factors=0"):
         made(RatingRidge, factors=0, factor_penalty=1.0)
     with pytest.raises(ValidationError, match="bias_penalty would do nothing with biases=False"):
@@ -130,13 +130,13 @@ def test_the_delta_is_a_setting_of_huber(head: Any) -> None:
     with pytest.raises(ValidationError, match="delta"):
         made(head, loss={"name": "mse", "delta": 2.0})
     earlier = made(head, loss="huber", huber_delta=1.0)
-    assert earlier.config.loss.config.delta == 1.0, "the recipe of an earlier run writes the default out"
+    assert earlier.config.loss.config.delta == 1.0, "the recipe of an earlier run has the default"
     assert made(head, loss={"name": "huber", "delta": 2.0}).config.loss.config.delta == 2.0
 
 
 @pytest.mark.parametrize("loss", ["huber", "ordinal"])
 @pytest.mark.parametrize("head", [RatingRidge, RatingProcess])
-def test_both_heads_learn_by_it(head: Any, loss: str, world: Callable[..., World], events: dict[str, Any]) -> None:
+def test_both_heads_learn(head: Any, loss: str, world: Callable[..., World], events: dict[str, Any]) -> None:
     events["rating"] = [float(round(stars)) for stars in events["rating"]]
     toy = world(made(head, loss=loss), "rating")
     built = toy.build()
@@ -147,13 +147,13 @@ def test_both_heads_learn_by_it(head: Any, loss: str, world: Callable[..., World
     examples = toy.examples(Part.TEST)
     batch = examples.batch(np.arange(len(examples)))
     with torch.no_grad():
-        found = built.eval().score(toy.encoder(batch), batch).numpy()
-    assert found.min() >= 1
-    assert found.max() <= 5
-    assert np.sqrt(np.mean((found - examples.labels()) ** 2)) < 0.6 * examples.labels().std()
+        predicted = built.eval().score(toy.encoder(batch), batch).numpy()
+    assert predicted.min() >= 1
+    assert predicted.max() <= 5
+    assert np.sqrt(np.mean((predicted - examples.labels()) ** 2)) < 0.6 * examples.labels().std()
 
 
-def test_weights_grow_with_the_items_seen_not_with_the_catalog() -> None:
+def test_the_number_of_weights_grows_with_training_items_not_with_the_catalog() -> None:
     seen = np.zeros(10_000)
     seen[:3] = 1
     matrices = [weight for weight in ItemKernel(8, 16, seen).parameters() if weight.ndim == 2]

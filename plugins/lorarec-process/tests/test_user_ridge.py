@@ -1,4 +1,4 @@
-"""Kernel ridge regression is the textbook's; quality and taste: what is learned of items, what a history says."""
+"""Kernel ridge regression equals the textbook formula; the quality of items and the taste of users."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from lorarec_process.user_ridge import ItemQuality, UserRidge, kernel_ridge
 
 
 def drawn(seed: int = 0) -> tuple[torch.Tensor, ...]:
-    """Features of 7 items; candidates, histories, whose they are, residuals and noise of 2 users; in double
-    precision."""
+    """Features of 7 items; candidates, histories, owners, residuals and noise of 2 users; in double precision."""
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(7, 3, generator=generator).double()
     candidate, history = torch.tensor([6, 0]), torch.tensor([[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]])
@@ -27,11 +26,11 @@ def drawn(seed: int = 0) -> tuple[torch.Tensor, ...]:
 
 def test_ridge_regression_is_the_textbook_formula() -> None:
     features, candidate, history, owner, residual, noise = drawn()
-    found = kernel_ridge(features, candidate, history, owner, residual, torch.ones(2, 6, dtype=torch.bool), noise)
+    predicted = kernel_ridge(features, candidate, history, owner, residual, torch.ones(2, 6, dtype=torch.bool), noise)
     for user in range(2):
         x, y = features[history[user]], residual[user]
         weights = torch.linalg.solve(x.T @ x + noise * torch.eye(3).double(), x.T @ y)
-        torch.testing.assert_close(found[user], weights @ features[candidate[user]])
+        torch.testing.assert_close(predicted[user], weights @ features[candidate[user]])
 
 
 def test_the_gradient_of_the_ridge_regression_is_exact() -> None:
@@ -43,16 +42,16 @@ def test_the_gradient_of_the_ridge_regression_is_exact() -> None:
     )
 
 
-def test_events_without_feedback_and_padding_say_nothing() -> None:
+def test_events_without_feedback_and_padding_have_no_effect() -> None:
     features, candidate, history, owner, residual, noise = drawn()
     mask = torch.tensor([[False, True, False, True, False, False]] * 2)
-    found = kernel_ridge(features, candidate, history, owner, residual, mask, noise)
+    predicted = kernel_ridge(features, candidate, history, owner, residual, mask, noise)
     kept = [1, 3]
     alone = kernel_ridge(features, candidate, history[:, kept], owner, residual[:, kept], mask[:, kept], noise)
-    torch.testing.assert_close(found, alone)
+    torch.testing.assert_close(predicted, alone)
 
 
-def test_many_items_are_compared_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_items_give_the_same_result_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
     features, candidate, history, owner, residual, noise = drawn()
     mask = torch.ones(2, 6, dtype=torch.bool)
     looked_up = kernel_ridge(features, candidate, history, owner, residual, mask, noise)
@@ -61,8 +60,8 @@ def test_many_items_are_compared_as_few_are(monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(gathered, looked_up)
 
 
-def meeting(histories: int, items: int) -> tuple[torch.Tensor, ...]:
-    """Features of 9 items; every history meets the same items: candidates, histories of 4 events, whose they are."""
+def shared_histories(histories: int, items: int) -> tuple[torch.Tensor, ...]:
+    """Features of 9 items; each history with the same candidates: candidates, histories of 4 events, owners."""
     generator = torch.Generator().manual_seed(0)
     return (
         torch.randn(9, 3, generator=generator).double(),
@@ -72,8 +71,8 @@ def meeting(histories: int, items: int) -> tuple[torch.Tensor, ...]:
     )
 
 
-def test_the_ridge_regression_of_shared_histories_is_that_of_each_fact() -> None:
-    features, candidate, history, owner = meeting(3, 8)
+def test_the_ridge_regression_of_shared_histories_is_that_of_each_target() -> None:
+    features, candidate, history, owner = shared_histories(3, 8)
     residual, noise = torch.randn(3, 4).double(), torch.tensor(0.7).double()
     mask = torch.tensor([[True] * 4, [False, True, False, True], [False] * 4])
     together = kernel_ridge(features, candidate, history, owner, residual, mask, noise)
@@ -89,8 +88,8 @@ def test_the_ridge_regression_of_shared_histories_is_that_of_each_fact() -> None
     )
 
 
-def ridge(features: list[np.ndarray] | None = None, unlabelled: float = 0.0) -> UserRidge:
-    return UserRidge(0.5, np.ones(4, bool), 3, features or [], unlabelled)
+def ridge(features: list[np.ndarray] | None = None, unlabeled: float = 0.0) -> UserRidge:
+    return UserRidge(0.5, np.ones(4, bool), 3, features or [], unlabeled)
 
 
 def logits(head: UserRidge, liked: list[list[float]], texts: torch.Tensor | None = None) -> torch.Tensor:
@@ -100,37 +99,37 @@ def logits(head: UserRidge, liked: list[list[float]], texts: torch.Tensor | None
     history = torch.tensor([[1, 2, 3]] * rows)
     seen = (history, torch.arange(rows), torch.ones_like(history, dtype=torch.bool), torch.tensor(liked))
     with torch.no_grad():
-        found: torch.Tensor = head(torch.arange(4), texts, torch.zeros(rows, dtype=torch.int64), *seen)
-    return found
+        scored: torch.Tensor = head(torch.arange(4), texts, torch.zeros(rows, dtype=torch.int64), *seen)
+    return scored
 
 
-def test_a_like_of_a_likely_text_counts_more_than_one_of_another() -> None:
+def test_a_like_of_a_similar_text_counts_more_than_one_of_another() -> None:
     same, other, none = logits(ridge(), [[1, -1, -1], [-1, 1, -1], [0, 0, 0]])
     assert same > other and none == 0
 
 
-def test_columns_of_items_tell_which_likes_count() -> None:
-    flat = torch.ones(4, 3) * torch.tensor([1.0, 2.0, 3.0])  # texts all alike
+def test_likes_of_items_with_the_same_columns_count_more() -> None:
+    flat = torch.ones(4, 3) * torch.tensor([1.0, 2.0, 3.0])  # all texts are equal
     genres = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32)
-    alike, unlike = logits(ridge([genres]), [[-1, 1, -1], [1, -1, -1]], flat)
-    assert alike > unlike
+    same, other = logits(ridge([genres]), [[-1, 1, -1], [1, -1, -1]], flat)
+    assert same > other
 
 
 def test_an_event_without_feedback_counts_as_liked_only_where_all_are_clicks() -> None:
-    assert logits(ridge(unlabelled=1.0), [[0, 0, 0]]) > 0 == logits(ridge(), [[0, 0, 0]])
+    assert logits(ridge(unlabeled=1.0), [[0, 0, 0]]) > 0 == logits(ridge(), [[0, 0, 0]])
 
 
-def test_what_is_learned_of_an_item_also_lifts_others_like_it() -> None:
+def test_the_quality_of_a_text_is_shared_by_similar_items() -> None:
     quality = ItemQuality(np.ones(3, bool), 2, [])
     with torch.no_grad():
         assert quality.own is not None and quality.text is not None
         quality.own[0], quality.text[0] = 1.0, 1.0
     texts = torch.tensor([[1.0, 0], [1, 0], [0, 1]])
-    own, alike, unlike = quality(torch.arange(3), texts, []).tolist()
-    assert own > alike > unlike == 0
+    own, similar, other = quality(torch.arange(3), texts, []).tolist()
+    assert own > similar > other == 0
 
 
-def test_what_is_learned_of_a_column_lifts_the_items_that_have_it() -> None:
+def test_the_quality_of_a_column_is_shared_by_its_items() -> None:
     quality = ItemQuality(np.zeros(0, bool), 0, [2])
     with torch.no_grad():
         quality.columns[0][0] = 1.0
