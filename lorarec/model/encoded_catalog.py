@@ -12,18 +12,18 @@ from torch import Tensor
 from lorarec.contracts import Collation, Views
 
 BLOCK = 1024
-"""Items encoded between two looks at which process does what; a multiple of the chunk of a batch."""
+"""Number of items in a block, the unit that is distributed over processes; a multiple of a batch's chunk size."""
 
 
 Encode = Callable[[Views], Tensor]
-"""[V, D] vectors of views, by the present weights of a model."""
+"""[V, D] vectors of views, from the current weights of a model."""
 
 
 def encoded_catalog(encode: Encode, collation: Collation, accelerator: Any) -> Tensor:
-    """[N, D] float32 vectors of all items as `encode` makes them, the same on every process.
+    """[N, D] float32 vectors of all items from `encode`, the same on every process.
 
-    Blocks are dealt out to the processes. Each item is encoded in the same block whatever their number, so that the
-    vectors are the same to the bit on one process and on two.
+    Blocks are distributed over the processes. They do not depend on the number of processes, so that the vectors are
+    the same to the bit on one process and on two.
     """
     if accelerator.num_processes == 1:
         return encoded_on_one_process(encode, collation, accelerator.device)
@@ -51,7 +51,7 @@ def encoded_on_one_process(encode: Encode, collation: Collation, device: torch.d
 
 
 def is_sharded(accelerator: Any) -> bool:
-    """Whether weights or optimizer lie in parts on the processes: every process must then run every forward."""
+    """Whether weights or optimizer are sharded over the processes: every process must then run every forward."""
     return str(accelerator.distributed_type).endswith(("FSDP", "DEEPSPEED"))
 
 

@@ -1,4 +1,4 @@
-"""BatchEncoder: what a head is handed to turn a batch's views into vectors, states or logits."""
+"""BatchEncoder: turns a batch's views into vectors, states or logits for a head."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lorarec.errors import IncompatibleError
 
 
 class BatchEncoder:
-    """The `Encoder` that a head is handed: runs views through the network chunk by chunk, or looks items up.
+    """The `Encoder` of a head: runs views through the network chunk by chunk, or looks items up in a table.
 
-    `adapter`: under which name the adapter sits that each of its calls of the network uses.
+    `adapter`: name of the adapter that its calls of the network use.
     """
 
     def __init__(
@@ -27,8 +27,8 @@ class BatchEncoder:
         table: Tensor | None = None,
         adapter: str = OWN_ADAPTER,
     ) -> None:
-        """`network`: the backbone's module as the adapters, by name, have changed it; `table` [N, D] stands in for
-        encoding views of single items."""
+        """`network`: the backbone's module with the adapters, by name; `table` [N, D] replaces encoding views of single
+        items."""
         self._backbone, self._network, self._adapters = backbone, network, adapters
         self._views = views
         self._table = table
@@ -42,20 +42,20 @@ class BatchEncoder:
         return torch.cat([encoded.pooled.float() for encoded in self._encoded(wanted)])[wanted.order]
 
     def _reads_table(self) -> bool:
-        """Whether what would be encoded is what the item table holds. Raises IncompatibleError where it is not, since
-        beside a table items come without features."""
+        """Whether the item table has the vectors to encode. Raises IncompatibleError if not, since with a table items
+        come without features."""
         if self._adapter == OWN_ADAPTER:
             return True
         with self._switched():
             if self._network is self._backbone.module:  # no adapter: its own reference
                 return True
         raise IncompatibleError(
-            "Items are looked up in the table that the run's own adapter made: there is no reference of theirs here. "
-            "A head may ask for it in `losses`, in training."
+            "Items are looked up in the table of the run's own adapter, so there is no reference for them here. "
+            "A head may use the reference in `losses`, in training."
         )
 
     def states(self, views: str) -> Tensor | None:
-        """[V, L, D] float32 states after each event, right-aligned; None where the backbone has none."""
+        """[V, L, D] float32 states after each event, right-aligned; None if the backbone has none."""
         wanted = self._views[views]
         states = [encoded.states for encoded in self._encoded(wanted)]
         if any(state is None for state in states):
@@ -73,7 +73,7 @@ class BatchEncoder:
 
     @contextmanager
     def reference(self) -> Iterator[None]:
-        """Within, this encoder's calls, and no others, use the network without any adapter."""
+        """Inside the context, calls of this encoder, and no others, use the network without any adapter."""
         before, self._adapter = self._adapter, None
         try:
             with torch.no_grad():
@@ -85,8 +85,8 @@ class BatchEncoder:
     def _switched(self) -> Iterator[None]:
         if self._adapter is not None:
             if self._adapter not in self._adapters:
-                there = ", ".join(f"'{name}'" for name in self._adapters)
-                raise IncompatibleError(f"There is no adapter '{self._adapter}' on this model. There are: {there}.")
+                names = ", ".join(f"'{name}'" for name in self._adapters)
+                raise IncompatibleError(f"There is no adapter '{self._adapter}' on this model. There are: {names}.")
             with self._adapters[self._adapter].active(self._network, self._adapter):
                 yield
             return

@@ -1,4 +1,4 @@
-"""RecModel: a backbone and an adapter that fit and a head, in one module whose methods are run through one door."""
+"""RecModel: a backbone with an adapter, and a head, in one module; its methods are run by `call`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lorarec.errors import IncompatibleError, PluginError
 from lorarec.model.encoder import BatchEncoder
 
 STRETCH = 2**16
-"""Items whose vectors a head makes at once: what it needs on the way then does not grow with the catalogue."""
+"""Number of items whose vectors a head computes at once, so that its memory does not grow with the catalog."""
 
 
 def check_compatible(backbone: Backbone, adapter: Adapter, gradient_checkpointing: bool) -> Architecture:
-    """The backbone's architecture, once the adapter has agreed to it, before any weight is loaded.
+    """The backbone's architecture, if the adapter supports it, before any weight is loaded.
 
     Raises IncompatibleError otherwise.
     """
@@ -26,7 +26,7 @@ def check_compatible(backbone: Backbone, adapter: Adapter, gradient_checkpointin
     adapter.check(architecture)
     if gradient_checkpointing and not adapter.supports_gradient_checkpointing:
         raise IncompatibleError(
-            f"Adapter '{adapter.name}' does not go with gradient checkpointing. Set train.gradient_checkpointing=false."
+            f"Adapter '{adapter.name}' does not support gradient checkpointing. Set train.gradient_checkpointing=false."
         )
     return architecture
 
@@ -43,14 +43,14 @@ def usable_length(architecture: Architecture, adapter: Adapter) -> int:
 
 
 class StepOutput(NamedTuple):
-    """What training needs of a batch. A NamedTuple, so that Accelerate casts it back to float32."""
+    """The results of a batch in training. A NamedTuple, so that Accelerate casts it back to float32."""
 
     losses: Tensor
     """[T] of the batch's targets."""
     regularizer: Tensor
-    """[] what the head adds to their weighted sum; 0 where it adds nothing."""
+    """[] the head's term in addition to their weighted sum; 0 if there is none."""
     penalty: Tensor
-    """[] what the adapter adds to the loss of a step; 0 where it adds nothing."""
+    """[] the adapter's term in the loss of a step; 0 if there is none."""
 
 
 class RecModel(nn.Module):
@@ -61,12 +61,12 @@ class RecModel(nn.Module):
         self.backbone = backbone
         self.adapter = adapter
         self.adapters = {OWN_ADAPTER: adapter}
-        """By name, the adapters that sit on the network: the run's own, and those added."""
+        """The adapters on the network by name: the run's own, and those added."""
         self.network = network
         """The backbone's module as the adapter returned it."""
         self.head = head.float()
         self._no_split_modules = getattr(backbone.module, "_no_split_modules", None)
-        """Names of the blocks that FSDP shards as wholes."""
+        """Names of the block classes that FSDP does not split."""
 
     @property
     def network_trains(self) -> bool:
@@ -81,9 +81,9 @@ class RecModel(nn.Module):
         return self
 
     def add_adapter(self, name: str, adapter: Adapter, folder: Path) -> None:
-        """Let the adapter that another run of this backbone left in `folder` sit beside this one's own, as `name`.
+        """Add the adapter that another run of this backbone saved in `folder`, as `name`.
 
-        Raises IncompatibleError if it does not fit. `vectors` takes the name.
+        Raises IncompatibleError if it does not fit. `vectors` accepts the name.
         """
         if name in self.adapters:
             raise IncompatibleError(f"There is an adapter '{name}' already. Use another name.")
@@ -95,15 +95,15 @@ class RecModel(nn.Module):
         return getattr(self, method)(*arguments, **options)
 
     def losses(self, batch: Batch, table: Tensor | None = None) -> StepOutput:
-        """What training needs of a batch. `table` [N, D] stands in for encoding the batch's item views.
+        """Losses, regularizer and penalty of a batch. `table` [N, D] replaces encoding the batch's item views.
 
-        Raises PluginError unless the head gives one loss a target, and one number or None to add to them.
+        Raises PluginError unless the head gives one loss per target, and one number or None as its regularizer.
         """
         losses = self.head.losses(self.encoder(batch.views, table), batch)
         if losses.shape != (batch.count,):
             raise PluginError(
                 f"{type(self.head).__name__}.losses gives a tensor of shape {tuple(losses.shape)} for a batch of "
-                f"{batch.count} targets: it must be [{batch.count}], one loss a target, not reduced."
+                f"{batch.count} targets: it must be [{batch.count}], one loss per target, not reduced."
             )
         penalty = self.adapter.penalty(self.network) if self.training else None
         return StepOutput(
@@ -113,37 +113,37 @@ class RecModel(nn.Module):
         )
 
     def answer(self, batch: Batch, method: str, table: Tensor | None = None) -> Tensor:
-        """What a method of the head, such as "score" or "user_vectors", says of a batch.
+        """The result of a method of the head, such as "score" or "user_vectors", for a batch.
 
-        Any head's own `method(encode, batch)` will do. `table` [N, D] stands in for encoding the batch's item views.
+        Any `method(encode, batch)` of the head may be named. `table` [N, D] replaces encoding the batch's item views.
         """
         answer: Tensor = getattr(self.head, method)(self.encoder(batch.views, table), batch)
         return answer
 
     def answer_items(self, table: Tensor, method: str) -> Tensor:
-        """[N, ...] what a method of the head, such as "item_vectors", makes of the whole catalog's vectors [N, D].
+        """[N, ...] result of a method of the head, such as "item_vectors", for the whole catalog's vectors [N, D].
 
-        The head's `method(pooled, items)` is given stretches of [M, D] and their catalog rows [M].
+        The head's `method(pooled, items)` is called with blocks of [M, D] and their catalog rows [M].
         """
         rows = torch.arange(len(table), device=table.device)
         parts = (slice(start, start + STRETCH) for start in range(0, len(table), STRETCH))
         return torch.cat([getattr(self.head, method)(table[part], rows[part]) for part in parts])
 
     def vectors(self, views: Views, adapter: str = OWN_ADAPTER) -> Tensor:
-        """[V, D] float32 vectors of views, read with the adapter of that name."""
+        """[V, D] float32 vectors of views, encoded with the adapter of that name."""
         return self.encoder({"views": views}, adapter=adapter).vectors("views")
 
     def encoder(self, views: dict[str, Views], table: Tensor | None = None, adapter: str = OWN_ADAPTER) -> BatchEncoder:
-        """The `Encoder` that a head is handed for a batch with these views, by name."""
+        """The `Encoder` of a head for a batch with these views, by name."""
         return BatchEncoder(self.backbone, self.network, self.adapters, views, table, adapter)
 
     def refresh(self, table: Tensor) -> None:
-        """Hand the head the vectors [N, D] of the whole catalog, see `Head.refresh`."""
+        """Pass the vectors [N, D] of the whole catalog to the head, see `Head.refresh`."""
         self.head.refresh(table)
 
 
 def _one_number(given: Tensor | None, method: str, losses: Tensor) -> Tensor:
-    """[] float32, 0 where nothing is given. Raises PluginError for anything but one number."""
+    """[] float32, 0 for None. Raises PluginError for anything else than one number."""
     if given is None:
         return losses.new_zeros((), dtype=torch.float32)
     if not isinstance(given, Tensor) or given.shape != ():
@@ -166,14 +166,14 @@ def call(model: nn.Module, method: Callable[Concatenate[RecModel, P], R], *argum
 
 
 class AskedModel:
-    """A RecModel that may be wrapped, as predictors ask it: `lorarec.contracts.Model`."""
+    """A RecModel that may be wrapped, with the interface of predictors: `lorarec.contracts.Model`."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._device = next(model.parameters()).device
 
     def answer(self, batch: Batch, method: str, table: Tensor | None = None) -> Tensor:
-        """`RecModel.answer`, wherever the batch lies."""
+        """`RecModel.answer`, with the batch moved to the model's device."""
         return call(self._model, RecModel.answer, batch.to(self._device), method, table)
 
     def answer_items(self, table: Tensor, method: str) -> Tensor:
@@ -182,5 +182,5 @@ class AskedModel:
 
 
 def encoder_of(model: nn.Module) -> Callable[[Views], Tensor]:
-    """[V, D] vectors of views by the present weights of a RecModel that may be wrapped."""
+    """[V, D] vectors of views from the current weights of a RecModel that may be wrapped."""
     return lambda views: call(model, RecModel.vectors, views)

@@ -1,4 +1,4 @@
-"""Which weights train: listed, counted, extracted and put back."""
+"""Trainable weights: list, count, extract and restore them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def extract(model: nn.Module, names: list[str]) -> dict[str, Tensor]:
 
 
 def put_back(model: nn.Module, weights: dict[str, Tensor], names: list[str], where: str) -> None:
-    """Load what `extract` gave; `where` names the file for messages. Raises CheckpointError on any difference."""
+    """Load the weights of `extract`; `where` names the file in messages. Raises CheckpointError on any difference."""
     missing, unknown = sorted(set(names) - set(weights)), sorted(set(weights) - set(names))
     if missing or unknown:
         raise CheckpointError(

@@ -46,11 +46,11 @@ EVENTS_EACH = 6
 def check_task_head(head_class: type[TaskHead], micro_batches: bool = True, **options: Any) -> None:
     """Raise AssertionError, in a sentence, for the first law that the head breaks.
 
-    It is picklable; its examples name the event they are about; a batch's losses are one finite number a target, whose
-    sum reaches every weight of the head; those of micro-batches are those of the batch (`micro_batches=False` for heads
-    that let the targets of a batch take part in each other's losses); `refresh` is repeatable and leaves the weights
-    alone; its predictor finds one finite answer an example, without labels, for requests as for the rows of a part.
-    `options` are settings as in a recipe.
+    It is picklable; its examples have the column `event`; a batch's losses are one finite number per target, whose sum
+    has a gradient for every weight of the head; those of micro-batches add up to those of the batch
+    (`micro_batches=False` for heads whose losses depend on the other targets of a batch); `refresh` is repeatable and
+    does not change trainable weights; its predictor gives one finite prediction per example, without labels, for
+    requests as for the rows of a part. `options` are settings as in a recipe.
     """
     check_plugin(head_class)
     head = made(head_class, **options)
@@ -104,7 +104,7 @@ def tiny_interactions() -> Interactions:
 
 
 class _Encoder:
-    """Views through a small random transformer."""
+    """Encodes views with a small random transformer."""
 
     def __init__(self, batch: Batch) -> None:
         self._backbone = tiny_backbone().load(tiny_catalog(), seed=0)
@@ -168,8 +168,8 @@ def _check_micro_batches(module: Head, whole: Batch, parts: list[Batch]) -> None
     with torch.no_grad():
         sums = [_total(module, part, module.losses(_Encoder(part), part)) for part in (whole, *parts)]
     module.train(training)
-    apart = abs(float(sum(sums[1:])) - float(sums[0]))
-    assert apart <= 1e-4 * max(1.0, abs(float(sums[0]))), (
+    difference = abs(float(sum(sums[1:])) - float(sums[0]))
+    assert difference <= 1e-4 * max(1.0, abs(float(sums[0]))), (
         f"the losses of micro-batches add up to {float(sum(sums[1:])):g}, those of their batch to {float(sums[0]):g}"
     )
 
@@ -184,14 +184,14 @@ def _check_refresh(module: Head) -> None:
         once = {name: tensor.clone() for name, tensor in module.state_dict().items()}
         module.refresh(pooled)
     changed = [name for name, weight in module.named_parameters() if not torch.equal(weight, weights[name])]
-    assert not changed, f"refresh must leave weights that train as they are, but changes {changed}"
-    unlike = [name for name, tensor in module.state_dict().items() if not torch.equal(tensor, once[name])]
-    assert not unlike, f"refresh must find the same whenever it is called with the same, but not so for {unlike}"
+    assert not changed, f"refresh must not change trainable weights, but changes {changed}"
+    different = [name for name, tensor in module.state_dict().items() if not torch.equal(tensor, once[name])]
+    assert not different, f"refresh must give the same results for the same inputs, but differs in {different}"
 
 
 @torch.no_grad()
 def _check_predictions(model: RecModel, examples: Examples) -> None:
-    """Held-out examples are asked about: one finite answer each, and what is kept of it."""
+    """One finite prediction for each held-out example, and one number per example in each kept column."""
     predictor, table = examples.predictor, None
     if predictor.has_item_vectors or examples.reads_items():
         table = encoded_on_one_process(encoder_of(model), examples.collation, torch.device("cpu"))
@@ -207,22 +207,23 @@ def _check_predictions(model: RecModel, examples: Examples) -> None:
     try:
         kept = predictor.kept(predictions, examples)
     except KeyError as error:
-        raise AssertionError(f"examples must have the column {error}, by which predictions are judged") from error
+        raise AssertionError(f"examples must have the column {error}, by which predictions are evaluated") from error
     for name, column in kept.items():
-        assert column.shape == (len(examples),), f"'{name}' must be one number an example, not {column.shape}"
+        assert column.shape == (len(examples),), f"'{name}' must be one number per example, not {column.shape}"
 
 
 def _check_answers(head: TaskHead, model: RecModel, statistics: Statistics) -> None:
-    """A finished run is asked: a history and an item each, and nothing else."""
-    asked = Requests.of([[0, 1]] * ITEMS, None, list(range(ITEMS)), 3.0)
+    """Requests to a finished run: a history and an item each, and nothing else."""
+    requests = Requests.of([[0, 1]] * ITEMS, None, list(range(ITEMS)), 3.0)
     try:
-        rows = head.requests(asked)
+        rows = head.requests(requests)
     except KeyError as error:
         raise AssertionError(
-            f"requests must be answered as they are: they have no rating, click or time, but one is read: {error}"
+            f"requests must be answered without further columns: they have no rating, click or time, but one is read: "
+            f"{error}"
         ) from error
     events = np.asarray(rows["event"])
-    assert events.tolist() == list(range(ITEMS)), "the rows of requests must be one a request, in order"
+    assert events.tolist() == list(range(ITEMS)), "the rows of requests must be one per request, in order"
     catalog, featurizer = tiny_catalog(), tiny_backbone().featurizer(tiny_catalog(), 30)
     run = Recommender(Path(), {}, catalog, statistics, head, model, featurizer, seed=0)
     with torch.no_grad():
@@ -238,7 +239,7 @@ def _check_finite(values: np.ndarray, what: str) -> None:
 
 
 class _Unadapted(Adapter):
-    """Leaves the backbone as it is."""
+    """Does not change the backbone."""
 
     name = "unadapted"
     summary = "the bare backbone"
@@ -247,7 +248,7 @@ class _Unadapted(Adapter):
         return backbone.module
 
     def save(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
-        """Nothing is kept."""
+        """Writes nothing."""
 
     def restore(self, backbone: Backbone, folder: Path, name: str = OWN_ADAPTER) -> nn.Module:
         return backbone.module

@@ -1,4 +1,4 @@
-"""The item table: every item encoded once, in its place."""
+"""The item table: every item is encoded once, into its row."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Doubles:
 
 
 class Process:
-    """One of several processes, as accelerate shows it; the others' shares arrive by `reduce`."""
+    """One of several processes, as in accelerate; the shares of the others arrive by `reduce`."""
 
     device = torch.device("cpu")
     distributed_type = "DistributedType.MULTI_CPU"
@@ -57,7 +57,7 @@ def expected(size: int) -> Tensor:
     return torch.stack([rows, 2 * rows], dim=1)
 
 
-def test_each_item_is_encoded_once_and_stands_in_its_row() -> None:
+def test_each_item_is_encoded_once_into_its_row() -> None:
     for size in (1, BLOCK, 2 * BLOCK + 3):
         model, rows = Doubles(), Rows(size)
         collation: Any = rows

@@ -1,4 +1,4 @@
-"""A model's methods are run through whatever wraps it, and a head may have methods that the core never heard of."""
+"""A model's methods are run through its wrapper, and a head may have methods that the core does not know."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BATCH = Batch(torch.arange(3), 3, {"texts": VIEWS})
 
 
 class Third(Head):
-    """A head of no family that lorarec knows."""
+    """A head of a family that lorarec does not know."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,20 +82,20 @@ def test_every_method_goes_through_what_wraps_the_model(model: RecModel) -> None
     assert wrapped.seen == ["losses", "vectors", "answer", "refresh"]
 
 
-def test_a_table_stands_in_for_views_of_items(model: RecModel) -> None:
+def test_a_table_replaces_encoding_views_of_items(model: RecModel) -> None:
     views = Views([], torch.empty(0, dtype=torch.int64), torch.tensor([1, 1, 0]))
     batch = Batch(torch.arange(3), 3, {"texts": views})
     answer = call(model, RecModel.answer, batch, "token_probabilities", FEATURES)
     torch.testing.assert_close(answer, (2 * FEATURES[[1, 1, 0]]).softmax(dim=1))
 
 
-def test_a_head_is_asked_about_the_catalog_in_stretches_with_the_rows(model: RecModel) -> None:
+def test_a_head_computes_item_vectors_in_blocks_with_the_rows(model: RecModel) -> None:
     table = torch.ones(STRETCH + 2, 1)
     prices = call(model, RecModel.answer_items, table, "prices")
     assert torch.equal(prices, torch.arange(STRETCH + 2) + 1.0)
 
 
-def test_the_penalty_is_for_training_alone(model: RecModel) -> None:
+def test_the_penalty_is_for_training_only(model: RecModel) -> None:
     assert call(model.eval(), RecModel.losses, BATCH).penalty.item() == 0.0
 
 
@@ -135,7 +135,7 @@ def _done(tensor: Tensor) -> Any:
 
 @pytest.fixture
 def adapted() -> tuple[RecModel, Batch]:
-    """A tiny BERT that dropout disturbs while it trains, with a LoRA whose weights are no longer at birth."""
+    """A tiny BERT with dropout in training, and a LoRA whose weights are not the initial ones."""
     torch.manual_seed(0)
     backbone, adapter = tiny_backbone().load(tiny_catalog(), 0), Lora(Lora.Config(r=2))
     network = adapter.attach(backbone, TrainingPlan(1, 1, 0))
@@ -162,18 +162,18 @@ def test_the_reference_is_the_bare_backbone_even_while_the_model_trains(adapted:
         assert torch.equal(reference, expected)
         assert not reference.requires_grad
         with torch.enable_grad():
-            assert other.vectors("texts").requires_grad, "another encoder must not be switched off with this one"
+            assert other.vectors("texts").requires_grad, "another encoder must keep its adapter"
     assert model.network.training
     assert encoder.vectors("texts").requires_grad
 
 
-def test_beside_a_table_only_a_backbone_without_adapter_has_a_reference_of_items(
+def test_with_a_table_only_a_backbone_without_adapter_has_a_reference_for_items(
     adapted: tuple[RecModel, Batch],
 ) -> None:
     table, items = torch.randn(3, 16), torch.tensor([2, 0])
     views = {"items": Views([], torch.empty(0, dtype=torch.int64), items)}
     encoder = adapted[0].encoder(views, table)
-    with encoder.reference(), pytest.raises(IncompatibleError, match="there is no reference of theirs here"):
+    with encoder.reference(), pytest.raises(IncompatibleError, match="there is no reference for them here"):
         encoder.vectors("items")
     backbone, adapter = tiny_backbone().load(tiny_catalog(), 0), Frozen(Frozen.Config())
     frozen = RecModel(backbone, adapter, adapter.attach(backbone, TrainingPlan(1, 1, 0)), Third())
@@ -182,7 +182,7 @@ def test_beside_a_table_only_a_backbone_without_adapter_has_a_reference_of_items
         assert torch.equal(encoder.vectors("items"), table[items])
 
 
-def test_adapters_of_other_runs_sit_beside_the_own_one(adapted: tuple[RecModel, Batch], tmp_path: Path) -> None:
+def test_adapters_of_other_runs_can_be_added(adapted: tuple[RecModel, Batch], tmp_path: Path) -> None:
     model, batch = adapted
     views, backbone = batch.views["texts"], tiny_backbone().load(tiny_catalog(), 0)
     theirs = Lora(Lora.Config(r=4))
@@ -201,7 +201,7 @@ def test_adapters_of_other_runs_sit_beside_the_own_one(adapted: tuple[RecModel, 
         model.vectors(views, "alora")
 
 
-def test_a_backbone_that_is_no_language_model_says_so(adapted: tuple[RecModel, Batch]) -> None:
+def test_a_backbone_that_is_no_language_model_refuses_logits(adapted: tuple[RecModel, Batch]) -> None:
     model, batch = adapted
     with pytest.raises(IncompatibleError, match="Backbone 'tiny' gives no logits of tokens"):
         model.encoder(batch.views).logits("texts", ["yes", "no"])

@@ -1,4 +1,4 @@
-"""The laws of the other kinds bite: a plugin that breaks one is told which."""
+"""The laws of the other kinds: a plugin that breaks one fails with a sentence that names it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_tiny_backbone_keeps_the_laws_of_backbones(model_type: str) -> None:
     check_backbone(tiny_backbone(model_type))
 
 
-def test_a_backbone_that_reads_its_padding_is_told_so() -> None:
+def test_a_backbone_that_reads_its_padding_is_detected() -> None:
     class Careless(TinyBackbone):
         def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
             return Encoded(module(**features).last_hidden_state.mean(1))
@@ -55,7 +55,7 @@ def test_a_backbone_that_reads_its_padding_is_told_so() -> None:
         check_backbone(Careless(Careless.Config()))
 
 
-def test_a_metric_with_the_wrong_direction_is_told_so() -> None:
+def test_a_metric_with_the_wrong_direction_is_detected() -> None:
     class Wrong(Rmse):
         higher_is_better: ClassVar[bool] = True
 
@@ -64,14 +64,14 @@ def test_a_metric_with_the_wrong_direction_is_told_so() -> None:
         check_metric(Wrong)
 
 
-def test_a_metric_that_gives_both_the_same_is_not_judged_by_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_metric_that_gives_both_the_same_does_not_fail_by_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([4e-18, 0.0, 0.0])
     monkeypatch.setattr("lorarec.testing.plugin_laws._value", lambda *given: next(values))
     monkeypatch.setattr(Rmse, "weighted", lambda *given: None)
     check_metric(Rmse)
 
 
-def test_a_metric_whose_intervals_would_be_of_another_one_is_told_so() -> None:
+def test_a_metric_whose_weighted_value_is_that_of_another_one_is_detected() -> None:
     class Squared(Rmse):
         def value(self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> float:
             return super().value(predictions, references, users) ** 0.5
@@ -83,7 +83,7 @@ def test_a_metric_whose_intervals_would_be_of_another_one_is_told_so() -> None:
         check_metric(Squared)
 
 
-def test_a_source_that_shuffles_is_told_so() -> None:
+def test_a_source_that_shuffles_is_detected() -> None:
     class Shuffled(DataSource):
         name = "shuffled"
         summary = "another order each time"
@@ -120,14 +120,14 @@ def test_what_a_class_must_set_and_does_not_is_named(contract: type[Plugin], uns
         check_plugin(Bare)
 
 
-def test_a_setting_that_names_a_loss_without_its_shapes_is_told_how_to_write_it() -> None:
+def test_a_setting_that_names_a_loss_without_its_shapes_is_refused_with_the_right_form() -> None:
     with pytest.raises(TypeError, match=r'loss: Annotated\[Loss, Takes\("binary"\)\] = named\("bce"\)'):
 
         class Settings(StrictConfig):
             loss: Loss = named("bce")
 
 
-@pytest.mark.parametrize("name", ["rating", "ctr", "next_item"])
+@pytest.mark.parametrize("name", ["rating", "ctr", "next_item.task"])
 def test_our_own_heads_keep_the_laws_of_heads(name: str) -> None:
     for head in importlib.import_module(f"lorarec_heads.{name}").lorarec_task_heads():
         check_task_head(head)
@@ -136,11 +136,11 @@ def test_our_own_heads_keep_the_laws_of_heads(name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda head: next(head.parameters()).add_(1), "refresh must leave weights that train as they are"),
-        (lambda head: head.item_weights.add_(torch.rand(1)), "refresh must find the same whenever"),
+        (lambda head: next(head.parameters()).add_(1), "refresh must not change trainable weights"),
+        (lambda head: head.item_weights.add_(torch.rand(1)), "refresh must give the same results"),
     ],
 )
-def test_a_head_whose_refresh_breaks_a_law_is_told_which(
+def test_a_head_whose_refresh_breaks_a_law_fails_with_its_name(
     change: Callable[[nn.Module], Any], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = pytest.importorskip("lorarec_process.rating_process", reason="lorarec-process is not installed")
@@ -153,8 +153,8 @@ class WithoutLabels(Rating):
     """Its batches have labels, its examples do not."""
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        found = super().examples(interactions, histories, part)
-        return found if part == Part.TRAIN else found.select_columns(["event"])
+        examples = super().examples(interactions, histories, part)
+        return examples if part == Part.TRAIN else examples.select_columns(["event"])
 
 
 class Demanding(Rating):
@@ -169,18 +169,18 @@ class Reversed(Rating):
     """Answers requests in another order."""
 
     def requests(self, requests: Requests) -> Dataset:
-        found = super().requests(requests)
-        return found.select(range(len(found))[::-1])
+        rows = super().requests(requests)
+        return rows.select(range(len(rows))[::-1])
 
 
 @pytest.mark.parametrize(
     ("broken", "sentence"),
     [
         (WithoutLabels, "examples must have the column 'label'"),
-        (Demanding, "requests must be answered as they are: they have no rating, click or time"),
-        (Reversed, "the rows of requests must be one a request, in order"),
+        (Demanding, "requests must be answered without further columns: they have no rating, click or time"),
+        (Reversed, "the rows of requests must be one per request, in order"),
     ],
 )
-def test_a_head_that_cannot_be_judged_or_asked_is_told_so(broken: type[Rating], sentence: str) -> None:
+def test_a_head_that_cannot_be_evaluated_or_used_for_requests_is_detected(broken: type[Rating], sentence: str) -> None:
     with pytest.raises(AssertionError, match=sentence):
         check_task_head(broken)
