@@ -85,11 +85,12 @@ def _overlaps(interactions: Interactions, section: SplitSection) -> Iterator[_Ch
     part = interactions.part
     _, read = _training_histories(interactions)
     read = np.append(read, interactions.item[_recalled_in_training(interactions)])
-    for whose, ids, more in (("user", interactions.user, read[:0]), ("item", interactions.item, read)):
-        if whose in section.disjoint:
+    for column, ids, in_histories in (("user", interactions.user, read[:0]), ("item", interactions.item, read)):
+        if column in section.disjoint:
+            known = np.append(ids[part == Part.TRAIN], in_histories)
             yield (
-                f"{whose} overlap", (part >= Part.VALIDATION) & np.isin(ids, np.append(ids[part == Part.TRAIN], more)),
-                f"held-out rows have a {whose} of training, which data.split.disjoint excludes",
+                f"{column} overlap", (part >= Part.VALIDATION) & np.isin(ids, known),
+                f"held-out rows have a {column} of training, which data.split.disjoint excludes",
                 "Correct the split, or leave data.split.disjoint out.",
             )  # fmt: skip
 

@@ -133,11 +133,11 @@ def _with_old_types(new: pa.Table, old: pa.Table, declared: Declared) -> pa.Tabl
     for name, kind in declared.kinds.items():
         if name not in new.column_names or kind == "empty":
             continue
-        column, wanted = new.column(name), old.schema.field(COLUMN + name).type
+        column, old_type = new.column(name), old.schema.field(COLUMN + name).type
         whole = pa.types.is_integer(column.type)
         if kind_of(column.type) in (kind, "other") or (kind == "text" and whole):
             with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                new = new.set_column(new.column_names.index(name), name, column.cast(wanted))
+                new = new.set_column(new.column_names.index(name), name, column.cast(old_type))
     return new
 
 

@@ -33,9 +33,9 @@ KNOWN = (USER, ITEM, TIME, RATING, CLICK, EVENT, WEIGHT, HISTORY, HISTORY_FEEDBA
 def resolve_columns(available: Sequence[str], columns: Mapping[str, str], origin: str) -> dict[str, str]:
     """lorarec's name -> the source's, for every known column the source has.
 
-    A name that `columns` does not map stands for itself, except WEIGHT: a column of that name may hold the weight of a
-    parcel. Raises DataError for a name lorarec does not know, for a mapped column that is missing, and where there is
-    no item, or neither user nor history.
+    A name that `columns` does not map is its own source name, except WEIGHT: a column of that name may hold the weight
+    of a parcel. Raises DataError for a name lorarec does not know, for a mapped column that is missing, and where there
+    is no item, or neither user nor history.
     """
     for name, source in columns.items():
         if name not in KNOWN:

@@ -89,7 +89,7 @@ class ColumnTypes:
     def convert(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """Tables of strings, converted."""
         for table in tables:
-            columns = [_converted(table.column(name), wanted) for name, wanted in self.types.items()]
+            columns = [_converted(table.column(name), target) for name, target in self.types.items()]
             yield pa.table(dict(zip(self.types, columns, strict=True)))
 
 
@@ -111,10 +111,10 @@ def _type_of(column: pa.ChunkedArray) -> pa.DataType:
     return pa.float64() if pc.all(pc.match_substring_regex(values, DECIMAL)).as_py() else pa.string()
 
 
-def _converted(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
-    if wanted in (pa.string(), pa.null()):
+def _converted(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+    if target in (pa.string(), pa.null()):
         return column
-    return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column).cast(wanted)
+    return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column).cast(target)
 
 
 def _has_quotes(path: Path) -> bool:

@@ -235,7 +235,7 @@ def _meanings(events: EventsSection | None, names: list[str], counts: np.ndarray
         raise DataError(
             f"{where} holds kinds of events ({_counted(range(len(names)), names, counts)}), and a dislike must not "
             "count as a like. Say what each means: data.events={positive: [...], negative: [...], shown: [...], "
-            "ignore: [...]}, of which only positive must be there."
+            "ignore: [...]}, of which only positive is required."
         )
     named = {kind: (meaning, group) for meaning, group in _groups(events) for kind in getattr(events, group)}
     for kind, (_, group) in named.items():

@@ -66,19 +66,19 @@ def _listed(path: Path) -> list[Row]:
     rows = _parsed(path, path.read_text(encoding="utf-8-sig"), 1)
     if not isinstance(rows, list):
         raise DataError(
-            f"{path}: holds one {_named(rows)}, but a list of objects is wanted: [{{...}}, {{...}}]. "
+            f"{path}: holds one {_named(rows)}, but must hold a list of objects: [{{...}}, {{...}}]. "
             "For one object per line, name the file .jsonl."
         )
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
-            raise DataError(f"{path}, row {number}: a {_named(row)}, but an object {{...}} is wanted.")
+            raise DataError(f"{path}, row {number}: a {_named(row)}, but each row must be an object {{...}}.")
     return rows
 
 
 def _object(path: Path, number: int, line: str) -> Row:
     row = _parsed(path, line, number)
     if not isinstance(row, dict):
-        raise DataError(f"{path}, line {number}: a {_named(row)}, but an object {{...}} is wanted.")
+        raise DataError(f"{path}, line {number}: a {_named(row)}, but each line must be an object {{...}}.")
     return row
 
 

@@ -61,7 +61,7 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
     numbered = _numbered(raw, wanted, section)
     use = None if kinds is None else kinds.use(numbered.table, wanted.needs, wanted.reads_feedback)
     part, use = _parts(numbered, use, section.split, seed, raw.origin)
-    interactions = _interactions(numbered, part, _in_no_part(part, section.split), use)
+    interactions = _interactions(numbered, part, _left_out(part, section.split), use)
     _refuse_no_weight(interactions, raw)
     statistics = statistics_of(interactions, wanted.label, len(numbered.catalog), section.liked_above)
     features = item_features(numbered.catalog, wanted.item_columns, raw.items_origin or raw.origin)
@@ -140,7 +140,7 @@ def _training_rows(interactions: Interactions, items: int) -> tuple[np.ndarray, 
     )
 
 
-def _in_no_part(part: np.ndarray, section: SplitSection) -> dict[str, int]:
+def _left_out(part: np.ndarray, section: SplitSection) -> dict[str, int]:
     """Number of rows that the split left out, by the setting that left them out."""
     settings = {"users": section.users, "train_rows": section.train_rows}
     reason = "left out by " + " and ".join(

@@ -214,7 +214,7 @@ def _empty(part: Part, section: SplitSection, origin: str) -> DataError:
         "data.split.test, or set data.split.by=last or random",
         "last": "no user has three events. Set data.split.by=time or random",
         "random": f"too few rows for {shares}. Change data.split.validation and data.split.test",
-        "column": f"no row of column '{section.column}' says so. Name another column "
+        "column": f"no row of column '{section.column}' names it. Name another column "
         "(data.split.column=NAME), or set data.split.by=time, last or random",
     }
     return DataError(f"{origin}: the {part.name.lower()} part of the split is empty: {reasons[section.by]}.")

@@ -77,7 +77,7 @@ class ProgressReport(Callback):
         self._console = console or Console(stderr=True)
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._said = ""
+        self._metrics = ""
         self._first_step = 0
         self._started = 0.0
 
@@ -89,21 +89,21 @@ class ProgressReport(Callback):
             TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[metrics]}"),
             TextColumn("time left"),
             TimeRemainingColumn(),
         )
         self._bar = Progress(*columns, console=self._console, transient=True)
-        self._task = self._bar.add_task("train", total=state.total_steps, completed=state.step, said="")
+        self._task = self._bar.add_task("train", total=state.total_steps, completed=state.step, metrics="")
         self._bar.start()
 
     def on_optimizer_step(self, state: TrainState) -> None:
         if "loss" in state.logs:
-            self._said = f"loss {state.logs['loss']:.4f}  {state.logs['facts_per_second']:.0f} targets/s"
+            self._metrics = f"loss {state.logs['loss']:.4f}  {state.logs['facts_per_second']:.0f} targets/s"
             if self._bar is None:
-                self._line(f"step {state.step}/{state.total_steps}  {self._said}  time left {self._left(state)}")
+                self._line(f"step {state.step}/{state.total_steps}  {self._metrics}  time left {self._left(state)}")
         if self._bar is not None:
-            self._bar.update(self._task, completed=state.step, said=self._said)
+            self._bar.update(self._task, completed=state.step, metrics=self._metrics)
 
     def on_evaluation_end(self, state: TrainState) -> None:
         metrics = "  ".join(f"{name} {value:.4f}" for name, value in state.metrics.items())

@@ -48,7 +48,7 @@ class Calibration:
 
     @property
     def at_its_limit(self) -> bool:
-        """Whether the best temperature lies at a bound of the search, so that a better one may lie beyond."""
+        """Whether the best temperature lies at a bound of the search, so that a better one may be beyond it."""
         return self.method == "temperature" and not LOWEST * 1.001 < self.temperature < HIGHEST / 1.001
 
     def to_dict(self) -> dict[str, Any]:

@@ -161,6 +161,7 @@ def toy_events() -> dict[str, list[Any]]:
 
 def toy_world(
     events: Mapping[str, list[Any]],
+    /,
     task: TaskHead,
     *columns: str,
     with_steps: bool = False,

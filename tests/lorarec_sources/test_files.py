@@ -167,7 +167,7 @@ def test_an_empty_or_ambiguous_folder_is_refused_by_name(folder: Write, tmp_path
             r"line 2, column \d+: not JSON that can be read: recursion limit",
         ),
         ("a.jsonl", "", r"there are no rows"),
-        ("a.json", '{"a": 1}', r"holds one object, but a list of objects is wanted"),
+        ("a.json", '{"a": 1}', r"holds one object, but must hold a list of objects"),
         ("a.json", "[{},\n 3]", r"a\.json, row 2: a number or null"),
         ("a.json", "[{},\n", r"a\.json, line 1, column 4: not JSON"),
         ("a.parquet", "nonsense", r"a\.parquet: not a readable parquet file"),
