@@ -155,7 +155,7 @@ def test_an_empty_or_ambiguous_folder_is_refused_by_name(folder: Write, tmp_path
             '{"a": 1}\n{"déjà": }\n',
             r"a\.jsonl, line 2, column 10: not JSON",
         ),
-        ("a.jsonl", '{"a": 1}\n[2]\n', r"a\.jsonl, line 2: a list, but an object"),
+        ("a.jsonl", '{"a": 1}\n[2]\n', r"a\.jsonl, line 2: a list, but each line must be an object"),
         (
             "a.jsonl",
             '{"a": 1}\n\n{"a": "\\ud800"}\n',
