@@ -30,7 +30,7 @@ LEARNING_RATE = 1e-2
 FALL = 0.0001
 """Share by which that many steps must lower the loss."""
 NAMES = ("lora", "a.b", "base_model", "", "default.weight")
-"""Names of adapters that a careless look-up would take for something else."""
+"""Names of adapters that a careless lookup would confuse with other names."""
 PLAN = TrainingPlan(total_steps=STEPS, epochs=1, seed=0)
 
 
@@ -40,7 +40,7 @@ def check_adapter(adapter_class: type[Adapter], backbone: Backbone, **options: A
     A few optimizer steps on a small regression must lower the loss by 0.01%, move every weight that is marked
     trainable, and move nothing else. Saved and restored, under any name, the outputs must be equal to the bit, call by
     call; so must those of another training that starts from what was saved. A file that lacks a weight or has one too
-    many must be refused. Switched off, the module must be the bare backbone; beside another adapter, it must be itself.
+    many must be refused. Disabled, it must leave the bare backbone; with another adapter, its outputs must not change.
     Merged, outputs must agree to 1e-4. The state of the adapter's callbacks must survive a round trip.
 
     `warm_start`, `disabled`, `add` and `merge` may raise IncompatibleError instead. `options` are settings as in a

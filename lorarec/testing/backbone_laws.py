@@ -21,7 +21,7 @@ def check_backbone(backbone: Backbone) -> None:
     """Raise AssertionError, in a sentence, for the first law that the backbone breaks.
 
     The architecture is known before weights are loaded; loading twice from one seed gives the same weights;
-    a view is encoded alike alone and beside longer ones; every weight gets a gradient (DDP stops where one
+    a view has the same vector alone and in a batch with longer ones; every weight gets a gradient (DDP stops where one
     does not); names that adapters are offered exist; features keep to the length asked for; what starts above frozen
     blocks gives what starts at the bottom.
     """

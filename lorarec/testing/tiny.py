@@ -1,4 +1,4 @@
-"""Small things for plugins to be tried on: a random transformer of a real architecture, a catalog, views; `made`."""
+"""Small fixtures for tests of plugins: a random transformer of a real architecture, a catalog, views; `made`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def tiny_catalog() -> Catalog:
     """Twelve items with titles and texts."""
     from datasets import Dataset
 
-    titles = [f"{colour} {thing}" for colour in ("red", "green", "blue") for thing in ("cup", "lamp", "chair", "rug")]
+    titles = [f"{color} {thing}" for color in ("red", "green", "blue") for thing in ("cup", "lamp", "chair", "rug")]
     return Catalog(
         Dataset.from_dict(
             {"item": [f"i{n}" for n in range(ITEMS)], "title": titles, "text": [f"a {t}" for t in titles]}
