@@ -30,9 +30,10 @@ MANIFEST = "manifest.json"
 PROFILE = "profile"
 CHECKPOINTS = "checkpoints"
 
-FORMAT = 2
-"""Version of the run folder, written to the manifest. Version 1 had a manifest of checksums only; it is still read. A
-change that an older lorarec would misread takes the next number."""
+FORMAT = 3
+"""Version of the run folder, recorded in the manifest. Still read are 1, whose manifest has checksums alone, and 2,
+with former names in STATISTICS, HEAD and the protocol. A change that an older lorarec would misread takes the next
+number."""
 
 REQUIRED = (RECIPE, ADAPTER, HEAD, CATALOG, STATISTICS, METRICS, ENVIRONMENT, MANIFEST)
 OPTIONAL = (BACKBONE, ITEM_VECTORS, CALIBRATION, TEST_SCORES, HISTORY, DATA_REPORT, MODEL_CARD, PROFILE, CHECKPOINTS)

@@ -52,6 +52,8 @@ def read_run(path: Path) -> RunFolder:
     check_checksums(path)
     table = pq.read_table(path / layout.CATALOG)
     numbers = json.loads((path / layout.STATISTICS).read_text(encoding="utf-8"))
+    if "label_values" in numbers:  # the name up to format 2
+        numbers["label_levels"] = numbers.pop("label_values")
     vectors, calibration = path / layout.ITEM_VECTORS, path / layout.CALIBRATION
     return RunFolder(
         path=path,

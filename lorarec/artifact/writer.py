@@ -85,7 +85,7 @@ class RunWriter:
             table = table.append_column(layout.FEATURES + name, vectors)
         table = table.append_column("training_events", pa.array(statistics.item_counts))
         pq.write_table(table, self.folder / layout.CATALOG)
-        numbers = ("label_mean", "label_min", "label_max", "liked_above", "label_values")
+        numbers = ("label_mean", "label_min", "label_max", "liked_above", "label_levels")
         self.write_json(layout.STATISTICS, {name: getattr(statistics, name) for name in numbers})
 
     def finish(self) -> Path:

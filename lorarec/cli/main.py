@@ -67,17 +67,19 @@ def run(argv: Sequence[str]) -> int:
         make_app()(args=list(argv), prog_name="lorarec")
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # typer turns KeyboardInterrupt into this
-            output.tell_error("Stopped at once. A run that had a checkpoint continues with --resume.", alike=True)
+            output.tell_error(
+                "Stopped at once. A run that had a checkpoint continues with --resume.", on_every_process=True
+            )
         return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else FAILED
     except Interrupted as stop:
-        output.tell_error(stop, alike=True)
+        output.tell_error(stop, on_every_process=True)
         return INTERRUPTED
     except LorarecError as mistake:
-        output.tell_error(mistake, alike=isinstance(mistake, _SAME_IN_ALL_PROCESSES))
+        output.tell_error(mistake, on_every_process=isinstance(mistake, _SAME_IN_ALL_PROCESSES))
         return USER_MISTAKE
     except Exception as error:
         if _disk_is_full(error):
-            output.tell_error(_disk_message(error), alike=False)
+            output.tell_error(_disk_message(error), on_every_process=False)
             return USER_MISTAKE
         traceback.print_exc(file=sys.stderr)
         return FAILED

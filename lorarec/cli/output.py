@@ -33,11 +33,10 @@ def set_up_logging() -> None:
     logger.handlers = [handler]
 
 
-def tell_error(message: object, alike: bool) -> None:
-    """Print an error. If it is the same in all processes (`alike`), only the main one prints it; otherwise the message
-    names the process."""
+def tell_error(message: object, on_every_process: bool) -> None:
+    """Print an error. One that is the same on every process is printed by the main one; others name theirs."""
     rank = process_rank()
-    if rank and alike:
+    if rank and on_every_process:
         return
     print(f"[process {rank}] {message}" if rank else f"{message}", file=sys.stderr)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -145,6 +145,7 @@ class DataSection(StrictConfig):
 class TrainSection(StrictConfig):
     """How the weights are trained."""
 
+    renamed: ClassVar = {"shuffle_block": "shuffle_block_size"}
     epochs: Count = 3
     max_steps: Count | None = None
     """Stop after this many optimizer steps, if the epochs give more."""
@@ -152,7 +153,7 @@ class TrainSection(StrictConfig):
     """Examples per micro-batch and process."""
     accumulate: Count = 1
     """Micro-batches per optimizer step, weighted by their numbers of targets."""
-    shuffle_block: Count = 1
+    shuffle_block_size: Count = 1
     """Shuffle examples in blocks of this many neighbors (by user, then in the order of the data) instead of one by one.
     Neighbors share most of their history, whose texts a batch encodes once: faster, but batches are less mixed."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorarec.config.strict import StrictConfig, did_you_mean
 from lorarec.contracts.adapter import OWN_ADAPTER, Adapter, TrainingPlan
-from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featurizer, Remarks, View
+from lorarec.contracts.backbone import Architecture, Backbone, Encoded, Featurizer, Notes, View
 from lorarec.contracts.batch import Batch, Collation, Examples, Views
 from lorarec.contracts.click_task import ClickTask
 from lorarec.contracts.loss import SHAPES, Loss, LossFunction, Takes, moved, named
@@ -16,7 +16,7 @@ from lorarec.contracts.pair_batch import PaddedHistory, distinct_items, event_ex
 from lorarec.contracts.pair_layers import ItemEmbedding, PairScore, TextCosine, pair_products
 from lorarec.contracts.pair_predictor import PairHead, PairPredictor
 from lorarec.contracts.plugin import DataSource, Plugin, hookimpl
-from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor, Scored
+from lorarec.contracts.predictor import FinishedRun, MetricInputs, Model, Predictions, Predictor, Scored
 from lorarec.contracts.rating_task import RatingTask
 from lorarec.contracts.targets import (
     Targets,
@@ -69,13 +69,14 @@ __all__ = [
     "IncompatibleError",
     "Interactions",
     "ItemEmbedding",
-    "Judged",
     "LorarecError",
     "Loss",
     "LossFunction",
     "Metric",
+    "MetricInputs",
     "Model",
     "NegativeSampler",
+    "Notes",
     "PaddedHistory",
     "PairHead",
     "PairPredictor",
@@ -87,7 +88,6 @@ __all__ = [
     "Predictor",
     "RatingTask",
     "RawTables",
-    "Remarks",
     "Requests",
     "Scored",
     "Statistics",

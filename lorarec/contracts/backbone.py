@@ -84,10 +84,10 @@ class Featurizer(Protocol):
 
 
 @runtime_checkable
-class Remarks(Protocol):
+class Notes(Protocol):
     """Optional method of a featurizer: notes on the catalog."""
 
-    def remarks(self) -> list[str]:
+    def notes(self) -> list[str]:
         """Sentences for the data report, such as how many texts are truncated; may be empty."""
 
 
@@ -156,13 +156,13 @@ class Backbone(Plugin):
         """Write the bare encoder as a plain folder, which need not exist yet, that its own library loads (transformers:
         `from_pretrained`)."""
 
-    def use_copy(self, folder: Path) -> None:
+    def load_from(self, folder: Path) -> None:
         """Load from `folder`, which `save` wrote, instead of from the location in the settings.
 
-        Called before every other method. A backbone that is always `refetchable` does not need it.
+        Called before every other method. A backbone that is always `is_reproducible` does not need it.
         """
-        raise PluginError(f"backbone '{self.name}' keeps a copy of its weights, but has no `use_copy` to read it.")
+        raise PluginError(f"backbone '{self.name}' keeps a copy of its weights, but has no `load_from` to read it.")
 
-    def refetchable(self) -> bool:
+    def is_reproducible(self) -> bool:
         """Whether `load` gives the same weights on any machine; if not, a run folder keeps a copy."""
         return True

@@ -11,17 +11,17 @@ from lorarec.data.interactions import Interactions, Part
 from lorarec.errors import DataError
 
 ITSELF = -1
-"""`ago` of a row's own target, which comes after all of its history."""
+"""`steps_back` of a row's own target, which comes after all of its history."""
 SORTED_ROWS = 8
 """If this many histories contain likes and dislikes, and each is sorted by them, they are not in the order of time."""
-RIVAL = "rival"
+NEGATIVE = "negative"
 """Prefix of the columns of a pairwise group that describe items that were not liked."""
 
 
 def with_history_targets(own: Dataset, interactions: Interactions, histories: Histories, limit: int) -> Dataset:
     """The training rows' own examples (columns `event`, `label`), then the events of their histories.
 
-    Columns: `event`, the row; `ago`, how many events of its history came after the target, -1 for the row's own;
+    Columns: `event`, the row; `steps_back`, how many events of its history came after the target, -1 for the row's own;
     `item`; `label`. The history of a target is what came before it. Each pair of a user and an item is a target once,
     with its longest history, and never if it is the target of another row: those of validation and test stay hidden,
     those of training are examples already. Without users in the data, it is unknown which rows belong to one person:
@@ -47,7 +47,7 @@ def with_history_targets(own: Dataset, interactions: Interactions, histories: Hi
     return Dataset.from_dict(
         {
             "event": np.concatenate((own_columns["event"], events[row[kept]])),
-            "ago": np.concatenate((np.full(len(own), ITSELF), mask.shape[1] - 1 - column[kept])),
+            "steps_back": np.concatenate((np.full(len(own), ITSELF), mask.shape[1] - 1 - column[kept])),
             "item": np.concatenate((interactions.item[own_columns["event"]], items[kept])),
             "label": np.concatenate((own_columns["label"], liked[row[kept], column[kept]].astype(np.float64))),
         }
@@ -87,7 +87,7 @@ def drawn_examples(interactions: Interactions, part: Part, negatives: int) -> Da
     events = interactions.rows(part)
     draw = np.tile(np.arange(1 + negatives), len(events))
     return Dataset.from_dict(
-        {"event": np.repeat(events, 1 + negatives), "draw": draw, "label": (draw == 0).astype(np.float64)}
+        {"event": np.repeat(events, 1 + negatives), "negative_index": draw, "label": (draw == 0).astype(np.float64)}
     )
 
 
@@ -96,8 +96,8 @@ def drawn_items(rows: dict[str, np.ndarray], chosen: np.ndarray, negatives: int,
     function of (seed, epoch, event). Outside training the epoch is 0, so that all evaluations use the same items."""
     candidates = chosen.copy()
     epoch = collation.epoch if collation.training else 0
-    for index in np.flatnonzero(rows["draw"] > 0):
-        event, draw = int(rows["event"][index]), int(rows["draw"][index])
+    for index in np.flatnonzero(rows["negative_index"] > 0):
+        event, draw = int(rows["event"][index]), int(rows["negative_index"][index])
         had = np.append(collation.histories.seen(event), chosen[index])
         drawn = collation.negatives.for_row(epoch, event, negatives, had)
         if draw > len(drawn):
@@ -109,9 +109,9 @@ def drawn_items(rows: dict[str, np.ndarray], chosen: np.ndarray, negatives: int,
     return candidates
 
 
-def pairwise_groups(examples: Dataset, owner: np.ndarray, rivals: int) -> Dataset:
-    """One row per group: the columns of `examples` (numbers) for an item that was liked, and `rival1_...` to
-    `rival{R}_...` for items that were not.
+def pairwise_groups(examples: Dataset, owner: np.ndarray, negatives_per_positive: int) -> Dataset:
+    """One row per group: the columns of `examples` (numbers) for an item that was liked, and `negative1_...` to
+    `negative{R}_...` for items that were not.
 
     owner [n]: only examples of one owner (a user; with drawn negatives, an event) are compared. Each example is in at
     least one group; owners who liked everything or nothing have no groups. Raises DataError if there are no groups.
@@ -124,9 +124,11 @@ def pairwise_groups(examples: Dataset, owner: np.ndarray, rivals: int) -> Datase
     for indices in np.split(order, starts[1:]):
         likes, others = indices[label[indices] > 0], indices[label[indices] <= 0]
         if len(likes) and len(others):
-            turns = np.arange(max(len(likes), -(-len(others) // rivals)))
+            turns = np.arange(max(len(likes), -(-len(others) // negatives_per_positive)))
             liked.append(likes[turns % len(likes)])
-            beaten.append(others[(turns[:, None] * rivals + np.arange(rivals)) % len(others)])
+            beaten.append(
+                others[(turns[:, None] * negatives_per_positive + np.arange(negatives_per_positive)) % len(others)]
+            )
     if not liked:
         raise DataError(
             "head.loss=ranking compares items that a user liked with items that the same user did not like, and no "
@@ -134,21 +136,21 @@ def pairwise_groups(examples: Dataset, owner: np.ndarray, rivals: int) -> Datase
         )
     first, rest = np.concatenate(liked), np.concatenate(beaten)
     table = {name: np.asarray(column)[first] for name, column in columns.items()}
-    for rival in range(rivals):
-        table |= {f"{RIVAL}{rival + 1}_{name}": np.asarray(c)[rest[:, rival]] for name, c in columns.items()}
+    for negative in range(negatives_per_positive):
+        table |= {f"{NEGATIVE}{negative + 1}_{name}": np.asarray(c)[rest[:, negative]] for name, c in columns.items()}
     return Dataset.from_dict(table)
 
 
-def ungrouped(rows: dict[str, np.ndarray], rivals: int) -> dict[str, np.ndarray]:
+def ungrouped(rows: dict[str, np.ndarray], negatives_per_positive: int) -> dict[str, np.ndarray]:
     """The columns of the [B * (1 + R)] examples in B pairwise groups, group by group with the liked item first; `row`
     stays [B]."""
-    names = [name for name in rows if name != "row" and not name.startswith(RIVAL)]
-    numbers = range(1, rivals + 1)
-    flat = {n: np.stack([rows[n], *(rows[f"{RIVAL}{k}_{n}"] for k in numbers)], axis=1).ravel() for n in names}
+    names = [name for name in rows if name != "row" and not name.startswith(NEGATIVE)]
+    numbers = range(1, negatives_per_positive + 1)
+    flat = {n: np.stack([rows[n], *(rows[f"{NEGATIVE}{k}_{n}"] for k in numbers)], axis=1).ravel() for n in names}
     return {"row": rows["row"], **flat}
 
 
-def refuse_weights_of_rivals(examples: Dataset, interactions: Interactions) -> None:
+def refuse_weights_of_negatives(examples: Dataset, interactions: Interactions) -> None:
     """Raise DataError if a kind of event that is never liked has a weight: it would have no effect."""
     kinds = None if interactions.use is None else interactions.use.kinds
     if kinds is None or not kinds.weights:

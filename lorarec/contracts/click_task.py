@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from lorarec.contracts.click_examples import (
     drawn_examples,
     drawn_items,
     pairwise_groups,
-    refuse_weights_of_rivals,
+    refuse_weights_of_negatives,
     ungrouped,
     with_history_targets,
 )
@@ -28,13 +28,14 @@ from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.errors import DataError
 
-READ = frozenset({"row", "event", "item", "label", "ago", "draw"})
+READ = frozenset({"row", "event", "item", "label", "steps_back", "negative_index"})
 """Columns of examples that `pair_batch` reads."""
 
 
 class ClickSettings(StrictConfig):
     """Settings of every click-through-rate head: what is a click, and which inputs predict it."""
 
+    renamed: ClassVar = {"rivals": "negatives_per_positive"}
     encoding: Literal["separate", "joint"] = "separate"
     """separate: each item's text is encoded once per batch and compared with those of the history. joint: the history
     and the candidate are read as one text."""
@@ -47,8 +48,9 @@ class ClickSettings(StrictConfig):
     """For rows with labeled histories: learn from those events too, each with the events before it as its history."""
     loss: Annotated[Loss, Takes("binary", "ranking")] = named("bce")
     """bce, or another binary loss: predict each click. ranking, or another loss of that shape: predict which item of a
-    pairwise group was liked, among `rivals` that were not; probabilities are then correct up to a shift."""
-    rivals: Annotated[int, Field(ge=1)] = 1
+    pairwise group was liked, among `negatives_per_positive` that were not; probabilities are then correct up to a
+    shift."""
+    negatives_per_positive: Annotated[int, Field(ge=1)] = 1
     """With ranking losses: how many targets that were not liked are compared with each one that was; 1 compares
     pairs."""
 
@@ -66,10 +68,13 @@ class ClickSettings(StrictConfig):
     def _no_dead_option(self) -> ClickSettings:
         if self.history_targets and self.negatives:
             raise ValueError("history_targets reads labels of histories, and negatives is for data without any")
-        if not self.compares and self.rivals != 1:
-            raise ValueError(f"rivals would do nothing with loss={self.loss.name}")
-        if self.negatives and self.rivals > self.negatives:
-            raise ValueError(f"rivals={self.rivals} would repeat the {self.negatives} that `negatives` draws: lower it")
+        if not self.compares and self.negatives_per_positive != 1:
+            raise ValueError(f"negatives_per_positive would do nothing with loss={self.loss.name}")
+        if self.negatives and self.negatives_per_positive > self.negatives:
+            raise ValueError(
+                f"negatives_per_positive={self.negatives_per_positive} would repeat the {self.negatives} that "
+                "`negatives` draws: lower it"
+            )
         return self
 
 
@@ -118,16 +123,17 @@ class ClickTask(TaskHead):
             )
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
-        """One target per row: an event; with `negatives` also each drawn negative (column `draw`); in training with
-        `history_targets` also events of the histories (column `ago`). With ranking losses, one group per row."""
+        """One target per row: an event; with `negatives` also each drawn negative (column `negative_index`); in
+        training with `history_targets` also events of the histories (column `steps_back`). With ranking losses, one
+        group per row."""
         single = self._single_examples(interactions, histories, part)
         if part != Part.TRAIN or not len(single) or not self.config.compares:
             return single
         events = np.asarray(single.with_format("numpy")["event"])
         if self.config.negatives:
-            return pairwise_groups(single, events, self.config.rivals)
-        refuse_weights_of_rivals(single, interactions)
-        return pairwise_groups(single, interactions.user[events], self.config.rivals)
+            return pairwise_groups(single, events, self.config.negatives_per_positive)
+        refuse_weights_of_negatives(single, interactions)
+        return pairwise_groups(single, interactions.user[events], self.config.negatives_per_positive)
 
     def _single_examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         if not self.config.negatives:
@@ -146,8 +152,8 @@ class ClickTask(TaskHead):
         """The batch of `pair_batch`, with the columns that a subclass has added to the examples."""
         config, targets = self.config, rows["event"]  # the event of a group is that of the liked item
         if collation.training and config.compares:
-            rows = ungrouped(rows, config.rivals)
-        skipped = rows["ago"] + 1 if "ago" in rows else None
+            rows = ungrouped(rows, config.negatives_per_positive)
+        skipped = rows["steps_back"] + 1 if "steps_back" in rows else None
         candidates = self.items(rows, collation)
         batch = pair_batch(rows, collation, config.max_history, config.encoding, candidates, skipped)
         if collation.training:
@@ -158,4 +164,4 @@ class ClickTask(TaskHead):
     def items(self, rows: dict[str, np.ndarray], collation: Collation) -> np.ndarray:
         """The event's item, that of the column `item`, or a drawn negative."""
         chosen = super().items(rows, collation)
-        return drawn_items(rows, chosen, self.config.negatives, collation) if "draw" in rows else chosen
+        return drawn_items(rows, chosen, self.config.negatives, collation) if "negative_index" in rows else chosen

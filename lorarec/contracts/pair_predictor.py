@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lorarec.contracts.batch import Batch, Examples
 from lorarec.contracts.metric import Metric
-from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor, Scored
+from lorarec.contracts.predictor import FinishedRun, MetricInputs, Model, Predictions, Predictor, Scored
 from lorarec.contracts.task_head import Encoder, Head
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics
@@ -50,9 +50,9 @@ class PairPredictor(Predictor):
             scores = model.answer(examples.batch(rows), "score", table)
             yield Predictions(rows, {"scores": scores.double().cpu().numpy()})
 
-    def judged(self, metric: Metric, predictions: Predictions, examples: Examples) -> Judged:
+    def metric_inputs(self, metric: Metric, predictions: Predictions, examples: Examples) -> MetricInputs:
         """Scores and labels."""
-        return Judged(*self.scored(predictions, examples))
+        return MetricInputs(*self.scored(predictions, examples))
 
     def scored(self, predictions: Predictions, examples: Examples) -> Scored:
         """Scores and labels."""
@@ -63,7 +63,7 @@ class PairPredictor(Predictor):
         label, seed = self.head.label(), examples.collation.negatives.seed
         drawn = f"every held-out row beside items that its user has not had, drawn once and for all by seed {seed}"
         return {
-            "judged": f"every held-out row by its {label}" if label in self.head.needs() else drawn,
+            "evaluated": f"every held-out row by its {label}" if label in self.head.needs() else drawn,
             "seen items": "not ranked",
             "ties": "count half in AUC" if label == "click" else "no matter to the metrics of a regression",
         }
@@ -77,9 +77,9 @@ class PairPredictor(Predictor):
         scores, labels = self.scored(predictions, examples)
         return {"score": scores, "label": labels}
 
-    def judged_kept(self, metric: Metric, kept: Mapping[str, np.ndarray]) -> Judged:
+    def stored_metric_inputs(self, metric: Metric, kept: Mapping[str, np.ndarray]) -> MetricInputs:
         """Scores and labels."""
-        return Judged(kept["score"], kept["label"])
+        return MetricInputs(kept["score"], kept["label"])
 
     def baselines(
         self, examples: Examples, metrics: Sequence[Metric], statistics: Statistics, frozen: Tensor | None

@@ -42,7 +42,7 @@ class Predictions:
         return cls(rows, {name: np.concatenate([block.answers[name] for block in blocks])[first] for name in names})
 
 
-class Judged(NamedTuple):
+class MetricInputs(NamedTuple):
     """The arguments of a metric, one entry per row."""
 
     predictions: np.ndarray
@@ -87,8 +87,8 @@ class Predictor(ABC):
     about the kind of a head. An instance is created for a head when it is needed: it has no weights and no results,
     but may cache what it computes for one run, such as an index.
 
-    Evaluation needs `predict`, `judged`, `rules`, `asked` and `kept`; inference needs `answer`, and `recommend` if
-    items can be ranked. The other methods refuse or do nothing unless overridden.
+    Evaluation needs `predict`, `metric_inputs`, `rules`, `asked` and `kept`; inference needs `answer`, and `recommend`
+    if items can be ranked. The other methods refuse or do nothing unless overridden.
     """
 
     reads: ClassVar[tuple[str, ...]]
@@ -121,12 +121,12 @@ class Predictor(ABC):
         """
 
     @abstractmethod
-    def judged(self, metric: Metric, predictions: Predictions, examples: Examples) -> Judged:
+    def metric_inputs(self, metric: Metric, predictions: Predictions, examples: Examples) -> MetricInputs:
         """The arguments of a metric that fits, from these predictions."""
 
     @abstractmethod
     def rules(self, examples: Examples) -> dict[str, str]:
-        """The evaluation protocol in words, with the keys "judged", "seen items" and "ties"."""
+        """The evaluation protocol in words, with the keys "evaluated", "seen items" and "ties"."""
 
     @abstractmethod
     def asked(self, examples: Examples) -> Iterator[bytes]:
@@ -138,7 +138,7 @@ class Predictor(ABC):
         """[n] numeric columns that a run folder keeps for the test examples, so that runs can be compared."""
 
     @abstractmethod
-    def judged_kept(self, metric: Metric, kept: Mapping[str, np.ndarray]) -> Judged:
+    def stored_metric_inputs(self, metric: Metric, kept: Mapping[str, np.ndarray]) -> MetricInputs:
         """The arguments of a metric that `has_interval`, from the columns of `kept`."""
 
     def has_interval(self, metric: Metric) -> bool:
@@ -169,11 +169,11 @@ class Predictor(ABC):
         """[N, d] vectors of the whole catalog, from the item table [N, D]; None unless `has_item_vectors` is set."""
         return None
 
-    def likeness(self, weights: Head, table: Tensor, rows: Tensor) -> Tensor:
+    def similarity_vectors(self, weights: Head, table: Tensor, rows: Tensor) -> Tensor:
         """[m, e] vectors for item similarity of the catalog rows [m], from their rows in the item table [m, D]."""
         return table
 
-    def run_likeness(self, run: FinishedRun) -> Tensor | None:
+    def run_similarity_vectors(self, run: FinishedRun) -> Tensor | None:
         """[N, e] the same for the whole catalog of a finished run; None: its item table."""
         return None
 

@@ -85,7 +85,7 @@ class TrainState:
     loss_since_log: float = 0.0
     steps_since_log: int = 0
     logs: dict[str, float] = field(default_factory=dict)
-    """`loss` (the mean since the last logged step), `learning_rate` and `facts_per_second` on logged steps; empty on
+    """`loss` (the mean since the last logged step), `learning_rate` and `targets_per_second` on logged steps; empty on
     the others."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Metrics of the latest evaluation on validation."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -31,7 +33,7 @@ class TransformerBlock(nn.Module):
         self._heads = heads
         self.before_attention, self.before_feedforward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
-        self.ago = nn.Parameter(torch.zeros(heads, length))
+        self.distance_bias = nn.Parameter(torch.zeros(heads, length))
         self.out = nn.Linear(width, width)
         last = nn.Linear(4 * width, width)
         self.feedforward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(dropout), last)
@@ -40,6 +42,7 @@ class TransformerBlock(nn.Module):
             for layer in (self.out, last):
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)
+        self.register_load_state_dict_pre_hook(_read_former_name)  # type: ignore[no-untyped-call]
 
     def forward(self, states: Tensor, visible: Tensor) -> Tensor:
         """[B, L, D] from states [B, L, D]; `visible` [B, 1, L, L], see `causal_mask`."""
@@ -52,8 +55,14 @@ class TransformerBlock(nn.Module):
         split = self.query_key_value(states).view(batch, length, 3, self._heads, width // self._heads)
         query, key, value = split.permute(2, 0, 3, 1, 4)
         position = torch.arange(length, device=states.device)
-        preference = self.ago[:, (position[:, None] - position).clamp(min=0)]
+        preference = self.distance_bias[:, (position[:, None] - position).clamp(min=0)]
         bias = preference.masked_fill(~visible, float("-inf"))
         mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
         return out
+
+
+def _read_former_name(module: nn.Module, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Runs up to format 2 call the weights of distances `ago`."""
+    if f"{prefix}ago" in weights:
+        weights[f"{prefix}distance_bias"] = weights.pop(f"{prefix}ago")

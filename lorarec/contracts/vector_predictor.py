@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lorarec.contracts.batch import Batch, Examples
 from lorarec.contracts.metric import Metric
-from lorarec.contracts.predictor import FinishedRun, Judged, Model, Predictions, Predictor
+from lorarec.contracts.predictor import FinishedRun, MetricInputs, Model, Predictions, Predictor
 from lorarec.contracts.task_head import Encoder, Head, TaskHead
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics
@@ -35,7 +35,7 @@ class VectorHead(Head):
     def item_vectors(self, pooled: Tensor, items: Tensor) -> Tensor:
         """[M, d] from the backbone's vectors [M, D] of catalog rows [M]. A bias is an additional dimension."""
 
-    def likeness_vectors(self, vectors: Tensor) -> Tensor:
+    def similarity_vectors(self, vectors: Tensor) -> Tensor:
         """[M, e] vectors for item similarity, from item vectors [M, d]: override it to leave a bias out."""
         return vectors
 
@@ -73,10 +73,10 @@ class VectorPredictor(Predictor):
                 lists = top_items(scores, k)[0] if k else torch.empty(len(ranks), 0, dtype=torch.int64)
                 yield Predictions(rows[part], {"ranks": ranks.cpu().numpy(), "lists": lists.cpu().numpy()})
 
-    def judged(self, metric: Metric, predictions: Predictions, examples: Examples) -> Judged:
+    def metric_inputs(self, metric: Metric, predictions: Predictions, examples: Examples) -> MetricInputs:
         """Ranks, or the first k of the lists, and the held-out items."""
         answers, items = predictions.answers[metric.reads], examples.items[predictions.rows]
-        return Judged(answers if metric.reads == "ranks" else answers[:, : metric.k], items)
+        return MetricInputs(answers if metric.reads == "ranks" else answers[:, : metric.k], items)
 
     def has_interval(self, metric: Metric) -> bool:
         """False for metrics of lists (coverage): a sample with repeats always covers less than all rows."""
@@ -85,7 +85,7 @@ class VectorPredictor(Predictor):
     def rules(self, examples: Examples) -> dict[str, str]:
         """Every held-out item is ranked among the whole catalog."""
         return {
-            "judged": f"each held-out item among all {examples.collation.catalog_size:,} items of the catalogue",
+            "evaluated": f"each held-out item among all {examples.collation.catalog_size:,} items of the catalog",
             "seen items": "masked: what the user had before is out of the ranking",
             "ties": "count against the model",
         }
@@ -99,9 +99,9 @@ class VectorPredictor(Predictor):
         """The column `rank`. No items, for privacy."""
         return {"rank": predictions.answers["ranks"]}
 
-    def judged_kept(self, metric: Metric, kept: Mapping[str, np.ndarray]) -> Judged:
+    def stored_metric_inputs(self, metric: Metric, kept: Mapping[str, np.ndarray]) -> MetricInputs:
         """Ranks; which item was held out is not known."""
-        return Judged(kept["rank"], np.full(len(kept["rank"]), -1))
+        return MetricInputs(kept["rank"], np.full(len(kept["rank"]), -1))
 
     def baselines(
         self, examples: Examples, metrics: Sequence[Metric], statistics: Statistics, frozen: Tensor | None
@@ -120,14 +120,14 @@ class VectorPredictor(Predictor):
         """[N, d] float32 vectors of the head."""
         return model.answer_items(table, "item_vectors").float()
 
-    def likeness(self, weights: Head, table: Tensor, rows: Tensor) -> Tensor:
+    def similarity_vectors(self, weights: Head, table: Tensor, rows: Tensor) -> Tensor:
         """The head's vectors for item similarity."""
         head = cast(VectorHead, weights)
-        return head.likeness_vectors(head.item_vectors(table, rows))
+        return head.similarity_vectors(head.item_vectors(table, rows))
 
-    def run_likeness(self, run: FinishedRun) -> Tensor:
+    def run_similarity_vectors(self, run: FinishedRun) -> Tensor:
         """The same, from the item vectors that the run keeps."""
-        return cast(VectorHead, run.weights).likeness_vectors(_vectors(run))
+        return cast(VectorHead, run.weights).similarity_vectors(_vectors(run))
 
     def answer(self, run: FinishedRun, requests: Requests) -> np.ndarray:
         """[n] float64 dot products."""

@@ -47,7 +47,7 @@ class Statistics:
     """Mean and range of the training labels (stars, clicks); 0, 0, 1 where the task has none."""
     liked_above: float
     """Feedback above this number counts as liked."""
-    label_values: Sequence[float] = ()
+    label_levels: Sequence[float] = ()
     """All distinct training labels, ascending, where there are at most `MOST_VALUES`; empty otherwise."""
     item_features: Mapping[str, np.ndarray] = field(default_factory=dict)
     """For each column that `TaskHead.item_columns` names, [N, F] float32 unit vectors whose dot product is the
@@ -95,7 +95,7 @@ def statistics_of(
         label_min=float(labels.min()) if len(labels) else 0.0,
         label_max=float(labels.max()) if len(labels) else 1.0,
         liked_above=liked_above,
-        label_values=values if len(values) <= Statistics.MOST_VALUES else (),
+        label_levels=values if len(values) <= Statistics.MOST_VALUES else (),
         events=TrainingEvents(
             train,
             interactions.user[train],

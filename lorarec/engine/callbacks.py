@@ -99,7 +99,7 @@ class ProgressReport(Callback):
 
     def on_optimizer_step(self, state: TrainState) -> None:
         if "loss" in state.logs:
-            self._metrics = f"loss {state.logs['loss']:.4f}  {state.logs['facts_per_second']:.0f} targets/s"
+            self._metrics = f"loss {state.logs['loss']:.4f}  {state.logs['targets_per_second']:.0f} targets/s"
             if self._bar is None:
                 self._line(f"step {state.step}/{state.total_steps}  {self._metrics}  time left {self._left(state)}")
         if self._bar is not None:

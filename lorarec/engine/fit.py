@@ -18,7 +18,7 @@ from lorarec.contracts import Callback, TrainState
 from lorarec.engine.callbacks import CallbackList
 from lorarec.engine.checkpoint import Checkpoints
 from lorarec.engine.guards import Guards
-from lorarec.engine.loader import Loader, Window
+from lorarec.engine.loader import Loader, StepBatches
 from lorarec.engine.optimizer import OptimizerStep
 from lorarec.engine.processes import StopSignal
 from lorarec.errors import Interrupted, TrainingError
@@ -84,29 +84,29 @@ class Fit:
         self.model.train()
         with StopSignal() as signal:
             while state.step < state.total_steps and not state.stop:
-                for window in self._windows():
-                    count, weight, stop = self._agree(window, signal.requested)
+                for step_batches in self._steps():
+                    count, weight, stop = self._agree(step_batches, signal.requested)
                     if stop:
                         self._interrupt()
-                    self._step(window, count, weight)
+                    self._step(step_batches, count, weight)
                     if state.step >= state.total_steps or state.stop:
                         break
         self.callbacks.call(Callback.on_fit_end, state)
 
-    def _windows(self) -> Iterator[Window]:
-        """The remaining windows of the epoch."""
-        windows = self.loader.windows(self.state.epoch, start=self.state.step_in_epoch)
+    def _steps(self) -> Iterator[StepBatches]:
+        """The remaining steps of the epoch."""
+        steps = self.loader.steps(self.state.epoch, start=self.state.step_in_epoch)
         while True:
             with self.mark("data"):
-                window = next(windows, None)
-            if window is None:
+                step_batches = next(steps, None)
+            if step_batches is None:
                 return
-            yield window
+            yield step_batches
 
-    def _step(self, window: Window, count: int, weight: float) -> None:
+    def _step(self, step_batches: StepBatches, count: int, weight: float) -> None:
         """One optimizer step over its micro-batches, then evaluation and checkpoint if they are due."""
         state, step = self.state, self.optimizer_step
-        loss = step.gradients(window, weight, state.step)
+        loss = step.gradients(step_batches, weight, state.step)
         if state.step == 0:
             step.refuse_missing_gradients()
         moved = step.update()
@@ -118,11 +118,11 @@ class Fit:
         step.clear()
         self._end_of_step()
 
-    def _agree(self, window: Window, stop: bool) -> tuple[int, float, bool]:
+    def _agree(self, step_batches: StepBatches, stop: bool) -> tuple[int, float, bool]:
         """The count and weight of the step's targets over all processes, and whether any process was asked to stop."""
         if self.accelerator.num_processes == 1:
-            return window.count, window.weight, stop
-        mine = torch.tensor([window.count, window.weight, int(stop)], dtype=torch.float64)
+            return step_batches.count, step_batches.weight, stop
+        mine = torch.tensor([step_batches.count, step_batches.weight, int(stop)], dtype=torch.float64)
         count, weight, stops = self.accelerator.reduce(mine.to(self.accelerator.device), reduction="sum").tolist()
         return int(count), weight, bool(stops)
 
@@ -175,7 +175,7 @@ class Fit:
         mean = state.loss_since_log / state.steps_since_log
         seconds = time.perf_counter() - self._since
         rate = float(self.optimizer_step.schedule.get_last_lr()[0])
-        state.logs = {"loss": mean, "learning_rate": rate, "facts_per_second": self._targets / seconds}
+        state.logs = {"loss": mean, "learning_rate": rate, "targets_per_second": self._targets / seconds}
         state.loss_since_log, state.steps_since_log = 0.0, 0
         self._targets, self._since = 0, time.perf_counter()
         if not math.isfinite(mean):

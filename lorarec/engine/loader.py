@@ -36,7 +36,7 @@ def steps_per_epoch(rows: int, batch_size: int, accumulate: int, processes: int)
     return -(-rows // (batch_size * accumulate * processes))
 
 
-def step_batches(
+def micro_batch_rows(
     order: np.ndarray, step: int, batch_size: int, accumulate: int, process: int, processes: int
 ) -> list[np.ndarray]:
     """The `accumulate` micro-batches of one process in one step of an epoch, at most batch_size examples each, possibly
@@ -51,7 +51,7 @@ def step_batches(
 
 
 @dataclass(frozen=True)
-class Window:
+class StepBatches:
     """The micro-batches of one optimizer step on one process."""
 
     batches: list[Batch]
@@ -79,31 +79,31 @@ class Loader:
     accumulate: int
     process: int
     processes: int
-    shuffle_block: int = 1
-    """Number of neighboring examples that stay together, see `train.shuffle_block`."""
+    shuffle_block_size: int = 1
+    """Number of neighboring examples that stay together, see `train.shuffle_block_size`."""
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one epoch; the last may be smaller, none is dropped."""
         return steps_per_epoch(len(self.examples), self.batch_size, self.accumulate, self.processes)
 
-    def windows(self, epoch: int, start: int = 0) -> Iterator[Window]:
+    def steps(self, epoch: int, start: int = 0) -> Iterator[StepBatches]:
         """The steps of an epoch from step `start` on, each collated by a thread while the previous one trains."""
-        order = epoch_order(len(self.examples), self.seed, epoch, self.shuffle_block)
-        if self.shuffle_block > 1:
+        order = epoch_order(len(self.examples), self.seed, epoch, self.shuffle_block_size)
+        if self.shuffle_block_size > 1:
             order = np.argsort(self.examples.users, kind="stable")[order]
         with ThreadPoolExecutor(1) as pool:
-            ahead: Future[Window] | None = None
+            ahead: Future[StepBatches] | None = None
             for step in range(start, self.steps_per_epoch):
-                ready = ahead or pool.submit(self._window, order, epoch, step)
+                ready = ahead or pool.submit(self._step_batches, order, epoch, step)
                 last = step + 1 == self.steps_per_epoch
-                ahead = None if last else pool.submit(self._window, order, epoch, step + 1)
+                ahead = None if last else pool.submit(self._step_batches, order, epoch, step + 1)
                 yield ready.result()
 
-    def _window(self, order: np.ndarray, epoch: int, step: int) -> Window:
-        dealt = step_batches(order, step, self.batch_size, self.accumulate, self.process, self.processes)
+    def _step_batches(self, order: np.ndarray, epoch: int, step: int) -> StepBatches:
+        dealt = micro_batch_rows(order, step, self.batch_size, self.accumulate, self.process, self.processes)
         rows = [micro for micro in dealt if len(micro)]
         absolute = epoch * self.steps_per_epoch + step
         if not rows:
-            return Window([self.examples.batch(order[:1], epoch, absolute)], idle=True)
-        return Window([self.examples.batch(micro, epoch, absolute) for micro in rows])
+            return StepBatches([self.examples.batch(order[:1], epoch, absolute)], idle=True)
+        return StepBatches([self.examples.batch(micro, epoch, absolute) for micro in rows])

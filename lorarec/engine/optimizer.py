@@ -19,7 +19,7 @@ from transformers import get_scheduler
 from lorarec.config.recipe import TrainSection
 from lorarec.contracts import TrainingStep
 from lorarec.data.streams import Purpose, derived_seed
-from lorarec.engine.loader import Window
+from lorarec.engine.loader import StepBatches
 from lorarec.engine.step import CurrentStep
 from lorarec.errors import PluginError, TrainingError
 from lorarec.model.rec_model import RecModel
@@ -70,7 +70,7 @@ class OptimizerStep:
     mark: Callable[[str], AbstractContextManager[Any]] = nullcontext
     """Marks a part of the step for a profile: `torch.profiler.record_function` if the run is profiled."""
 
-    def gradients(self, window: Window, weight: float, step: int) -> Tensor:
+    def gradients(self, step_batches: StepBatches, weight: float, step: int) -> Tensor:
         """[] this process's share of the loss of a step whose targets have the total `weight` over all processes.
 
         Raises PluginError unless the training step returns one number without gradient.
@@ -78,7 +78,7 @@ class OptimizerStep:
         # Random draws (dropout) follow from seed and step: a resumed run is exact without a generator's state.
         set_seed(derived_seed(self.seed, Purpose.TRAINING_STEP, step, self.accelerator.process_index))
         current = CurrentStep(
-            self.accelerator, self.model, self.optimizer, window, weight, self.seed, step, self.table, self.mark
+            self.accelerator, self.model, self.optimizer, step_batches, weight, self.seed, step, self.table, self.mark
         )
         loss: Any = self.plugin.gradients(current)
         if not isinstance(loss, Tensor) or loss.shape != () or loss.requires_grad:

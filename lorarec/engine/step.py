@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from lorarec.contracts import Batch
 from lorarec.data.streams import Purpose, derived_seed
-from lorarec.engine.loader import Window
+from lorarec.engine.loader import StepBatches
 from lorarec.model.rec_model import RecModel, call
 from lorarec.model.trainable import trainable_weights
 
@@ -28,7 +28,7 @@ class CurrentStep:
     model: nn.Module
     """The RecModel, wrapped for the devices (DDP, FSDP)."""
     optimizer: Optimizer
-    window: Window
+    step_batches: StepBatches
     weight: float
     seed: int
     step: int
@@ -39,7 +39,7 @@ class CurrentStep:
 
     @cached_property
     def batches(self) -> Sequence[Batch]:
-        return [batch.to(self.accelerator.device) for batch in self.window.batches]
+        return [batch.to(self.accelerator.device) for batch in self.step_batches.batches]
 
     @cached_property
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -56,7 +56,7 @@ class CurrentStep:
             output = call(self.model, RecModel.losses, batch, self.table)
         divisor = self.weight or 1.0
         # A process without targets computes along with weight 0; the targets of a step may also have weight 0.
-        here = 0.0 if self.window.idle else 1.0
+        here = 0.0 if self.step_batches.idle else 1.0
         mean = (batch.total(output.losses) + output.regularizer) / divisor * here
         # On the device: `Batch.weight` would have to wait for it.
         weight = batch.count if batch.weights is None else batch.weights.sum()

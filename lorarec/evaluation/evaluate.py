@@ -134,7 +134,7 @@ def _some_vectors(
         return None
     head = cast(Head, plain_model(model, accelerator).head)
     rows = torch.from_numpy(sample_of(len(table))).to(table.device)
-    return examples.predictor.likeness(head, table[rows], rows)
+    return examples.predictor.similarity_vectors(head, table[rows], rows)
 
 
 def sample_of(size: int) -> np.ndarray:

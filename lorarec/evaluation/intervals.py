@@ -112,7 +112,8 @@ def metric_intervals(
     resamples = Resamples.of(users, seed)
     evaluated = [named for named in metrics if predictor.has_interval(named.metric)]
     measures = {
-        label: statistic(metric, *predictor.judged(metric, predictions, examples), users) for label, metric in evaluated
+        label: statistic(metric, *predictor.metric_inputs(metric, predictions, examples), users)
+        for label, metric in evaluated
     }
     by_metric = resampled(measures, [label for label, metric in evaluated if is_slow(metric, users)], resamples)
     bounds: dict[str, Any] = {}

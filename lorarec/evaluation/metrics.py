@@ -43,7 +43,7 @@ def compute_metrics(predictions: Predictions, examples: Examples, metrics: Seque
     users = examples.users[predictions.rows]
     values = {}
     for label, metric in metrics:
-        given, references = examples.predictor.judged(metric, predictions, examples)
+        given, references = examples.predictor.metric_inputs(metric, predictions, examples)
         computed = metric.module().compute(predictions=given, references=references, users=users)
         values[label] = float(computed[metric.name])
     return values

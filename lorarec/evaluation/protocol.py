@@ -41,12 +41,21 @@ def protocol_lines(rules: Mapping[str, str]) -> list[str]:
 
 def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
     """Each rule in which two protocols differ, in words."""
+    first, second = _with_present_names(first), _with_present_names(second)
     names = [*first, *(name for name in second if name not in first)]
     return [
         f"{name}: {first.get(name, 'not said')} / {second.get(name, 'not said')}"
         for name in names
         if first.get(name) != second.get(name)
     ]
+
+
+def _with_present_names(rules: Mapping[str, str]) -> dict[str, str]:
+    """The protocol of a run of any format: up to 2 it says "judged" and "catalogue"."""
+    return {
+        {"judged": "evaluated"}.get(name, name): rule.replace("items of the catalogue", "items of the catalog")
+        for name, rule in rules.items()
+    }
 
 
 def examples_fingerprint(examples: Examples) -> str:

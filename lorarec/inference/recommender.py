@@ -135,7 +135,7 @@ class Recommender:
     def vectors(self) -> Tensor:
         """[N, d] vectors for item similarity: the head's item vectors without the bias if it has any, else the
         backbone's encodings of the item texts."""
-        vectors = self.predictor.run_likeness(self)
+        vectors = self.predictor.run_similarity_vectors(self)
         return self.table() if vectors is None else vectors
 
     @torch.no_grad()

@@ -20,8 +20,8 @@ from lorarec.contracts import (
     Collation,
     Featurizer,
     NegativeSampler,
+    Notes,
     Part,
-    Remarks,
     TaskHead,
     View,
 )
@@ -43,7 +43,7 @@ def open_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]
 
 
 @dataclass(frozen=True)
-class Materials:
+class RunData:
     """The parts of a run that need no weights."""
 
     resolved: ResolvedRecipe
@@ -59,7 +59,7 @@ class Materials:
         return audit(self.data.interactions, self.data.histories, self.resolved.recipe.data.split)
 
 
-def gather_materials(resolved: ResolvedRecipe) -> Materials:
+def gather_run_data(resolved: ResolvedRecipe) -> RunData:
     """Check that the parts fit, read the data, and make the examples. Loads no weights."""
     recipe, head, backbone = resolved.recipe, resolved.head, resolved.backbone
     architecture = check_compatible(backbone, resolved.adapter, recipe.train.gradient_checkpointing)
@@ -77,8 +77,8 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
         _check_labels(resolved, data)
     with _about(raw.items_origin or raw.origin):
         featurizer = backbone.featurizer(data.catalog, length)
-    if isinstance(featurizer, Remarks):
-        data = replace(data, report=replace(data.report, notes=tuple(featurizer.remarks())))
+    if isinstance(featurizer, Notes):
+        data = replace(data, report=replace(data.report, notes=tuple(featurizer.notes())))
     examples = {part: _examples(resolved, data, featurizer, part) for part in (Part.TRAIN, Part.VALIDATION, Part.TEST)}
     if not len(examples[Part.TRAIN]):
         raise DataError(
@@ -91,7 +91,7 @@ def gather_materials(resolved: ResolvedRecipe) -> Materials:
             f"evaluate.patience={recipe.evaluate.patience} waits for a better value on validation, but the "
             "validation part is empty. Set data.split.validation above 0, or leave evaluate.patience out."
         )
-    return Materials(resolved, architecture, data, featurizer, examples, named_metrics(resolved, len(data.catalog)))
+    return RunData(resolved, architecture, data, featurizer, examples, named_metrics(resolved, len(data.catalog)))
 
 
 def named_metrics(resolved: ResolvedRecipe, catalog_size: int) -> list[NamedMetric]:

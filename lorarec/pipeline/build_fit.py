@@ -25,14 +25,16 @@ from lorarec.evaluation.evaluate import evaluate
 from lorarec.model.encoded_catalog import encoded_catalog
 from lorarec.model.rec_model import RecModel, encoder_of
 from lorarec.model.trainable import trainable_names
-from lorarec.pipeline.assemble import Materials
+from lorarec.pipeline.assemble import RunData
 from lorarec.registry.resolve import ResolvedRecipe, full_recipe
 
 
 def training_loader(examples: Examples, recipe: Recipe, process: int = 0, processes: int = 1) -> Loader:
     """The loader of the training examples for the process with index `process` of `processes`."""
     train = recipe.train
-    return Loader(examples, recipe.seed, train.batch_size, train.accumulate, process, processes, train.shuffle_block)
+    return Loader(
+        examples, recipe.seed, train.batch_size, train.accumulate, process, processes, train.shuffle_block_size
+    )
 
 
 def training_plan(recipe: Recipe, steps_per_epoch: int) -> TrainingPlan:
@@ -74,7 +76,7 @@ def build_step(
 
 
 def build_fit(
-    materials: Materials,
+    run_data: RunData,
     model: RecModel,
     plan: TrainingPlan,
     table: Tensor | None,
@@ -85,16 +87,16 @@ def build_fit(
 
     `table`: of `unchanging_table`; `folder`: the folder to which the run is written.
     """
-    resolved, recipe = materials.resolved, materials.resolved.recipe
-    examples = materials.examples[Part.TRAIN] if table is None else materials.examples[Part.TRAIN].with_items_encoded()
+    resolved, recipe = run_data.resolved, run_data.resolved.recipe
+    examples = run_data.examples[Part.TRAIN] if table is None else run_data.examples[Part.TRAIN].with_items_encoded()
     names = trainable_names(model)
     step = build_step(resolved, model, plan, table, accelerator)
     guards = Guards(examples.predictor.tells_apart(), lambda: moved_weights(model, step.optimizer, accelerator))
     callbacks = CallbackList(_callbacks(resolved, model, guards, folder, accelerator))
     checkpoints = folder / layout.CHECKPOINTS
-    monitor = materials.metrics[0]
+    monitor = run_data.metrics[0]
     sign = 1 if monitor.metric.higher_is_better else -1
-    validation, batch_size = materials.examples[Part.VALIDATION], recipe.evaluate.batch_size
+    validation, batch_size = run_data.examples[Part.VALIDATION], recipe.evaluate.batch_size
     return Fit(
         recipe=recipe,
         accelerator=accelerator,
@@ -104,7 +106,7 @@ def build_fit(
         callbacks=callbacks,
         guards=guards,
         checkpoints=Checkpoints(checkpoints, recipe.train.keep_checkpoints, names, step, callbacks, accelerator),
-        validate=lambda: evaluate(step.model, validation, materials.metrics, accelerator, batch_size, table),
+        validate=lambda: evaluate(step.model, validation, run_data.metrics, accelerator, batch_size, table),
         is_better=lambda value, best: value == value and (best is None or sign * value > sign * best),
         monitor=monitor.label,
         mark=step.mark,

@@ -24,7 +24,7 @@ from lorarec.engine.tracking import check_trackers
 from lorarec.errors import IncompatibleError, RecipeError
 from lorarec.model.encoded_catalog import is_sharded
 from lorarec.model.rec_model import RecModel
-from lorarec.pipeline.assemble import Materials
+from lorarec.pipeline.assemble import RunData
 from lorarec.pipeline.stopped_run import differences
 from lorarec.registry.resolve import ResolvedRecipe, full_recipe
 
@@ -56,7 +56,7 @@ def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Acc
     return accelerator
 
 
-def build_model(materials: Materials, plan: TrainingPlan, folder: Path | None = None) -> RecModel:
+def build_model(run_data: RunData, plan: TrainingPlan, folder: Path | None = None) -> RecModel:
     """Load the backbone, attach the adapter, build the head.
 
     `folder`: where to write a copy of the unchanged backbone if it cannot be downloaded again.
@@ -64,17 +64,17 @@ def build_model(materials: Materials, plan: TrainingPlan, folder: Path | None = 
     Network and head are initialized with separate seeds, so that runs that differ only in the adapter start from the
     same head.
     """
-    resolved, seed = materials.resolved, materials.resolved.recipe.seed
+    resolved, seed = run_data.resolved, run_data.resolved.recipe.seed
     backbone, adapter = resolved.backbone, resolved.adapter
-    backbone.load(materials.data.catalog, derived_seed(seed, Purpose.BACKBONE_WEIGHTS))
+    backbone.load(run_data.data.catalog, derived_seed(seed, Purpose.BACKBONE_WEIGHTS))
     if resolved.recipe.train.gradient_checkpointing:
         _enable_gradient_checkpointing(backbone)
-    if folder is not None and not backbone.refetchable():
+    if folder is not None and not backbone.is_reproducible():
         backbone.save(backbone.module, folder / layout.BACKBONE)
     set_seed(derived_seed(seed, Purpose.ADAPTER_WEIGHTS))
     network = adapter.attach(backbone, plan)
     set_seed(derived_seed(seed, Purpose.HEAD_WEIGHTS))
-    head = resolved.head.build(materials.architecture.hidden_size, materials.data.statistics)
+    head = resolved.head.build(run_data.architecture.hidden_size, run_data.data.statistics)
     return RecModel(backbone, adapter, network, head)
 
 
@@ -121,16 +121,16 @@ def warm_start(model: RecModel, resolved: ResolvedRecipe) -> dict[str, str] | No
     return {"run": str(run.path), "adapter_sha256": digest.hexdigest()}
 
 
-def with_layer_cache(materials: Materials, model: RecModel, accelerator: Accelerator) -> Materials:
-    """The same materials, with cached hidden states of the items below the lowest trainable block, if any is frozen."""
-    examples = materials.examples[Part.TRAIN]
-    if not (materials.resolved.recipe.train.cache_frozen_layers and examples.reads_items()):
-        return materials
+def with_layer_cache(run_data: RunData, model: RecModel, accelerator: Accelerator) -> RunData:
+    """The same run_data, with cached hidden states of the items below the lowest trainable block, if any is frozen."""
+    examples = run_data.examples[Part.TRAIN]
+    if not (run_data.resolved.recipe.train.cache_frozen_layers and examples.reads_items()):
+        return run_data
     states = cache_layers(model, examples.collation, accelerator)
     if states is None:
-        return materials
+        return run_data
     cached = {
         part: replace(each, collation=replace(each.collation, item_states=states))
-        for part, each in materials.examples.items()
+        for part, each in run_data.examples.items()
     }
-    return replace(materials, examples=cached)
+    return replace(run_data, examples=cached)

@@ -40,7 +40,7 @@ def calibrate(run: str | Path, method: Method = "temperature") -> CalibrationRep
         predictor.check_calibration()
     scored: dict[Part, Scored] = {}
     for part, predictions in held_out_predictions(opened).items():
-        of_part = predictor.scored(predictions, opened.materials.examples[part])
+        of_part = predictor.scored(predictions, opened.run_data.examples[part])
         assert of_part is not None, "a predictor that can be calibrated gives scores"
         scored[part] = of_part
     if Part.VALIDATION not in scored or len(np.unique(scored[Part.VALIDATION].labels)) < 2:

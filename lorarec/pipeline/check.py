@@ -22,7 +22,7 @@ from lorarec.engine.processes import check_processes
 from lorarec.model.encoded_catalog import encoded_catalog
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.model.trainable import WeightCount, count_weights, trainable_names
-from lorarec.pipeline.assemble import Materials, gather_materials, open_recipe
+from lorarec.pipeline.assemble import RunData, gather_run_data, open_recipe
 from lorarec.pipeline.build_fit import build_step, training_loader, training_plan
 from lorarec.pipeline.build_model import build_model, make_accelerator, warm_start, with_layer_cache
 from lorarec.pipeline.train import peak_memory_mib
@@ -121,26 +121,26 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
     resolved = open_recipe(recipe, overrides)
     accelerator = make_accelerator(resolved)
     check_processes(accelerator, resolved.recipe.train.processes)
-    materials = gather_materials(resolved)
-    loader = training_loader(materials.examples[Part.TRAIN], resolved.recipe)
+    run_data = gather_run_data(resolved)
+    loader = training_loader(run_data.examples[Part.TRAIN], resolved.recipe)
     plan = training_plan(resolved.recipe, loader.steps_per_epoch)
-    model = build_model(materials, plan)
+    model = build_model(run_data, plan)
     warm_start(model, resolved)
     model = model.to(accelerator.device)
     names, weights, groups = trainable_names(model), count_weights(model), _groups(model)
-    materials = with_layer_cache(materials, model, accelerator)
-    cached = materials.examples[Part.TRAIN].collation.item_states
-    costs = _measured(materials, model, plan, names, accelerator)
+    run_data = with_layer_cache(run_data, model, accelerator)
+    cached = run_data.examples[Part.TRAIN].collation.item_states
+    costs = _measured(run_data, model, plan, names, accelerator)
     return CheckReport(
         recipe=full_recipe(resolved),
         providers={part: str(provider) for part, provider in resolved.providers.items()},
-        data=materials.data.report.lines(),
-        audit=audit_lines(materials.leaks),
+        data=run_data.data.report.lines(),
+        audit=audit_lines(run_data.leaks),
         weights=weights,
         groups=groups,
         tensors=names,
         lower_blocks=0 if cached is None else cached.blocks,
-        blocks=materials.architecture.layers,
+        blocks=run_data.architecture.layers,
         total_steps=plan.total_steps,
         costs=costs,
     )
@@ -156,18 +156,18 @@ def _groups(model: nn.Module) -> dict[str, int]:
 
 
 def _measured(
-    materials: Materials, model: RecModel, plan: TrainingPlan, names: list[str], accelerator: Accelerator
+    run_data: RunData, model: RecModel, plan: TrainingPlan, names: list[str], accelerator: Accelerator
 ) -> Costs:
     """Take a few steps of the run and evaluate one block. This changes the model's weights."""
-    recipe, examples = materials.resolved.recipe, materials.examples[Part.TRAIN]
+    recipe, examples = run_data.resolved.recipe, run_data.examples[Part.TRAIN]
     table_seconds, table = _timed_table(examples, model, accelerator)
     unchanging = table if not model.network_trains else None
-    step = build_step(materials.resolved, model, plan, unchanging, accelerator)
+    step = build_step(run_data.resolved, model, plan, unchanging, accelerator)
     loader = training_loader(examples if unchanging is None else examples.with_items_encoded(), recipe)
     seconds, growth, zero = _measured_steps(step, model, loader, names)
     every = loader.steps_per_epoch if recipe.evaluate.every == "epoch" else recipe.evaluate.every
     evaluations = -(-plan.total_steps // every)
-    evaluation = _evaluation_seconds(materials, model, table, table_seconds, evaluations)
+    evaluation = _evaluation_seconds(run_data, model, table, table_seconds, evaluations)
     growing = min(GROWING_STEPS, max(0, plan.total_steps - MEASURED_STEPS))
     return Costs(seconds, evaluation, peak_memory_mib() + growth * growing, zero)
 
@@ -193,8 +193,8 @@ def _measured_steps(
     peaks: list[float] = []
     step.model.train()
     started = time.perf_counter()
-    for number, window in enumerate(loader.windows(0)):
-        step.gradients(window, window.weight, number)
+    for number, step_batches in enumerate(loader.steps(0)):
+        step.gradients(step_batches, step_batches.weight, number)
         if number == 0:
             step.refuse_missing_gradients()
             parameters = dict(model.named_parameters())
@@ -212,19 +212,19 @@ def _measured_steps(
 
 @torch.no_grad()
 def _evaluation_seconds(
-    materials: Materials, model: RecModel, table: torch.Tensor | None, table_seconds: float, evaluations: int
+    run_data: RunData, model: RecModel, table: torch.Tensor | None, table_seconds: float, evaluations: int
 ) -> float:
     """Seconds of all evaluations of the run, extrapolated from one block of validation."""
-    batch_size, times = materials.resolved.recipe.evaluate.batch_size, evaluations + 1
-    validation, test = (len(materials.examples[part]) for part in (Part.VALIDATION, Part.TEST))
+    batch_size, times = run_data.resolved.recipe.evaluate.batch_size, evaluations + 1
+    validation, test = (len(run_data.examples[part]) for part in (Part.VALIDATION, Part.TEST))
     part = Part.VALIDATION if validation else Part.TEST
-    examples = materials.examples[part]
+    examples = run_data.examples[part]
     if not len(examples):
         return 0.0
     model.eval()
     examples = examples if table is None else examples.with_items_encoded()
     rows = examples.blocks(batch_size)[0]
-    metrics = [named.metric for named in materials.metrics]
+    metrics = [named.metric for named in run_data.metrics]
     started = time.perf_counter()
     list(examples.predictor.predict(AskedModel(model), examples, [rows], metrics, table))
     per_row = (time.perf_counter() - started) / len(rows)

@@ -11,7 +11,7 @@ import numpy as np
 
 from lorarec.artifact import layout
 from lorarec.artifact.reader import KeptScores, RunFolder, read_run, read_test_scores
-from lorarec.contracts import Judged, Metric, Predictor
+from lorarec.contracts import Metric, MetricInputs, Predictor
 from lorarec.errors import ArtifactError, DataError
 from lorarec.evaluation.intervals import METHOD, Resamples, Statistic, interval, is_slow, resampled, statistic
 from lorarec.evaluation.metrics import NamedMetric
@@ -65,8 +65,8 @@ class _Run:
     def statistic(self, metric: Metric) -> Statistic:
         return statistic(metric, *self.predictions(metric), self.kept.users)
 
-    def predictions(self, metric: Metric) -> Judged:
-        return self.predictor.judged_kept(metric, self.kept.columns)
+    def predictions(self, metric: Metric) -> MetricInputs:
+        return self.predictor.stored_metric_inputs(metric, self.kept.columns)
 
 
 def compare(runs: Sequence[str | Path]) -> Comparison:

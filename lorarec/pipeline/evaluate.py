@@ -23,7 +23,7 @@ from lorarec.evaluation.metrics import baseline_metrics, compute_metrics, slice_
 from lorarec.evaluation.protocol import protocol
 from lorarec.inference.recommender import Recommender, list_rows
 from lorarec.model.encoded_catalog import encoded_catalog
-from lorarec.pipeline.assemble import Materials
+from lorarec.pipeline.assemble import RunData
 from lorarec.pipeline.load import OpenRun, open_run
 from lorarec.prediction.diversity import list_measures
 from lorarec.registry.resolve import ResolvedRecipe
@@ -39,14 +39,14 @@ def evaluate(run: str | Path) -> dict[str, Any]:
     """
     folder = read_run(Path(run))
     opened = open_run(folder)
-    materials, accelerator = opened.materials, opened.accelerator
+    run_data, accelerator = opened.run_data, opened.accelerator
     predictions = held_out_predictions(opened)
     if (calibration := opened.recommender.calibration) is not None:
         calibrated = opened.recommender.predictor.calibrated
         predictions = {part: calibrated(each, calibration) for part, each in predictions.items()}
-    collation = materials.examples[Part.TRAIN].collation
-    frozen = frozen_item_vectors(materials.resolved, materials.data.catalog, collation, accelerator, folder.backbone)
-    metrics = measure(materials, predictions, frozen)
+    collation = run_data.examples[Part.TRAIN].collation
+    frozen = frozen_item_vectors(run_data.resolved, run_data.data.catalog, collation, accelerator, folder.backbone)
+    metrics = measure(run_data, predictions, frozen)
     if calibration is not None:
         note = f"calibrated on validation by {calibration.method}, so validation metrics are on the fitted rows"
         metrics["protocol"] |= {"probabilities": note}
@@ -55,8 +55,8 @@ def evaluate(run: str | Path) -> dict[str, Any]:
 
 def held_out_predictions(run: OpenRun) -> dict[Part, Predictions]:
     """Predictions of the run's weights for validation and test, if these have examples."""
-    examples, metrics = run.materials.examples, run.materials.metrics
-    batch_size = run.materials.resolved.recipe.evaluate.batch_size
+    examples, metrics = run.run_data.examples, run.run_data.metrics
+    batch_size = run.run_data.resolved.recipe.evaluate.batch_size
     table = table_for(run.model, examples[Part.TRAIN], run.accelerator)
     return {
         part: predict(run.model, examples[part], metrics, run.accelerator, batch_size, table)
@@ -65,26 +65,26 @@ def held_out_predictions(run: OpenRun) -> dict[Part, Predictions]:
     }
 
 
-def measure(materials: Materials, predictions: Mapping[Part, Predictions], frozen: Tensor | None) -> dict[str, Any]:
+def measure(run_data: RunData, predictions: Mapping[Part, Predictions], frozen: Tensor | None) -> dict[str, Any]:
     """`validation` and `test` (plain numbers), `intervals`, `protocol`, `baselines`, `slices` and `leaks`.
 
     `predictions` lacks the parts that have no examples; `frozen` holds the item vectors of `frozen_item_vectors`.
     """
-    data = materials.data
+    data = run_data.data
     values: dict[str, Any] = {"validation": {}, "test": {}}
     bounds: dict[str, Any] = {"level": LEVEL, "method": METHOD}
     baselines: dict[str, Any] = {}
     slices: dict[str, Any] = {}
     for part, predicted in predictions.items():
-        examples, name = materials.examples[part], part.name.lower()
-        values[name] = compute_metrics(predicted, examples, materials.metrics)
-        bounds[name] = metric_intervals(predicted, examples, materials.metrics, materials.resolved.recipe.seed)
-        slices[name] = slice_metrics(predicted, examples, materials.metrics, data.statistics)
-        for baseline, of_part in baseline_metrics(examples, materials.metrics, data.statistics, frozen).items():
+        examples, name = run_data.examples[part], part.name.lower()
+        values[name] = compute_metrics(predicted, examples, run_data.metrics)
+        bounds[name] = metric_intervals(predicted, examples, run_data.metrics, run_data.resolved.recipe.seed)
+        slices[name] = slice_metrics(predicted, examples, run_data.metrics, data.statistics)
+        for baseline, of_part in baseline_metrics(examples, run_data.metrics, data.statistics, frozen).items():
             baselines.setdefault(baseline, {})[name] = of_part
-    leaks = {finding.kind: {"rows": finding.rows, "message": finding.message} for finding in materials.leaks}
+    leaks = {finding.kind: {"rows": finding.rows, "message": finding.message} for finding in run_data.leaks}
     rules = protocol(
-        materials.resolved.recipe.data, materials.examples, data.report.fingerprint, data.interactions.has(HISTORY)
+        run_data.resolved.recipe.data, run_data.examples, data.report.fingerprint, data.interactions.has(HISTORY)
     )
     return values | {"intervals": bounds, "protocol": rules, "baselines": baselines, "slices": slices, "leaks": leaks}
 
@@ -104,7 +104,7 @@ def frozen_item_vectors(
         return None
     bare = type(resolved.backbone)(resolved.backbone.config)
     if copy is not None:
-        bare.use_copy(copy)
+        bare.load_from(copy)
     bare.load(catalog, derived_seed(resolved.recipe.seed, Purpose.BACKBONE_WEIGHTS))
     module = bare.module.to(accelerator.device).eval()
 
@@ -123,30 +123,30 @@ def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[
     """
     folder = read_run(Path(run))
     opened = open_run(folder)
-    materials, recommender = opened.materials, opened.recommender
+    run_data, recommender = opened.run_data, opened.recommender
     with refused_about(folder.path):
         recommender.predictor.check_lists()
-    if not len(materials.examples[Part.TEST]):
+    if not len(run_data.examples[Part.TEST]):
         raise DataError(f"{folder.path} has no test part to make lists for.")
-    if _masks_more_than_histories(materials):
+    if _masks_more_than_histories(run_data):
         raise IncompatibleError(
             f"{folder.path}: its metrics exclude items from the ranking that are not in the history (data.split by "
-            f"{materials.resolved.recipe.data.split.by}, data.history), while lists exclude only those of the history, "
+            f"{run_data.resolved.recipe.data.split.by}, data.history), while lists exclude only those of the history, "
             "so the two cannot be compared. `lorarec recommend --diversify` works."
         )
-    plain, diverse = (_list_measures(recommender, materials, weight, k) for weight in (0.0, diversify))
+    plain, diverse = (_list_measures(recommender, run_data, weight, k) for weight in (0.0, diversify))
     return [(name, value, diverse[name]) for name, value in plain.items()]
 
 
-def _masks_more_than_histories(materials: Materials) -> bool:
-    histories = materials.data.histories
-    events = materials.examples[Part.TEST].events.tolist()
+def _masks_more_than_histories(run_data: RunData) -> bool:
+    histories = run_data.data.histories
+    events = run_data.examples[Part.TEST].events.tolist()
     return any(np.setdiff1d(histories.seen(event), histories.before(event).items).size for event in events)
 
 
-def _list_measures(recommender: Recommender, materials: Materials, weight: float, k: int) -> dict[str, float]:
-    examples, ids = materials.examples[Part.TEST], materials.data.catalog.ids
-    histories = [materials.data.histories.before(int(event)) for event in examples.events]
+def _list_measures(recommender: Recommender, run_data: RunData, weight: float, k: int) -> dict[str, float]:
+    examples, ids = run_data.examples[Part.TEST], run_data.data.catalog.ids
+    histories = [run_data.data.histories.before(int(event)) for event in examples.events]
     answers = recommender.recommend(
         [[ids[item] for item in history.items] for history in histories],
         k,

@@ -21,14 +21,14 @@ from lorarec.errors import PluginError
 from lorarec.inference.recommender import Recommender
 from lorarec.model.encoded_catalog import encoded_catalog, is_sharded
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
-from lorarec.pipeline.assemble import Materials
+from lorarec.pipeline.assemble import RunData
 
 SAME = 1e-4
 """Largest difference of vectors of the trained and of the saved model, relative to the largest number."""
 
 
 def finish_run(
-    materials: Materials,
+    run_data: RunData,
     model: RecModel,
     table: Tensor | None,
     metrics: Mapping[str, Any],
@@ -45,31 +45,31 @@ def finish_run(
     model.eval()
     if accelerator.mixed_precision != "no":
         table = None  # it was encoded in mixed precision, which a loaded run does not use
-    vectors = _item_vectors(materials.examples[Part.TRAIN], model, table, accelerator)
+    vectors = _item_vectors(run_data.examples[Part.TRAIN], model, table, accelerator)
     if accelerator.is_main_process:
-        _write(materials, model, vectors, metrics, kept, identity, writer)
+        _write(run_data, model, vectors, metrics, kept, identity, writer)
         if model.network_trains and not is_sharded(accelerator):
-            seed = materials.resolved.recipe.seed
-            _check_saved(model, materials.data.catalog, materials.featurizer, seed, writer.folder)
+            seed = run_data.resolved.recipe.seed
+            _check_saved(model, run_data.data.catalog, run_data.featurizer, seed, writer.folder)
         writer.finish()
     accelerator.wait_for_everyone()
     return Recommender(
         path=writer.output,
         metrics=dict(metrics),
-        catalog=materials.data.catalog,
-        statistics=materials.data.statistics,
-        head=materials.resolved.head,
+        catalog=run_data.data.catalog,
+        statistics=run_data.data.statistics,
+        head=run_data.resolved.head,
         model=model,
-        featurizer=materials.featurizer,
-        seed=materials.resolved.recipe.seed,
+        featurizer=run_data.featurizer,
+        seed=run_data.resolved.recipe.seed,
         item_vectors=vectors,
-        sample=_sample(materials),
+        sample=_sample(run_data),
         _table=table,
     )
 
 
 def _write(
-    materials: Materials,
+    run_data: RunData,
     model: RecModel,
     vectors: Tensor | None,
     metrics: Mapping[str, Any],
@@ -77,7 +77,7 @@ def _write(
     identity: Mapping[str, Any],
     writer: RunWriter,
 ) -> None:
-    resolved, data = materials.resolved, materials.data
+    resolved, data = run_data.resolved, run_data.data
     if kept is not None:
         writer.write_test_scores(kept)
     writer.write_weights(model.adapter, model.network, model.head)
@@ -97,7 +97,7 @@ def _check_saved(model: RecModel, catalog: Catalog, featurizer: Featurizer, seed
     """Encode a few texts with the saved model. Raises PluginError if it differs from the trained one."""
     fresh = type(model.backbone)(model.backbone.config)
     if (copy := folder / layout.BACKBONE).is_dir():
-        fresh.use_copy(copy)
+        fresh.load_from(copy)
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[]):
         fresh.load(catalog, derived_seed(seed, Purpose.BACKBONE_WEIGHTS))
@@ -135,12 +135,12 @@ def kept_scores(examples: dict[Part, Examples], predictions: dict[Part, Predicti
     return KeptScores(users, test.predictor.kept(predicted, test))
 
 
-def _sample(materials: Materials) -> list[tuple[str, float]]:
+def _sample(run_data: RunData) -> list[tuple[str, float]]:
     """The history of one test example with a few events, for a preview of recommendations."""
-    examples = materials.examples[Part.TEST]
-    events = examples.events if len(examples) else materials.examples[Part.TRAIN].events
-    lengths = materials.data.histories.lengths(events)
+    examples = run_data.examples[Part.TEST]
+    events = examples.events if len(examples) else run_data.examples[Part.TRAIN].events
+    lengths = run_data.data.histories.lengths(events)
     event = int(events[int((lengths >= min(5, lengths.max())).argmax())])
-    history = materials.data.histories.before(event, 10)
-    ids = materials.data.catalog.ids
+    history = run_data.data.histories.before(event, 10)
+    ids = run_data.data.catalog.ids
     return [(ids[item], float(f)) for item, f in zip(history.items, history.feedback, strict=True)]

@@ -22,7 +22,7 @@ from lorarec.data.streams import Purpose, derived_seed
 from lorarec.errors import ArtifactError, RecipeError
 from lorarec.inference.recommender import Recommender
 from lorarec.model.rec_model import RecModel, check_compatible, usable_length
-from lorarec.pipeline.assemble import Materials, gather_materials
+from lorarec.pipeline.assemble import RunData, gather_run_data
 from lorarec.pipeline.build_model import make_accelerator
 from lorarec.registry.registry import Registry
 from lorarec.registry.resolve import SECTIONS, ResolvedRecipe, resolve
@@ -54,7 +54,7 @@ def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
             f"{error}\nCorrect the recipe and train it again, or install the versions that environment.json names."
         ) from error
     if folder.backbone is not None:
-        resolved.backbone.use_copy(folder.backbone)
+        resolved.backbone.load_from(folder.backbone)
     return resolved
 
 
@@ -112,7 +112,7 @@ def _assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
 class OpenRun:
     """A finished run with the data it was trained on."""
 
-    materials: Materials
+    run_data: RunData
     recommender: Recommender
     model: nn.Module
     accelerator: Accelerator
@@ -122,11 +122,11 @@ def open_run(folder: RunFolder) -> OpenRun:
     """Load a run and its data. Raises ArtifactError if the data or their split have changed since training."""
     resolved = open_run_recipe(folder)
     accelerator = make_accelerator(resolved)
-    materials = gather_materials(resolved)
-    if materials.data.report.fingerprint != folder.environment["split_fingerprint"]:
+    run_data = gather_run_data(resolved)
+    if run_data.data.report.fingerprint != folder.environment["split_fingerprint"]:
         raise ArtifactError(
             f"{folder.path}: the data of its recipe, or their split, have changed since it was trained, so its metrics "
             "would not be comparable. Restore the data, or train again."
         )
     recommender = _assemble_run(folder, resolved)
-    return OpenRun(materials, recommender, accelerator.prepare(recommender.model), accelerator)
+    return OpenRun(run_data, recommender, accelerator.prepare(recommender.model), accelerator)

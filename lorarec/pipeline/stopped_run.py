@@ -13,7 +13,7 @@ from lorarec.artifact import layout
 from lorarec.artifact.writer import check_new_folder, environment
 from lorarec.config.yaml_text import read_yaml
 from lorarec.errors import ArtifactError, CheckpointError, RecipeError
-from lorarec.pipeline.assemble import Materials
+from lorarec.pipeline.assemble import RunData
 
 FREE = ("train.profile",)
 """Settings that do not affect what is trained: they may change when a run is resumed."""
@@ -40,15 +40,15 @@ def has_stopped_run(output: Path, resume: bool) -> bool:
     return stopped
 
 
-def run_identity(materials: Materials, accelerator: Accelerator) -> dict[str, Any]:
+def run_identity(run_data: RunData, accelerator: Accelerator) -> dict[str, Any]:
     """Providers, settings and fingerprints of a run, for environment.json."""
     return environment(
-        {part: str(provider) for part, provider in materials.resolved.providers.items()},
+        {part: str(provider) for part, provider in run_data.resolved.providers.items()},
         processes=accelerator.num_processes,
-        precision=materials.resolved.recipe.train.precision,
-        seed=materials.resolved.recipe.seed,
-        attention=materials.architecture.attention,
-        split_fingerprint=materials.data.report.fingerprint,
+        precision=run_data.resolved.recipe.train.precision,
+        seed=run_data.resolved.recipe.seed,
+        attention=run_data.architecture.attention,
+        split_fingerprint=run_data.data.report.fingerprint,
     )
 
 

@@ -23,7 +23,7 @@ from lorarec.evaluation.evaluate import evaluate, refresh_head, table_for
 from lorarec.inference.recommender import Recommender
 from lorarec.model.rec_model import RecModel
 from lorarec.model.trainable import count_weights
-from lorarec.pipeline.assemble import Materials, gather_materials, open_recipe
+from lorarec.pipeline.assemble import RunData, gather_run_data, open_recipe
 from lorarec.pipeline.build_fit import build_fit, training_loader, training_plan, unchanging_table
 from lorarec.pipeline.build_model import build_model, make_accelerator, warm_start, with_layer_cache
 from lorarec.pipeline.evaluate import HELD_OUT, frozen_item_vectors, measure
@@ -60,34 +60,34 @@ def train(
     accelerator = make_accelerator(resolved, str(writer.folder))
     check_processes(accelerator, resolved.recipe.train.processes)
     with accelerator.main_process_first():  # it fills the caches for the others
-        materials = gather_materials(resolved)
+        run_data = gather_run_data(resolved)
     if accelerator.is_main_process:
         if resume and not resumes:
             _log.warning("%s does not exist, so the run starts from the beginning.", writer.folder)
-        for line in materials.data.report.warnings():
+        for line in run_data.data.report.warnings():
             _log.warning("%s.", line)
-        for leak in materials.leaks:
+        for leak in run_data.leaks:
             _log.warning("Leakage audit, %s: %s", leak.kind, leak.message)
     try:
-        return _train(materials, writer, resumes, accelerator)
+        return _train(run_data, writer, resumes, accelerator)
     except BaseException:
         if accelerator.is_main_process:
             writer.discard()
         raise
 
 
-def _train(materials: Materials, writer: RunWriter, resumes: bool, accelerator: Accelerator) -> Recommender:
-    started, recipe = time.perf_counter(), materials.resolved.recipe
+def _train(run_data: RunData, writer: RunWriter, resumes: bool, accelerator: Accelerator) -> Recommender:
+    started, recipe = time.perf_counter(), run_data.resolved.recipe
     processes = accelerator.process_index, accelerator.num_processes
-    loader = training_loader(materials.examples[Part.TRAIN], recipe, *processes)
+    loader = training_loader(run_data.examples[Part.TRAIN], recipe, *processes)
     plan = training_plan(recipe, loader.steps_per_epoch)
-    model, identity = _begin(materials, plan, writer, resumes, accelerator)
+    model, identity = _begin(run_data, plan, writer, resumes, accelerator)
     weights = count_weights(model)
-    frozen = _frozen_vectors(materials, model, accelerator)
-    materials = with_layer_cache(materials, model, accelerator)
-    examples = materials.examples[Part.TRAIN]
+    frozen = _frozen_vectors(run_data, model, accelerator)
+    run_data = with_layer_cache(run_data, model, accelerator)
+    examples = run_data.examples[Part.TRAIN]
     table = unchanging_table(model, examples, accelerator)
-    fit = build_fit(materials, model, plan, table, writer.folder, accelerator)
+    fit = build_fit(run_data, model, plan, table, writer.folder, accelerator)
     if resumes:
         fit.resume()
     trained = fit.run()
@@ -95,8 +95,8 @@ def _train(materials: Materials, writer: RunWriter, resumes: bool, accelerator: 
     if table is None:  # the weights are final: the catalog is encoded once for all that follows
         table = table_for(fit.model, examples, accelerator)
     refresh_head(fit.model, table, accelerator)
-    predictions = _final_predictions(materials, fit, trained, table)
-    metrics = {"monitor": fit.monitor} | measure(materials, predictions, table if _is_bare(model) else frozen)
+    predictions = _final_predictions(run_data, fit, trained, table)
+    metrics = {"monitor": fit.monitor} | measure(run_data, predictions, table if _is_bare(model) else frozen)
     metrics |= {
         "best_step": trained.state.best_step or trained.state.step,
         "steps": trained.state.step,
@@ -108,24 +108,24 @@ def _train(materials: Materials, writer: RunWriter, resumes: bool, accelerator: 
         "peak_memory_mib": round(peak_memory_mib(), 1),
     }
     plain = accelerator.unwrap_model(fit.model, keep_fp32_wrapper=False)
-    kept = kept_scores(materials.examples, predictions)
-    return finish_run(materials, plain, table, metrics, kept, identity, writer, accelerator)
+    kept = kept_scores(run_data.examples, predictions)
+    return finish_run(run_data, plain, table, metrics, kept, identity, writer, accelerator)
 
 
 def _begin(
-    materials: Materials, plan: TrainingPlan, writer: RunWriter, resumes: bool, accelerator: Accelerator
+    run_data: RunData, plan: TrainingPlan, writer: RunWriter, resumes: bool, accelerator: Accelerator
 ) -> tuple[RecModel, dict[str, Any]]:
     """The model before its first step, and the content of environment.json. Creates the run's folder, or checks that
     the stopped run in it has the same recipe, data and weights."""
-    resolved, folder = materials.resolved, writer.folder
-    settings, identity = full_recipe(resolved), run_identity(materials, accelerator)
+    resolved, folder = run_data.resolved, writer.folder
+    settings, identity = full_recipe(resolved), run_identity(run_data, accelerator)
     recorded = check_unchanged(folder, settings, identity) if resumes else {}
     accelerator.wait_for_everyone()  # no process writes before all have checked
     writes = accelerator.is_main_process and not resumes  # the files of a resumed run must survive a full disk
     if writes:
         writer.start(write_yaml(settings))
         writer.write_json(layout.ENVIRONMENT, identity)
-    model = build_model(materials, plan, folder if accelerator.is_main_process else None)
+    model = build_model(run_data, plan, folder if accelerator.is_main_process else None)
     identity["backbone_fingerprint"] = model.backbone.fingerprint()
     check_same_backbone(folder, recorded, identity)
     start = recorded.get("warm_start")
@@ -149,25 +149,23 @@ def _is_bare(model: RecModel) -> bool:
     return model.network is model.backbone.module and not model.network_trains
 
 
-def _frozen_vectors(materials: Materials, model: RecModel, accelerator: Accelerator) -> Tensor | None:
+def _frozen_vectors(run_data: RunData, model: RecModel, accelerator: Accelerator) -> Tensor | None:
     """The catalog encoded by the untrained backbone, unless the model is that backbone."""
     if _is_bare(model):
         return None
-    collation = materials.examples[Part.TRAIN].collation
-    return frozen_item_vectors(materials.resolved, materials.data.catalog, collation, accelerator)
+    collation = run_data.examples[Part.TRAIN].collation
+    return frozen_item_vectors(run_data.resolved, run_data.data.catalog, collation, accelerator)
 
 
-def _final_predictions(
-    materials: Materials, fit: Fit, trained: Trained, table: Tensor | None
-) -> dict[Part, Predictions]:
+def _final_predictions(run_data: RunData, fit: Fit, trained: Trained, table: Tensor | None) -> dict[Part, Predictions]:
     """Predictions of the final weights for validation (taken from the last evaluation if it used the same weights) and
     for test, which is read only here."""
     current = trained.state.best_step == trained.state.step  # the last evaluation used the final weights
-    batch_size = materials.resolved.recipe.evaluate.batch_size
+    batch_size = run_data.resolved.recipe.evaluate.batch_size
     evaluations = {
         part: trained.evaluation
         if part == Part.VALIDATION and current and trained.evaluation is not None
-        else evaluate(fit.model, materials.examples[part], materials.metrics, fit.accelerator, batch_size, table)
+        else evaluate(fit.model, run_data.examples[part], run_data.metrics, fit.accelerator, batch_size, table)
         for part in HELD_OUT
     }
     return {part: evaluation.predictions for part, evaluation in evaluations.items() if evaluation is not None}

@@ -86,7 +86,7 @@ def _good_and_bad(shape: str) -> tuple[list[Tensor], list[Tensor]]:
 
 def _statistics() -> Statistics:
     counts = np.ones(ITEMS, np.int64)
-    return Statistics(counts, counts, 3.0, 1.0, 5.0, 3.0, label_values=(1.0, 2.0, 3.0, 4.0, 5.0))
+    return Statistics(counts, counts, 3.0, 1.0, 5.0, 3.0, label_levels=(1.0, 2.0, 3.0, 4.0, 5.0))
 
 
 def check_training_step(step_class: type[TrainingStep], **options: Any) -> None:

@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from lorarec.contracts import LorarecError
+from lorarec_backbones.architecture_info import ArchitectureInfo, architecture_info
 from lorarec_backbones.language_model import decoder_of
-from lorarec_backbones.module_survey import Survey, survey
 
 logger = logging.getLogger(__name__)
 PATIENCE = 5.0
@@ -63,7 +63,7 @@ class Checkpoint:
         """Whether it names the same weights on every machine and day: a hub id at a commit."""
         return not self.local and re.fullmatch(r"[0-9a-f]{40}", self.revision or "") is not None
 
-    def survey(self, attention: str | None) -> Survey:
+    def architecture_info(self, attention: str | None) -> ArchitectureInfo:
         """The properties of the module that the configuration describes. Reads no weight."""
         with self._reading("the configuration"):
             config = transformers.AutoConfig.from_pretrained(self._source(), **self._options())
@@ -73,14 +73,14 @@ class Checkpoint:
                 "choose an encoder (such as BERT) or a decoder (such as Llama)."
             )
         with self._reading("the architecture"):
-            return survey(config.get_text_config(), attention)
+            return architecture_info(config.get_text_config(), attention)
 
     def tokenizer(self) -> Any:
         """The tokenizer."""
         with self._reading("the tokenizer"):
             return transformers.AutoTokenizer.from_pretrained(self._source(), **self._options())
 
-    def module(self, info: Survey, dtype: torch.dtype, attention: str | None) -> Any:
+    def module(self, info: ArchitectureInfo, dtype: torch.dtype, attention: str | None) -> Any:
         """The encoder with its weights, without a pooler. Raises LorarecError if a weight is missing."""
         with self._reading("the weights"), quietly():
             module, report = transformers.AutoModel.from_pretrained(
@@ -98,7 +98,7 @@ class Checkpoint:
         module.config.use_cache = False
         return module
 
-    def language_model(self, info: Survey, dtype: torch.dtype, attention: str | None) -> Any:
+    def language_model(self, info: ArchitectureInfo, dtype: torch.dtype, attention: str | None) -> Any:
         """The decoder as `module` returns it, with its output embeddings (see OutputEmbeddings).
 
         Raises LorarecError if a weight is missing, or if its logits are computed in another way.

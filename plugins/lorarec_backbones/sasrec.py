@@ -98,7 +98,7 @@ class SasrecBackbone(Backbone):
         self._catalog_size = len(catalog)
         return self
 
-    def use_copy(self, folder: Path) -> None:
+    def load_from(self, folder: Path) -> None:
         """Let `load` read the weights that `save` wrote instead of drawing them."""
         self._copy = folder
 
@@ -137,7 +137,7 @@ class SasrecBackbone(Backbone):
             reason = str(error).splitlines()[-1].strip()
             raise LorarecError(f"backbone 'sasrec': {file} does not have these weights: {reason}") from error
 
-    def refetchable(self) -> bool:
+    def is_reproducible(self) -> bool:
         """Never: the weights are random, and another version of torch may draw different ones."""
         return False
 

@@ -22,10 +22,10 @@ from lorarec.contracts import (
     LorarecError,
     hookimpl,
 )
+from lorarec_backbones.architecture_info import ArchitectureInfo
 from lorarec_backbones.checkpoint import Checkpoint, quietly, weights_fingerprint
 from lorarec_backbones.item_tokens import ItemTokens, item_tokens
 from lorarec_backbones.language_model import save_language_model, token_id, token_logits
-from lorarec_backbones.module_survey import Survey
 from lorarec_backbones.templates import Templates
 from lorarec_backbones.text_featurizer import TextFeaturizer, listed_lead, make_words
 from lorarec_backbones.transformers_internals import (
@@ -94,9 +94,9 @@ class TextBackbone(Backbone):
         self._token_ids: dict[str, int] = {}
 
     @cached_property
-    def _survey(self) -> Survey:
+    def _architecture_info(self) -> ArchitectureInfo:
         """The architecture's properties, read from the configuration only."""
-        return self._checkpoint.survey(self._attention)
+        return self._checkpoint.architecture_info(self._attention)
 
     @property
     def _attention(self) -> str | None:
@@ -114,16 +114,16 @@ class TextBackbone(Backbone):
     def _pooling(self) -> Pooling:
         """The chosen pooling, or the architecture's default. Raises LorarecError for cls on a causal model."""
         chosen = self.config.pooling
-        if chosen == "cls" and self._survey.causal:
+        if chosen == "cls" and self._architecture_info.causal:
             raise LorarecError(
                 f"backbone.pooling 'cls' on '{self._checkpoint.name_or_path}': in a causal model the first position "
                 "has seen no other. Use last or mean."
             )
-        return chosen or ("last" if self._survey.causal else "mean")
+        return chosen or ("last" if self._architecture_info.causal else "mean")
 
     def architecture(self) -> Architecture:
         """Read from the configuration. Raises LorarecError if there is none, or an option does not fit."""
-        info, config = self._survey, self._survey.config
+        info, config = self._architecture_info, self._architecture_info.config
         limit = info.max_length or self.config.max_length
         if self.config.max_length > limit:
             raise LorarecError(
@@ -157,7 +157,7 @@ class TextBackbone(Backbone):
         """Load pretrained weights; nothing is random. Raises LorarecError if some are missing or damaged."""
         self.architecture()
         read = self._checkpoint.language_model if self.config.language_model else self._checkpoint.module
-        self.module = read(self._survey, getattr(torch, self.config.dtype), self._attention)
+        self.module = read(self._architecture_info, getattr(torch, self.config.dtype), self._attention)
         if not self.config.dropout:
             without_dropout(self.module)
         self._fingerprint = weights_fingerprint(self.module)
@@ -170,11 +170,11 @@ class TextBackbone(Backbone):
         Raises DataError if an item has no words, LorarecError if the tokenizer does not fit the encoder.
         """
         templates, tokenizer = self.config.templates, self._tokenizer
-        words = make_words(templates, tokenizer, self._survey.causal)
+        words = make_words(templates, tokenizer, self._architecture_info.causal)
         items = item_tokens(catalog, templates.item, "", tokenizer)
         listed = item_tokens(catalog, templates.listed, listed_lead(templates), tokenizer)
         self._check_tokens(catalog, items, listed)
-        pads = (tokenizer.pad_token_id, self._survey.config.pad_token_id, tokenizer.eos_token_id, 0)
+        pads = (tokenizer.pad_token_id, self._architecture_info.config.pad_token_id, tokenizer.eos_token_id, 0)
         return TextFeaturizer(
             items=items,
             listed=listed,
@@ -208,25 +208,25 @@ class TextBackbone(Backbone):
 
     def frozen_blocks(self, module: nn.Module) -> int:
         """Number of lowest blocks whose output never changes, if the encoder can start above them; else 0."""
-        if self.config.dropout or not self._survey.blocks:
+        if self.config.dropout or not self._architecture_info.blocks:
             return 0
-        blocks = count_frozen(module, block_list(module, self._survey.blocks))
+        blocks = count_frozen(module, block_list(module, self._architecture_info.blocks))
         return blocks if blocks and self._starts_above(module, blocks) else 0
 
     def lower_states(self, module: nn.Module, features: dict[str, Tensor], blocks: int) -> Tensor:
         """[B, L, D] after the lowest `blocks` blocks."""
-        with recorded(block_list(module, self._survey.blocks)[blocks - 1]) as outputs:
+        with recorded(block_list(module, self._architecture_info.blocks)[blocks - 1]) as outputs:
             module(**features)
         return outputs[0]
 
     def encode_above(self, module: nn.Module, features: dict[str, Tensor], blocks: int, states: Tensor) -> Encoded:
         """As `encode`, starting from the states of the lowest `blocks` blocks."""
-        with standing_in(block_list(module, self._survey.blocks)[:blocks], states):
+        with standing_in(block_list(module, self._architecture_info.blocks)[:blocks], states):
             return self.encode(module, features)
 
     def _starts_above(self, module: nn.Module, blocks: int) -> bool:
         """Tested on two texts: some encoders pass more than hidden states from block to block."""
-        features = probe_features(self._survey.config.vocab_size, next(module.parameters()).device)
+        features = probe_features(self._architecture_info.config.vocab_size, next(module.parameters()).device)
         training = module.training
         module.eval()
         try:
@@ -252,11 +252,11 @@ class TextBackbone(Backbone):
                 module.save_pretrained(folder)  # type: ignore[operator]  # transformers' models only
         self._tokenizer.save_pretrained(folder)
 
-    def use_copy(self, folder: Path) -> None:
+    def load_from(self, folder: Path) -> None:
         """Read configuration, tokenizer and weights from what `save` wrote."""
         self._checkpoint = Checkpoint(str(folder))
 
-    def refetchable(self) -> bool:
+    def is_reproducible(self) -> bool:
         """Only a hub id pinned to a commit gives the same weights everywhere."""
         return self._checkpoint.pinned
 
@@ -268,7 +268,7 @@ class TextBackbone(Backbone):
                     f"item '{catalog.ids[int(empty[0])]}' has no words in the template '{template}' "
                     f"({len(empty)} such items); give it a text, or change backbone.templates.{template}."
                 )
-        largest, size = max(items.largest(), listed.largest()), self._survey.config.vocab_size
+        largest, size = max(items.largest(), listed.largest()), self._architecture_info.config.vocab_size
         if largest >= size:
             raise LorarecError(
                 f"backbone.checkpoint '{self._checkpoint.name_or_path}': its tokenizer makes the id {largest}, but "

@@ -100,7 +100,7 @@ class TextFeaturizer:
         """Number of catalog items that are longer than `max_length` and lose their end."""
         return int((self.items.lengths() > self.max_length - self.words.specials()).sum())
 
-    def remarks(self) -> list[str]:
+    def notes(self) -> list[str]:
         """A note on how many items are cut, if any."""
         if not self.cut_items:
             return []

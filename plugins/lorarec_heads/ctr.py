@@ -142,10 +142,10 @@ def _text_bias(size: int, shifts: bool) -> nn.Module:
 class HistorySignals(nn.Module):
     """A weighted sum, in logits, of five signals that need no training.
 
-    liked_share: log odds of the share of the history that was liked, shrunk to a half. liked_likeness: mean
+    liked_share: log odds of the share of the history that was liked, shrunk to a half. liked_similarity: mean
     cosine of the candidate's text with those of the history, counted against where an item was not liked.
     nearest_liked: whether the items nearest to the candidate were liked (attention with a learned sharpness,
-    after DIN; Zhou et al., KDD 2018). likeness and nearest: mean and nearest cosine, liked or not. Signals
+    after DIN; Zhou et al., KDD 2018). similarity and nearest: mean and nearest cosine, liked or not. Signals
     start with sensible weights, since they beat much larger models that must learn them.
     """
 

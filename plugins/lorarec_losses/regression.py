@@ -79,9 +79,9 @@ class Ordinal(Loss):
 
     def build(self, statistics: Statistics) -> LossFunction:
         """Thresholds between the labels of training. Raises DataError if there are fewer than two."""
-        if len(statistics.label_values) < 2:
+        if len(statistics.label_levels) < 2:
             raise DataError("loss 'ordinal' needs at least two different ratings in training; there are fewer.")
-        return OrderedCuts(statistics.label_values)
+        return OrderedCuts(statistics.label_levels)
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
         """Raise DataError if there are too many different labels to learn a threshold between any two neighbors."""

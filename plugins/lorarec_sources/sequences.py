@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,7 +12,7 @@ from datasets import Dataset
 from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl, read_table
 from lorarec_sources.paths import existing_file, existing_folder
 
-JUDGED = "judged"
+EVAL_USERS = "eval_users"
 """The column that marks the users who are evaluated, for `data.split.users`."""
 
 
@@ -36,14 +37,15 @@ class SequencesSource(DataSource):
         """Column of the lists."""
         item: str = "item_id"
         """Column of the item's id in the table of items."""
-        judged: str | None = None
-        """A table of the users to evaluate: events then have a column `judged` that
+        renamed: ClassVar = {"judged": "eval_users"}
+        eval_users: str | None = None
+        """A table of the users to evaluate: events then have a column `eval_users` that
         `data.split.users` can name."""
 
     config: Config
 
     def load(self) -> RawTables:
-        """Events `user`, `item` and optionally `judged`. Raises DataError naming file, column and row."""
+        """Events `user`, `item` and optionally `eval_users`. Raises DataError naming file, column and row."""
         config, folder = self.config, existing_folder(self.config.path)
         path = existing_file(folder / config.sequences)
         table = _arrow(path)
@@ -52,10 +54,10 @@ class SequencesSource(DataSource):
         _check_lists(lists, f"{path}, column '{config.sequence}'")
         of_row = pc.list_parent_indices(lists)
         events = {"user": users.take(of_row), config.item: pc.list_flatten(lists)}
-        if config.judged is not None:
-            other = existing_file(folder / config.judged)
+        if config.eval_users is not None:
+            other = existing_file(folder / config.eval_users)
             evaluated = _with_sequences(_column(_arrow(other), config.user, other), users, other)
-            events[JUDGED] = pc.is_in(users, value_set=evaluated).take(of_row)
+            events[EVAL_USERS] = pc.is_in(users, value_set=evaluated).take(of_row)
         items = None if config.items is None else existing_file(folder / config.items)
         return RawTables(
             interactions=Dataset(pa.table(events)),

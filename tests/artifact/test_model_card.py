@@ -14,7 +14,7 @@ METRICS = {
         "method": "bootstrap",
         "test": {"over": "users", "metrics": {"ndcg@10": {"low": 0.25, "high": 0.5, "resamples": 100}}},
     },
-    "protocol": {"judged": "each held-out item among all 9 items"},
+    "protocol": {"evaluated": "each held-out item among all 9 items"},
     "baselines": {"popularity": {"validation": {"ndcg@10": 0.1}, "test": {"ndcg@10": 0.125}}},
     "leaks": {},
     "trainable_weights": 10,
@@ -51,6 +51,6 @@ def test_the_text_has_intervals_baselines_the_protocol_and_how_to_load_the_run()
     assert "| this model | 0.5000 | 0.2500 | 0.3750 |" in text
     assert "| its 95% interval |  |  | 0.2500 to 0.5000 |" in text
     assert "| popularity | 0.1000 |  | 0.1250 |" in text
-    assert "- judged: each held-out item among all 9 items" in text
+    assert "- evaluated: each held-out item among all 9 items" in text
     assert "weights trained: 10 of 100 (10.00%)" in text
     assert 'lorarec.load("path/to/this/folder")' in text

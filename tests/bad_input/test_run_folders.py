@@ -191,3 +191,21 @@ def test_a_run_whose_settings_were_renamed_since_can_be_read(
     monkeypatch.setattr(TrainSection, "renamed", {"rounds": "epochs"})
     monkeypatch.setattr(Registry.discover().find("head", "ctr").Config, "renamed", {"memory": "max_history"})
     assert command("evaluate", run).code == 0
+
+
+def test_a_run_of_the_second_format_is_read_with_its_former_names(
+    copied_run: Callable[[str], Path], command: Callable[..., Any]
+) -> None:
+    run = copied_run("next_item")
+    statistics, head = run / "statistics.json", run / "head.safetensors"
+    statistics.write_text(statistics.read_text().replace("label_levels", "label_values"))
+    weights = load_file(head)
+    former = {name.replace("distance_bias", "ago"): weight for name, weight in weights.items()}
+    assert former.keys() != weights.keys() and "label_values" in statistics.read_text()
+    save_file(former, head)
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("shuffle_block_size:", "shuffle_block:"))
+    metrics = run / "metrics.json"
+    metrics.write_text(metrics.read_text().replace('"evaluated":', '"judged":').replace("the catalog", "the catalogue"))
+    write_checksums(run)
+    assert command("evaluate", run).code == 0

@@ -109,7 +109,7 @@ def main() -> None:
     rounds = in_turn([ours, other, Side("machine", "machine")], arguments.pairs, arguments.threads)
     refuse_unequal(rounds, other.name)
     print_figure(rounds, "rows_per_second", "users (windows)/s")
-    print_figure(rounds, "facts_per_second", "targets/s")
+    print_figure(rounds, "targets_per_second", "targets/s")
     gain = ratio(rounds, ("ours", "rows_per_second"), (other.name, "rows_per_second"))
     print(f"users/s, ours over {other.name}: {gain}")
     print_figure(rounds, "tokens_per_second", "tokens/s without padding (of the encoded texts)")

@@ -114,13 +114,13 @@ def test_data_without_labeled_histories_is_refused() -> None:
 
 def test_only_examples_of_one_owner_are_compared_and_each_of_them_is() -> None:
     groups = pairwise_groups(EXAMPLES, OWNER, 1)
-    pairs = set(zip(groups["event"][:], groups["rival1_event"][:], strict=True))
+    pairs = set(zip(groups["event"][:], groups["negative1_event"][:], strict=True))
     assert pairs == {(0, 1), (0, 2), (3, 4)}  # owner 9 liked everything
 
 
 def test_too_few_negatives_are_repeated() -> None:
     groups = pairwise_groups(EXAMPLES, OWNER, 3)
-    assert [groups[f"rival{n}_event"][:][0] for n in (1, 2, 3)] == [1, 2, 1]
+    assert [groups[f"negative{n}_event"][:][0] for n in (1, 2, 3)] == [1, 2, 1]
 
 
 def test_a_batch_lists_each_group_with_the_liked_item_first() -> None:

@@ -50,7 +50,7 @@ def test_statistics_hold_the_training_rows_and_all_their_distinct_labels(prepare
         EVENTS | {"w": [1, 0, 3, 2, 9, 9][: len(EVENTS["user"])]}, columns={"weight": "w"}, split=COLUMN
     )
     assert weighted.statistics.events is not None and weighted.statistics.events.weight.tolist() == [1, 0, 3, 2]
-    assert statistics.label_values == [1, 2, 4, 5]
+    assert statistics.label_levels == [1, 2, 4, 5]
 
 
 def test_labels_of_more_values_than_one_can_list_are_not_listed(prepared: Prepared) -> None:
@@ -58,7 +58,7 @@ def test_labels_of_more_values_than_one_can_list_are_not_listed(prepared: Prepar
     events = {"user": ["a"] * (count + 1), "item": list(range(count + 1)), "rating": [float(n) for n in range(count)]}
     events["rating"].append(0.0)
     events["split"] = ["train"] * count + ["test"]
-    assert prepared(events, label="rating", split=COLUMN).statistics.label_values == ()
+    assert prepared(events, label="rating", split=COLUMN).statistics.label_levels == ()
 
 
 def test_without_a_label_statistics_range_from_zero_to_one(prepared: Prepared) -> None:

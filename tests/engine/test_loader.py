@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lorarec.engine.loader import epoch_order, step_batches, steps_per_epoch
+from lorarec.engine.loader import epoch_order, micro_batch_rows, steps_per_epoch
 
 SHAPES = [(1, 1, 1, 1), (10, 3, 2, 1), (100, 8, 4, 3), (97, 5, 1, 2), (64, 4, 2, 2), (5, 16, 4, 4)]
 
@@ -36,7 +36,7 @@ def test_the_batches_of_a_step_are_its_window_exactly(rows: int, batch: int, acc
     steps = steps_per_epoch(rows, batch, accumulate, processes)
     visited = []
     for step in range(steps):
-        taken = [step_batches(order, step, batch, accumulate, p, processes) for p in range(processes)]
+        taken = [micro_batch_rows(order, step, batch, accumulate, p, processes) for p in range(processes)]
         assert all(len(micros) == accumulate for micros in taken)
         assert all(len(micro) <= batch for micros in taken for micro in micros)
         in_order = np.concatenate([taken[p][m] for m in range(accumulate) for p in range(processes)])
@@ -50,13 +50,13 @@ def test_the_batches_of_a_step_are_its_window_exactly(rows: int, batch: int, acc
 def test_two_processes_see_what_one_sees_with_twice_the_batch(rows: int, batch: int, accumulate: int) -> None:
     order = epoch_order(rows, 1, 0)
     for step in range(steps_per_epoch(rows, batch, accumulate, 2)):
-        one = step_batches(order, step, 2 * batch, accumulate, 0, 1)
-        left, right = (step_batches(order, step, batch, accumulate, p, 2) for p in range(2))
+        one = micro_batch_rows(order, step, 2 * batch, accumulate, 0, 1)
+        left, right = (micro_batch_rows(order, step, batch, accumulate, p, 2) for p in range(2))
         for whole, a, b in zip(one, left, right, strict=True):
             assert whole.tolist() == [*a.tolist(), *b.tolist()]
 
 
 def test_a_short_last_window_leaves_some_processes_without_examples() -> None:
     order = np.arange(9)
-    assert [micro.tolist() for micro in step_batches(order, 1, 4, 1, 0, 2)] == [[8]]
-    assert [micro.tolist() for micro in step_batches(order, 1, 4, 1, 1, 2)] == [[]]
+    assert [micro.tolist() for micro in micro_batch_rows(order, 1, 4, 1, 0, 2)] == [[8]]
+    assert [micro.tolist() for micro in micro_batch_rows(order, 1, 4, 1, 1, 2)] == [[]]

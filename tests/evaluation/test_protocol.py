@@ -1,7 +1,7 @@
 """The protocol names what differs between two evaluations."""
 
 from lorarec.evaluation.protocol import differences, protocol_lines
-from lorarec.pipeline.assemble import gather_materials, open_recipe
+from lorarec.pipeline.assemble import gather_run_data, open_recipe
 from lorarec.pipeline.evaluate import measure
 
 
@@ -14,13 +14,13 @@ def rules(tiny_checkpoint, *overrides):
         "adapter": "lora",
         "head": "next_item",
     }
-    materials = gather_materials(open_recipe(recipe, overrides))
-    return measure(materials, {}, None)["protocol"]
+    run_data = gather_run_data(open_recipe(recipe, overrides))
+    return measure(run_data, {}, None)["protocol"]
 
 
 def test_it_is_readable_and_the_same_for_the_same_data(tiny_checkpoint):
     expected = rules(tiny_checkpoint)
-    assert expected["judged"] == "each held-out item among all 40 items of the catalogue"
+    assert expected["evaluated"] == "each held-out item among all 40 items of the catalog"
     assert expected["seen items"].startswith("masked")
     assert expected["ties"] == "count against the model"
     assert expected["split"] == "by time: the latest events are held out (20% validation, 20% test)"
@@ -35,7 +35,7 @@ def test_another_split_task_or_history_differs_and_is_named(tiny_checkpoint):
         return {line.split(":")[0] for line in differences(expected, rules(tiny_checkpoint, *overrides))}
 
     assert named("data.split={by: last}") == {"split", "rows", "split fingerprint", "test fingerprint"}
-    assert named("head={name: ctr}") == {"judged", "seen items", "ties", "test fingerprint"}
+    assert named("head={name: ctr}") == {"evaluated", "seen items", "ties", "test fingerprint"}
     assert named("data.history.at_least=8") >= {"rows", "test fingerprint"}
 
 
@@ -44,5 +44,5 @@ def test_items_drawn_by_another_seed_are_named(tiny_checkpoint, tmp_path):
     (tmp_path / "interactions.csv").write_text("\n".join(["user,item,time", *lines]))
     given = (f"data.source={{name: files, path: {tmp_path}}}", "head={name: ctr, negatives: 1}")
     first, second = (rules(tiny_checkpoint, *given, f"seed={seed}") for seed in (1, 2))
-    assert [line.split(":")[0] for line in differences(first, second)] == ["judged", "test fingerprint"]
-    assert "seed 1" in first["judged"]
+    assert [line.split(":")[0] for line in differences(first, second)] == ["evaluated", "test fingerprint"]
+    assert "seed 1" in first["evaluated"]

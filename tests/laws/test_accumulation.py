@@ -27,7 +27,7 @@ HEADS: dict[str, Any] = {
         "factors": 4,
         "loss": {"name": "bce", "label_smoothing": 0.1},
     },
-    "ctr ranking": {"name": "ctr", "loss": "ranking", "rivals": 2},
+    "ctr ranking": {"name": "ctr", "loss": "ranking", "negatives_per_positive": 2},
     "ctr negatives": {"name": "ctr", "negatives": 2},
     "next_item": {"name": "next_item", "width": 16, "dropout": 0.0},
     "next_item sampled": {"name": "next_item", "width": 16, "dropout": 0.0, "loss": "sampled_softmax", "negatives": 8},

@@ -83,7 +83,7 @@ def test_a_run_stopped_before_its_first_step_ends_as_if_never_stopped(
     settings = recipe({"name": "lora"}, train={"max_steps": 3})
     lorarec.train(settings, output=tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(StopSignal, "__enter__", lambda signal: setattr(signal, "asked", True) or signal)
+        patch.setattr(StopSignal, "__enter__", lambda signal: setattr(signal, "requested", True) or signal)
         with pytest.raises(Interrupted, match="step 0"):
             lorarec.train(settings, output=tmp_path / "run")
     lorarec.train(settings, output=tmp_path / "run", resume=True)
@@ -130,7 +130,7 @@ def test_a_run_with_cached_hidden_states_and_shuffled_blocks_ends_as_if_never_st
     recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter = {"name": "lora", "dropout": 0.2, "layers": [-1]}
-    settings = recipe(adapter, train={"shuffle_block": 4})
+    settings = recipe(adapter, train={"shuffle_block_size": 4})
     settings["backbone"]["dropout"] = False
     lorarec.train(settings, output=tmp_path / "whole")
     monkeypatch.setenv("LAW_STOP", "SIGTERM:3")

@@ -66,7 +66,7 @@ def test_it_trains_and_is_evaluated_by_its_own_metric_and_by_ours(run: Recommend
         assert set(metrics[part]) == {"token_accuracy", "auc"}
         bounds = metrics["intervals"][part]["metrics"]["token_accuracy"]
         assert bounds["low"] <= metrics[part]["token_accuracy"] <= bounds["high"]
-    assert metrics["protocol"]["judged"] == "every held-out row by the predicted token"
+    assert metrics["protocol"]["evaluated"] == "every held-out row by the predicted token"
     assert metrics["baselines"] == {}
 
 

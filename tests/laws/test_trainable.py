@@ -12,7 +12,7 @@ import torch
 from lorarec.contracts import Part, TrainingPlan
 from lorarec.engine.fit import Fit
 from lorarec.pipeline import train as training
-from lorarec.pipeline.assemble import gather_materials, open_recipe
+from lorarec.pipeline.assemble import gather_run_data, open_recipe
 from lorarec.pipeline.build_model import build_model
 from lorarec.pipeline.check import check
 
@@ -33,9 +33,9 @@ def test_training_changes_exactly_the_weights_that_check_lists(
     settings = recipe(ADAPTERS[adapter], train={"learning_rate": 1e-2})
     listed = set(check(settings).tensors)
     resolved = open_recipe(settings)
-    materials = gather_materials(resolved)
-    steps = 2 * -(-len(materials.examples[Part.TRAIN]) // 32)
-    initial = build_model(materials, TrainingPlan(steps, 2, 5))
+    run_data = gather_run_data(resolved)
+    steps = 2 * -(-len(run_data.examples[Part.TRAIN]) // 32)
+    initial = build_model(run_data, TrainingPlan(steps, 2, 5))
     before = {name: parameter.detach().clone() for name, parameter in initial.named_parameters()}
     after: dict[str, torch.Tensor] = {}
 

@@ -62,7 +62,7 @@ def test_a_saved_copy_and_an_untrained_adapter_give_the_same_logits(
         expected = backbone.logits(backbone.module.eval(), features, TOKENS)
         backbone.save(backbone.module, tmp_path / "copy")
         copied = TextBackbone(backbone.config)
-        copied.use_copy(tmp_path / "copy")
+        copied.load_from(tmp_path / "copy")
         copied.load(catalog, 0)
         assert copied.fingerprint() == backbone.fingerprint()
         assert torch.equal(copied.logits(copied.module.eval(), features, TOKENS), expected)

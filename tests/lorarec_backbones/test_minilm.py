@@ -32,7 +32,7 @@ def test_its_architecture_is_known_without_reading_weights() -> None:
     architecture = backbone.architecture()
     assert (architecture.backbone, architecture.model_type, architecture.takes_past) == ("minilm", "bert", True)
     assert (architecture.layers, architecture.max_length, architecture.hidden_size) == (6, 512, 384)
-    assert backbone.refetchable()
+    assert backbone.is_reproducible()
     assert not hasattr(backbone, "module")
 
 

@@ -114,9 +114,9 @@ def test_a_saved_copy_is_read_instead_of_drawing_new_weights(
     first = sasrec(seed=0)
     first.save(first.module, tmp_path)
     second = SasrecBackbone(first.config)
-    second.use_copy(tmp_path)
+    second.load_from(tmp_path)
     assert second.load(catalog, seed=1).fingerprint() == first.fingerprint()
-    assert not first.refetchable()
+    assert not first.is_reproducible()
 
 
 def test_a_copy_of_another_catalog_is_refused(
@@ -125,7 +125,7 @@ def test_a_copy_of_another_catalog_is_refused(
     first = sasrec()
     first.save(first.module, tmp_path)
     second = SasrecBackbone(first.config)
-    second.use_copy(tmp_path)
+    second.load_from(tmp_path)
     with pytest.raises(LorarecError, match=r"model\.safetensors does not have these weights.*items\.weight"):
         second.load(make(["a", "b"]), 0)
 
@@ -139,7 +139,7 @@ def test_a_copy_that_an_earlier_version_wrote_is_refused_with_advice(
     earlier = {name.replace("query_key_value", "attention.query"): weight for name, weight in weights.items()}
     save_file(earlier, tmp_path / "model.safetensors")
     second = SasrecBackbone(first.config)
-    second.use_copy(tmp_path)
+    second.load_from(tmp_path)
     with pytest.raises(LorarecError, match=r"weights of other layers than this version's.*Train again"):
         second.load(catalog, 0)
 

@@ -141,7 +141,7 @@ def test_a_saved_backbone_gives_the_same_features_and_vectors(
     first = text().load(catalog, 0)
     first.save(first.module, tmp_path)
     second = text("gpt2")
-    second.use_copy(tmp_path)
+    second.load_from(tmp_path)
     second.load(catalog, 1)
     assert second.fingerprint() == first.fingerprint()
     features = [backbone.featurizer(catalog, 128)(views) for backbone in (first, second)]
@@ -161,10 +161,10 @@ def test_the_fingerprint_is_of_the_weights_as_loaded(text: Build, catalog: Catal
 
 
 def test_only_a_hub_id_at_a_commit_can_be_fetched_again(text: Build) -> None:
-    def refetchable(**settings: str) -> bool:
-        return TextBackbone(TextBackbone.Config(checkpoint="org/model", **settings)).refetchable()
+    def is_reproducible(**settings: str) -> bool:
+        return TextBackbone(TextBackbone.Config(checkpoint="org/model", **settings)).is_reproducible()
 
-    assert refetchable(revision="0123456789abcdef0123456789abcdef01234567")
-    assert not refetchable(revision="main")
-    assert not refetchable()
-    assert not text(revision="0123456789abcdef0123456789abcdef01234567").refetchable()
+    assert is_reproducible(revision="0123456789abcdef0123456789abcdef01234567")
+    assert not is_reproducible(revision="main")
+    assert not is_reproducible()
+    assert not text(revision="0123456789abcdef0123456789abcdef01234567").is_reproducible()

@@ -163,13 +163,13 @@ def test_the_defaults_that_an_earlier_run_wrote_out_are_accepted() -> None:
     assert earlier.config.model_dump(mode="json") == made(Ctr).config.model_dump(mode="json")
 
 
-@pytest.mark.parametrize("rivals", [1, 4])
-def test_the_loss_of_equal_logits_is_that_of_guessing(rivals: int, world: Callable[..., World]) -> None:
-    toy = world(made(Ctr, loss="ranking", rivals=rivals), "click")
+@pytest.mark.parametrize("negatives_per_positive", [1, 4])
+def test_the_loss_of_equal_logits_is_that_of_guessing(negatives_per_positive: int, world: Callable[..., World]) -> None:
+    toy = world(made(Ctr, loss="ranking", negatives_per_positive=negatives_per_positive), "click")
     head, batch = toy.build(), toy.examples().batch(np.arange(10))
     with torch.no_grad():
         head.signals.weight.zero_()
-    assert toy.loss(head, batch).item() / batch.count == pytest.approx(np.log(1 + rivals), rel=1e-5)
+    assert toy.loss(head, batch).item() / batch.count == pytest.approx(np.log(1 + negatives_per_positive), rel=1e-5)
 
 
 @pytest.mark.parametrize("options", [{}, {"encoding": "joint"}])
@@ -184,12 +184,15 @@ def test_no_weight_merely_shifts_all_logits_alike(options: dict[str, Any], world
     assert [name for name, weight in head.named_parameters() if weight.grad.norm() < 1e-4] == []
 
 
-@pytest.mark.parametrize("options", [{"rivals": 2}, {"loss": {"name": "bce", "label_smoothing": 0.1}, "rivals": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [{"negatives_per_positive": 2}, {"loss": {"name": "bce", "label_smoothing": 0.1}, "negatives_per_positive": 2}],
+)
 def test_settings_of_the_other_loss_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="would do nothing"):
         made(Ctr, **options)
 
 
 def test_more_rivals_than_are_drawn_are_refused() -> None:
-    with pytest.raises(ValidationError, match="rivals=3 would repeat the 2"):
-        made(Ctr, loss="ranking", rivals=3, negatives=2)
+    with pytest.raises(ValidationError, match="negatives_per_positive=3 would repeat the 2"):
+        made(Ctr, loss="ranking", negatives_per_positive=3, negatives=2)

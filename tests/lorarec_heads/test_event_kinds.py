@@ -86,7 +86,7 @@ def test_beside_drawn_items_only_what_was_liked_counts(
     toy = world(made(Ctr, negatives=2), given=kinds, events=KINDS, split={"by": "last"})
     examples, kind = toy.examples(), np.array(kinds["event"])
     assert set(kind[examples.events]) == {"click"}
-    drawn = np.asarray(examples.table["draw"])
+    drawn = np.asarray(examples.table["negative_index"])
     for row in np.flatnonzero(drawn > 0)[:200].tolist():
         event = int(examples.events[row])
         seen = toy.data.histories.seen(event)

@@ -44,7 +44,7 @@ HEADS: dict[str, tuple[Callable[[], TaskHead], tuple[str, ...]]] = {
     "ctr_ridge": (lambda: of_process("CtrRidge", biases=True), ("click",)),
     "ctr_ridge factors": (lambda: of_process("CtrRidge", factors=4), ("click",)),
     "ctr ranking": (lambda: made(Ctr, loss="ranking"), ("click",)),
-    "ctr ranking sampled": (lambda: made(Ctr, loss="ranking", rivals=3, negatives=3), ()),
+    "ctr ranking sampled": (lambda: made(Ctr, loss="ranking", negatives_per_positive=3, negatives=3), ()),
     "ctr_ridge joint": (lambda: of_process("CtrRidge", encoding="joint", max_history=5), ("click",)),
     "ctr_ridge sampled": (lambda: of_process("CtrRidge", biases=True, negatives=3), ()),
     "comparison": (lambda: Comparison(Comparison.Config(words=64, pairs_per_example=1)), ("rating",)),

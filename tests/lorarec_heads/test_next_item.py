@@ -275,7 +275,7 @@ def test_popularity_makes_items_neither_alike_nor_unlike() -> None:
     table = torch.ones(4, 12).cumsum(dim=1)  # one text for all
     with torch.no_grad():
         assert not collapsed(network.item_vectors(table, torch.arange(4))), "biases differ"
-        assert collapsed(VectorPredictor(head_of()).likeness(network, table, torch.arange(4)))
+        assert collapsed(VectorPredictor(head_of()).similarity_vectors(network, table, torch.arange(4)))
 
 
 def test_weights_grow_with_the_items_seen_not_with_the_catalog() -> None:

@@ -80,9 +80,9 @@ def test_ordinal_learns_uneven_stars() -> None:
 def test_two_different_ratings_are_enough_for_order_and_one_is_not(world: Callable[..., World]) -> None:
     statistics = world(made(Rating), "rating").data.statistics
     loss = made(Ordinal)
-    assert isinstance(loss.build(replace(statistics, label_values=(0.0, 1.0))), OrderedCuts)
+    assert isinstance(loss.build(replace(statistics, label_levels=(0.0, 1.0))), OrderedCuts)
     with pytest.raises(DataError, match="at least two different ratings"):
-        loss.build(replace(statistics, label_values=(3.0,)))
+        loss.build(replace(statistics, label_levels=(3.0,)))
 
 
 def test_too_many_different_ratings_are_refused_by_ordinal_alone() -> None:

@@ -38,13 +38,13 @@ def test_each_item_of_a_list_is_an_event_in_its_order(folder: Folder) -> None:
 
 def test_users_of_the_second_table_are_marked_for_evaluation(folder: Folder) -> None:
     path = folder(sequences=USERS, chosen={"user_id": ["c"]})
-    assert load(path, judged="chosen.parquet").interactions["judged"][:] == [False, False, True, True, True]
+    assert load(path, eval_users="chosen.parquet").interactions["eval_users"][:] == [False, False, True, True, True]
 
 
 def test_a_user_to_evaluate_without_a_sequence_is_refused(folder: Folder) -> None:
     path = folder(sequences=USERS, chosen={"user_id": ["c", "x"]})
     with pytest.raises(DataError, match=r"chosen\.parquet, row 2: user 'x' has no sequence"):
-        load(path, judged="chosen.parquet")
+        load(path, eval_users="chosen.parquet")
 
 
 @pytest.mark.parametrize(

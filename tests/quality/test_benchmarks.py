@@ -140,7 +140,7 @@ def test_two_states_can_be_compared_instead_of_the_peer(program, benchmarks, mon
     def run(side, threads):
         ran.append((side.name, side.module, side.folder, tuple(side.arguments)))
         rate = {"ours": 30.0, "other": 20.0}.get(side.name, 1.0)
-        numbers = ("rows", "rows_in_all", "facts_per_second", "test_auc", "peak_memory_mib", "tokens_per_second")
+        numbers = ("rows", "rows_in_all", "targets_per_second", "test_auc", "peak_memory_mib", "tokens_per_second")
         more = ("padding", "outside_share", "model_gflops", "gemm_bf16_gflops", "gemm_fp32_gflops")
         return {"rows_per_second": rate, **dict.fromkeys((*numbers, *more), 1.0)}
 

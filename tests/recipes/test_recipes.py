@@ -14,7 +14,7 @@ import torch
 import lorarec
 from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import TrainingPlan
-from lorarec.pipeline.assemble import gather_materials, open_recipe
+from lorarec.pipeline.assemble import gather_run_data, open_recipe
 from lorarec.pipeline.build_model import build_model
 from lorarec.pipeline.evaluate import evaluate
 from lorarec.registry.resolve import full_recipe
@@ -73,8 +73,8 @@ def test_it_trains_and_gives_a_finite_value_for_every_metric(trained: Trained) -
 
 def test_its_weights_change(trained: Trained) -> None:
     """Those of the head, and of the adapter if it trains."""
-    materials = gather_materials(open_recipe(trained.file, trained.overrides))
-    initial = dict(build_model(materials, TrainingPlan(STEPS, STEPS, 0)).named_parameters())
+    run_data = gather_run_data(open_recipe(trained.file, trained.overrides))
+    initial = dict(build_model(run_data, TrainingPlan(STEPS, STEPS, 0)).named_parameters())
     learned = dict(trained.run.model.named_parameters())
     trainable = [name for name, weight in initial.items() if weight.requires_grad]
     changed = {name for name in trainable if not torch.equal(initial[name].cpu(), learned[name].cpu())}

@@ -122,13 +122,14 @@ def with_shares(examples: Dataset, interactions: Interactions) -> Dataset:
     """Training examples with the columns `share` and `own_share` that `UserRidge.penalty` reads, so that one epoch
     counts the prior once.
 
-    An example may have several targets, in columns `event` (and `item`), `rival1_event` and so on. The items of targets
-    that are sampled again in each epoch (column `draw`) are not known: there each target has the same share.
+    An example may have several targets, in columns `event` (and `item`), `negative1_event` and so on. The items of
+    targets that are sampled again in each epoch (column `negative_index`) are not known: there each target has
+    the same share.
     """
     plain = examples.with_format("numpy")
     prefixes = [name.removesuffix("event") for name in examples.column_names if name.endswith("event")]
     targets = len(examples) * len(prefixes)
-    if "draw" in examples.column_names:
+    if "negative_index" in examples.column_names:
         own = {prefix: np.full(len(examples), (interactions.item.max() + 1) / targets) for prefix in prefixes}
     else:
         named = "item" in examples.column_names

@@ -93,7 +93,7 @@ def test_a_new_item_or_a_user_without_history_is_scored_without_factors(world: C
     [
         ({"history_targets": True, "negatives": 2}, "negatives is for data without"),
         ({"bias_penalty": 1.0}, "bias_penalty"),
-        ({"rivals": 2}, "rivals would do nothing"),
+        ({"negatives_per_positive": 2}, "negatives_per_positive would do nothing"),
     ],
 )
 def test_an_option_without_effect_is_refused(options: dict[str, Any], message: str) -> None:

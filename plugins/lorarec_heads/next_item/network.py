@@ -95,7 +95,7 @@ class NextItemNetwork(VectorHead):
         vectors, bias = self.tower(pooled, items)
         return torch.cat([vectors, (bias + self.boost[items])[:, None]], dim=1)
 
-    def likeness_vectors(self, vectors: Tensor) -> Tensor:
+    def similarity_vectors(self, vectors: Tensor) -> Tensor:
         """[M, width] without the bias: by it, popular items would be similar."""
         return vectors[:, :-1]
 

@@ -19,7 +19,7 @@ import lorarec
 from lorarec.artifact import layout
 from lorarec.data.split import time_order
 from lorarec.inference.recommender import Recommender
-from lorarec.pipeline.assemble import gather_materials, open_recipe
+from lorarec.pipeline.assemble import gather_run_data, open_recipe
 from lorarec.pipeline.train import peak_memory_mib
 
 WARM = 8
@@ -30,7 +30,7 @@ SIMULATED_LENGTH = 50
 
 def known_histories(run: Path, users: int | None) -> list[list[str]]:
     """All events of each user in the run's data, oldest first."""
-    data = gather_materials(open_recipe(run / layout.RECIPE)).data
+    data = gather_run_data(open_recipe(run / layout.RECIPE)).data
     interactions, ids = data.interactions, data.catalog.ids
     order = time_order(interactions.user, interactions.time)
     histories: list[list[str]] = [[] for _ in interactions.user_ids]

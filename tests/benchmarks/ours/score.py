@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 import lorarec
 from lorarec.artifact import layout
 from lorarec.contracts import Part
-from lorarec.pipeline.assemble import gather_materials, open_recipe
+from lorarec.pipeline.assemble import gather_run_data, open_recipe
 from lorarec.pipeline.train import peak_memory_mib
 
 
@@ -33,8 +33,8 @@ class Rows(NamedTuple):
 
 def read_rows(run: Path) -> Rows:
     """The test part of the run's recipe, as a caller would send it."""
-    materials = gather_materials(open_recipe(run / layout.RECIPE))
-    examples, data = materials.examples[Part.TEST], materials.data
+    run_data = gather_run_data(open_recipe(run / layout.RECIPE))
+    examples, data = run_data.examples[Part.TEST], run_data.data
     ids = data.catalog.ids
     histories = [data.histories.before(int(event)) for event in examples.events]
     return Rows(

@@ -47,11 +47,11 @@ def timed_stages() -> Iterator[dict[str, float]]:
             patch.object(source, "load", timed("read", source.load)),
             patch.object(backbone, "featurizer", timed("tokenize", backbone.featurizer)),
         ):
-            return timed("all", assemble.gather_materials)(resolved)
+            return timed("all", assemble.gather_run_data)(resolved)
 
     with ExitStack() as stack:
         for module, name, stage in PATCHED:
             stack.enter_context(patch.object(module, name, timed(stage, getattr(module, name))))
-        stack.enter_context(patch("lorarec.pipeline.train.gather_materials", gathered))
+        stack.enter_context(patch("lorarec.pipeline.train.gather_run_data", gathered))
         yield seconds
     seconds["rest"] = seconds["all"] - sum(seconds[stage] for stage in STAGES)

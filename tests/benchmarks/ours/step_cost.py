@@ -45,7 +45,7 @@ class StepCost:
 def epoch_cost(fit: Fit, epoch: int, steps: int) -> StepCost:
     """Tokens of the epoch's first `steps` steps, and their operations, extrapolated from those of the first few."""
     tokens = positions = 0
-    for window in islice(fit.loader.windows(epoch), steps):
+    for window in islice(fit.loader.steps(epoch), steps):
         for batch in window.batches:
             counts = _tokens(batch)
             tokens, positions = tokens + counts[0], positions + counts[1]
@@ -59,7 +59,7 @@ def _probe(fit: Fit, epoch: int, steps: int) -> tuple[float, int]:
     operations, positions = 0, 0
     fit.model.train()
     counter = FlopCounterMode(display=False)
-    for window in islice(fit.loader.windows(epoch), steps):
+    for window in islice(fit.loader.steps(epoch), steps):
         with counter:  # entering it starts from 0 again
             fit.optimizer_step.gradients(window, window.weight, 0)
         counts = counter.get_flop_counts()["Global"]

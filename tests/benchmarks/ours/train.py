@@ -55,7 +55,7 @@ def _speed(watch: Watch, costs: Sequence[StepCost]) -> dict[str, Any]:
     cpu = not torch.cuda.is_available()
     figures: dict[str, Any] = {
         "rows_per_second": total.rows / total.seconds,
-        "facts_per_second": total.targets / total.seconds,
+        "targets_per_second": total.targets / total.seconds,
         "first_epoch_rows_per_second": watch.epochs[0].rows / (watch.epochs[0].seconds + watch.cache_seconds),
         "cache_seconds": watch.cache_seconds,
         "later_rows_per_second": later.rows / later.seconds if later.seconds else None,

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import torch
 
 from lorarec.engine.fit import Fit
-from lorarec.engine.loader import Window
+from lorarec.engine.loader import StepBatches
 from lorarec.pipeline.build_fit import build_fit
 from lorarec.pipeline.build_model import with_layer_cache
 
@@ -66,9 +66,9 @@ class Watch:
 
         def filling(*given: Any) -> Any:
             started = time.perf_counter()
-            materials = with_layer_cache(*given)
+            run_data = with_layer_cache(*given)
             watch.cache_seconds = time.perf_counter() - started
-            return materials
+            return run_data
 
         module = "lorarec.pipeline.train"
         with patch(f"{module}.build_fit", watched), patch(f"{module}.with_layer_cache", filling):
@@ -141,7 +141,7 @@ class Watch:
 
         return ending
 
-    def windows(self, windows: Iterator[Window], number: int) -> Iterator[Window]:
+    def steps(self, windows: Iterator[StepBatches], number: int) -> Iterator[StepBatches]:
         """The epoch's steps, each timed from its request."""
         self.epochs.append(Epoch(number))
         while True:
@@ -166,6 +166,6 @@ class _WatchedLoader:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
-    def windows(self, epoch: int, start: int = 0) -> Iterator[Window]:
+    def steps(self, epoch: int, start: int = 0) -> Iterator[StepBatches]:
         """As the loader's."""
-        return self._watch.windows(self._loader.windows(epoch, start), epoch)
+        return self._watch.steps(self._loader.steps(epoch, start), epoch)

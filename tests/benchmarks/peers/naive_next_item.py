@@ -148,7 +148,7 @@ def main() -> None:
     seconds = train(model, rows, tokens, args)
     figures = {
         "rows_per_second": len(rows) / seconds,
-        "facts_per_second": sum(len(row) - 1 for row in rows) / seconds,
+        "targets_per_second": sum(len(row) - 1 for row in rows) / seconds,
         "tokens_per_second": sum(len(tokens[item]) for row in rows for item in row) / seconds,
         "rows": len(rows),
         "rows_in_all": len(every),

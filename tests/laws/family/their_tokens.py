@@ -18,8 +18,8 @@ from lorarec.contracts import (
     Head,
     Histories,
     Interactions,
-    Judged,
     Metric,
+    MetricInputs,
     Model,
     Part,
     Predictions,
@@ -54,11 +54,11 @@ class TokenPredictor(Predictor):
             probabilities = logits.double().softmax(dim=1).cpu().numpy()
             yield Predictions(rows, {"tokens": probabilities.argmax(axis=1), "scores": probabilities[:, 1]})
 
-    def judged(self, metric: Metric, predictions: Predictions, examples: Examples) -> Judged:
-        return Judged(predictions.answers[metric.reads], examples.labels()[predictions.rows])
+    def metric_inputs(self, metric: Metric, predictions: Predictions, examples: Examples) -> MetricInputs:
+        return MetricInputs(predictions.answers[metric.reads], examples.labels()[predictions.rows])
 
     def rules(self, examples: Examples) -> dict[str, str]:
-        return {"judged": "every held-out row by the predicted token", "seen items": "not ranked", "ties": "give no"}
+        return {"evaluated": "every held-out row by the predicted token", "seen items": "not ranked", "ties": "give no"}
 
     def asked(self, examples: Examples) -> Iterator[bytes]:
         yield examples.labels().astype("<f8").tobytes()
@@ -66,8 +66,8 @@ class TokenPredictor(Predictor):
     def kept(self, predictions: Predictions, examples: Examples) -> dict[str, np.ndarray]:
         return dict(predictions.answers) | {"label": examples.labels()[predictions.rows]}
 
-    def judged_kept(self, metric: Metric, kept: Mapping[str, np.ndarray]) -> Judged:
-        return Judged(kept[metric.reads], kept["label"])
+    def stored_metric_inputs(self, metric: Metric, kept: Mapping[str, np.ndarray]) -> MetricInputs:
+        return MetricInputs(kept[metric.reads], kept["label"])
 
     def answer(self, run: FinishedRun, requests: Requests) -> np.ndarray:
         tokens = run.answers(requests, "choices", 64).argmax(dim=1).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Survey: properties of the module that a transformers configuration describes, without any weight."""
+"""ArchitectureInfo: properties of the module that a transformers configuration describes, without any weight."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ argument and ignore it (ModernBERT) or fail on the mask's shape (DistilBERT, MPN
 
 
 @dataclass(frozen=True)
-class Survey:
+class ArchitectureInfo:
     """Properties of one architecture."""
 
     model_class: Any
@@ -63,7 +63,7 @@ class Survey:
         return self.config.model_type in TRAINS_WITH_PAST
 
 
-def survey(config: Any, attention: str | None) -> Survey:
+def architecture_info(config: Any, attention: str | None) -> ArchitectureInfo:
     """Inspect the module that `config` describes, built without memory for its weights.
 
     Raises what transformers raises for an unknown architecture, or for an attention that it lacks.
@@ -71,7 +71,7 @@ def survey(config: Any, attention: str | None) -> Survey:
     with torch.device("meta"):
         module = transformers.AutoModel.from_config(config, attn_implementation=attention)
     linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear | Conv1D)]
-    return Survey(
+    return ArchitectureInfo(
         model_class=type(module),
         config=config,
         causal=any(getattr(part, "is_causal", False) is True for part in module.modules()),
