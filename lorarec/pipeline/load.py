@@ -24,7 +24,8 @@ from lorarec.inference.recommender import Recommender
 from lorarec.model.rec_model import RecModel, check_compatible, usable_length
 from lorarec.pipeline.assemble import RunData, gather_run_data
 from lorarec.pipeline.build_model import make_accelerator
-from lorarec.registry.registry import Registry
+from lorarec.registry.discover import KindName
+from lorarec.registry.registry import Registry, loss_settings
 from lorarec.registry.resolve import SECTIONS, ResolvedRecipe, resolve
 
 
@@ -62,10 +63,21 @@ def _with_present_names(recipe: Mapping[str, Any], registry: Registry) -> Mappin
     """A run's recipe, with settings that were renamed since under their present names."""
     document = Document({**recipe, "train": _renamed(recipe["train"], TrainSection)}, {}, Location("recipe"))
     for kind, path in SECTIONS.items():
-        section = document.get(path)
-        if isinstance(section, Mapping) and section.get("name") in registry.names(kind):
-            document.put(path, _renamed(section, registry.find(kind, section["name"]).Config), {})
-    return document.values
+        if (section := document.get(path)) is not None:
+            document.put(path, _plugin_with_present_names(section, kind, registry), {})
+    callbacks = [_plugin_with_present_names(entry, "callback", registry) for entry in recipe.get("callbacks", ())]
+    return {**document.values, "callbacks": callbacks}
+
+
+def _plugin_with_present_names(section: Any, kind: KindName, registry: Registry) -> Any:
+    """A section that names a plugin, and the losses that its settings name."""
+    if not isinstance(section, Mapping) or section.get("name") not in registry.names(kind):
+        return section
+    plugin = registry.find(kind, section["name"])
+    present = _renamed(section, plugin.Config)
+    for setting in loss_settings(plugin).keys() & present.keys():
+        present[setting] = _plugin_with_present_names(present[setting], "loss", registry)
+    return present
 
 
 def _renamed(settings: Mapping[str, Any], config: type[StrictConfig]) -> dict[str, Any]:

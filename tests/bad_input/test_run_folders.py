@@ -193,6 +193,19 @@ def test_a_run_whose_settings_were_renamed_since_can_be_read(
     assert command("evaluate", run).code == 0
 
 
+def test_a_run_whose_loss_renamed_a_setting_since_can_be_read(
+    copied_run: Callable[[str], Path], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copied_run("ctr")
+    recipe = run / "recipe.yaml"
+    former = recipe.read_text().replace("label_smoothing:", "softening:")
+    assert "softening" in former
+    recipe.write_text(former)
+    write_checksums(run)
+    monkeypatch.setattr(Registry.discover().find("loss", "bce").Config, "renamed", {"softening": "label_smoothing"})
+    assert command("evaluate", run).code == 0
+
+
 def test_a_run_of_the_second_format_is_read_with_its_former_names(
     copied_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
