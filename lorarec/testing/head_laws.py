@@ -50,7 +50,8 @@ def check_task_head(head_class: type[TaskHead], micro_batches: bool = True, **op
     has a gradient for every weight of the head; those of micro-batches add up to those of the batch
     (`micro_batches=False` for heads whose losses depend on the other targets of a batch); `refresh` is repeatable and
     does not change trainable weights; its predictor gives one finite prediction per example, without labels, for
-    requests as for the rows of a part. `options` are settings as in a recipe.
+    requests as for the rows of a part. A head whose `label` is not among its `needs` makes the labels itself and is
+    given data without that column. `options` are settings as in a recipe.
     """
     check_plugin(head_class)
     head = made(head_class, **options)
@@ -58,6 +59,9 @@ def check_task_head(head_class: type[TaskHead], micro_batches: bool = True, **op
     interactions = tiny_interactions()
     missing = head.needs() - set(interactions.table.column_names)
     assert not missing, f"needs names columns that lorarec does not know: {sorted(missing)}"
+    label = head.label()
+    if label is not None and label not in head.needs():  # the head makes its labels: the data have none
+        interactions, label = replace(interactions, table=interactions.table.remove_columns(label)), None
     histories = Histories.of(interactions, "past", feedback_column(interactions), 3.0, "time")
     examples = head.examples(interactions, histories, Part.TRAIN)
     assert "event" in examples.column_names, "examples must have the column 'event'"
@@ -66,7 +70,7 @@ def check_task_head(head_class: type[TaskHead], micro_batches: bool = True, **op
     columns = {name: np.asarray(examples[name]) for name in examples.column_names}
     rows = columns | {"row": np.arange(len(events))}
     features = {name: np.eye(ITEMS, dtype=np.float32) for name in head.item_columns()}
-    statistics = replace(statistics_of(interactions, head.label(), ITEMS, 3.0), item_features=features)
+    statistics = replace(statistics_of(interactions, label, ITEMS, 3.0), item_features=features)
     torch.manual_seed(0)
     module = head.build(HIDDEN, statistics)
     assert all(p.dtype == torch.float32 for p in module.parameters()), "a head's weights must be float32"

@@ -133,6 +133,12 @@ def test_our_own_heads_keep_the_laws_of_heads(name: str) -> None:
         check_task_head(head)
 
 
+def test_a_head_that_makes_its_labels_is_given_data_without_them() -> None:
+    (head,) = importlib.import_module("lorarec_heads.ctr").lorarec_task_heads()
+    check_task_head(head, negatives=2)
+    check_task_head(head, loss="ranking", negatives=3, negatives_per_positive=2)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
