@@ -22,7 +22,7 @@ class StrictConfig(BaseModel):
     )
     renamed: ClassVar[Mapping[str, str]] = {}
     """Former names of settings -> current names. A recipe with a former name is refused with a message that gives the
-    current one; recipes of finished runs are still read."""
+    current one; recipes of finished runs are still read. It replaces the base's: start from `{**Base.renamed}`."""
 
     @field_validator("*", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from lorarec.contracts import TrainState, plugin
 from lorarec.testing import (
     FAMILIES,
     check_adapter,
+    check_data_source,
     check_loss,
     check_metric,
     check_plugin,
@@ -95,6 +96,22 @@ def test_the_head_in_the_docs_works_as_printed(tmp_path: Path) -> None:
     with printed("my_head.py", tmp_path) as module:
         (head,) = module.lorarec_task_heads()
         check_task_head(head, max_history=3)
+
+
+def test_the_click_task_in_the_docs_works_as_printed(tmp_path: Path) -> None:
+    with printed("my_task.py", tmp_path) as module:
+        (head,) = module.lorarec_task_heads()
+        check_task_head(head)
+        check_task_head(head, negatives=2)
+
+
+def test_the_source_in_the_docs_works_as_printed(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("who,what,at,bought\nu1,a,1,1\nu1,b,2,0\n", encoding="utf-8")
+    (tmp_path / "items.csv").write_text("what,title\na,Red tent\nb,Blue tent\n", encoding="utf-8")
+    with printed("my_source.py", tmp_path) as module:
+        (source,) = module.lorarec_data_sources()
+        check_data_source(source(source.Config(folder=tmp_path)))
+        assert source.Config.renamed == {"path": "folder"}
 
 
 def test_the_page_lists_every_hook_and_every_family() -> None:
