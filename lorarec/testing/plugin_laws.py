@@ -76,8 +76,8 @@ def check_metric(metric_class: type[Metric], cases: Cases | None = None, **optio
 
     The module's result holds a finite number under the metric's name; perfect predictions are no worse than
     the worst ones, in the direction the metric declares; the order of the rows does not matter; `weighted`, where there
-    is one, gives the same number for rows that stand there once. `cases` are needed where a metric reads what only
-    predictors of another package give; `options` are settings as in a recipe.
+    is one, gives the same number for all rows once, and for samples with the rows of some users twice. `cases` are
+    needed where a metric reads what only predictions of another package give; `options` are settings as in a recipe.
     """
     check_plugin(metric_class)
     config = metric_class.Config.model_validate(options)
@@ -96,6 +96,24 @@ def check_metric(metric_class: type[Metric], cases: Cases | None = None, **optio
     agrees = once is None or math.isclose(float(once[0]), worst, rel_tol=1e-6, abs_tol=1e-9)
     assert agrees, (
         f"`weighted` gives {once} where the metric is {worst:.6g}: intervals would be those of another metric"
+    )
+
+    if once is not None:
+        mixed = bad.copy()
+        mixed[users == 0] = good[users == 0]  # else the metric may be the same for every user
+        _check_repeated_users(metric, mixed, references, users)
+
+
+def _check_repeated_users(metric: Metric, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> None:
+    """`weighted` on a sample that has every second user twice is the metric of those rows."""
+    twice = users % 2 == 1
+    rows = np.concatenate([np.arange(len(users)), np.flatnonzero(twice)])
+    names = np.concatenate([users, users[twice] + users.max() + 1])  # a user who is drawn again counts as another
+    expected = _value(metric, predictions[rows], references[rows], names)
+    given = metric.weighted(predictions, references, users, (1.0 + twice)[None])
+    assert given is not None and math.isclose(float(given[0]), expected, rel_tol=1e-6, abs_tol=1e-9), (
+        f"`weighted` gives {given} for a sample with some rows twice, of which the metric is {expected:.6g}: "
+        "does it use `weights`?"
     )
 
 

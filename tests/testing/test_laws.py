@@ -83,6 +83,15 @@ def test_a_metric_whose_weighted_value_is_that_of_another_one_is_detected() -> N
         check_metric(Squared)
 
 
+def test_a_metric_that_ignores_the_weights_of_its_rows_is_detected() -> None:
+    class Unweighted(Rmse):
+        def weighted(self, *given: np.ndarray) -> np.ndarray:
+            return super().weighted(*given[:3], np.ones_like(given[3]))
+
+    with pytest.raises(AssertionError, match="does it use `weights`"):
+        check_metric(Unweighted)
+
+
 def test_a_source_that_shuffles_is_detected() -> None:
     class Shuffled(DataSource):
         name = "shuffled"
