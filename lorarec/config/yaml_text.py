@@ -63,6 +63,14 @@ def read_yaml(text: str, origin: str) -> tuple[Any, dict[KeyPath, int]]:
         raise RecipeError(f"{origin}: this is not valid YAML: {error}.") from None
 
 
+def _scalar(yaml: YAML, node: ScalarNode, here: str) -> Any:
+    try:
+        return yaml.constructor.construct_object(node)
+    except (ValueError, LookupError):  # a tag that the text does not fit, or an integer of thousands of digits
+        kind = str(node.tag).rpartition(":")[2]
+        raise RecipeError(f"{here}: {node.value[:40]!r} cannot be read as {kind}.") from None
+
+
 def read_scalar(text: str) -> Any:
     """One value of an override: unquoted text is taken whole (`a: b #c` too), the rest is YAML.
 
@@ -72,7 +80,7 @@ def read_scalar(text: str) -> Any:
     if text[:1] in ("[", "{", '"', "'"):
         return read_yaml(text, "value")[0]
     yaml = _reader()
-    return yaml.constructor.construct_object(ScalarNode(yaml.resolver.resolve(ScalarNode, text, (True, False)), text))
+    return _scalar(yaml, ScalarNode(yaml.resolver.resolve(ScalarNode, text, (True, False)), text), "value")
 
 
 def write_yaml(value: Any) -> str:
@@ -102,7 +110,7 @@ def _value(
     if len(lines) > MOST_VALUES:
         raise RecipeError(f"{origin}: aliases stand for more than {MOST_VALUES:,} values.")
     if isinstance(node, ScalarNode):
-        return yaml.constructor.construct_object(node)
+        return _scalar(yaml, node, here)
     if isinstance(node, SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
         entries = []
         for number, child in enumerate(node.value):
@@ -114,7 +122,7 @@ def _value(
     values: dict[str, Any] = {}
     for key_node, child in node.value:
         line = key_node.start_mark.line + 1
-        key = yaml.constructor.construct_object(key_node) if isinstance(key_node, ScalarNode) else None
+        key = _scalar(yaml, key_node, f"{origin}:{line}") if isinstance(key_node, ScalarNode) else None
         if not isinstance(key, str):
             raise RecipeError(f"{origin}:{line}: a key must be text; put it in quotes.")
         if key in values:

@@ -51,11 +51,13 @@ def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str
 
 
 def _with_present_names(rules: Mapping[str, str]) -> dict[str, str]:
-    """The protocol of a run of any format: up to 2 it says "judged" and "catalogue"."""
-    return {
-        {"judged": "evaluated"}.get(name, name): rule.replace("items of the catalogue", "items of the catalog")
-        for name, rule in rules.items()
-    }
+    """The protocol of a run of any format: up to 2 it says "judged", also of a column, and "catalogue"."""
+
+    def present(rule: str) -> str:
+        rule = rule.replace("items of the catalogue", "items of the catalog")
+        return rule.replace("of the users whose 'judged' is true", "of the users whose 'eval_users' is true")
+
+    return {{"judged": "evaluated"}.get(name, name): present(rule) for name, rule in rules.items()}
 
 
 def examples_fingerprint(examples: Examples) -> str:

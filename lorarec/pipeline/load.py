@@ -65,6 +65,10 @@ def _with_present_names(recipe: Mapping[str, Any], registry: Registry) -> Mappin
     for kind, path in SECTIONS.items():
         if (section := document.get(path)) is not None:
             document.put(path, _plugin_with_present_names(section, kind, registry), {})
+    source, users = document.get(("data", "source", "name")), document.get(("data", "split", "users"))
+    if source in registry.names("source"):  # a column that a source adds has the name of its setting
+        present = registry.find("source", source).Config.renamed.get(users, users)
+        document.put(("data", "split", "users"), present, {})
     callbacks = [_plugin_with_present_names(entry, "callback", registry) for entry in recipe.get("callbacks", ())]
     return {**document.values, "callbacks": callbacks}
 

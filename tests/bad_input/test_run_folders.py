@@ -12,9 +12,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from lorarec.artifact.layout import write_checksums
+from lorarec.artifact.reader import read_run
 from lorarec.artifact.writer import RunWriter
 from lorarec.config.recipe import TrainSection
+from lorarec.config.yaml_text import read_yaml, write_yaml
 from lorarec.errors import ArtifactError
+from lorarec.pipeline.load import open_run_recipe
 from lorarec.registry.registry import Registry
 
 FILES = [
@@ -222,3 +225,17 @@ def test_a_run_of_the_second_format_is_read_with_its_former_names(
     metrics.write_text(metrics.read_text().replace('"evaluated":', '"judged":').replace("the catalog", "the catalogue"))
     write_checksums(run)
     assert command("evaluate", run).code == 0
+
+
+def test_the_column_of_evaluated_users_of_a_former_run_is_read_by_its_present_name(
+    copied_run: Callable[[str], Path],
+) -> None:
+    run = copied_run("ctr")
+    recipe, _ = read_yaml((run / "recipe.yaml").read_text(), "recipe.yaml")
+    recipe["data"]["source"] = {"name": "sequences", "path": "folder", "judged": "users.parquet"}
+    recipe["data"]["split"] = {"by": "last", "users": "judged"}
+    (run / "recipe.yaml").write_text(write_yaml(recipe))
+    write_checksums(run)
+    resolved = open_run_recipe(read_run(run))
+    assert resolved.recipe.data.split.users == "eval_users"
+    assert resolved.source.config.model_dump()["eval_users"] == "users.parquet"

@@ -46,3 +46,15 @@ def test_items_drawn_by_another_seed_are_named(tiny_checkpoint, tmp_path):
     first, second = (rules(tiny_checkpoint, *given, f"seed={seed}") for seed in (1, 2))
     assert [line.split(":")[0] for line in differences(first, second)] == ["evaluated", "test fingerprint"]
     assert "seed 1" in first["evaluated"]
+
+
+def test_rules_of_former_runs_are_the_same_under_their_present_names() -> None:
+    former = {
+        "split": "by user: the last event is test, the one before it validation, of the users whose 'judged' is true",
+        "judged": "each held-out item among all 9 items of the catalogue",
+    }
+    present = {
+        "split": former["split"].replace("judged", "eval_users"),
+        "evaluated": "each held-out item among all 9 items of the catalog",
+    }
+    assert differences(former, present) == []
