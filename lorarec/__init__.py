@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lorarec.pipeline.load import load as load
     from lorarec.pipeline.train import train as train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _MODULES = {
     "LorarecError": "lorarec.errors",

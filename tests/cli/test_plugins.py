@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import lorarec
 from lorarec.cli.main import run
 from lorarec.cli.plugins import setting_rows
 from lorarec.config.strict import StrictConfig
@@ -24,7 +25,7 @@ def test_all_plugins_are_listed_together_with_a_broken_one(one_broken, capsys):
     printed = capsys.readouterr().out
     rows = [line.split() for line in printed.splitlines()]
     assert ["adapter", "lora"] in [row[:2] for row in rows]
-    assert ["lorarec", "0.1.0"] in [row[-2:] for row in rows]
+    assert ["lorarec", lorarec.__version__] in [row[-2:] for row in rows]
     assert "Plugin 'odd' of odd-package is broken: ModuleNotFoundError" in printed
 
 
@@ -36,7 +37,7 @@ def test_show_prints_the_error_of_a_broken_plugin(one_broken, capsys):
 def test_show_prints_settings_paper_and_provider(capsys):
     assert run(["plugins", "show", "lora"]) == 0
     printed = capsys.readouterr().out
-    assert "Provided by lorarec 0.1.0." in printed
+    assert f"Provided by lorarec {lorarec.__version__}." in printed
     assert "Paper: Hu et al., LoRA" in printed
     assert any(line.split()[:6] == ["r", "whole", "number", ">=", "1", "8"] for line in printed.splitlines())
 
