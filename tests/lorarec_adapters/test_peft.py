@@ -44,8 +44,9 @@ EVERYWHERE = ("lora", "ia3", "vera")
 IN_CI = [(method, family) for method in open_methods() for family in ("bert", "llama")]
 IN_CI += [(method, family) for method in EVERYWHERE for family in script.FAMILIES if family not in ("bert", "llama")]
 ALL = [(method, family) for method in open_methods() for family in script.FAMILIES]
-ROUNDING = 0.02
-"""Tolerance on the shares of the page, which were computed on another processor."""
+ROUNDING = 0.05
+"""Allowed difference of a share from the page, which was measured on another processor: AdaMSS chooses its weights by a
+clustering of singular vectors, which rounding decides."""
 
 
 @pytest.fixture(scope="session")
