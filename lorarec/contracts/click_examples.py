@@ -14,7 +14,7 @@ ITSELF = -1
 """`steps_back` of a row's own target, which comes after all of its history."""
 SORTED_ROWS = 8
 """If this many histories contain likes and dislikes, and each is sorted by them, they are not in the order of time."""
-NEGATIVE = "negative"
+COMPARED = "compared"
 """Prefix of the columns of a pairwise group that describe items that were not liked."""
 
 
@@ -110,8 +110,8 @@ def drawn_items(rows: dict[str, np.ndarray], chosen: np.ndarray, negatives: int,
 
 
 def pairwise_groups(examples: Dataset, owner: np.ndarray, negatives_per_positive: int) -> Dataset:
-    """One row per group: the columns of `examples` (numbers) for an item that was liked, and `negative1_...` to
-    `negative{R}_...` for items that were not.
+    """One row per group: the columns of `examples` (numbers) for an item that was liked, and `compared1_...` to
+    `compared{R}_...` for items that were not.
 
     owner [n]: only examples of one owner (a user; with drawn negatives, an event) are compared. Each example is in at
     least one group; owners who liked everything or nothing have no groups. Raises DataError if there are no groups.
@@ -137,16 +137,16 @@ def pairwise_groups(examples: Dataset, owner: np.ndarray, negatives_per_positive
     first, rest = np.concatenate(liked), np.concatenate(beaten)
     table = {name: np.asarray(column)[first] for name, column in columns.items()}
     for negative in range(negatives_per_positive):
-        table |= {f"{NEGATIVE}{negative + 1}_{name}": np.asarray(c)[rest[:, negative]] for name, c in columns.items()}
+        table |= {f"{COMPARED}{negative + 1}_{name}": np.asarray(c)[rest[:, negative]] for name, c in columns.items()}
     return Dataset.from_dict(table)
 
 
 def ungrouped(rows: dict[str, np.ndarray], negatives_per_positive: int) -> dict[str, np.ndarray]:
     """The columns of the [B * (1 + R)] examples in B pairwise groups, group by group with the liked item first; `row`
     stays [B]."""
-    names = [name for name in rows if name != "row" and not name.startswith(NEGATIVE)]
+    names = [name for name in rows if name != "row" and not name.startswith(COMPARED)]
     numbers = range(1, negatives_per_positive + 1)
-    flat = {n: np.stack([rows[n], *(rows[f"{NEGATIVE}{k}_{n}"] for k in numbers)], axis=1).ravel() for n in names}
+    flat = {n: np.stack([rows[n], *(rows[f"{COMPARED}{k}_{n}"] for k in numbers)], axis=1).ravel() for n in names}
     return {"row": rows["row"], **flat}
 
 

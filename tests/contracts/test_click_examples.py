@@ -114,13 +114,13 @@ def test_data_without_labeled_histories_is_refused() -> None:
 
 def test_only_examples_of_one_owner_are_compared_and_each_of_them_is() -> None:
     groups = pairwise_groups(EXAMPLES, OWNER, 1)
-    pairs = set(zip(groups["event"][:], groups["negative1_event"][:], strict=True))
+    pairs = set(zip(groups["event"][:], groups["compared1_event"][:], strict=True))
     assert pairs == {(0, 1), (0, 2), (3, 4)}  # owner 9 liked everything
 
 
 def test_too_few_negatives_are_repeated() -> None:
     groups = pairwise_groups(EXAMPLES, OWNER, 3)
-    assert [groups[f"negative{n}_event"][:][0] for n in (1, 2, 3)] == [1, 2, 1]
+    assert [groups[f"compared{n}_event"][:][0] for n in (1, 2, 3)] == [1, 2, 1]
 
 
 def test_a_batch_lists_each_group_with_the_liked_item_first() -> None:
@@ -132,3 +132,10 @@ def test_a_batch_lists_each_group_with_the_liked_item_first() -> None:
 def test_data_without_a_user_with_both_likes_and_dislikes_is_refused() -> None:
     with pytest.raises(DataError, match=r"head\.loss=bce"):
         pairwise_groups(EXAMPLES, np.arange(6), 1)
+
+
+def test_groups_of_drawn_negatives_keep_which_one_is_drawn() -> None:
+    drawn = Dataset.from_dict({"event": [4, 4, 4], "negative_index": [0, 1, 2], "label": [1.0, 0.0, 0.0]})
+    group = pairwise_groups(drawn, np.array([4, 4, 4]), 2).with_format("numpy")[:]
+    rows = ungrouped({name: np.asarray(column) for name, column in group.items()} | {"row": np.array([0])}, 2)
+    assert rows["negative_index"].tolist() == [0, 1, 2] and rows["label"].tolist() == [1, 0, 0]

@@ -122,7 +122,7 @@ def with_shares(examples: Dataset, interactions: Interactions) -> Dataset:
     """Training examples with the columns `share` and `own_share` that `UserRidge.penalty` reads, so that one epoch
     counts the prior once.
 
-    An example may have several targets, in columns `event` (and `item`), `negative1_event` and so on. The items of
+    An example may have several targets, in columns `event` (and `item`), `compared1_event` and so on. The items of
     targets that are sampled again in each epoch (column `negative_index`) are not known: there each target has
     the same share.
     """
