@@ -53,20 +53,17 @@ class SplitSection(StrictConfig):
 
     @model_validator(mode="after")
     def _no_dead_setting(self) -> SplitSection:
-        idle = {
-            "validation": self.by == "last",
-            "test": self.by in ("last", "column"),
-            "column": self.by != "column",
-            "users": self.by != "last",
+        works = {
+            "validation": self.by != "last",
+            "test": self.by not in ("last", "column"),
+            "column": self.by == "column",
+            "users": self.by == "last",
         }
-        for name in idle:
-            value = getattr(self, name)
-            # Defaults are accepted: a run's recipe.yaml lists all of them.
-            if idle[name] and value != type(self).model_fields[name].default:
-                raise ValueError(
-                    f"'{name}: {value}' does nothing with 'by: {self.by}'. Leave it out "
-                    f"(an override data.split={{by: {self.by}}} does)"
-                )
+        for name in self.idle(works):
+            raise ValueError(
+                f"'{name}: {getattr(self, name)}' does nothing with 'by: {self.by}'. Leave it out "
+                f"(an override data.split={{by: {self.by}}} does)"
+            )
         if self.by == "last" and "user" in self.disjoint:
             raise ValueError("'by: last' holds events of the training users out: 'disjoint: [user]' cannot be kept")
         return self

@@ -32,6 +32,15 @@ class StrictConfig(BaseModel):
             raise PydanticCustomError("bool_for_number", "must not be true or false")
         return value
 
+    def idle(self, works: Mapping[str, bool]) -> list[str]:
+        """The settings that are set though nothing reads them, for a validator that refuses them.
+
+        `works`: whether each setting has an effect beside the others. A default counts as not set, since the recipe of
+        a run folder lists all defaults.
+        """
+        fields = type(self).model_fields
+        return [name for name, used in works.items() if not used and getattr(self, name) != fields[name].default]
+
 
 def _takes_bool(annotation: Any) -> bool:
     """Whether this annotation accepts true and false as such, rather than as 1 and 0."""

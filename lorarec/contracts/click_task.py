@@ -68,7 +68,7 @@ class ClickSettings(StrictConfig):
     def _no_dead_option(self) -> ClickSettings:
         if self.history_targets and self.negatives:
             raise ValueError("history_targets reads labels of histories, and negatives is for data without any")
-        if not self.compares and self.negatives_per_positive != 1:
+        if self.idle({"negatives_per_positive": self.compares}):
             raise ValueError(f"negatives_per_positive would do nothing with loss={self.loss.name}")
         if self.negatives and self.negatives_per_positive > self.negatives:
             raise ValueError(

@@ -107,7 +107,7 @@ def build_fit(
         guards=guards,
         checkpoints=Checkpoints(checkpoints, recipe.train.keep_checkpoints, names, step, callbacks, accelerator),
         validate=lambda: evaluate(step.model, validation, run_data.metrics, accelerator, batch_size, table),
-        is_better=lambda value, best: value == value and (best is None or sign * value > sign * best),
+        is_better=lambda value, best: best is None or sign * value > sign * best,
         monitor=monitor.label,
         mark=step.mark,
         state=TrainState(total_steps=plan.total_steps),

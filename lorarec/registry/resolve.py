@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from lorarec.config.document import dotted
+from lorarec.config.document import PLUGIN_SECTIONS, dotted
 from lorarec.config.mistakes import Mistake, find_mistakes
 from lorarec.config.recipe import Recipe, TrainSection
 from lorarec.config.recipe_file import LoadedRecipe
@@ -24,13 +24,9 @@ from lorarec.errors import LorarecError, PluginError, RecipeError
 from lorarec.registry.discover import KindName, Provider
 from lorarec.registry.registry import Registry, ResolvedMetric, find_loss, loss_settings, resolve_metric
 
-SECTIONS: dict[KindName, KeyPath] = {
-    "source": ("data", "source"),
-    "backbone": ("backbone",),
-    "adapter": ("adapter",),
-    "head": ("head",),
-    "step": ("train", "step"),
-}
+SECTIONS: dict[KindName, KeyPath] = dict(
+    zip(("source", "backbone", "adapter", "head", "step"), PLUGIN_SECTIONS, strict=True)
+)
 """The sections of a recipe that name a plugin."""
 
 

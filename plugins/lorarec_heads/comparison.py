@@ -111,8 +111,8 @@ class Comparison(TaskHead):
 class ComparisonNetwork(PairHead):
     """Strength of the item, less the mean strength of its history's: 0 of an empty one.
 
-    The encoder and the words are two opinions, each learned as if the other were not there. Learnt as one sum, they fit
-    the noise of the training rows together, and predict worse than either does alone.
+    The encoder and the words are two opinions, each learned as if the other were not there. Learned as one sum, they
+    fit the noise of the training rows together, and predict worse than either does alone.
     """
 
     def __init__(self, config: Comparison.Config, hidden_size: int) -> None:

@@ -55,9 +55,7 @@ class Ctr(ClickTask):
 
         @model_validator(mode="after")
         def _no_dead_penalty(self) -> Ctr.Config:
-            # A default may be written out, as the recipe of a run folder does.
-            penalty = self.bias_penalty != type(self).model_fields["bias_penalty"].default
-            if penalty and not self.biases:
+            if self.idle({"bias_penalty": self.biases}):
                 raise ValueError("bias_penalty would do nothing with biases=False: leave it out")
             return self
 
@@ -79,7 +77,7 @@ class CtrNetwork(PairHead):
         self._config = config
         self.loss = config.loss.build(statistics)
         separate = config.encoding == "separate"
-        # Losses that compare give what shifts all logits alike rounding errors for gradients: AdamW would amplify them.
+        # Pairwise losses give a shift of all logits only rounding errors as gradients, which AdamW would amplify.
         shifts = not config.compares
         self.pair = None if separate else PairScore(hidden_size, shifts=shifts)
         # Counts are of rows alone: among the events of histories, items that are never a target keep the bias 0.

@@ -31,8 +31,8 @@ def card(**changes) -> ModelCard:
 
 def test_each_finite_test_metric_is_a_result_on_the_hub() -> None:
     data = ModelCard(str(card())).data
-    (result,) = data.eval_results
-    assert (data.model_name, data.library_name, data.tags) == (
+    (result,), fields = data.eval_results, data.to_dict()
+    assert (data.model_name, fields["library_name"], data.tags) == (
         "mine",
         "lorarec",
         ["recommendation", "lora", "next_item"],
@@ -43,7 +43,7 @@ def test_each_finite_test_metric_is_a_result_on_the_hub() -> None:
 
 def test_a_run_without_a_test_part_has_a_card_without_results() -> None:
     data = ModelCard(str(card(test={}))).data
-    assert data.library_name == "lorarec" and not data.eval_results
+    assert data.to_dict()["library_name"] == "lorarec" and not data.eval_results
 
 
 def test_the_text_has_intervals_baselines_the_protocol_and_how_to_load_the_run() -> None:

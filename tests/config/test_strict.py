@@ -1,4 +1,4 @@
-"""StrictConfig accepts true as a boolean only."""
+"""StrictConfig accepts true as a boolean only, and names settings that nothing reads."""
 
 import pytest
 from pydantic import ValidationError
@@ -28,3 +28,9 @@ def test_infinity_and_unknown_keys_are_refused():
     for wrong in ({"rate": float("inf")}, {"cuont": 1}):
         with pytest.raises(ValidationError):
             Settings.model_validate(wrong)
+
+
+def test_a_setting_that_nothing_reads_is_named_unless_it_is_at_its_default():
+    settings = Settings.model_validate({"count": 5})
+    assert settings.idle({"count": False, "rate": False}) == ["count"]
+    assert settings.idle({"count": True, "rate": False}) == []

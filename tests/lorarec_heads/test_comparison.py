@@ -1,4 +1,4 @@
-"""The comparison head: leads between items, learnt from their texts and their words."""
+"""The comparison head: leads between items, learned from their texts and their words."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ def test_a_disliked_event_is_read_as_disliked(world: Callable[..., World], kinds
     batch = examples.batch(np.arange(len(examples)))
     for row, event in enumerate(examples.events):
         past = examples.collation.histories.before(int(event), 6).events
-        told = batch.tensors["feedback"][row][batch.tensors["mask"][row]].tolist()
-        assert told == [2 if kinds["event"][e] == "click" else 0 for e in past]
+        feedback = batch.tensors["feedback"][row][batch.tensors["mask"][row]].tolist()
+        assert feedback == [2 if kinds["event"][e] == "click" else 0 for e in past]
 
 
 @pytest.mark.parametrize("encoding", ["separate", "joint"])

@@ -1,4 +1,4 @@
-"""The next-item head: windows, losses over the catalogue, sequence encoders."""
+"""The next-item head: windows, losses over the catalog, sequence encoders."""
 
 from __future__ import annotations
 
@@ -116,11 +116,11 @@ def test_gbce_is_the_papers_formula_spelt_out() -> None:
     own, others, size, calibration = torch.randn(2), torch.randn(2, 3), 11, 0.75
     hit = torch.tensor([[False, False, False], [False, True, False]])
     expected = 0.0
-    for fact in range(2):
-        kept = others[fact][~hit[fact]]
+    for target in range(2):
+        kept = others[target][~hit[target]]
         rate = len(kept) / (size - 1)
         beta = rate * (calibration * (1 - 1 / rate) + 1 / rate)
-        likelihood = (own[fact].sigmoid() ** beta).log() + (1 - kept.sigmoid()).log().sum()
+        likelihood = (own[target].sigmoid() ** beta).log() + (1 - kept.sigmoid()).log().sum()
         expected -= float(likelihood) / (len(kept) + 1)
     assert float(GeneralizedBce(size, calibration)(own, others, hit, torch.ones(3)).sum()) == pytest.approx(
         expected, rel=1e-5
@@ -160,9 +160,9 @@ def test_a_window_with_a_stride_predicts_its_latest_events_from_a_longer_past(wo
     examples = toy.examples()
     assert max(examples.table["targets"]) == 2
     batch = examples.batch(np.arange(len(examples)))
-    told = batch.tensors["mask"].sum(dim=1)
+    read = batch.tensors["mask"].sum(dim=1)
     whole = torch.from_numpy(toy.data.histories.lengths(examples.events))
-    assert torch.equal(told, whole.clamp(max=6))
+    assert torch.equal(read, whole.clamp(max=6))
 
 
 def test_a_set_temperature_divides_the_scores_and_does_not_train(world: Callable[..., World]) -> None:
@@ -207,7 +207,7 @@ def test_histories_of_like_length_are_read_together_and_each_once() -> None:
 
 
 def test_it_starts_as_popularity_and_learns_more(world: Callable[..., World], events: dict[str, list[Any]]) -> None:
-    """Each user goes through the catalogue two by two: what comes next follows from the last item alone."""
+    """Each user goes through the catalog two by two: what comes next follows from the last item alone."""
     events["item"] = [(user + 2 * (row % 20)) % 23 for row, user in enumerate(events["user"])]
     toy = world(head_of(width=16), split={"by": "last"})
     head = toy.build()

@@ -143,7 +143,7 @@ def test_stars_of_another_range_are_learned_as_well(world: Callable[..., World],
 
 
 @pytest.mark.parametrize("scope", ["past", "training"])
-def test_groups_hold_each_training_event_once_and_one_user_each(world: Callable[..., World], scope: str) -> None:
+def test_groups_contain_each_training_event_once_and_one_user_each(world: Callable[..., World], scope: str) -> None:
     section: dict[str, Any] = {"split": {"by": "random"}, "history": {"scope": scope}}
     toy = world(made(Rating, targets_per_example=6), "rating", **section)
     examples = toy.examples()
@@ -155,7 +155,7 @@ def test_groups_hold_each_training_event_once_and_one_user_each(world: Callable[
     assert examples.batch(np.arange(len(examples))).count == len(events)
 
 
-def test_groups_lose_as_single_facts_do(world: Callable[..., World]) -> None:
+def test_groups_have_the_loss_of_their_single_targets(world: Callable[..., World]) -> None:
     grouped = world(made(Rating, targets_per_example=6), "rating")
     single = world(made(Rating), "rating")
     head = single.build().eval()

@@ -1,4 +1,4 @@
-"""The laws of adapters bite: an adapter that breaks one is told which."""
+"""The laws of adapters bite: the error of an adapter that breaks one names it."""
 
 from __future__ import annotations
 

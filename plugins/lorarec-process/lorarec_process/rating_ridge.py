@@ -50,11 +50,9 @@ class RatingRidge(RatingTask):
 
         @model_validator(mode="after")
         def _no_dead_option(self) -> RatingRidge.Config:
-            fields = type(self).model_fields
-            # A default may be written out, as the recipe of a run folder does.
-            for penalty, on in (("bias_penalty", "biases"), ("factor_penalty", "factors")):
-                if not getattr(self, on) and getattr(self, penalty) != fields[penalty].default:
-                    raise ValueError(f"{penalty} would do nothing with {on}={getattr(self, on)}: leave it out")
+            for penalty in self.idle({"bias_penalty": self.biases, "factor_penalty": self.factors > 0}):
+                unused = "biases=False" if penalty == "bias_penalty" else "factors=0"
+                raise ValueError(f"{penalty} would do nothing with {unused}: leave it out")
             return self
 
     config: Config

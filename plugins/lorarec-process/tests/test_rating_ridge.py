@@ -59,19 +59,6 @@ def test_stars_of_another_range_are_learned_as_well(world: Callable[..., World],
     assert rmse(toy, toy.build()) < 0.8 * labels.std()
 
 
-@pytest.mark.parametrize("scope", ["past", "training"])
-def test_groups_contain_each_training_event_once_and_one_user_each(world: Callable[..., World], scope: str) -> None:
-    section: dict[str, Any] = {"split": {"by": "random"}, "history": {"scope": scope}}
-    toy = world(made(RatingRidge, targets_per_example=6), "rating", **section)
-    examples = toy.examples()
-    groups = np.stack(list(examples.table.with_format(None)["events"]))
-    events = groups[groups >= 0]
-    assert sorted(events) == toy.data.interactions.rows(Part.TRAIN).tolist()
-    for group in groups:
-        assert len(set(toy.data.interactions.user[group[group >= 0]])) == 1
-    assert examples.batch(np.arange(len(examples))).count == len(events)
-
-
 def test_groups_have_the_loss_of_their_single_targets(world: Callable[..., World]) -> None:
     grouped = world(made(RatingRidge, targets_per_example=6), "rating")
     single = world(made(RatingRidge), "rating")
@@ -81,19 +68,6 @@ def test_groups_have_the_loss_of_their_single_targets(world: Callable[..., World
         examples = toy.examples()
         losses.append(toy.loss(head, examples.batch(np.arange(len(examples)))))
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-3)
-
-
-def test_groups_are_for_training_only(world: Callable[..., World]) -> None:
-    toy = world(made(RatingRidge, targets_per_example=6), "rating")
-    assert len(toy.examples(Part.TEST)) == len(toy.data.interactions.rows(Part.TEST))
-
-
-def test_training_may_read_less_of_the_history(world: Callable[..., World]) -> None:
-    toy = world(made(RatingRidge, max_history=9, training_history=3), "rating")
-    lengths = {
-        part: toy.examples(part).batch(np.arange(80)).tensors["history"].shape[1] for part in (Part.TRAIN, Part.TEST)
-    }
-    assert lengths == {Part.TRAIN: 3, Part.TEST: 9}
 
 
 def test_penalties_pull_weights_to_zero(world: Callable[..., World]) -> None:

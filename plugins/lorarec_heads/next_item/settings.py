@@ -69,19 +69,18 @@ class NextItemSettings(StrictConfig):
     @model_validator(mode="after")
     def _no_dead_option(self) -> NextItemSettings:
         own_encoder = self.encoder in ("transformer", "mean")
-        used = {
-            "layers": self.encoder == "transformer",
-            "heads": self.encoder == "transformer",
-            "dropout": self.encoder == "transformer",
-            "stride": self.encoder != "backbone",
-            "feedback": own_encoder,
-            "id_dropout": self.ids,
-            "negatives": self.draws,
-            "sampling": self.draws and not self.loss.uniform_only,
-        }
-        # A default may be written out, as the recipe of a run folder does.
-        fields = type(self).model_fields
-        idle = [n for n, works in used.items() if not works and getattr(self, n) != fields[n].default]
+        idle = self.idle(
+            {
+                "layers": self.encoder == "transformer",
+                "heads": self.encoder == "transformer",
+                "dropout": self.encoder == "transformer",
+                "stride": self.encoder != "backbone",
+                "feedback": own_encoder,
+                "id_dropout": self.ids,
+                "negatives": self.draws,
+                "sampling": self.draws and not self.loss.uniform_only,
+            }
+        )
         if idle:
             raise ValueError(
                 f"{', '.join(idle)} would do nothing with encoder={self.encoder}, ids={self.ids}, "

@@ -113,7 +113,7 @@ class NextItem(TaskHead):
         return {"items": collation.item_views(items)}
 
     def _negatives(self, targets: np.ndarray, collation: Collation) -> StepSample:
-        """What targets [F] of the batch are told apart from."""
+        """The items that the targets [T] of the batch are compared with."""
         config, sampler = self.config, collation.negatives
         if config.sampling == "mixed_in_batch":
             return sampler.beside_targets(collation.epoch, collation.step, config.negatives, targets)
