@@ -16,7 +16,7 @@ LEVEL = 0.95
 METHOD = "percentile bootstrap"
 RESAMPLES, RESAMPLES_MIN = 1000, 200
 DRAWN = 10**8
-"""Rows drawn for a metric, above which the number of resamples falls from RESAMPLES towards RESAMPLES_MIN."""
+"""Rows drawn for a metric, above which the number of resamples falls from RESAMPLES toward RESAMPLES_MIN."""
 CELLS = 2**21
 """Weights held in memory at once: a block of resamples times the rows."""
 RECOMPUTED = 100

@@ -19,7 +19,7 @@ NEAREST_TO = 10
 AVERAGED = 500
 """Latest events of a history of which a user's mean is taken."""
 PRIOR = 5.0
-"""Weight of the overall mean, in events, towards which an item's or a user's mean is shrunk."""
+"""Weight of the overall mean, in events, toward which an item's or a user's mean is shrunk."""
 EDGE = 0.01
 """Smallest distance of probabilities from 0 and 1."""
 BLOCK = 1024

@@ -61,7 +61,7 @@ def read() -> Read:
 
 @pytest.fixture
 def train() -> Train:
-    """Some optimizer steps towards fixed vectors, callbacks called as the engine calls them."""
+    """Some optimizer steps toward fixed vectors, callbacks called as the engine calls them."""
 
     def run(
         adapter: Adapter,

@@ -111,7 +111,7 @@ def test_logq_makes_the_sum_over_the_draws_that_over_the_catalogue() -> None:
     assert mean == pytest.approx(float((scores[others] - scores[target]).exp().sum()), rel=1e-5)
 
 
-def test_gbce_is_the_papers_formula_spelt_out() -> None:
+def test_gbce_is_the_papers_formula_spelled_out() -> None:
     torch.manual_seed(0)
     own, others, size, calibration = torch.randn(2), torch.randn(2, 3), 11, 0.75
     hit = torch.tensor([[False, False, False], [False, True, False]])
