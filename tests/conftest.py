@@ -124,6 +124,12 @@ def write_tiny_checkpoint(model_type: str, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How many mutants the property tests (tests/properties) try."""
+    parser.addoption("--mutants", type=int, default=300, help="mutants of each kind, in this process")
+    parser.addoption("--processes", type=int, default=2, help="mutants of each kind, as processes of their own")
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Call it with a model type (bert, roberta, distilbert, modernbert, deberta-v2, mpnet, electra, gpt2,
