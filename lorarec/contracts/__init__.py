@@ -38,6 +38,7 @@ from lorarec.data.raw_tables import RawTables
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics, TrainingEvents
 from lorarec.data.tables import cache_folder, cached_table, joined_tables, read_table
+from lorarec.disk import atomic_write
 from lorarec.errors import DataError, IncompatibleError, LorarecError
 from lorarec.prediction.ranking import Candidates
 
@@ -108,6 +109,7 @@ __all__ = [
     "View",
     "Views",
     "adaptable_layers",
+    "atomic_write",
     "cache_folder",
     "cached_table",
     "causal_mask",

@@ -1,0 +1,159 @@
+"""Writing to disk: a file or folder is complete or absent whenever the process or the machine stops, and one process
+writes it at a time."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lorarec.errors import ArtifactError, LorarecError
+
+_PREFIX = 220
+"""Bytes of the target's name in the name of a temporary folder or lock: names are limited to 255 bytes."""
+_REASONS = {
+    errno.ENOSPC: "The disk is full. Free some space and run the command again.",
+    errno.EDQUOT: "The disk is full (your quota). Free some space and run the command again.",
+    errno.EFBIG: "The disk is full (the limit of a file). Write to another disk.",
+    errno.EROFS: "The disk is read-only. Write to another one.",
+    errno.EACCES: "Permission is denied. Write to another folder, or change the permissions.",
+    errno.ENAMETOOLONG: "The name is too long. Choose a shorter one.",
+    errno.ELOOP: "A link is in the way. Remove it, or choose another name.",
+    errno.ENOTEMPTY: "It was created in the meantime. Remove it, or choose another name.",
+}
+
+
+@contextmanager
+def atomic_write(target: Path) -> Iterator[Path]:
+    """A path to write a file or folder to, which is flushed to the disk and renamed to `target` when the block ends.
+
+    It is in a new folder next to `target` whose name cannot be guessed, so no planted link is followed. If the block
+    raises, that folder is removed; what a killed process left is removed by the next writer of `target`. A file is
+    replaced; a folder only if it is empty. Files get the mode that the umask gives. Raises ArtifactError naming
+    `target` where the disk refuses.
+    """
+    with refusals(target):
+        _remove_left(target)
+        folder, handle = _new_folder(target)
+        try:
+            yield folder / target.name
+            _set_modes(folder / target.name, os.fstat(handle).st_mode & 0o666)
+            move(folder / target.name, target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(handle)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a UTF-8 file by `atomic_write`."""
+    with atomic_write(target) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def move(source: Path, target: Path) -> None:
+    """Flush a file or folder to the disk, and rename it to `target`, on the same disk."""
+    with refusals(target):
+        for path in [*source.rglob("*"), source]:
+            if not path.is_symlink():
+                _flush(path)
+        os.replace(source, target)
+        _flush(target.parent)
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """Hold the lock of `target`, a hidden file next to it; if the process is killed, the lock is free again.
+
+    Raises ArtifactError naming `target` and the process that writes it if another one holds the lock.
+    """
+    from filelock import FileLock, Timeout  # 0.07 s, and reading needs no lock
+
+    path = target.with_name(f".{_start(target)}.lorarec-lock")
+    lock = FileLock(path, blocking=False)
+    with refusals(target):
+        try:
+            lock.acquire()
+        except Timeout:
+            owner = path.read_text(encoding="utf-8") if path.exists() else ""
+            raise ArtifactError(
+                f"{target} is being written by another process{owner}. Wait until it has ended, or choose another name."
+            ) from None
+        try:
+            path.write_text(f" ({os.getpid()} on {socket.gethostname()})", encoding="utf-8")
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # before the release: afterwards it may be another process's
+            lock.release()
+
+
+@contextmanager
+def refusals(target: Path) -> Iterator[None]:
+    """Turn what the disk refuses in the block into an ArtifactError that names `target` and the reason."""
+    try:
+        yield
+    except LorarecError:
+        raise
+    except Exception as error:
+        # safetensors raises its own error type, which has the number only in its message.
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None and not isinstance(error, OSError):
+            raise
+        code = getattr(error, "errno", None) or int(number[1] if number else 0)
+        raise ArtifactError(f"{target} cannot be written. {_REASONS.get(code, f'{error}.')}") from error
+
+
+def _start(target: Path) -> str:
+    return os.fsdecode(os.fsencode(target.name)[:_PREFIX])
+
+
+def _new_folder(target: Path) -> tuple[Path, int]:
+    """A new folder next to `target`, locked by the handle as long as this process lives."""
+    while True:
+        folder = target.with_name(f".{_start(target)}.{secrets.token_hex(8)}.partial")
+        folder.mkdir()
+        with suppress(BlockingIOError, FileNotFoundError):  # another writer took it as left
+            return folder, _lock_folder(folder)
+
+
+def _remove_left(target: Path) -> None:
+    """Remove what killed processes left of `target`: folders of `_new_folder` that no process has locked."""
+    name = re.compile(rf"\.{re.escape(_start(target))}\.[0-9a-f]{{16}}\.partial")
+    for folder in [target.with_name(each) for each in os.listdir(target.parent) if name.fullmatch(each)]:
+        with suppress(OSError):  # locked, a link, or another user's
+            handle = _lock_folder(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(handle)
+
+
+def _lock_folder(folder: Path) -> int:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(handle), os.lstat(folder)):
+            raise FileNotFoundError(folder)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _set_modes(written: Path, mode: int) -> None:
+    """Give each file the usual mode: some libraries create private ones."""
+    for path in [written, *written.rglob("*")]:
+        if path.is_file() and not path.is_symlink():
+            path.chmod(mode)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
