@@ -173,9 +173,9 @@ class TinyBackbone(Backbone):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                module = AutoModel.from_config(config, add_pooling_layer=False, **how)
+                module = AutoModel.from_config(config, add_pooling_layer=False, trust_remote_code=False, **how)
             except TypeError:  # an architecture that has no pooler to leave out; nothing is drawn yet
-                module = AutoModel.from_config(config, **how)
+                module = AutoModel.from_config(config, trust_remote_code=False, **how)
         self.module: nn.Module = module.eval()
         digest = hashlib.sha256()
         for name, value in sorted(module.state_dict().items()):

@@ -69,7 +69,7 @@ def architecture_info(config: Any, attention: str | None) -> ArchitectureInfo:
     Raises what transformers raises for an unknown architecture, or for an attention that it lacks.
     """
     with torch.device("meta"):
-        module = transformers.AutoModel.from_config(config, attn_implementation=attention)
+        module = transformers.AutoModel.from_config(config, attn_implementation=attention, trust_remote_code=False)
     linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear | Conv1D)]
     return ArchitectureInfo(
         model_class=type(module),

@@ -25,6 +25,8 @@ from lorarec_backbones.language_model import decoder_of
 logger = logging.getLogger(__name__)
 PATIENCE = 5.0
 """Seconds to wait for the hub's first answer."""
+REASON = 300
+"""Characters of a library's error that a message repeats."""
 UNUSED = "pooler."
 """Weights that are neither needed nor reported as missing: lorarec pools by itself."""
 
@@ -66,7 +68,13 @@ class Checkpoint:
     def architecture_info(self, attention: str | None) -> ArchitectureInfo:
         """The properties of the module that the configuration describes. Reads no weight."""
         with self._reading("the configuration"):
-            config = transformers.AutoConfig.from_pretrained(self._source(), **self._options())
+            config = transformers.AutoConfig.from_pretrained(self._source(), trust_remote_code=False, **self._options())
+        if getattr(config, "auto_map", None):
+            logger.warning(
+                "'%s' comes with its own code (auto_map), which is not run: it is read as %s of transformers.",
+                self.name_or_path,
+                config.model_type,
+            )
         if config.is_encoder_decoder:
             raise LorarecError(
                 f"backbone.checkpoint '{self.name_or_path}' ({config.model_type}) is an encoder-decoder; "
@@ -78,7 +86,9 @@ class Checkpoint:
     def tokenizer(self) -> Any:
         """The tokenizer."""
         with self._reading("the tokenizer"):
-            return transformers.AutoTokenizer.from_pretrained(self._source(), **self._options())
+            return transformers.AutoTokenizer.from_pretrained(
+                self._source(), trust_remote_code=False, **self._options()
+            )
 
     def module(self, info: ArchitectureInfo, dtype: torch.dtype, attention: str | None) -> Any:
         """The encoder with its weights, without a pooler. Raises LorarecError if a weight is missing."""
@@ -88,6 +98,8 @@ class Checkpoint:
                 dtype=dtype,
                 attn_implementation=attention,
                 output_loading_info=True,
+                use_safetensors=True,
+                trust_remote_code=False,
                 **self._options(),
             )
         self._check_whole(module, report)
@@ -109,6 +121,8 @@ class Checkpoint:
                 dtype=dtype,
                 attn_implementation=attention,
                 output_loading_info=True,
+                use_safetensors=True,
+                trust_remote_code=False,
                 **self._options(),
             )
         self._check_whole(whole, report)
@@ -158,13 +172,23 @@ class Checkpoint:
             yield
         except LorarecError:
             raise
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        except Exception as error:  # files of strangers fail in transformers in any way
             raise LorarecError(self._explain(what, error)) from error
 
     def _explain(self, what: str, error: Exception) -> str:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = lines[0] if lines else type(error).__name__
+        reason = lines[0][:REASON] if lines else type(error).__name__
         message = f"backbone.checkpoint: cannot read {what} of '{self.name_or_path}'"
+        if "trust_remote_code" in str(error):
+            return (
+                f"{message}: it needs code that comes with it (auto_map), and lorarec runs none. Use a checkpoint of "
+                "an architecture that the installed transformers has, or write a backbone plugin for it."
+            )
+        if "file named model.safetensors" in reason:
+            return (
+                f"{message}: it has no model.safetensors, and weights in other formats (pytorch_model.bin) are pickles "
+                "and may hold code. Load it with transformers once, and write it with save_pretrained."
+            )
         if self.local:
             broken = self._broken_file()
             where = f" ({broken} is truncated or damaged; copy the folder again)" if broken else ""

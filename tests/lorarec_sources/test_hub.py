@@ -152,3 +152,16 @@ def test_offline_mode_reads_the_files_that_were_downloaded_before(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     assert load(path="someone/something").interactions["user"][:] == ["007"]
+
+
+def test_neither_scripts_nor_pickles_of_a_repository_are_run(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    code = f"open({str(ran)!r}, 'w')"
+    script, pickles = tmp_path / "script", tmp_path / "pickles"
+    script.mkdir()
+    pickles.mkdir()
+    (script / "script.py").write_text(code)
+    assert "refuses it" in refusal(path=str(script))
+    (pickles / "train.pkl").write_bytes(b"cbuiltins\nexec\n(V" + code.encode() + b"\ntR.")
+    assert "cannot read it" in refusal(path=str(pickles))
+    assert not ran.exists()
