@@ -92,21 +92,34 @@ def drawn_examples(interactions: Interactions, part: Part, negatives: int) -> Da
 
 
 def drawn_items(rows: dict[str, np.ndarray], chosen: np.ndarray, negatives: int, collation: Collation) -> np.ndarray:
-    """[B] item of each row of `drawn_examples`: the event's, or a negative that the user has not had, drawn as a
-    function of (seed, epoch, event). Outside training the epoch is 0, so that all evaluations use the same items."""
-    candidates = chosen.copy()
-    epoch = collation.epoch if collation.training else 0
+    """[B] item of each row of `drawn_examples`: the event's, or a negative, a function of (seed, epoch, event).
+
+    In training, no negative is an item that the user had before the event: later choices stay unknown. Outside of
+    training, none is an item that the user has had in any part, since a choice must not count as a mistake; the
+    epoch is 0, so that all evaluations use the same items. Raises DataError where too few items are left.
+    """
+    candidates, drawn = chosen.copy(), {}
     for index in np.flatnonzero(rows["negative_index"] > 0):
-        event, draw = int(rows["event"][index]), int(rows["negative_index"][index])
-        had = np.append(collation.histories.seen(event), chosen[index])
-        drawn = collation.negatives.for_row(epoch, event, negatives, had)
-        if draw > len(drawn):
-            raise DataError(
-                f"Event {event}: its user has had all but {len(drawn)} of the {collation.catalog_size} items, so "
-                f"{negatives} negatives cannot be drawn. Lower head.negatives."
-            )
-        candidates[index] = drawn[draw - 1]
+        event = int(rows["event"][index])
+        if event not in drawn:
+            drawn[event] = _negatives(event, int(chosen[index]), negatives, collation)
+        candidates[index] = drawn[event][rows["negative_index"][index] - 1]
     return candidates
+
+
+def _negatives(event: int, chosen: int, count: int, collation: Collation) -> np.ndarray:
+    """[count] the negatives of one event."""
+    interactions, epoch = collation.interactions, collation.epoch
+    had = np.append(collation.histories.seen(event), chosen)
+    if not collation.training:
+        had, epoch = np.concatenate([had, interactions.held_out_users.of(int(interactions.user[event]))]), 0
+    drawn = collation.negatives.for_row(epoch, event, count, had)
+    if len(drawn) < count:
+        raise DataError(
+            f"Row {event + 1}: its user has had all but {len(drawn)} of the {collation.catalog_size} items, so "
+            f"{count} negatives cannot be drawn. Lower head.negatives, or leave such users out of the data."
+        )
+    return drawn
 
 
 def pairwise_groups(examples: Dataset, owner: np.ndarray, negatives_per_positive: int) -> Dataset:

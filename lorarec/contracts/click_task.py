@@ -43,7 +43,8 @@ class ClickSettings(StrictConfig):
     """Number of latest events of the user that are read."""
     negatives: Annotated[int, Field(ge=0)] = 0
     """0: the data says what was clicked and what was not. Above 0: every event is a click, and this many items that the
-    user has not had are drawn as negatives; those of validation and test are the same in every evaluation."""
+    user has not had are drawn as negatives. In training, not had before the event; in validation and test, not had in
+    any part, and they are the same in every evaluation."""
     history_targets: bool = False
     """For rows with labeled histories: learn from those events too, each with the events before it as its history."""
     loss: Annotated[Loss, Takes("binary", "ranking")] = named("bce")

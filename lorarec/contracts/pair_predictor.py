@@ -61,7 +61,9 @@ class PairPredictor(Predictor):
     def rules(self, examples: Examples) -> dict[str, str]:
         """Every row is evaluated by its label."""
         label, seed = self.head.label(), examples.collation.negatives.seed
-        drawn = f"every held-out row beside items that its user has not had, drawn once and for all by seed {seed}"
+        drawn = (
+            f"every held-out row beside items that its user has had in no part, drawn once and for all by seed {seed}"
+        )
         return {
             "evaluated": f"every held-out row by its {label}" if label in self.head.needs() else drawn,
             "seen items": "not ranked",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lorarec.data.columns import ITEM, TIME, USER
+from lorarec.data.user_items import UserItems
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -73,6 +74,11 @@ class Interactions:
     def time(self) -> np.ndarray | None:
         """[E] float64 seconds, or None."""
         return self.column(TIME) if self.has(TIME) else None
+
+    @cached_property
+    def held_out_users(self) -> UserItems:
+        """The items that each user with held-out rows has had, in every part."""
+        return UserItems(self, self.user[self.part >= Part.VALIDATION])
 
     def rows(self, part: Part) -> np.ndarray:
         """[n] int64 the events of one part, in table order."""

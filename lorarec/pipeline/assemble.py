@@ -79,7 +79,9 @@ def gather_run_data(resolved: ResolvedRecipe) -> RunData:
         featurizer = backbone.featurizer(data.catalog, length)
     if isinstance(featurizer, Notes):
         data = replace(data, report=replace(data.report, notes=tuple(featurizer.notes())))
-    examples = {part: _examples(resolved, data, featurizer, part) for part in (Part.TRAIN, Part.VALIDATION, Part.TEST)}
+    with _about(raw.origin):
+        parts = (Part.TRAIN, Part.VALIDATION, Part.TEST)
+        examples = {part: _examples(resolved, data, featurizer, part) for part in parts}
     if not len(examples[Part.TRAIN]):
         raise DataError(
             "No training examples are left: no event has what the task needs (for example, a history). See the data "
@@ -117,7 +119,10 @@ def _examples(resolved: ResolvedRecipe, data: PreparedData, featurizer: Featuriz
         users=data.users,
         catalog=data.catalog,
     )
-    return Examples(resolved.head.examples(data.interactions, data.histories, part), resolved.head, collation)
+    examples = Examples(resolved.head.examples(data.interactions, data.histories, part), resolved.head, collation)
+    if part != Part.TRAIN and len(examples):
+        _ = examples.items  # draws the negatives, which may be too many: refused now, and not after an epoch
+    return examples
 
 
 @contextmanager

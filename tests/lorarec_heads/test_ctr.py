@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from sklearn.metrics import roc_auc_score
 
 from lorarec.contracts import DataError, Part
 from lorarec.testing import made
@@ -73,6 +74,64 @@ def test_drawn_items_are_neither_had_nor_chosen_and_change_with_the_epoch(
         assert len(set(others)) == 3
     assert (drawn[0][:, 0] == drawn[1][:, 0]).all()
     assert (drawn[0][:, 1:] != drawn[1][:, 1:]).any()
+
+
+@pytest.mark.parametrize("split", [{"by": "time", "validation": 0.2, "test": 0.4}, {"by": "random"}, {"by": "last"}])
+def test_anyone_who_knows_every_choice_of_a_user_makes_no_mistake_among_drawn_items(
+    world: Callable[..., World], split: dict[str, Any]
+) -> None:
+    toy = world(made(Ctr, negatives=4), split=split)
+    events = toy.data.interactions
+    chosen = set(zip(events.user.tolist(), events.item.tolist(), strict=True))
+    for part in (Part.VALIDATION, Part.TEST):
+        examples = toy.examples(part)
+        pairs = zip(examples.users.tolist(), examples.items.tolist(), strict=True)
+        known = np.array([pair in chosen for pair in pairs], np.float64)
+        assert roc_auc_score(examples.labels(), known) == 1.0
+
+
+def test_items_of_the_histories_that_rows_bring_are_not_drawn_for_a_held_out_row_of_the_same_user(
+    world: Callable[..., World],
+) -> None:
+    rows = 60
+    given: dict[str, list[Any]] = {
+        "user": [f"u{row % 3}" for row in range(rows)],
+        "item": [row % 12 for row in range(rows)],
+        "history": [[12 + row % 3, (row + 1) % 12] for row in range(rows)],
+        "split": ["train" if row < 30 else "validation" if row < 45 else "test" for row in range(rows)],
+    }
+    toy = world(made(Ctr, negatives=6), given=given, split={"by": "column"})
+    examples = toy.examples(Part.TEST)
+    ids = np.array([int(item) for item in toy.data.catalog.ids])
+    drawn = ids[examples.items[examples.labels() == 0]]
+    had: dict[str, set[int]] = {}
+    for user, item, history in zip(given["user"], given["item"], given["history"], strict=True):
+        had.setdefault(user, set()).update([item, *history])
+    users = [toy.data.interactions.user_ids[user] for user in examples.users[examples.labels() == 0]]
+    assert not any(item in had[user] for item, user in zip(drawn.tolist(), users, strict=True))
+
+
+def test_draws_of_training_do_not_depend_on_what_is_held_out(
+    world: Callable[..., World], events: dict[str, list[Any]]
+) -> None:
+    drawn = []
+    for shift in (0, 5):
+        changed = {name: list(values) for name, values in events.items()}
+        late = np.array(events["time"]) >= 1600  # the last fifth
+        changed["item"] = np.where(late, (np.array(events["item"]) + shift) % 24, events["item"]).tolist()
+        toy = world(made(Ctr, negatives=3), given={name: changed[name] for name in ("user", "item", "time")})
+        examples = toy.examples()
+        names = np.array(toy.data.catalog.ids)
+        drawn.append(names[examples.head.items(examples._columns, examples.collation)].tolist())
+    assert drawn[0] == drawn[1]
+
+
+def test_a_user_who_had_nearly_everything_is_refused_by_row_before_anything_is_trained(
+    world: Callable[..., World],
+) -> None:
+    toy = world(made(Ctr, negatives=20), split={"by": "last"})
+    with pytest.raises(DataError, match=r"Row 19: its user has had all but \d+ of the 24 items, so 20 negatives"):
+        _ = toy.examples(Part.VALIDATION).items
 
 
 def test_evaluation_draws_once_and_for_all(world: Callable[..., World]) -> None:
