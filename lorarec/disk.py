@@ -40,7 +40,7 @@ def atomic_write(target: Path) -> Iterator[Path]:
     `target` where the disk refuses.
     """
     with refusals(target):
-        _remove_left(target)
+        remove_left(target.parent, re.escape(_start(target)))
         folder, handle = _new_folder(target)
         try:
             yield folder / target.name
@@ -122,13 +122,14 @@ def _new_folder(target: Path) -> tuple[Path, int]:
             return folder, _lock_folder(folder)
 
 
-def _remove_left(target: Path) -> None:
-    """Remove what killed processes left of `target`: folders of `_new_folder` that no process has locked."""
-    name = re.compile(rf"\.{re.escape(_start(target))}\.[0-9a-f]{{16}}\.partial")
-    for folder in [target.with_name(each) for each in os.listdir(target.parent) if name.fullmatch(each)]:
+def remove_left(folder: Path, start: str = ".+") -> None:
+    """Remove what killed processes left in `folder`: the temporary folders of `atomic_write` that no process has
+    locked, of targets whose name matches the regular expression `start`."""
+    name = re.compile(rf"\.{start}\.[0-9a-f]{{16}}\.partial")
+    for left in [folder / each for each in os.listdir(folder) if name.fullmatch(each)]:
         with suppress(OSError):  # locked, a link, or another user's
-            handle = _lock_folder(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            handle = _lock_folder(left)
+            shutil.rmtree(left, ignore_errors=True)
             os.close(handle)
 
 

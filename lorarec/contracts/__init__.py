@@ -30,6 +30,7 @@ from lorarec.contracts.task_head import Encoder, Head, TaskHead
 from lorarec.contracts.training import Callback, StepContext, TrainingStep, TrainState
 from lorarec.contracts.transformer_block import TransformerBlock, causal_mask
 from lorarec.contracts.vector_predictor import VectorHead, VectorPredictor
+from lorarec.data.cache import Cached, cache_folder, cached, read_cached
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories, History
 from lorarec.data.interactions import Interactions, Part
@@ -37,7 +38,7 @@ from lorarec.data.negatives import NegativeSampler, StepSample
 from lorarec.data.raw_tables import RawTables
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics, TrainingEvents
-from lorarec.data.tables import cache_folder, cached_table, joined_tables, read_table
+from lorarec.data.tables import cached_table, joined_tables, read_table
 from lorarec.disk import atomic_write
 from lorarec.errors import DataError, IncompatibleError, LorarecError
 from lorarec.prediction.ranking import Candidates
@@ -52,6 +53,7 @@ __all__ = [
     "Architecture",
     "Backbone",
     "Batch",
+    "Cached",
     "Callback",
     "Candidates",
     "Catalog",
@@ -111,6 +113,7 @@ __all__ = [
     "adaptable_layers",
     "atomic_write",
     "cache_folder",
+    "cached",
     "cached_table",
     "causal_mask",
     "check_targets",
@@ -126,6 +129,7 @@ __all__ = [
     "named",
     "pair_batch",
     "pair_products",
+    "read_cached",
     "read_table",
     "weighted_mean",
     "weighted_ratio",

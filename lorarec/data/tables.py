@@ -5,11 +5,8 @@ A file is converted to Arrow once, into a cache, and mapped into memory from the
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lorarec.data.cache import cached
 from lorarec.data.columns import common_type, is_list
 from lorarec.data.delimited import delimited_tables
 from lorarec.data.json_rows import json_tables
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
 Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Increase it when a reader returns other values for the same bytes."""
 
 
@@ -69,57 +67,46 @@ def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
     a table has the type of the others. Raises DataError naming file and column where one lacks a column of the others,
     or has lists where they have none.
     """
-    from datasets import Features, concatenate_datasets
+    from datasets import Dataset
 
     first, *others = parts
     for name in others:
         if odd := set(parts[name].column_names) ^ set(parts[first].column_names):
             raise DataError(f"{name}: columns {sorted(odd)} are not in both this file and {first}.")
-    schemas = {name: part.features.arrow_schema for name, part in parts.items()}
-    common = schemas[first]
+    tables = {name: _as_stored(part) for name, part in parts.items()}
+    common = tables[first].schema
     for name in others:
-        fields = [(f.name, _joined_type(f.type, schemas[name].field(f.name).type, name, f.name)) for f in common]
+        schema = tables[name].schema
+        fields = [(f.name, _joined_type(f.type, schema.field(f.name).type, name, f.name)) for f in common]
         common = pa.schema(fields)
-    features = Features.from_arrow_schema(common)
-    return concatenate_datasets([part.select_columns(list(features)).cast(features) for part in parts.values()])
-
-
-def cache_folder() -> Path:
-    """The folder of converted and downloaded files: `lorarec` in the cache of Hugging Face Datasets."""
-    import datasets  # slow, and `lorarec --help` does without
-
-    return Path(datasets.config.HF_DATASETS_CACHE) / "lorarec"
+    joined = pa.concat_tables([table.select(common.names).cast(common) for table in tables.values()])
+    return Dataset(joined, fingerprint="-".join(part._fingerprint for part in parts.values()))
 
 
 def cached_table(sources: Sequence[Path], options: Sequence[object], read: Callable[[], Iterator[pa.Table]]) -> Dataset:
     """The tables that `read` yields, as one memory-mapped Dataset.
 
-    They are written to the cache under a name derived from the sources' paths, sizes and modification times and from
-    `options`, and read from there the next time. All tables must have one schema. They may be larger than memory, as
-    long as each table fits. Written under a temporary name and renamed, so several processes may do this at once.
-    Raises DataError where the disk is full.
+    They are written to the cache under a hash of the sources' names and contents and of `options`, and read from there
+    the next time; see `cached`. All tables must have one schema. They may be larger than memory, as long as each table
+    fits. Raises DataError where a source changes while it is read.
     """
-    target = cache_folder() / "tables" / f"{_fingerprint(sources, options)}.arrow"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, suffix=".part")
-        os.close(handle)
-        part = Path(name)
-        try:
-            _write(part, read())
-            os.replace(part, target)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise DataError(
-                f"{sources[0]}: the disk is full: no room for a copy in {target.parent}. Make room, or "
-                "set the environment variable HF_DATASETS_CACHE to a folder on another disk."
-            ) from error
-        finally:
-            part.unlink(missing_ok=True)
     from datasets import Dataset
+    from datasets.table import InMemoryTable
 
-    return Dataset.from_file(str(target))
+    key = _key(sources, options)
+
+    def write(sink: pa.NativeFile) -> None:
+        tables = read()
+        first = next(tables)
+        with pa.ipc.new_stream(sink, first.schema) as writer:
+            writer.write_table(first)
+            for table in tables:
+                writer.write_table(table)
+        if _key(sources, options) != key:
+            raise DataError(f"{', '.join(map(str, sources))}: changed while being read. Run the command again.")
+
+    content = cached("tables", key, write).content
+    return Dataset(InMemoryTable.from_buffer(content), fingerprint=key)  # else it would be hashed once more
 
 
 def _format(path: Path, given: Format | None) -> Format:
@@ -164,17 +151,16 @@ def _joined_type(one: pa.DataType, other: pa.DataType, file: str, column: str) -
     return common_type(one, other)
 
 
-def _fingerprint(sources: Sequence[Path], options: Sequence[object]) -> str:
-    key: list[object] = [CACHE_VERSION, [str(option) for option in options]]
+def _key(sources: Sequence[Path], options: Sequence[object]) -> str:
+    """A hash of all that the tables depend on; not of the files' times, which may stay while the content changes."""
+    digest = hashlib.sha256(json.dumps([CACHE_VERSION, [str(option) for option in options]]).encode())
     for source in sources:
-        stat = source.stat()
-        key.append([str(source.resolve()), stat.st_size, stat.st_mtime_ns])
-    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+        with source.open("rb") as file:
+            digest.update(json.dumps(source.name).encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
-def _write(part: Path, tables: Iterator[pa.Table]) -> None:
-    first = next(tables)
-    with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_stream(sink, first.schema) as writer:
-        writer.write_table(first)
-        for table in tables:
-            writer.write_table(table)
+def _as_stored(dataset: Dataset) -> pa.Table:
+    """The Arrow table, without a copy where rows are neither selected nor reordered."""
+    table: pa.Table = dataset.with_format("arrow")[:]
+    return table.replace_schema_metadata(None)

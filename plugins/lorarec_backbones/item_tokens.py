@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
+import pyarrow as pa
 
-from lorarec.contracts import Catalog, LorarecError
+from lorarec.contracts import Cached, Catalog, LorarecError, cached, read_cached
 from lorarec_backbones.templates import parse
 
+KIND = "item_tokens"
+"""The folder in lorarec's cache."""
 CHUNK = 20_000
 """Items tokenized at a time: bounds memory, and is enough for the tokenizer's threads."""
 
@@ -22,14 +22,14 @@ CHUNK = 20_000
 class ItemTokens:
     """Token ids of N items, without special tokens, memory-mapped; a pickle holds the file's name only."""
 
-    def __init__(self, stem: Path) -> None:
-        self.stem = stem
-        # Plain arrays over the maps: slicing np.memmap itself is many times slower.
-        self._tokens: np.ndarray = np.load(_tokens_file(stem), mmap_mode="r").view(np.ndarray)
-        self._starts: np.ndarray = np.load(_starts_file(stem), mmap_mode="r").view(np.ndarray)
+    def __init__(self, entry: Cached) -> None:
+        self._entry = entry
+        numbers = np.frombuffer(entry.content, np.int64)
+        self._starts: np.ndarray = numbers[-2 - numbers[-1] : -1]
+        self._tokens: np.ndarray = np.frombuffer(entry.content, np.int32)[: self._starts[-1]]
 
-    def __reduce__(self) -> tuple[type[ItemTokens], tuple[Path]]:
-        return ItemTokens, (self.stem,)
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return (ItemTokens, (self._entry,)) if self._entry.file is None else (_opened, (self._entry.file,))
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -51,31 +51,27 @@ class ItemTokens:
 
 
 def item_tokens(catalog: Catalog, template: str, lead: str, tokenizer: Any) -> ItemTokens:
-    """Tokens of every item written by `template` after the string `lead`, from the cache if already there.
+    """Tokens of every item written by `template` after the string `lead`, from the cache if already there, under a hash
+    of tokenizer and texts."""
 
-    The cache is in the folder of Hugging Face's data sets (HF_DATASETS_CACHE), under a hash of tokenizer and texts.
-    Several processes may do this at once: each writes a temporary file and renames it. Raises LorarecError if the
-    cache cannot be written.
-    """
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "lorarec_item_tokens"
-    stem = folder / _key(catalog, template, lead, tokenizer)
-    if not _starts_file(stem).exists():
-        pieces = [np.empty(0, np.int32)]
-        lengths = [np.zeros(1, np.int64)]
+    def write(sink: pa.NativeFile) -> None:
+        """The tokens (int32, an even number of them), the N + 1 starts, and N (int64)."""
+        starts = [np.zeros(1, np.int64)]
         for texts in _written_items(catalog, template, lead):
             encoded = tokenize(tokenizer, texts)
-            lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
-            pieces.append(np.fromiter((token for ids in encoded for token in ids), np.int32))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _write(_tokens_file(stem), np.concatenate(pieces))
-            _write(_starts_file(stem), np.cumsum(np.concatenate(lengths)))
-        except OSError as error:
-            raise LorarecError(
-                f"cannot store the catalog's tokens in {folder}: {error.strerror}. "
-                "Free some space, or set HF_DATASETS_CACHE to a writable folder."
-            ) from error
-    return ItemTokens(stem)
+            sink.write(np.fromiter((token for ids in encoded for token in ids), np.int32).tobytes())
+            starts.append(starts[-1][-1] + np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded))))
+        sink.write(np.zeros(starts[-1][-1] % 2, np.int32).tobytes())
+        sink.write(np.concatenate([*starts, [len(catalog)]]).tobytes())
+
+    return ItemTokens(cached(KIND, _key(catalog, template, lead, tokenizer), write))
+
+
+def _opened(file: Path) -> ItemTokens:
+    content = read_cached(file)
+    if content is None:
+        raise LorarecError(f"{file} is missing or was changed. Run the command again.")
+    return ItemTokens(Cached(content, file))
 
 
 def tokenize(tokenizer: Any, texts: list[str]) -> list[list[int]]:
@@ -108,23 +104,3 @@ def _key(catalog: Catalog, template: str, lead: str, tokenizer: Any) -> str:
     for texts in _written_items(catalog, template, lead):
         digest.update("".join(f"{len(text)}:{text}" for text in texts).encode(errors="surrogatepass"))
     return digest.hexdigest()
-
-
-def _tokens_file(stem: Path) -> Path:
-    return stem.with_suffix(".tokens.npy")
-
-
-def _starts_file(stem: Path) -> Path:
-    """Written last: if it exists, the tokens are complete."""
-    return stem.with_suffix(".starts.npy")
-
-
-def _write(file: Path, array: np.ndarray) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=file.stem, suffix=".temporary", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.save(stream, array)
-        os.replace(temporary, file)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import torch
 from safetensors.torch import load_file
 
 import lorarec
-from lorarec.contracts import LorarecError
 from lorarec.pipeline.check import check
 
 Recipe = Callable[..., dict[str, Any]]
@@ -23,7 +23,7 @@ UPPER = {"name": "lora", "r": 2, "layers": [-1]}
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of an empty cache."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    return tmp_path / "cache" / "lorarec_layers"
+    return tmp_path / "cache" / "lorarec" / "layers"
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_training_with_cached_states_is_training_without_them(
     recipe: Recipe, head: str, cache: Path, tmp_path: Path
 ) -> None:
     kept = lorarec.train(recipe(UPPER, head), output=tmp_path / "kept")
-    assert len(list(cache.glob("*.npy"))) == 1
+    assert len(list(cache.iterdir())) == 1
     plain = lorarec.train(recipe(UPPER, head, cache_frozen_layers=False), output=tmp_path / "plain")
     one, other = weights(tmp_path / "kept"), weights(tmp_path / "plain")
     assert one.keys() == other.keys()
@@ -86,10 +86,10 @@ def test_blocks_below_the_adapter_are_not_computed_while_training(
 
 def test_cached_states_are_read_again_and_give_the_same_weights(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
     lorarec.train(recipe(UPPER), output=tmp_path / "first")
-    (file,) = cache.glob("*.npy")
+    (file,) = cache.iterdir()
     made = file.stat().st_mtime_ns
     lorarec.train(recipe(UPPER), output=tmp_path / "second")
-    assert [path.stat().st_mtime_ns for path in cache.glob("*.npy")] == [made]
+    assert [path.stat().st_mtime_ns for path in cache.iterdir()] == [made]
     one, other = weights(tmp_path / "first"), weights(tmp_path / "second")
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -98,9 +98,9 @@ def test_other_texts_and_other_weights_have_states_of_their_own(recipe: Recipe, 
     settings = recipe(UPPER)
     lorarec.train(settings, output=tmp_path / "one")
     lorarec.train(settings, ["backbone.templates.item='a {title}'"], output=tmp_path / "other_texts")
-    assert len(list(cache.glob("*.npy"))) == 2
+    assert len(list(cache.iterdir())) == 2
     lorarec.train(settings, ["backbone.dtype=bfloat16"], output=tmp_path / "other_weights")
-    assert len(list(cache.glob("*.npy"))) == 3
+    assert len(list(cache.iterdir())) == 3
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_full_fine_tuning_of_upper_blocks_and_bfloat16_are_cached_too(
 ) -> None:
     lorarec.train(recipe({"name": "full", "layers": [-1]}, max_steps=2), output=tmp_path / "full")
     lorarec.train(recipe(UPPER, max_steps=2), ["backbone.dtype=bfloat16"], output=tmp_path / "half")
-    assert len(list(cache.glob("*.npy"))) == 2
+    assert len(list(cache.iterdir())) == 2
 
 
 def test_an_encoder_that_cannot_be_started_above_its_blocks_trains_without_a_cache(
@@ -144,15 +144,18 @@ def test_a_finished_run_predicts_as_it_did_in_training(recipe: Recipe, cache: Pa
     assert loaded.predict(items=[item], histories=[[item]]) == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_full_disk_is_reported_with_a_remedy(
-    recipe: Recipe, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_room_on_the_disk_the_states_stay_in_memory_and_the_weights_are_the_same(
+    recipe: Recipe, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Full:
-        free = 10
-
-    monkeypatch.setattr("lorarec.engine.layer_cache.shutil.disk_usage", lambda _: Full)
-    with pytest.raises(LorarecError, match=r"train\.cache_frozen_layers=false"):
-        lorarec.train(recipe(UPPER), output=tmp_path / "run")
+    lorarec.train(recipe(UPPER, max_steps=2), output=tmp_path / "kept")
+    shutil.rmtree(cache)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 0, 10))
+    lorarec.train(recipe(UPPER, max_steps=2), output=tmp_path / "run")
+    one, other = weights(tmp_path / "kept"), weights(tmp_path / "run")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    monkeypatch.setattr("lorarec.data.cache._SHARE", 0.0)
+    lorarec.train(recipe(UPPER, max_steps=2), output=tmp_path / "without")
+    assert "slower" in caplog.text
 
 
 def test_check_measures_with_cached_states_and_says_so(recipe: Recipe, cache: Path) -> None:

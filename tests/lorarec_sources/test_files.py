@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from lorarec.contracts import DataError, RawTables, cache_folder
-from lorarec.data import delimited, json_rows, tables
+from lorarec.data import delimited, json_rows
 from lorarec_sources.files import FilesSource
 
 Write = Callable[[dict[str, str | bytes]], Path]
@@ -196,18 +195,3 @@ def test_options_that_name_nothing_are_refused() -> None:
 def test_a_file_without_rows_keeps_its_columns(folder: Write) -> None:
     tables = load(path=str(folder({"interactions.csv": "user,item\n"})))
     assert tables.interactions.column_names == ["user", "item"] and len(tables.interactions) == 0
-
-
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_full_disk_is_named_and_no_partial_file_is_left(
-    suffix: str, folder: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(part: Path, tables: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    path = folder({"a.csv": CSV})
-    pq.write_table(pa.table({"user": [1]}), path / "a.parquet")
-    monkeypatch.setattr(tables, "_write", full)
-    message = refusal(interactions=str(path / f"a.{suffix}"))
-    assert "the disk is full" in message and "HF_DATASETS_CACHE" in message
-    assert not list((cache_folder() / "tables").iterdir())
