@@ -23,7 +23,8 @@ def check_backbone(backbone: Backbone) -> None:
     The architecture is known before weights are loaded; loading twice from one seed gives the same weights;
     a view has the same vector alone and in a batch with longer ones; every weight gets a gradient (DDP stops where one
     does not); names that adapters are offered exist; features keep to the length asked for; what starts above frozen
-    blocks gives what starts at the bottom.
+    blocks gives what starts at the bottom; a copy that a run needs (`is_reproducible`) has the same weights; the
+    fingerprint stays that of the weights as loaded when an adapter changes them.
     """
     check_plugin(type(backbone))
     architecture = backbone.architecture()
@@ -38,9 +39,30 @@ def check_backbone(backbone: Backbone) -> None:
     _check_gradients(one)
     _check_frozen_blocks(one)
     with tempfile.TemporaryDirectory() as folder:
-        copied = Path(folder) / "copy"  # a run hands over a folder that does not exist yet
-        one.save(one.module, copied)
-        assert any(copied.iterdir()), "save wrote nothing"
+        _check_copy(other, backbone, Path(folder) / "copy")  # a run gives a folder that does not exist yet
+    _check_fingerprint(one)
+
+
+def _check_copy(loaded: Backbone, backbone: Backbone, copied: Path) -> None:
+    loaded.save(loaded.module, copied)
+    assert any(copied.iterdir()), "save wrote nothing"
+    if loaded.is_reproducible():
+        return
+    again = copy.deepcopy(backbone)
+    again.load_from(copied)
+    again.load(tiny_catalog(), seed=4)
+    assert again.fingerprint() == loaded.fingerprint(), "the copy that save wrote has other weights than it was given"
+
+
+@torch.no_grad()
+def _check_fingerprint(backbone: Backbone) -> None:
+    before = backbone.fingerprint()
+    for weight in backbone.module.parameters():
+        weight.add_(1)
+    assert backbone.fingerprint() == before, (
+        "the fingerprint changes with the module, which adapters change: it must stay that of the weights as loaded, "
+        "or no run could be loaded again"
+    )
 
 
 def _check_featurizer(backbone: Backbone, max_length: int) -> None:

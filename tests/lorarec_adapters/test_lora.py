@@ -13,6 +13,7 @@ from torch import nn
 from transformers import AutoModel
 
 from lorarec.contracts import IncompatibleError, TrainingPlan
+from lorarec.contracts.peft_internals import peft_name
 from lorarec.testing import FAMILIES, check_adapter, tiny_backbone, tiny_catalog, tiny_views
 from lorarec_adapters.lora import Lora
 
@@ -259,3 +260,53 @@ def test_dora_and_dropout_work_with_half_precision_weights(options: Any, attach:
     module.train()
     assert torch.equal(layer(x), layer(x)) == ("dropout" not in options)
     check_adapter(Lora, tiny_backbone("bert", "bfloat16"), **options)
+
+
+@pytest.fixture
+def two_named(attach: Any, read: Any, tmp_path: Path) -> Any:
+    """A half-precision backbone with the adapters "one" and "two", and what each of them gives alone."""
+    expected = {}
+    for seed, name in enumerate(("one", "two")):
+        adapter, backbone, module = attach(Lora, "bert", "bfloat16", r=2 + seed)
+        torch.manual_seed(seed)
+        for layer in (part for part in module.modules() if hasattr(part, "lora_B")):
+            nn.init.normal_(layer.lora_B["default"].weight)
+        (tmp_path / name).mkdir()
+        adapter.save(module, tmp_path / name)
+        expected[name] = read(backbone, module)
+    backbone = tiny_backbone("bert", "bfloat16").load(tiny_catalog(), 0)
+    module = adapter.restore(backbone, tmp_path / "one", "one")
+    adapter.add(module, backbone, tmp_path / "two", "two")
+    return adapter, backbone, module, expected
+
+
+def test_a_half_precision_adapter_gives_the_same_numbers_under_any_name(two_named: Any, read: Any) -> None:
+    adapter, backbone, module, expected = two_named
+    for name in ("one", "two", "one"):
+        with adapter.active(module, name):
+            assert torch.equal(read(backbone, module), expected[name])
+    assert not torch.allclose(expected["one"], expected["two"], atol=0.05)
+
+
+def test_adapter_names_choose_the_adapter_of_each_row_in_half_precision(two_named: Any) -> None:
+    adapter, backbone, module, expected = two_named
+    features = backbone.featurizer(tiny_catalog(), 30)(tiny_views())
+    names = [("one", "two")[row % 2] for row in range(len(tiny_views()))]
+    with torch.no_grad():
+        states = module(**features, adapter_names=[peft_name(name) for name in names]).last_hidden_state
+    mask = features["attention_mask"].unsqueeze(-1).float()
+    vectors = (states.float() * mask).sum(1) / mask.sum(1)
+    rows = torch.stack([expected[name][row] for row, name in enumerate(names)])
+    torch.testing.assert_close(vectors, rows, atol=0.05, rtol=0.05)  # PEFT multiplies a mixed batch in float32
+
+
+def test_two_half_precision_adapters_active_at_once_are_summed(two_named: Any) -> None:
+    _, _, module, _ = two_named
+    layer: Any = module.get_submodule("base_model.model.encoder.layer.0.attention.self.query")
+    x = torch.randn(5, 16, dtype=torch.bfloat16)
+    parts = []
+    for name in ("one", "two"):
+        module.base_model.set_adapter(peft_name(name))
+        parts.append((layer(x) - layer.base_layer(x)).float())
+    module.base_model.set_adapter([peft_name("one"), peft_name("two")])
+    torch.testing.assert_close((layer(x) - layer.base_layer(x)).float(), parts[0] + parts[1], atol=0.1, rtol=0.05)

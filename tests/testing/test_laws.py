@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +38,7 @@ from lorarec.testing import (
     check_task_head,
     tiny_backbone,
 )
+from lorarec_backbones.checkpoint import weights_fingerprint
 from lorarec_heads.rating import Rating
 from lorarec_metrics.regression import Rmse
 
@@ -53,6 +55,27 @@ def test_a_backbone_that_reads_its_padding_is_detected() -> None:
 
     with pytest.raises(AssertionError, match="padding is being read"):
         check_backbone(Careless(Careless.Config()))
+
+
+def test_a_fingerprint_of_the_weights_as_they_are_now_is_detected() -> None:
+    class Live(TinyBackbone):
+        def fingerprint(self) -> str:
+            return weights_fingerprint(self.module)
+
+    with pytest.raises(AssertionError, match="must stay that of the weights as loaded"):
+        check_backbone(Live(Live.Config()))
+
+
+def test_a_copy_that_loads_as_other_weights_is_detected() -> None:
+    class Forgetful(TinyBackbone):
+        def is_reproducible(self) -> bool:
+            return False
+
+        def load_from(self, folder: Path) -> None:
+            self.config = self.config.model_copy(update={"model_type": "roberta"})
+
+    with pytest.raises(AssertionError, match="the copy that save wrote has other weights"):
+        check_backbone(Forgetful(Forgetful.Config()))
 
 
 def test_a_metric_with_the_wrong_direction_is_detected() -> None:
