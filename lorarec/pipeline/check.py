@@ -56,7 +56,9 @@ class CheckReport:
     providers: Mapping[str, str]
     """Distribution that provides each part."""
     data: Sequence[str]
-    """The data report, line by line."""
+    """The data report, line by line, without the notes."""
+    notes: Sequence[str]
+    """What the backbone says of the items and of its checkpoint."""
     audit: Sequence[str]
     """The leakage audit, line by line."""
     weights: WeightCount
@@ -110,6 +112,7 @@ class CheckReport:
             f"{costs.evaluation_seconds:.0f} s of evaluation: about {time}. "
             f"Peak memory: about {costs.peak_memory_mib:.0f} MiB."
         )
+        yield from (f"Note: {note}" for note in self.notes)
 
 
 def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> CheckReport:
@@ -131,10 +134,12 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
     run_data = with_layer_cache(run_data, model, accelerator)
     cached = run_data.examples[Part.TRAIN].collation.item_states
     costs = _measured(run_data, model, plan, names, accelerator)
+    report = run_data.data.report
     return CheckReport(
         recipe=full_recipe(resolved),
         providers={part: str(provider) for part, provider in resolved.providers.items()},
-        data=run_data.data.report.lines(),
+        data=[line for line in report.lines() if line not in report.notes],
+        notes=report.notes,
         audit=audit_lines(run_data.leaks),
         weights=weights,
         groups=groups,

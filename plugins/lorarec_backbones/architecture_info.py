@@ -121,5 +121,7 @@ def _max_length(module: Any, config: Any) -> int | None:
     for name, part in module.named_modules():
         # RoBERTa and its relatives count positions from padding_idx + 1.
         if name.endswith("position_embeddings") and isinstance(part, nn.Embedding) and part.padding_idx is not None:
-            return int(limit) - part.padding_idx - 1
+            embeddings = module.get_submodule(name.rpartition(".")[0])
+            # As configured: torch counts a padding of -1 from the end of the embedding.
+            return int(limit) - getattr(embeddings, "padding_idx", part.padding_idx) - 1
     return int(limit)

@@ -80,8 +80,16 @@ class Checkpoint:
                 f"backbone.checkpoint '{self.name_or_path}' ({config.model_type}) is an encoder-decoder; "
                 "choose an encoder (such as BERT) or a decoder (such as Llama)."
             )
+        text = config.get_text_config()
         with self._reading("the architecture"):
-            return architecture_info(config.get_text_config(), attention)
+            try:
+                return architecture_info(text, attention)
+            except AssertionError as error:
+                raise LorarecError(
+                    f"backbone.checkpoint '{self.name_or_path}': the padding has the id {text.pad_token_id} in its "
+                    f"config.json, but the embedding has only {text.vocab_size} tokens (ids 0 to "
+                    f"{text.vocab_size - 1}). Set pad_token_id to the id of a token, or to null."
+                ) from error
 
     def tokenizer(self) -> Any:
         """The tokenizer."""
@@ -100,6 +108,7 @@ class Checkpoint:
                 output_loading_info=True,
                 use_safetensors=True,
                 trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # reported, and refused below
                 **self._options(),
             )
         self._check_whole(module, report)
@@ -123,6 +132,7 @@ class Checkpoint:
                 output_loading_info=True,
                 use_safetensors=True,
                 trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # reported, and refused below
                 **self._options(),
             )
         self._check_whole(whole, report)
@@ -130,6 +140,13 @@ class Checkpoint:
         return decoder_of(whole, info.model_class, self.name_or_path)
 
     def _check_whole(self, module: Any, report: dict[str, Any]) -> None:
+        for name, *sizes in sorted(report["mismatched_keys"]):
+            if UNUSED not in name:
+                saved, wanted = (list(size) for size in sizes)
+                raise LorarecError(
+                    f"backbone.checkpoint '{self.name_or_path}': the weight '{name}' has the sizes {saved}, but "
+                    f"{wanted} by its config.json. Copy both from one model."
+                )
         missing = sorted(name for name in report["missing_keys"] if UNUSED not in name)
         if missing:
             raise LorarecError(
@@ -176,8 +193,7 @@ class Checkpoint:
             raise LorarecError(self._explain(what, error)) from error
 
     def _explain(self, what: str, error: Exception) -> str:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = lines[0][:REASON] if lines else type(error).__name__
+        reason = first_line(error)
         message = f"backbone.checkpoint: cannot read {what} of '{self.name_or_path}'"
         if "trust_remote_code" in str(error):
             return (
@@ -207,6 +223,15 @@ class Checkpoint:
             except (SafetensorError, OSError):
                 return file.name
         return ""
+
+
+def first_line(error: Exception) -> str:
+    """The first sentence of an error of another library; its type if it has none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    sentence = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return sentence if len(sentence) <= REASON else f"{sentence[:REASON]} ..."
 
 
 def weights_fingerprint(module: nn.Module) -> str:

@@ -46,14 +46,20 @@ def decoder_of(whole: Any, model_class: Any, checkpoint: str) -> Any:
     return module
 
 
-def token_id(tokenizer: Any, token: str, checkpoint: str) -> int:
-    """The id of a named token of `checkpoint`. Raises IncompatibleError for a name that is not one token."""
+def token_id(tokenizer: Any, token: str, size: int, checkpoint: str) -> int:
+    """The id of a named token of `checkpoint`, which embeds `size` tokens. Raises IncompatibleError for a name that is
+    not one token, or not one that is embedded."""
     pieces = tokenizer(token, add_special_tokens=False)["input_ids"]
     if len(pieces) != 1:
         written = ", ".join(repr(tokenizer.decode([piece])) for piece in pieces)
         raise IncompatibleError(
             f"{token!r} is not one token of '{checkpoint}' but {len(pieces)}: {written}. Name a "
             "token of its vocabulary (many begin with a blank)."
+        )
+    if pieces[0] >= size:
+        raise IncompatibleError(
+            f"{token!r} has the id {pieces[0]} in the tokenizer of '{checkpoint}', but its weights have only {size} "
+            f"tokens (ids 0 to {size - 1}). Name another token."
         )
     return int(pieces[0])
 

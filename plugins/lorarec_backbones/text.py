@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,15 +15,14 @@ from lorarec.contracts import (
     Architecture,
     Backbone,
     Catalog,
-    DataError,
     Encoded,
     IncompatibleError,
     LorarecError,
     hookimpl,
 )
 from lorarec_backbones.architecture_info import ArchitectureInfo
-from lorarec_backbones.checkpoint import Checkpoint, quietly, weights_fingerprint
-from lorarec_backbones.item_tokens import ItemTokens, item_tokens
+from lorarec_backbones.checkpoint import Checkpoint, first_line, quietly, weights_fingerprint
+from lorarec_backbones.item_tokens import item_tokens
 from lorarec_backbones.language_model import save_language_model, token_id, token_logits
 from lorarec_backbones.templates import Templates
 from lorarec_backbones.text_featurizer import TextFeaturizer, listed_lead, make_words
@@ -36,6 +34,7 @@ from lorarec_backbones.transformers_internals import (
     standing_in,
     without_dropout,
 )
+from lorarec_backbones.vocabulary import Vocabulary, padding
 
 EAGER_UP_TO = 256
 """Tokens of a view up to which plain attention is the faster one on a CPU (tests/benchmarks/README.md)."""
@@ -158,10 +157,24 @@ class TextBackbone(Backbone):
         self.architecture()
         read = self._checkpoint.language_model if self.config.language_model else self._checkpoint.module
         self.module = read(self._architecture_info, getattr(torch, self.config.dtype), self._attention)
+        self._check_reads()
         if not self.config.dropout:
             without_dropout(self.module)
         self._fingerprint = weights_fingerprint(self.module)
         return self
+
+    def _check_reads(self) -> None:
+        """Read two short texts. Raises LorarecError if the encoder cannot, as without a padding that it needs."""
+        config = self._architecture_info.config
+        try:
+            with torch.no_grad():
+                self.module(**probe_features(config.vocab_size, next(self.module.parameters()).device))
+        except Exception as error:  # of whatever architecture this is
+            raise LorarecError(
+                f"backbone.checkpoint '{self._checkpoint.name_or_path}' ({config.model_type}) cannot read a text: "
+                f"{type(error).__name__}: {first_line(error)}. Its config.json has pad_token_id "
+                f"{config.pad_token_id} and vocab_size {config.vocab_size}; correct it, or use another checkpoint."
+            ) from error
 
     def featurizer(self, catalog: Catalog, max_length: int) -> TextFeaturizer:
         """Views as token ids, at most `max_length` and at most the recipe's `backbone.max_length`. The catalog is
@@ -173,14 +186,16 @@ class TextBackbone(Backbone):
         words = make_words(templates, tokenizer, self._architecture_info.causal)
         items = item_tokens(catalog, templates.item, "", tokenizer)
         listed = item_tokens(catalog, templates.listed, listed_lead(templates), tokenizer)
-        self._check_tokens(catalog, items, listed)
-        pads = (tokenizer.pad_token_id, self._architecture_info.config.pad_token_id, tokenizer.eos_token_id, 0)
+        config, name = self._architecture_info.config, self._checkpoint.name_or_path
+        Vocabulary(tokenizer, config.vocab_size, name).check(words, {"item": items, "listed": listed}, catalog)
+        pad = padding(tokenizer, config)
         return TextFeaturizer(
             items=items,
             listed=listed,
             words=words,
             max_length=min(max_length, self.config.max_length),
-            pad=next(pad for pad in pads if pad is not None),
+            pad=pad.token,
+            said=(pad.note,) if pad.note else (),
         )
 
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
@@ -202,7 +217,8 @@ class TextBackbone(Backbone):
             )
         for token in tokens:
             if token not in self._token_ids:
-                self._token_ids[token] = token_id(self._tokenizer, token, self._checkpoint.name_or_path)
+                size = self._architecture_info.config.vocab_size
+                self._token_ids[token] = token_id(self._tokenizer, token, size, self._checkpoint.name_or_path)
         ids = [self._token_ids[token] for token in tokens]
         return token_logits(module, _pooled(module, features, "last"), ids)
 
@@ -259,21 +275,6 @@ class TextBackbone(Backbone):
     def is_reproducible(self) -> bool:
         """Only a hub id pinned to a commit gives the same weights everywhere."""
         return self._checkpoint.pinned
-
-    def _check_tokens(self, catalog: Catalog, items: ItemTokens, listed: ItemTokens) -> None:
-        for tokens, template in ((items, "item"), (listed, "listed")):
-            empty = np.flatnonzero(tokens.lengths() == 0)
-            if len(empty):
-                raise DataError(
-                    f"item '{catalog.ids[int(empty[0])]}' has no words in the template '{template}' "
-                    f"({len(empty)} such items); give it a text, or change backbone.templates.{template}."
-                )
-        largest, size = max(items.largest(), listed.largest()), self._architecture_info.config.vocab_size
-        if largest >= size:
-            raise LorarecError(
-                f"backbone.checkpoint '{self._checkpoint.name_or_path}': its tokenizer makes the id {largest}, but "
-                f"the encoder has only {size}. Tokenizer and weights belong to different models."
-            )
 
 
 def _pooled(module: nn.Module, features: dict[str, Tensor], how: Pooling) -> Tensor:

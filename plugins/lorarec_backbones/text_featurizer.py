@@ -94,6 +94,8 @@ class TextFeaturizer:
     words: Words
     max_length: int
     pad: int
+    said: tuple[str, ...] = ()
+    """Notes of the backbone."""
 
     @cached_property
     def cut_items(self) -> int:
@@ -101,10 +103,9 @@ class TextFeaturizer:
         return int((self.items.lengths() > self.max_length - self.words.specials()).sum())
 
     def notes(self) -> list[str]:
-        """A note on how many items are cut, if any."""
-        if not self.cut_items:
-            return []
-        return [f"{self.cut_items:,} items are longer than {self.max_length} tokens and lose their end"]
+        """On how many items are cut, if any, and those of the backbone."""
+        cut = f"{self.cut_items:,} items are longer than {self.max_length} tokens and lose their end"
+        return [*([cut] if self.cut_items else []), *self.said]
 
     def __call__(self, views: Sequence[View]) -> dict[str, Tensor]:
         """Features of B views."""

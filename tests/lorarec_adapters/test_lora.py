@@ -289,7 +289,7 @@ def test_a_half_precision_adapter_gives_the_same_numbers_under_any_name(two_name
 
 
 def test_adapter_names_choose_the_adapter_of_each_row_in_half_precision(two_named: Any) -> None:
-    adapter, backbone, module, expected = two_named
+    _, backbone, module, expected = two_named
     features = backbone.featurizer(tiny_catalog(), 30)(tiny_views())
     names = [("one", "two")[row % 2] for row in range(len(tiny_views()))]
     with torch.no_grad():
