@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lorarec.contracts.plugin import Plugin
+from lorarec.data.streams import Purpose, generator
 from lorarec.errors import PluginError
 
 if TYPE_CHECKING:
     import evaluate
 
+DRAWN = 100
+"""Random orders of ties over which a metric without `gains` is averaged."""
+
 
 class Metric(Plugin):
-    """Named in a recipe by `name`, or `name@k` if `takes_k` is set. Defines `value`, or `weighted`, or both.
+    """Named in a recipe by `name`, or `name@k` if `takes_k` is set. Defines `value`, `weighted` or `gains`.
 
     Their arguments depend on `reads`, one of the names that the head's predictor gives (`Predictor.reads`). Other
     predictors may add more; those of lorarec are:
@@ -22,7 +26,7 @@ class Metric(Plugin):
     - "scores": `predictions` [n] float (the head's scores: stars, probabilities), `references` [n] float, `users`
       [n] int.
     - "ranks": `predictions` [n] int, the zero-based rank of the held-out item in the whole catalog; `references`
-      [n] int, the row of that item; `users` [n] int.
+      [n] int, the row of that item; `users` [n] int. A mean over rows defines `gains` alone.
     - "lists": `predictions` [n, k] int, the catalog rows recommended, best first; `references` [n] int, the row
       of the held-out item; `users` [n] int.
 
@@ -44,7 +48,9 @@ class Metric(Plugin):
         """The metric of n rows. By default, `weighted` with every row once."""
         values = self.weighted(predictions, references, users, np.ones((1, len(references))))
         if values is None:
-            raise PluginError(f"metric '{self.name}' defines neither `value` nor `weighted`. Define one of them.")
+            raise PluginError(
+                f"metric '{self.name}' defines neither `value` nor `weighted` nor `gains`. Define one of them."
+            )
         return float(values[0])
 
     def weighted(
@@ -52,10 +58,16 @@ class Metric(Plugin):
     ) -> np.ndarray | None:
         """[R] the metric on R samples of the rows at once; sample r contains row i `weights[r, i]` times [R, n].
 
-        Samples contain all rows of a user equally often. None, the default, if there is no such formula: an interval
-        then computes `value` on every sample, of which there are fewer. Not called for metrics without an interval
-        (`Predictor.has_interval`), such as those of lists.
+        Samples contain all rows of a user equally often. By default, the mean of the `gains`; None if there is no such
+        formula: an interval then computes `value` on every sample, of which there are fewer. Not called for metrics
+        without an interval (`Predictor.has_interval`), such as those of lists.
         """
+        gains = self.gains(predictions) if self.reads == "ranks" else None
+        return None if gains is None else weighted_mean(gains, weights)
+
+    def gains(self, ranks: np.ndarray) -> np.ndarray | None:
+        """[n] what rows with these ranks [n] contribute to a metric that "ranks" alone determine and that is the mean
+        of them; None, the default, if it is not. It gives a baseline, whose scores often tie, its expected value."""
         return None
 
     def module(self) -> evaluate.Metric:
@@ -74,6 +86,24 @@ def weighted_ratio(above: np.ndarray, below: np.ndarray, weights: np.ndarray, em
     # No matrix product: its rounding depends on the number of threads, and metrics must not.
     tops, bottoms = (weights * above).sum(axis=1), (weights * below).sum(axis=1)
     return np.asarray(np.divide(tops, bottoms, out=np.full(len(tops), empty), where=bottoms > 0))
+
+
+def expected_over_ties(
+    metric: Metric, ranks: np.ndarray, ties: np.ndarray, references: np.ndarray, users: np.ndarray
+) -> float:
+    """The expected value of a metric of ranks if items of equal scores are in random order (McSherry and Najork, ECIR
+    2008): exact where it has `gains`, else the mean over DRAWN random orders.
+
+    `ranks` [n] are the held-out items' worst ones, and `ties` [n] the numbers of other items with the same score.
+    """
+    gains = metric.gains(np.arange(int(ranks.max(initial=0)) + 1))
+    if gains is not None:
+        total = np.concatenate(([0.0], np.cumsum(gains)))
+        mean = (total[ranks + 1] - total[ranks - ties]) / (ties + 1)
+        return float(np.where(ties > 0, mean, gains[ranks]).mean())
+    draw = generator(0, Purpose.TIED_RANKS)
+    orders = (ranks - draw.integers(0, ties + 1) for _ in range(DRAWN))
+    return float(np.mean([metric.value(order, references, users) for order in orders]))
 
 
 def _in_memory(metric: Metric) -> evaluate.Metric:

@@ -152,6 +152,16 @@ class Predictor(ABC):
         untrained backbone, if `compares_texts` is set and there are texts."""
         return {}
 
+    def expected(self, metric: Metric, predictions: Predictions, examples: Examples) -> float | None:
+        """A baseline's metric as its expected value over a random order of items with equal scores; None, the default:
+        ties do not matter to it, or count half already."""
+        return None
+
+    def tied(self, predictions: Predictions) -> np.ndarray | None:
+        """[n] whether another item has the score of the held-out one, so that its rank is the worst of several; None,
+        the default, where items are not ranked."""
+        return None
+
     # Checks for training that fails without an error.
 
     def scored(self, predictions: Predictions, examples: Examples) -> Scored | None:

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from lorarec.contracts.batch import Batch, Examples
-from lorarec.contracts.metric import Metric
+from lorarec.contracts.metric import Metric, expected_over_ties
 from lorarec.contracts.predictor import FinishedRun, MetricInputs, Model, Predictions, Predictor
 from lorarec.contracts.task_head import Encoder, Head, TaskHead
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics
 from lorarec.prediction.baselines import Asked, rank_baselines
 from lorarec.prediction.item_index import ItemIndex
-from lorarec.prediction.ranking import Candidates, catalog_scores, held_out_rank, mask_seen, top_items
+from lorarec.prediction.ranking import Candidates, catalog_scores, held_out_rank, held_out_ties, mask_seen, top_items
 
 BLOCK = 256
 """Number of requests that are answered at once."""
@@ -59,8 +59,8 @@ class VectorPredictor(Predictor):
         metrics: Sequence[Metric],
         table: Tensor | None,
     ) -> Iterator[Predictions]:
-        """ranks: [n] int64 zero-based rank of the held-out item; lists: [n, k] int64 the best items, if a metric reads
-        them."""
+        """ranks: [n] int64 zero-based rank of the held-out item; ties: [n] int64 other items of its score; lists:
+        [n, k] int64 the best items, if a metric reads them."""
         assert table is not None
         vectors, k = self.item_vectors(model, table), _longest(metrics)
         histories, events = examples.collation.histories, examples.events
@@ -69,9 +69,10 @@ class VectorPredictor(Predictor):
             targets = torch.from_numpy(examples.items[rows]).to(users.device)
             for part, scores in catalog_scores(users, vectors):
                 mask_seen(scores, [histories.seen(int(event)) for event in events[rows[part]]])
-                ranks = held_out_rank(scores, targets[part])
+                ranks, ties = held_out_rank(scores, targets[part]), held_out_ties(scores, targets[part])
                 lists = top_items(scores, k)[0] if k else torch.empty(len(ranks), 0, dtype=torch.int64)
-                yield Predictions(rows[part], {"ranks": ranks.cpu().numpy(), "lists": lists.cpu().numpy()})
+                answers = {"ranks": ranks, "ties": ties, "lists": lists}
+                yield Predictions(rows[part], {name: answer.cpu().numpy() for name, answer in answers.items()})
 
     def metric_inputs(self, metric: Metric, predictions: Predictions, examples: Examples) -> MetricInputs:
         """Ranks, or the first k of the lists, and the held-out items."""
@@ -111,6 +112,19 @@ class VectorPredictor(Predictor):
         asked = Asked(examples.events, examples.items, collation.interactions, collation.histories)
         baselines = rank_baselines(asked, statistics.item_counts, _longest(metrics), frozen)
         return {name: Predictions(np.arange(len(examples)), ranked._asdict()) for name, ranked in baselines.items()}
+
+    def expected(self, metric: Metric, predictions: Predictions, examples: Examples) -> float | None:
+        """Of metrics of ranks. Lists break ties by the catalog's order, which is the same for all users."""
+        ties, rows = predictions.answers.get("ties"), predictions.rows
+        if metric.reads != "ranks" or ties is None:
+            return None
+        ranks = predictions.answers["ranks"]
+        return expected_over_ties(metric, ranks, ties, examples.items[rows], examples.users[rows])
+
+    def tied(self, predictions: Predictions) -> np.ndarray | None:
+        """Whether another item has the same dot product."""
+        ties = predictions.answers.get("ties")
+        return None if ties is None else ties > 0
 
     def tells_apart(self) -> bool:
         """True: the item against all others."""

@@ -40,6 +40,8 @@ class Purpose(Enum):
     """The training rows of a few-shot run."""
     BOOTSTRAP = ((17,), 0)
     """Resamples of an interval."""
+    TIED_RANKS = ((18,), 0)
+    """Random orders of equal scores, for metrics whose expected value has no formula."""
 
 
 def generator(seed: int, purpose: Purpose, *moment: int) -> np.random.Generator:

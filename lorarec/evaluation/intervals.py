@@ -96,9 +96,11 @@ def interval(values: np.ndarray) -> tuple[float, float] | None:
 
 
 def is_slow(metric: Metric, users: np.ndarray) -> bool:
-    """Whether the metric must be recomputed on each resample: it has no `weighted`, or rows are drawn, since all are of
-    one user, while `Metric.weighted` takes weights of whole users."""
-    return type(metric).weighted is Metric.weighted or len(np.unique(users)) == 1
+    """Whether the metric must be recomputed on each resample: it has no `weighted` or `gains`, or rows are drawn, since
+    all are of one user, while `Metric.weighted` takes weights of whole users."""
+    given = type(metric)
+    has_formula = given.weighted is not Metric.weighted or given.gains is not Metric.gains
+    return not has_formula or len(np.unique(users)) == 1
 
 
 def metric_intervals(

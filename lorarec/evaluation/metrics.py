@@ -62,14 +62,21 @@ def shared_metrics(
 def baseline_metrics(
     examples: Examples, metrics: Sequence[NamedMetric], statistics: Statistics, frozen: Tensor | None = None
 ) -> dict[str, dict[str, float]]:
-    """Metrics of each baseline by its name, on the same rows as the model's.
+    """Metrics of each baseline by its name, on the same rows as the model's: expected values over ties, which count
+    against the model, but must not make it look better than it is.
 
     `frozen` [N, D]: item vectors of the backbone before training.
     """
     if not len(examples):
         return {}
-    baselines = examples.predictor.baselines(examples, [named.metric for named in metrics], statistics, frozen)
-    return {name: compute_metrics(predictions, examples, metrics) for name, predictions in baselines.items()}
+    predictor = examples.predictor
+    baselines = predictor.baselines(examples, [named.metric for named in metrics], statistics, frozen)
+    values = {}
+    for name, predictions in baselines.items():
+        expected = {label: predictor.expected(metric, predictions, examples) for label, metric in metrics}
+        rest = compute_metrics(predictions, examples, [named for named in metrics if expected[named.label] is None])
+        values[name] = {label: rest[label] if value is None else value for label, value in expected.items()}
+    return values
 
 
 def slice_metrics(

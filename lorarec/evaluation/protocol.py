@@ -13,6 +13,8 @@ HISTORY = {
     "training": "all of the user's other training events, whatever their time",
 }
 SPLIT_FINGERPRINT = "split fingerprint"
+TIED_TARGETS = "tied targets"
+"""How often ties count against this model: no rule, and not compared."""
 
 
 def protocol(
@@ -46,7 +48,7 @@ def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str
     return [
         f"{name}: {first.get(name, 'not said')} / {second.get(name, 'not said')}"
         for name in names
-        if first.get(name) != second.get(name)
+        if name != TIED_TARGETS and first.get(name) != second.get(name)
     ]
 
 

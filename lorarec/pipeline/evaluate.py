@@ -20,7 +20,7 @@ from lorarec.errors import DataError, IncompatibleError
 from lorarec.evaluation.evaluate import predict, table_for
 from lorarec.evaluation.intervals import LEVEL, METHOD, metric_intervals
 from lorarec.evaluation.metrics import baseline_metrics, compute_metrics, slice_metrics
-from lorarec.evaluation.protocol import protocol
+from lorarec.evaluation.protocol import TIED_TARGETS, protocol
 from lorarec.inference.recommender import Recommender, list_rows
 from lorarec.model.encoded_catalog import encoded_catalog
 from lorarec.pipeline.assemble import RunData
@@ -86,7 +86,16 @@ def measure(run_data: RunData, predictions: Mapping[Part, Predictions], frozen: 
     rules = protocol(
         run_data.resolved.recipe.data, run_data.examples, data.report.fingerprint, data.interactions.has(HISTORY)
     )
+    rules |= _ties(run_data, predictions)
     return values | {"intervals": bounds, "protocol": rules, "baselines": baselines, "slices": slices, "leaks": leaks}
+
+
+def _ties(run_data: RunData, predictions: Mapping[Part, Predictions]) -> dict[str, str]:
+    """The rule TIED_TARGETS of the protocol, where items are ranked."""
+    tied = {part: run_data.examples[part].predictor.tied(predicted) for part, predicted in predictions.items()}
+    shares = [f"{part.name.lower()} {rows.mean():.1%}" for part, rows in tied.items() if rows is not None]
+    rule = f"{', '.join(shares)} have the score of another item; baselines have their expected value over ties"
+    return {TIED_TARGETS: rule} if shares else {}
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from lorarec.artifact import layout
 from lorarec.artifact.reader import read_run
 from lorarec.artifact.writer import check_new_folder
 from lorarec.errors import RecipeError
+from lorarec.evaluation.protocol import differences
 from lorarec.pipeline.assemble import open_recipe
 from lorarec.pipeline.stopped_run import check_same_recipe
 from lorarec.pipeline.train import train
@@ -111,5 +112,5 @@ def summarize(seeds: Sequence[int], folders: Sequence[Path]) -> SeedsReport:
         for part in ("validation", "test")
         for label in runs[0][part]
     ]
-    protocols = {tuple(sorted(metrics["protocol"].items())) for metrics in runs}
-    return SeedsReport(list(seeds), list(folders), spreads, len(protocols) == 1)
+    one_split = not any(differences(runs[0]["protocol"], metrics["protocol"]) for metrics in runs[1:])
+    return SeedsReport(list(seeds), list(folders), spreads, one_split)

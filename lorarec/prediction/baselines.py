@@ -12,7 +12,7 @@ from torch import Tensor
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.statistics import Statistics
-from lorarec.prediction.ranking import held_out_rank, mask_seen, top_items, users_at_once
+from lorarec.prediction.ranking import held_out_rank, held_out_ties, mask_seen, top_items, users_at_once
 
 NEAREST_TO = 10
 """Latest events of a history, to whose texts the nearest items are recommended."""
@@ -49,7 +49,9 @@ class Ranked(NamedTuple):
     """A baseline's predictions for n questions."""
 
     ranks: np.ndarray
-    """[n] int64 zero-based rank of each held-out item."""
+    """[n] int64 zero-based rank of each held-out item, the worst one of its score."""
+    ties: np.ndarray
+    """[n] int64 other items of the same score: of everyone's favorites and latest items, many are tied."""
     lists: np.ndarray
     """[n, k] int64 the best items."""
 
@@ -69,13 +71,15 @@ def rank_baselines(asked: Asked, item_counts: np.ndarray, k: int, frozen: Tensor
 
 
 def _ranked(asked: Asked, item_counts: np.ndarray, k: int, score: Score) -> Ranked:
-    ranks, lists = [], []
+    ranks, ties, lists = [], [], []
     for rows in asked.blocks(min(BLOCK, users_at_once(len(item_counts)))):
         events = asked.events[rows]
         scores = mask_seen(score(events), [asked.histories.seen(int(event)) for event in events])
-        ranks.append(held_out_rank(scores, torch.from_numpy(asked.items[rows])).numpy())
+        targets = torch.from_numpy(asked.items[rows])
+        ranks.append(held_out_rank(scores, targets).numpy())
+        ties.append(held_out_ties(scores, targets).numpy())
         lists.append(top_items(scores, k)[0].numpy() if k else np.empty((len(events), 0), np.int64))
-    return Ranked(np.concatenate(ranks), np.concatenate(lists))
+    return Ranked(np.concatenate(ranks), np.concatenate(ties), np.concatenate(lists))
 
 
 def _for_everyone(scores: np.ndarray) -> Score:

@@ -88,6 +88,17 @@ def held_out_rank(scores_BN: Tensor, target_B: Tensor) -> Tensor:
     return torch.where(own_B1[:, 0] > -torch.inf, rank_B, size - 1)
 
 
+def held_out_ties(scores_BN: Tensor, target_B: Tensor) -> Tensor:
+    """How many other items have the score of each user's held-out item, [B] int64; 0 where it is masked or NaN, and
+    ranks last anyway."""
+    own_B1 = scores_BN.gather(1, target_B[:, None])
+    ties_B = torch.full_like(target_B, -1)
+    width = max(1, STRIP // max(len(scores_BN), 1))
+    for start in range(0, scores_BN.shape[1], width):
+        ties_B += (scores_BN[:, start : start + width] == own_B1).sum(dim=1)
+    return torch.where(own_B1[:, 0] > -torch.inf, ties_B, 0)
+
+
 def top_items(scores_BN: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The best k catalog rows [B, k] and their scores [B, k]; equal scores are ordered by catalog row.
 

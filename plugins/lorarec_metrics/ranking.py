@@ -1,7 +1,7 @@
 """The rank of the held-out item in the whole catalog, and how much of the catalog is recommended.
 
-One held-out item per row. Ranks are zero-based and already count ties against the model. The whole catalog is
-ranked, since sampled ranking can reorder models (Krichene and Rendle, KDD 2020).
+One held-out item per row. Ranks are zero-based and already count ties against the model; baselines have their expected
+value over ties. The whole catalog is ranked, since sampled ranking can reorder models (Krichene and Rendle, KDD 2020).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from lorarec.contracts import DataError, Metric, hookimpl, weighted_mean
+from lorarec.contracts import DataError, Metric, hookimpl
 
 
 class HitRate(Metric):
@@ -22,10 +22,8 @@ class HitRate(Metric):
     higher_is_better = True
     takes_k = True
 
-    def weighted(
-        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
-    ) -> np.ndarray:
-        return weighted_mean(predictions < _k(self), weights)
+    def gains(self, ranks: np.ndarray) -> np.ndarray:
+        return (ranks < _k(self)).astype(np.float64)
 
 
 class Ndcg(Metric):
@@ -38,11 +36,8 @@ class Ndcg(Metric):
     higher_is_better = True
     takes_k = True
 
-    def weighted(
-        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
-    ) -> np.ndarray:
-        gains = np.where(predictions < _k(self), 1 / np.log2(predictions + 2.0), 0)
-        return weighted_mean(gains, weights)
+    def gains(self, ranks: np.ndarray) -> np.ndarray:
+        return np.where(ranks < _k(self), 1 / np.log2(ranks + 2.0), 0)
 
 
 class Mrr(Metric):
@@ -54,10 +49,8 @@ class Mrr(Metric):
     higher_is_better = True
     takes_k = True
 
-    def weighted(
-        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
-    ) -> np.ndarray:
-        return weighted_mean(_reciprocals(predictions, _k(self)), weights)
+    def gains(self, ranks: np.ndarray) -> np.ndarray:
+        return _reciprocals(ranks, _k(self))
 
 
 class Recall(Metric):
@@ -69,10 +62,8 @@ class Recall(Metric):
     higher_is_better = True
     takes_k = True
 
-    def weighted(
-        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
-    ) -> np.ndarray:
-        return weighted_mean(predictions < _k(self), weights)
+    def gains(self, ranks: np.ndarray) -> np.ndarray:
+        return (ranks < _k(self)).astype(np.float64)
 
 
 class Precision(Metric):
@@ -84,10 +75,8 @@ class Precision(Metric):
     higher_is_better = True
     takes_k = True
 
-    def weighted(
-        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
-    ) -> np.ndarray:
-        return weighted_mean(predictions < _k(self), weights) / _k(self)
+    def gains(self, ranks: np.ndarray) -> np.ndarray:
+        return (ranks < _k(self)) / _k(self)
 
 
 class MeanAveragePrecision(Metric):
@@ -99,10 +88,8 @@ class MeanAveragePrecision(Metric):
     higher_is_better = True
     takes_k = True
 
-    def weighted(
-        self, predictions: np.ndarray, references: np.ndarray, users: np.ndarray, weights: np.ndarray
-    ) -> np.ndarray:
-        return weighted_mean(_reciprocals(predictions, _k(self)), weights)
+    def gains(self, ranks: np.ndarray) -> np.ndarray:
+        return _reciprocals(ranks, _k(self))
 
 
 class Coverage(Metric):

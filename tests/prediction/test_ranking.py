@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lorarec.errors import DataError
 from lorarec.prediction import ranking
-from lorarec.prediction.ranking import catalog_scores, held_out_rank, mask_seen, top_items
+from lorarec.prediction.ranking import catalog_scores, held_out_rank, held_out_ties, mask_seen, top_items
 
 USERS = 5
 
@@ -54,10 +54,12 @@ def test_the_best_items_are_the_first_of_a_stable_sort(kind: str, size: int, k: 
 def test_a_rank_counts_all_scores_that_are_not_lower(kind: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "STRIP", 1000)
     scores, target = drawn(kind, size), torch.arange(USERS) * 37 % size
-    ranks = held_out_rank(scores.clone(), target)
+    ranks, ties = held_out_rank(scores.clone(), target), held_out_ties(scores.clone(), target)
     for user in range(USERS):
         plain = [-np.inf if value != value else value for value in scores[user].tolist()]
-        assert ranks[user] == sum(value >= plain[int(target[user])] for value in plain) - 1
+        own = plain[int(target[user])]
+        assert ranks[user] == sum(value >= own for value in plain) - 1
+        assert ties[user] == (sum(value == own for value in plain) - 1 if own > -np.inf else 0)
 
 
 def test_a_constant_scorer_ranks_last() -> None:
@@ -109,9 +111,10 @@ class Largest(TorchDispatchMode):
     [
         lambda scores: top_items(scores, 10),
         lambda scores: held_out_rank(scores, torch.zeros(USERS, dtype=torch.int64)),
+        lambda scores: held_out_ties(scores, torch.zeros(USERS, dtype=torch.int64)),
         lambda scores: mask_seen(scores, [np.arange(20)] * USERS),
     ],
-    ids=["best", "rank", "mask"],
+    ids=["best", "rank", "ties", "mask"],
 )
 def test_ranking_copies_no_block_of_scores(
     rank: Callable[[Tensor], Any], kind: str, monkeypatch: pytest.MonkeyPatch
