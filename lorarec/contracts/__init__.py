@@ -35,10 +35,11 @@ from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories, History
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.negatives import NegativeSampler, StepSample
+from lorarec.data.open_files import SUFFIXES, ReadOptions, known_encoding, table_origin
 from lorarec.data.raw_tables import RawTables
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics, TrainingEvents
-from lorarec.data.tables import cached_table, joined_tables, read_table
+from lorarec.data.tables import cached_table, joined_tables, read_table, reading_notes
 from lorarec.disk import atomic_write
 from lorarec.errors import DataError, IncompatibleError, LorarecError
 from lorarec.prediction.ranking import Candidates
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OWN_ADAPTER",
     "SHAPES",
+    "SUFFIXES",
     "Adapter",
     "Architecture",
     "Backbone",
@@ -91,6 +93,7 @@ __all__ = [
     "Predictor",
     "RatingTask",
     "RawTables",
+    "ReadOptions",
     "Requests",
     "Scored",
     "Statistics",
@@ -125,12 +128,15 @@ __all__ = [
     "find_targets",
     "hookimpl",
     "joined_tables",
+    "known_encoding",
     "moved",
     "named",
     "pair_batch",
     "pair_products",
     "read_cached",
     "read_table",
+    "reading_notes",
+    "table_origin",
     "weighted_mean",
     "weighted_ratio",
 ]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from lorarec.data import open_files
 from lorarec.data.columns import common_type
+from lorarec.data.header import Delimited, delimited, rows_of
+from lorarec.data.open_files import DETECT, ReadOptions, open_bytes, open_utf8, raise_undecodable, read_errors
 from lorarec.errors import DataError
 
-BLOCK = 1 << 24
-"""Bytes read at a time."""
 WHOLE = r"^(0|-?[1-9][0-9]*)$"
 """A whole number in canonical spelling: 007, +5, -0, 12E4 and 0x1F are text, because as ids they are not 7, 5, 0,
 120000 and 31."""
@@ -22,52 +23,33 @@ DECIMAL = r"^(0(\.0+)?|-?[1-9][0-9]{0,14}(\.[0-9]+)?|-?0\.[0-9]*[1-9][0-9]*|-?[1
 """A number that float64 holds, spelled so that no two different whole numbers become equal (5.0 may become 5)."""
 
 
-def delimited_tables(path: Path, tab: bool, text: bool = False) -> Iterator[pa.Table]:
-    """A csv file (quoted fields may hold commas and newlines), or with `tab` a tsv file (tabs separate fields; quotes
-    are ordinary characters), with a header line, in UTF-8; an empty table first, then one per block.
+def delimited_tables(
+    paths: Sequence[Path], tab: bool, text: bool = False, options: ReadOptions = DETECT
+) -> Iterator[pa.Table]:
+    """csv files (quoted fields may hold separators and newlines), or with `tab` tsv files (tabs separate fields; quotes
+    are ordinary characters), one after the other; an empty table first, then one per block.
 
-    A column becomes int64 or float64 if every value of the whole file is spelled like one, and stays text otherwise,
+    A column becomes int64 or float64 if every value in all files is spelled like one, and stays text otherwise,
     or with `text` always. Raises DataError naming file and line: a row with too few or too many fields, an unclosed
-    quote, an empty file, a column named twice, bytes that are not UTF-8.
+    quote, an empty file, a column named twice, undecodable bytes, and files of different columns.
     """
-    names = header(path, tab)
-    if not tab and _has_quotes(path):
-        # Arrow reads an unclosed quote to the end of the file, as one field with all its rows.
-        _check_lines(path, tab, names)
-    if text:
-        yield from _words(path, tab, names)
-        return
-    types = ColumnTypes(names)
-    for table in _words(path, tab, names):
+    files = [delimited(path, tab, options) for path in paths]
+    for file in files:
+        if odd := set(file.names) ^ set(files[0].names):
+            raise DataError(f"{file.path}: columns {sorted(odd)} are not in both this file and {files[0].path}.")
+        _refuse_broken(file)
+
+    def words() -> Iterator[pa.Table]:
+        return chain.from_iterable(_words(file, files[0].names) for file in files)
+
+    yield from words() if text else _typed_tables(words, files[0].names, options.decimal)
+
+
+def _typed_tables(words: Callable[[], Iterator[pa.Table]], names: list[str], decimal: str | None) -> Iterator[pa.Table]:
+    types = ColumnTypes(names, decimal)
+    for table in words():
         types.see(table)
-    yield from types.convert(_words(path, tab, names))
-
-
-def header(path: Path, tab: bool) -> list[str]:
-    """The column names on line 1. Raises DataError where one is missing, empty or appears twice."""
-    _, names = next(_lines(path, tab), (1, []))
-    if not names:
-        raise DataError(f"{path}: the file is empty. Line 1 must name the columns.")
-    for name in names:
-        if not name.strip():
-            raise DataError(f"{path}, line 1: a column has no name (the header is {', '.join(names)!r}).")
-        if names.count(name) > 1:
-            raise DataError(f"{path}, line 1: the column '{name}' appears twice. Rename one of them.")
-    return names
-
-
-def raise_not_utf8(path: Path) -> None:
-    """Raise DataError naming the line whose bytes are not UTF-8, if there is one."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                byte = line[error.start]
-                raise DataError(
-                    f"{path}, line {number}: byte 0x{byte:02x} at position {error.start + 1} is not UTF-8. "
-                    "Save the file as UTF-8 (it may be in Latin-1 or Windows-1252 now)."
-                ) from error
+    yield from types.convert(words())
 
 
 class ColumnTypes:
@@ -77,14 +59,16 @@ class ColumnTypes:
     numbers, and the empty string in a column of strings.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], decimal: str | None = None) -> None:
+        """`decimal`: the decimal mark, where it is set; with a comma, 1.234 is no float64, and stays text."""
         self.types: dict[str, pa.DataType] = {name: pa.null() for name in names}
+        self._decimal = decimal
 
     def see(self, table: pa.Table) -> None:
         """Update the types by more rows (all columns strings)."""
         for name, known in self.types.items():
             if known != pa.string():
-                self.types[name] = common_type(known, _type_of(table.column(name)))
+                self.types[name] = common_type(known, _type_of(table.column(name), self._decimal))
 
     def convert(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """Tables of strings, converted."""
@@ -98,7 +82,7 @@ def typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return _converted(column, _type_of(column))
 
 
-def _type_of(column: pa.ChunkedArray) -> pa.DataType:
+def _type_of(column: pa.ChunkedArray, decimal: str | None = None) -> pa.DataType:
     values = column.filter(pc.not_equal(column, ""))
     if len(values) == 0:
         return pa.null()
@@ -108,7 +92,7 @@ def _type_of(column: pa.ChunkedArray) -> pa.DataType:
         except pa.ArrowInvalid:
             return pa.string()
         return pa.int64()
-    return pa.float64() if pc.all(pc.match_substring_regex(values, DECIMAL)).as_py() else pa.string()
+    return pa.float64() if decimal != "," and pc.all(pc.match_substring_regex(values, DECIMAL)).as_py() else pa.string()
 
 
 def _converted(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
@@ -117,55 +101,58 @@ def _converted(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column).cast(target)
 
 
-def _has_quotes(path: Path) -> bool:
-    with path.open("rb") as file:
-        return any(b'"' in block for block in iter(lambda: file.read(BLOCK), b""))
+def _refuse_broken(file: Delimited) -> None:
+    """Raise DataError for what Arrow does not refuse: an unclosed quote, which it reads to the end of the file as one
+    field with all its rows, and NUL."""
+    quoted = False
+    with read_errors(file.path), open_bytes(file.path) as stream:
+        wide = file.encoding.startswith(("utf-16", "utf-32"))
+        while block := stream.read(open_files.BLOCK):
+            quoted = quoted or b'"' in block
+            if not wide and b"\0" in block:
+                raise DataError(
+                    f"{file.path}: a NUL byte (0x00), which no text has. Remove it, or set the encoding of the file, "
+                    "such as `encoding: utf-16-le`."
+                )
+    if quoted and not file.literal:
+        _check_lines(file)
 
 
-def _words(path: Path, tab: bool, names: list[str]) -> Iterator[pa.Table]:
-    """Tables of strings: an empty one, and one per block."""
-    schema = pa.schema([(name, pa.string()) for name in names])
-    yield schema.empty_table()
+def _words(file: Delimited, order: list[str]) -> Iterator[pa.Table]:
+    """Tables of strings, of columns in this order: an empty one, and one per block."""
+    schema = pa.schema([(name, pa.string()) for name in file.names])
+    yield schema.empty_table().select(order)
     try:
-        reader = pacsv.open_csv(
-            path,
-            read_options=pacsv.ReadOptions(block_size=BLOCK, column_names=names, skip_rows=1),
-            parse_options=pacsv.ParseOptions(
-                delimiter="\t" if tab else ",", quote_char=False if tab else '"', newlines_in_values=not tab
-            ),
-            convert_options=pacsv.ConvertOptions(column_types=schema, strings_can_be_null=False),
-        )
-        for batch in reader:
-            yield pa.Table.from_batches([batch])
+        with read_errors(file.path, file.encoding):
+            reader = pacsv.open_csv(
+                open_utf8(file.path, file.encoding),
+                read_options=pacsv.ReadOptions(
+                    block_size=open_files.BLOCK, column_names=file.names, skip_rows=int(file.header)
+                ),
+                parse_options=pacsv.ParseOptions(
+                    delimiter=file.sep, quote_char=False if file.literal else '"', newlines_in_values=not file.literal
+                ),
+                convert_options=pacsv.ConvertOptions(column_types=schema, strings_can_be_null=False),
+            )
+            for batch in reader:
+                yield pa.Table.from_batches([batch]).select(order)
     except pa.ArrowInvalid as error:
         if "Empty CSV file" in str(error):
             return
-        raise_not_utf8(path)
-        _check_lines(path, tab, names)
-        raise DataError(f"{path}: {error}") from error
-
-
-def _check_lines(path: Path, tab: bool, names: list[str]) -> None:
-    for line, row in _lines(path, tab):
-        if row and len(row) != len(names):
+        raise_undecodable(file.path, file.encoding)
+        _check_lines(file)
+        if "straddling" in str(error):
             raise DataError(
-                f"{path}, line {line}: {len(row)} fields, but line 1 names {len(names)} columns "
-                f"({', '.join(names)}). The row begins {','.join(row)[:60]!r}."
+                f"{file.path}: a line is longer than {open_files.BLOCK >> 20} MiB. Is it a csv file with line ends?"
+            ) from error
+        raise DataError(f"{file.path}: {error}") from error
+
+
+def _check_lines(file: Delimited) -> None:
+    named = f"line 1 names {len(file.names)} columns" if file.header else f"`header` names {len(file.names)}"
+    for line, row in rows_of(file.path, file.encoding, file.sep, file.literal):
+        if row and len(row) != len(file.names):
+            raise DataError(
+                f"{file.path}, line {line}: {len(row)} fields, but {named} "
+                f"({', '.join(file.names)[:200]}). The row begins {file.sep.join(row)[:60]!r}."
             )
-
-
-def _lines(path: Path, tab: bool) -> Iterator[tuple[int, list[str]]]:
-    """Rows, including the header, each with the line it begins on."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        # TSV takes quotes literally.
-        reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if tab else csv.reader(file, strict=True)
-        line = 1
-        try:
-            for row in reader:
-                yield line, row
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(f"{path}, line {line}: {error}. A quote may be unclosed or stray.") from error
-        except UnicodeDecodeError:
-            raise_not_utf8(path)
-            raise

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pydantic_core import from_json
 
+from lorarec.data import open_files
 from lorarec.data.columns import common_type
-from lorarec.data.delimited import raise_not_utf8
+from lorarec.data.open_files import DETECT, UTF8, ReadOptions, encoding_of, open_text, read_errors, table_origin
 from lorarec.errors import DataError
 
 ROWS = 20_000
@@ -23,51 +24,82 @@ EXACT = 2**53
 Row = dict[str, Any]
 
 
-def json_tables(path: Path, lines: bool) -> Iterator[pa.Table]:
-    """A list of objects, or with `lines` one object per line; a field that an object lacks is null.
+class JsonFile(NamedTuple):
+    """A json or jsonl file, and how it is read."""
+
+    path: Path
+    encoding: str
+    lines: bool
+    """One object per line, or a list of objects."""
+    notes: tuple[str, ...]
+    """What was detected."""
+
+
+def json_file(path: Path, lines: bool, options: ReadOptions) -> JsonFile:
+    """The form of a json or, with `lines`, jsonl file; a json file may have an object per line as well."""
+    encoding = encoding_of(path, options)
+    notes = [f"encoding: {encoding} (by its byte order mark)"] if encoding != UTF8 and not options.encoding else []
+    if not lines and _has_objects_per_line(path, encoding):
+        lines = True
+        notes.append("one object per line (detected)")
+    return JsonFile(path, encoding, lines, tuple(notes))
+
+
+def json_tables(paths: Sequence[Path], lines: bool, options: ReadOptions = DETECT) -> Iterator[pa.Table]:
+    """Lists of objects, or with `lines` one object per line, file by file; a field that an object lacks is null.
 
     A field is true or false, whole numbers, numbers, text, or a list of one of these. One whose values are of several
     kinds, or objects, is text: strings as they are, everything else as JSON; so an unused field never causes an error,
-    and ids of both kinds stay as written. No library's table reader does so (docs/architecture.md). The file is read
+    and ids of both kinds stay as written. No library's table reader does so (docs/architecture.md). Files are read
     twice: for the types, and for the values.
 
     Raises DataError naming file and line (jsonl) or row (json): text that is not JSON, a value that is not an object,
-    a file without rows, bytes that are not UTF-8.
+    a file without rows, undecodable bytes.
     """
+    files = [json_file(path, lines, options) for path in paths]
     kinds: dict[str, pa.DataType] = {}
     large: set[str] = set()
-    for chunk in _chunks(path, lines):
-        for name in dict.fromkeys(name for row in chunk for name in row):
-            values = [row.get(name) for row in chunk]
-            kinds[name] = common_type(kinds.get(name, pa.null()), _kind(values))
-            large |= {name} if _beyond(values, EXACT) else set()
+    for file in files:
+        for chunk in _chunks(file):
+            for name in dict.fromkeys(name for row in chunk for name in row):
+                values = [row.get(name) for row in chunk]
+                kinds[name] = common_type(kinds.get(name, pa.null()), _kind(values))
+                large |= {name} if _beyond(values, EXACT) else set()
     if not kinds:
-        raise DataError(f"{path}: there are no rows in this file.")
+        raise DataError(f"{table_origin(paths)}: there are no rows in this file.")
     schema = pa.schema([(name, _exact(kind, name in large)) for name, kind in kinds.items()])
-    for chunk in _chunks(path, lines):
-        yield pa.Table.from_arrays([_column(field, chunk) for field in schema], schema=schema)
+    for file in files:
+        for chunk in _chunks(file):
+            yield pa.Table.from_arrays([_column(field, chunk) for field in schema], schema=schema)
 
 
-def _objects(path: Path, lines: bool) -> Iterator[Row]:
-    try:
-        if not lines:
-            yield from _listed(path)
+def _has_objects_per_line(path: Path, encoding: str) -> bool:
+    """Whether the first two lines of a json file begin with an object each."""
+    with read_errors(path, encoding), open_text(path, encoding) as file:
+        begins = [file.readline(open_files.BLOCK).lstrip()[:1] for _ in range(2)]
+    return begins == ["{", "{"]
+
+
+def _objects(file: JsonFile) -> Iterator[Row]:
+    with read_errors(file.path, file.encoding), open_text(file.path, file.encoding) as text:
+        if not file.lines:
+            yield from _listed(file.path, text.read())
             return
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield _object(path, number, line)
-    except UnicodeDecodeError:
-        raise_not_utf8(path)
-        raise
+        number = 0
+        while line := text.readline(open_files.BLOCK):
+            number += 1
+            if len(line) == open_files.BLOCK:
+                raise DataError(f"{file.path}, line {number}: longer than {open_files.BLOCK >> 20} MiB. Split it.")
+            if line.strip():
+                yield _object(file.path, number, line)
 
 
-def _listed(path: Path) -> list[Row]:
-    rows = _parsed(path, path.read_text(encoding="utf-8-sig"), 1)
+def _listed(path: Path, text: str) -> list[Row]:
+    rows = _parsed(path, text, 1)
     if not isinstance(rows, list):
         raise DataError(
-            f"{path}: holds one {_named(rows)}, but must hold a list of objects: [{{...}}, {{...}}]. "
-            "For one object per line, name the file .jsonl."
+            f"{path}: holds one {_named(rows)}, but must hold a list of objects: [{{...}}, {{...}}], or one object per "
+            "line."
         )
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
@@ -97,8 +129,8 @@ def _parsed(path: Path, text: str, first: int) -> Any:
         ) from error
 
 
-def _chunks(path: Path, lines: bool) -> Iterator[list[Row]]:
-    rows = _objects(path, lines)
+def _chunks(file: JsonFile) -> Iterator[list[Row]]:
+    rows = _objects(file)
     while chunk := list(islice(rows, ROWS)):
         yield chunk
 

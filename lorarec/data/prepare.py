@@ -74,7 +74,8 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
     users, note = users_of(raw, wanted.user_columns, interactions.user_ids)
     read = ", ".join(filter(None, (raw.origin, raw.items_origin)))
     report = report_of(interactions, numbered, histories, counts, read, by, users)
-    return PreparedData(interactions, numbered.catalog, histories, statistics, replace(report, users_note=note), users)
+    report = replace(report, users_note=note, detected=raw.notes)
+    return PreparedData(interactions, numbered.catalog, histories, statistics, report, users)
 
 
 def _read_kinds(raw: RawTables, wanted: Wanted, section: DataSection) -> tuple[RawTables, EventKinds | None]:

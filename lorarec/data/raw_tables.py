@@ -61,6 +61,8 @@ class RawTables:
     only mentioned in the data report."""
     items_origin: str = ""
     """The item table's own file, where it has one: messages about items name it instead of `origin`."""
+    notes: tuple[str, ...] = ()
+    """What was detected when the files were read, such as their separator; for the data report."""
 
 
 @dataclass(frozen=True)

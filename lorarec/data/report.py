@@ -67,6 +67,8 @@ class DataReport:
     """Which columns of the users' table are read, if any; empty where there is no table."""
     notes: tuple[str, ...] = ()
     """Notes of the backbone on the items, for instance on truncated texts."""
+    detected: tuple[str, ...] = ()
+    """What was detected when files and columns were read, such as separators and the order of day and month."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and dicts, for JSON."""
@@ -115,6 +117,7 @@ class DataReport:
         ]
         lines += [f"{count:,} rows are left out: {why}" for why, count in self.dropped.items()]
         lines += [f"column '{name}' is not read: data.events says what was liked and clicked" for name in self.unread]
+        lines += self.detected
         return [*lines, *self.notes]
 
 

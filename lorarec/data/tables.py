@@ -9,55 +9,84 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lorarec.data.cache import cached
-from lorarec.data.columns import common_type, is_list
 from lorarec.data.delimited import delimited_tables
-from lorarec.data.json_rows import json_tables
+from lorarec.data.header import delimited
+from lorarec.data.json_rows import json_file, json_tables
+from lorarec.data.open_files import DETECT, Format, ReadOptions, format_of, table_origin
+from lorarec.data.parquet_files import joined_type, parquet_tables
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
-SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 CACHE_VERSION = 3
 """Increase it when a reader returns other values for the same bytes."""
 
 
-def read_table(path: Path, *, format: Format | None = None, text: bool = False) -> Dataset:
-    """One file as a Dataset on disk: it is converted once, into the cache, and mapped into memory.
+def read_table(
+    paths: Path | Sequence[Path],
+    *,
+    format: Format | None = None,
+    text: bool = False,
+    options: ReadOptions = DETECT,
+) -> Dataset:
+    """One file, or several of one format in this order, as a Dataset on disk: converted once, into the cache, and
+    mapped into memory.
 
     The format is that of the suffix, or `format`. Values are read as written: words such as NA and None stay text,
     and a column of csv or tsv holds numbers only if each of its values is spelled like one (007, +5, 12E4 and 0x1F are
     not); with `text` all its columns stay text. A field of json or jsonl that has values of several kinds is text,
-    strings as they are and everything else as JSON.
+    strings as they are and everything else as JSON. The columns of all files are the same, in any order, and each has
+    one type.
 
     Raises DataError naming the file, and the line or row and field, of values that cannot be read.
     """
-    kind = _format(path, format)
-    return cached_table([path], [kind, text], lambda: tables(path, format=kind, text=text))
+    paths = _listed(paths)
+    kind = _format(paths, format, options)
+    return cached_table(paths, [kind, text, options], lambda: tables(paths, format=kind, text=text, options=options))
 
 
 def read_into_memory(path: Path, *, format: Format | None = None, text: bool = False) -> pa.Table:
     """As `read_table`, but without writing to the cache: requests may be private and are not kept."""
-    return pa.concat_tables(tables(path, format=format, text=text)).combine_chunks()
+    return pa.concat_tables(tables([path], format=format, text=text)).combine_chunks()
 
 
-def tables(path: Path, *, format: Format | None = None, text: bool = False) -> Iterator[pa.Table]:
-    """The file as Arrow tables of one schema, block by block."""
-    kind = _format(path, format)
+def tables(
+    paths: Sequence[Path],
+    *,
+    format: Format | None = None,
+    text: bool = False,
+    options: ReadOptions = DETECT,
+) -> Iterator[pa.Table]:
+    """The files as Arrow tables of one schema, block by block."""
+    kind = _format(paths, format, options)
     if text and kind not in ("csv", "tsv"):
-        raise DataError(f"{path}: only csv and tsv files can be read as text; {kind} files say what is a number.")
+        raise DataError(f"{paths[0]}: only csv and tsv files can be read as text; {kind} files say what is a number.")
     if kind in ("csv", "tsv"):
-        return delimited_tables(path, kind == "tsv", text)
+        return delimited_tables(paths, kind == "tsv", text, options)
     if kind in ("json", "jsonl"):
-        return json_tables(path, kind == "jsonl")
-    return _parquet_tables(path)
+        return json_tables(paths, kind == "jsonl", options)
+    return parquet_tables(paths)
+
+
+def reading_notes(paths: Path | Sequence[Path], options: ReadOptions = DETECT) -> tuple[str, ...]:
+    """What `read_table` detects in the first rows of the files (separator, encoding), for the data report."""
+    paths = _listed(paths)
+    kind = _format(paths, None, options)
+    detected: dict[str, list[Path]] = {}
+    for path in paths if kind != "parquet" else ():
+        if kind in ("csv", "tsv"):
+            notes = delimited(path, kind == "tsv", options).notes
+        else:
+            notes = json_file(path, kind == "jsonl", options).notes
+        for note in notes:
+            detected.setdefault(note, []).append(path)
+    return tuple(f"{table_origin(of)}: {note}" for note, of in detected.items())
 
 
 def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
@@ -77,7 +106,7 @@ def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
     common = tables[first].schema
     for name in others:
         schema = tables[name].schema
-        fields = [(f.name, _joined_type(f.type, schema.field(f.name).type, name, f.name)) for f in common]
+        fields = [(f.name, joined_type(f.type, schema.field(f.name).type, name, f.name)) for f in common]
         common = pa.schema(fields)
     joined = pa.concat_tables([table.select(common.names).cast(common) for table in tables.values()])
     return Dataset(joined, fingerprint="-".join(part._fingerprint for part in parts.values()))
@@ -109,46 +138,24 @@ def cached_table(sources: Sequence[Path], options: Sequence[object], read: Calla
     return Dataset(InMemoryTable.from_buffer(content), fingerprint=key)  # else it would be hashed once more
 
 
-def _format(path: Path, given: Format | None) -> Format:
-    if not path.is_file():
-        raise DataError(f"There is no file {path}.")
-    if given is not None:
-        return given
-    if path.suffix not in SUFFIXES:
-        raise DataError(f"{path}: files of this kind are not read. Use one of: {', '.join(SUFFIXES)}.")
-    return path.suffix.removeprefix(".")  # type: ignore[return-value]  # one of SUFFIXES
+def _listed(paths: Path | Sequence[Path]) -> list[Path]:
+    return [paths] if isinstance(paths, Path) else list(paths)
 
 
-def _parquet_tables(path: Path) -> Iterator[pa.Table]:
-    try:
-        file = pq.ParquetFile(path)
-        names = file.schema_arrow.names
-        for name in names:
-            if names.count(name) > 1:
-                raise DataError(f"{path}: the column '{name}' appears twice. Rename one of them.")
-        yield _plain(file.schema_arrow.empty_table())
-        for batch in file.iter_batches():
-            yield _plain(pa.Table.from_batches([batch]))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise DataError(f"{path}: not a readable parquet file: {error}. It may be damaged; copy it again.") from error
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """Columns of maps, which Datasets does not support, as JSON text."""
-    for index, field in enumerate(table.schema):
-        if pa.types.is_map(field.type):
-            values = (None if row is None else dict(row) for row in table.column(index).to_pylist())
-            texts = [None if row is None else json.dumps(row, ensure_ascii=False, default=str) for row in values]
-            table = table.set_column(index, field.name, pa.array(texts, pa.string()))
-    return table
-
-
-def _joined_type(one: pa.DataType, other: pa.DataType, file: str, column: str) -> pa.DataType:
-    if is_list(one) != is_list(other) and not pa.types.is_null(one) and not pa.types.is_null(other):
-        raise DataError(
-            f"{file}: column '{column}' holds {other}, but {one} in the other files. Write it the same way."
-        )
-    return common_type(one, other)
+def _format(paths: Sequence[Path], given: Format | None, options: ReadOptions) -> Format:
+    """The one format of all files. Raises DataError for files of several, and for options that do nothing in it."""
+    formats = {format_of(path, given): path for path in reversed(paths)}
+    if len(formats) > 1:
+        kinds = " and ".join(f"{path} is {kind}" for kind, path in formats.items())
+        raise DataError(f"The files of a table have one format, but {kinds}. Convert one of them.")
+    (kind,) = formats
+    idle = {"csv": (), "tsv": (), "parquet": ("sep", "encoding", "header", "decimal")}.get(
+        kind, ("sep", "header", "decimal")
+    )
+    for name in idle:
+        if getattr(options, name) is not None:
+            raise DataError(f"{paths[0]}: `{name}` does nothing for {kind} files. Leave it out.")
+    return kind
 
 
 def _key(sources: Sequence[Path], options: Sequence[object]) -> str:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from lorarec.data.columns import missing_column
 from lorarec.data.delimited import typed
 from lorarec.data.ids import encode_ids, id_texts
+from lorarec.data.open_files import format_of
 from lorarec.data.tables import read_into_memory
 from lorarec.errors import DataError
 
@@ -40,7 +41,7 @@ def read_requests(path: Path) -> pa.Table:
     """The table in a file, read as every source reads it, but not cached. Columns of csv and tsv stay text, because
     they are written to the answers as they are. Raises DataError if the file is missing, of another format, or cannot
     be read."""
-    table = read_into_memory(path, text=path.suffix in (".csv", ".tsv"))
+    table = read_into_memory(path, text=format_of(path) in ("csv", "tsv"))
     if not table.num_rows:
         raise DataError(f"{path} has no rows. Give at least one below the column names.")
     return table

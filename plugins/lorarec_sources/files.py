@@ -2,25 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from datasets import Dataset
-from pydantic import model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl, joined_tables, read_table
-from lorarec_sources.paths import contents, existing_file, existing_folder, one_of
+from lorarec.contracts import (
+    SUFFIXES,
+    DataError,
+    DataSource,
+    RawTables,
+    ReadOptions,
+    StrictConfig,
+    hookimpl,
+    joined_tables,
+    known_encoding,
+    read_table,
+    reading_notes,
+    table_origin,
+)
+from lorarec_sources.paths import contents, existing_files, existing_folder, one_of
 
-SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 INTERACTIONS = ("interactions", "ratings")
 ITEMS = ("items", "movies")
 USERS = ("users",)
 SplitName = Literal["train", "validation", "test"]
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Table(StrictConfig):
+    """The files of one table, and how they are read. What is not set is detected, and named in the data report."""
+
+    path: str | Names
+    """A file, a folder of files, a pattern such as events/*.parquet, or a list of these: all of one format and with the
+    same columns, joined in the order of the list, and within a folder or pattern by name."""
+    sep: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """Character between the fields of csv and tsv files; comma, semicolon, tab and `|` are detected."""
+    encoding: str | None = None
+    """Encoding of text files, such as latin-1 or cp1252; UTF-8, or UTF-16 by its byte order mark, by default."""
+    header: Names | None = None
+    """Names of the columns of csv and tsv files that have no header line."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: str | None) -> str | None:
+        if encoding is not None:
+            known_encoding(encoding)
+        return encoding
+
+
+def _form(value: Any) -> str:
+    """Which of the forms of `Files` or `Parts` a setting has."""
+    if isinstance(value, Mapping):
+        return "table" if set(value).isdisjoint(get_args(SplitName)) else "parts"
+    if isinstance(value, Table):
+        return "table"
+    return "files" if isinstance(value, list | tuple) else "file"
+
+
+_Forms = Annotated[str, Tag("file")] | Annotated[Names, Tag("files")] | Annotated[Table, Tag("table")]
+Files = Annotated[_Forms, Discriminator(_form)]
+Parts = Annotated[_Forms | Annotated[dict[SplitName, Files], Tag("parts")], Discriminator(_form)]
+
+
+class Loaded(NamedTuple):
+    """A table, its files for messages, and what was detected when they were read."""
+
+    table: Dataset
+    origin: str
+    notes: tuple[str, ...]
 
 
 class FilesSource(DataSource):
-    """Reads one file for each table, or one file for each part of the split."""
+    """Reads the files of each table, or of each part of the split."""
 
     name = "files"
     summary = "csv, tsv, json, jsonl or parquet files: interactions, and optionally items and users"
@@ -31,10 +87,14 @@ class FilesSource(DataSource):
         path: str | None = None
         """A folder: tables not named below are looked up in it, as interactions.* or ratings.*, items.* or
         movies.*, users.*; names below are relative to it."""
-        interactions: str | dict[SplitName, str] | None = None
-        """A file, or one for each part {train: ..., validation: ..., test: ...}, which adds a column `split`."""
-        items: str | None = None
-        users: str | None = None
+        interactions: Parts | None = None
+        """A file, a folder of files, a pattern such as events/*.parquet, or a list of these; or
+        {path: ..., sep: ..., encoding: ..., header: [...]}; or one of these for each part
+        {train: ..., validation: ..., test: ...}, which adds a column `split`."""
+        items: Files | None = None
+        """Files of the item table, in the same forms."""
+        users: Files | None = None
+        """Files of the users' table, in the same forms."""
 
         @model_validator(mode="after")
         def _has_a_path(self) -> FilesSource.Config:
@@ -50,51 +110,58 @@ class FilesSource(DataSource):
         columns: dict[str, str] = {}
         named = self.config.interactions
         if isinstance(named, dict):
-            paths = [existing_file(_within(folder, name)) for name in named.values()]
-            interactions = _joined(dict(zip(named, paths, strict=True)))
+            interactions = _joined({part: _read(form, folder) for part, form in named.items()})
             columns["split"] = "split"
         else:
-            file = self._find(folder, named, INTERACTIONS, "interactions")
-            if file is None:
+            found = _loaded(folder, named, INTERACTIONS, "interactions")
+            if found is None:
                 raise DataError(
                     f"{folder}: there is no file of interactions, such as interactions.csv or ratings.parquet. "
                     f"{contents(folder or Path())} Set `interactions` to the file."
                 )
-            paths, interactions = [file], read_table(file)
-        items = self._find(folder, self.config.items, ITEMS, "items")
-        users = self._find(folder, self.config.users, USERS, "users")
+            interactions = found
+        items = _loaded(folder, self.config.items, ITEMS, "items")
+        users = _loaded(folder, self.config.users, USERS, "users")
+        tables = [table for table in (interactions, items, users) if table is not None]
         return RawTables(
-            interactions=interactions,
-            items=None if items is None else read_table(items),
-            users=None if users is None else read_table(users),
+            interactions=interactions.table,
+            items=None if items is None else items.table,
+            users=None if users is None else users.table,
             users_asked=self.config.users is not None,
             columns=columns,
-            origin=", ".join(str(path) for path in paths),
-            items_origin="" if items is None else str(items),
+            origin=interactions.origin,
+            items_origin="" if items is None else items.origin,
+            notes=tuple(note for table in tables for note in table.notes),
         )
 
-    def _find(self, folder: Path | None, named: str | None, stems: Iterable[str], option: str) -> Path | None:
-        if named is not None:
-            return existing_file(_within(folder, named))
-        return None if folder is None else one_of(folder, list(stems), SUFFIXES, option)
+
+def _loaded(folder: Path | None, form: str | Names | Table | None, stems: Iterable[str], option: str) -> Loaded | None:
+    """A table of the folder, or of the files that are named; None if there is none."""
+    if form is not None:
+        return _read(form, folder)
+    path = None if folder is None else one_of(folder, list(stems), SUFFIXES, option)
+    return None if path is None else _read(str(path), None)
 
 
-def _joined(paths: Mapping[SplitName, Path]) -> Dataset:
+def _read(form: str | Sequence[str] | Table, folder: Path | None) -> Loaded:
+    table = form if isinstance(form, Table) else Table(path=form if isinstance(form, str) else tuple(form))
+    paths = existing_files([table.path] if isinstance(table.path, str) else table.path, folder)
+    options = ReadOptions(table.sep, table.encoding, table.header)
+    return Loaded(read_table(paths, options=options), table_origin(paths), reading_notes(paths, options))
+
+
+def _joined(parts: Mapping[SplitName, Loaded]) -> Loaded:
     """The parts, concatenated, with a column `split`. Raises DataError naming file and column."""
-    parts = {str(path): read_table(path) for path in paths.values()}
-    for path, part in parts.items():
-        if "split" in part.column_names:
+    for part in parts.values():
+        if "split" in part.table.column_names:
             raise DataError(
-                f"{path}: already has a column 'split', but the files are given as parts. "
+                f"{part.origin}: already has a column 'split', but the files are given as parts. "
                 "Rename the column, or give one file and `data.split: {by: column}`."
             )
-    of_row = [split for split, path in paths.items() for _ in range(len(parts[str(path)]))]
-    return joined_tables({str(path): parts[str(path)] for path in paths.values()}).add_column("split", of_row)
-
-
-def _within(folder: Path | None, name: str) -> Path:
-    path = Path(name).expanduser()
-    return path if folder is None else folder / path
+    of_row = [name for name, part in parts.items() for _ in range(len(part.table))]
+    table = joined_tables({part.origin: part.table for part in parts.values()}).add_column("split", of_row)
+    origin = ", ".join(part.origin for part in parts.values())
+    return Loaded(table, origin, tuple(note for part in parts.values() for note in part.notes))
 
 
 @hookimpl

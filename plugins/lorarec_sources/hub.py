@@ -141,7 +141,7 @@ def load_table(path: str, config: str | None, revision: str | None) -> Mapping[s
         raise DataError(_unreachable(path, error)) from error
     except (ValueError, OSError, RuntimeError) as error:
         raise DataError(f"{path}: `datasets.load_dataset` refuses it: {error}") from error
-    return {split: joined_tables({name: _read(Path(name)) for name in names}) for split, names in fetched.items()}
+    return {split: joined_tables({name: read_table(Path(name)) for name in names}) for split, names in fetched.items()}
 
 
 def _cached_files(path: str, revision: str | None) -> str | None:
@@ -163,15 +163,6 @@ def _plain_files(builder: datasets.DatasetBuilder) -> dict[str, list[str]] | Non
     suffixes = {Path(name).suffix for names in files.values() for name in names}
     separator = getattr(config, "sep", None) in (None, "\t" if suffixes == {".tsv"} else ",")
     return files if files and suffixes <= set(SUFFIXES) and separator and not given else None
-
-
-def _read(path: Path) -> Dataset:
-    """A file; one called .json may have an object per line, as many on the hub do."""
-    if path.suffix != ".json":
-        return read_table(path)
-    with path.open("rb") as file:
-        listed = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-    return read_table(path, format="json" if listed else "jsonl")
 
 
 def _check_hub(path: str, revision: str | None) -> None:

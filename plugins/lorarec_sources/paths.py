@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from glob import glob, has_magic
 from pathlib import Path
 
-from lorarec.contracts import DataError, did_you_mean
+from lorarec.contracts import SUFFIXES, DataError, did_you_mean
 
 SHOWN = 12
 """Largest number of a folder's files that a message names."""
@@ -21,6 +23,39 @@ def existing_file(path: str | Path) -> Path:
     if file.is_dir():
         raise DataError(f"{file}: this is a folder, but a file is expected. {contents(file)}")
     raise DataError(f"{file}: there is no such file.{_nearest(file)} {contents(file.parent)} {ELSEWHERE}")
+
+
+def existing_files(names: Sequence[str], folder: Path | None = None) -> list[Path]:
+    """The files of a table, in this order: those that a pattern such as events/*.parquet matches, and those in a
+    folder, are sorted by name. Names are relative to `folder`, or to the working directory.
+
+    Raises DataError for a name or pattern without a file, and for a file that is named twice.
+    """
+    files: list[Path] = []
+    for name in names:
+        path = Path(name).expanduser() if folder is None else folder / Path(name).expanduser()
+        if path.is_dir():
+            files += _shards(path)
+        elif has_magic(name) and not path.exists():
+            matches = sorted(Path(match) for match in glob(str(path), recursive=True) if Path(match).is_file())
+            if not matches:
+                start = Path(re.split(r"[*?[]", str(path), maxsplit=1)[0] + "x").parent
+                raise DataError(f"{path}: no file has such a name. {contents(start)}")
+            files += matches
+        else:
+            files.append(existing_file(path))
+    for file in files:
+        if files.count(file) > 1:
+            raise DataError(f"{file}: named twice, so that each of its rows would count twice. Name it once.")
+    return files
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The files of a folder that holds one table, sorted by name."""
+    shards = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and path.name[0] not in "._")
+    if not shards:
+        raise DataError(f"{folder}: this folder has no file with one of {', '.join(SUFFIXES)}. {contents(folder)}")
+    return shards
 
 
 def existing_folder(path: str | Path) -> Path:
@@ -39,7 +74,9 @@ def one_of(folder: Path, stems: Sequence[str], suffixes: Sequence[str], option: 
     Raises DataError naming the candidates if there are several: `option` is the setting that chooses one.
     """
     matches = sorted(
-        path for path in folder.iterdir() if path.stem in stems and path.suffix in suffixes and path.is_file()
+        path
+        for path in folder.iterdir()
+        if path.is_file() and any(path.name == stem + suffix for stem in stems for suffix in suffixes)
     )
     if len(matches) > 1:
         names = ", ".join(path.name for path in matches)

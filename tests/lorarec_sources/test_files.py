@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from lorarec.contracts import DataError, RawTables, cache_folder
-from lorarec.data import delimited, json_rows
+from lorarec.data import delimited, json_rows, open_files
 from lorarec_sources.files import FilesSource
 
 Write = Callable[[dict[str, str | bytes]], Path]
@@ -103,7 +104,7 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(
 def test_types_are_inferred_from_the_whole_file_not_its_beginning(
     folder: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delimited, "BLOCK", 64)
+    monkeypatch.setattr(open_files, "BLOCK", 64)
     monkeypatch.setattr(json_rows, "ROWS", 3)
     lines = [f"{n},{n}\n" for n in range(50)]
     path = folder(
@@ -195,3 +196,45 @@ def test_options_that_name_nothing_are_refused() -> None:
 def test_a_file_without_rows_keeps_its_columns(folder: Write) -> None:
     tables = load(path=str(folder({"interactions.csv": "user,item\n"})))
     assert tables.interactions.column_names == ["user", "item"] and len(tables.interactions) == 0
+
+
+def test_a_table_is_a_list_a_pattern_or_a_folder_of_files(folder: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder({})
+    monkeypatch.chdir(path)
+    (path / "shards").mkdir()
+    for number in (2, 1, 10):
+        pq.write_table(pa.table({"user": [number], "item": ["x"]}), path / f"shards/part-{number:02}.parquet")
+    (path / "shards/_SUCCESS").touch()
+    for files in ("shards/*.parquet", "shards", ["shards/part-01.parquet", "shards/part-02.parquet", "shards/p*10*"]):
+        tables = load(interactions=files)
+        assert tables.interactions["user"][:] == [1, 2, 10]
+        assert tables.origin == "shards/part-01.parquet, shards/part-02.parquet, shards/part-10.parquet"
+    assert load(interactions=["shards/part-10.parquet", "shards/part-02.parquet"]).interactions["user"][:] == [10, 2]
+    parts = load(interactions={"train": "shards/*-0*", "test": {"path": "shards/part-10.parquet"}})
+    assert parts.interactions["split"][:] == ["train", "train", "test"]
+    assert "no file has such a name. In shards there are" in refusal(interactions="shards/*.csv")
+    assert "named twice" in refusal(interactions=["shards", "shards/part-01.parquet"])
+
+
+def test_each_table_has_its_own_options_and_the_source_says_what_it_detected(folder: Write) -> None:
+    path = folder(
+        {"ratings.csv.gz": gzip.compress(b"a|7|3\n"), "items.csv": "item;title\n7;Fianc\u00e9\n".encode("latin-1")}
+    )
+    ratings = {"path": "ratings.csv.gz", "header": ["user", "item", "rating"]}
+    tables = load(path=str(path), interactions=ratings, items={"path": "items.csv", "encoding": "latin-1"})
+    assert rows(tables) == [{"user": "a", "item": 7, "rating": 3}]
+    assert tables.items is not None and tables.items["title"][:] == ["Fianc\u00e9"]
+    assert tables.notes == (
+        f"{path / 'ratings.csv.gz'}: separator: '|' (detected)",
+        f"{path / 'items.csv'}: separator: ';' (detected)",
+    )
+    (path / "items.csv").unlink()
+    folder({"ratings.csv.gz": gzip.compress(b"user,item\na,7\n")})
+    assert rows(load(path=str(path))) == [{"user": "a", "item": 7}]
+
+
+def test_wrong_options_of_a_table_are_refused_by_name() -> None:
+    with pytest.raises(ValidationError, match="Python knows no text encoding 'latin-99'"):
+        FilesSource.Config(interactions={"path": "a.csv", "encoding": "latin-99"})
+    with pytest.raises(ValidationError, match="at most 1 character"):
+        FilesSource.Config(interactions={"path": "a.csv", "sep": "::"})

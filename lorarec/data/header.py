@@ -1,0 +1,127 @@
+"""The form of a csv or tsv file: its encoding, separator and column names, set or detected from its first rows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from lorarec.data import open_files
+from lorarec.data.open_files import UTF8, ReadOptions, encoding_of, open_text, read_errors
+from lorarec.errors import DataError
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+"""Detected ones."""
+SAMPLE = 100
+"""Rows that a separator is detected from."""
+
+csv.field_size_limit(open_files.BLOCK)
+
+
+class Delimited(NamedTuple):
+    """A csv or tsv file, and how it is read."""
+
+    path: Path
+    encoding: str
+    sep: str
+    literal: bool
+    """Whether quotes are ordinary characters."""
+    names: list[str]
+    header: bool
+    """Whether line 1 has the names."""
+    notes: tuple[str, ...]
+    """What was detected."""
+
+
+def delimited(path: Path, tab: bool, options: ReadOptions) -> Delimited:
+    """The form of a file whose fields are separated by tabs (`tab`) or commas, unless set or detected otherwise.
+
+    Raises DataError where it cannot be read, where the first rows fit two separators, and where a column has no name or
+    the name of another one.
+    """
+    encoding = encoding_of(path, options)
+    usual = "\t" if tab else ","
+    sep = options.sep or _detected(path, encoding, usual, tab, options.header)
+    literal = tab and sep == "\t"
+    _, first = next(rows_of(path, encoding, sep, literal), (1, []))
+    if not first:
+        expected = "Line 1 must name the columns." if options.header is None else "It needs at least one row."
+        raise DataError(f"{path}: the file is empty. {expected}")
+    names = first if options.header is None else list(options.header)
+    _check_names(path, names, first, options.header is None)
+    notes = [f"separator: {_shown(sep)} (detected)"] if options.sep is None and sep != usual else []
+    notes += [f"encoding: {encoding} (by its byte order mark)"] if encoding != UTF8 and not options.encoding else []
+    return Delimited(path, encoding, sep, literal, names, options.header is None, tuple(notes))
+
+
+def rows_of(path: Path, encoding: str, sep: str, literal: bool) -> Iterator[tuple[int, list[str]]]:
+    """Rows, including the header, each with the line it begins on; `literal`: quotes are ordinary characters."""
+    with read_errors(path, encoding), open_text(path, encoding, newline="") as file:
+        if literal:
+            reader = csv.reader(file, delimiter=sep, quoting=csv.QUOTE_NONE)
+        else:
+            reader = csv.reader(file, delimiter=sep, strict=True)
+        line = 1
+        try:
+            for row in reader:
+                yield line, row
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise DataError(f"{path}, line {line}: {error}. A quote may be unclosed or stray.") from error
+
+
+def _detected(path: Path, encoding: str, usual: str, tab: bool, header: Sequence[str] | None) -> str:
+    """The separator by which all of the first rows have the same number of fields, more than one."""
+    fits: dict[str, list[str]] = {}
+    firsts: dict[str, list[str]] = {}
+    for sep in (usual, *(sep for sep in SEPARATORS if sep != usual)):
+        rows = _sample(path, encoding, sep, tab and sep == "\t")
+        columns = len(header) if header is not None else len(rows[0]) if rows else 0
+        firsts[sep] = rows[0] if rows else []
+        if columns > 1 and all(len(row) == columns for row in rows):
+            fits[sep] = firsts[sep]
+    if len(fits) > 1:
+        readings = " or ".join(f"as {len(row)} columns, {row[:3]}..., by {_shown(sep)}" for sep, row in fits.items())
+        raise DataError(
+            f"{path}: the first rows can be read {readings}. Set the separator: `sep: '{next(iter(fits))}'`."
+        )
+    if fits:
+        return next(iter(fits))
+    # No separator fits all rows: the errors of the likeliest one name the row.
+    return usual if len(firsts[usual]) > 1 else max(firsts, key=lambda sep: len(firsts[sep]))
+
+
+def _sample(path: Path, encoding: str, sep: str, literal: bool) -> list[list[str]]:
+    """The first rows that are not empty, up to the first one that cannot be read."""
+    rows: list[list[str]] = []
+    with suppress(DataError):
+        for _, row in islice(rows_of(path, encoding, sep, literal), SAMPLE):
+            rows += [row] if row else []
+    return rows
+
+
+def _check_names(path: Path, names: list[str], first: list[str], in_file: bool) -> None:
+    where = f"{path}, line 1" if in_file else f"{path}, `header`"
+    if not in_file and names == first:
+        raise DataError(f"{path}: line 1 has the names of `header`. Leave `header` out.")
+    if not in_file and len(names) != len(first):
+        raise DataError(
+            f"{where}: {len(names)} names ({', '.join(names)}), but line 1 has {len(first)} fields. Name each column."
+        )
+    for name in names:
+        if "\0" in name:
+            raise DataError(
+                f"{where}: a column name has a NUL character. Remove it, or set the encoding of the file, such as "
+                "`encoding: utf-16-le`."
+            )
+        if not name.strip():
+            raise DataError(f"{where}: a column has no name (the header is {', '.join(names)[:200]!r}).")
+        if names.count(name) > 1:
+            raise DataError(f"{where}: the column '{name}' appears twice. Rename one of them.")
+
+
+def _shown(sep: str) -> str:
+    return f"'{sep}'" if sep != "\t" else "tab"

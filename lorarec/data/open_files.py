@@ -1,0 +1,170 @@
+"""Files as UTF-8: format, compression and encoding are known here, and nowhere else."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from lorarec.errors import DataError
+
+Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+PLAIN = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+SUFFIXES = (*PLAIN, *(plain + packed for plain in PLAIN[:-1] for packed in COMPRESSIONS))
+"""Of the files that are read; all but parquet may be compressed."""
+UTF8 = "utf-8-sig"
+"""UTF-8, with a byte order mark or without."""
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: UTF8,
+}
+"""Byte order marks; those of UTF-32 begin like those of UTF-16."""
+OTHERS = {
+    b"\x1f\x8b": "compressed by gzip: call it .csv.gz (or .tsv.gz, .json.gz, .jsonl.gz)",
+    b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or export a sheet as csv",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook: export a sheet as csv",
+}
+"""First bytes of files that are often misnamed."""
+BLOCK = 1 << 24
+"""Bytes read at a time, and of the longest line."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How files are read where that is not detected; each is None by default."""
+
+    sep: str | None = None
+    """Character between the fields of csv and tsv files; one of comma, semicolon, tab and `|` is detected."""
+    encoding: str | None = None
+    """Python's name of a text encoding, such as cp1252; UTF-8 by default, or UTF-16 by its byte order mark."""
+    header: tuple[str, ...] | None = None
+    """Names of the columns of csv and tsv files without a header line."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal mark of the numbers of csv and tsv files; detected column by column where all rows agree."""
+
+
+DETECT = ReadOptions()
+
+
+def format_of(path: Path, given: Format | None = None) -> Format:
+    """The format by the suffix, unless given. Raises DataError for a missing file, a folder or another suffix."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, but a file is expected.")
+    if not path.is_file():
+        raise DataError(f"There is no file {path}.")
+    if given is not None:
+        return given
+    if not path.name.endswith(SUFFIXES):
+        hint = " Parquet files are compressed inside." if ".parquet." in path.name else ""
+        raise DataError(
+            f"{path}: files of this kind are not read.{hint} Use one of: {', '.join(PLAIN)}; csv, tsv, json and jsonl "
+            f"also with {', '.join(COMPRESSIONS)}."
+        )
+    return next(plain for plain in PLAIN if plain in path.suffixes[-2:])[1:]  # type: ignore[return-value]
+
+
+def encoding_of(path: Path, options: ReadOptions) -> str:
+    """The encoding of a text file: as set, or by its byte order mark, or UTF-8.
+
+    Raises DataError where the setting contradicts the mark, and for files that are no text.
+    """
+    with read_errors(path), open_bytes(path) as file:
+        start = file.read(4)
+    mark = next((encoding for mark, encoding in MARKS.items() if start.startswith(mark)), None)
+    if options.encoding is not None:
+        given = known_encoding(options.encoding)
+        if mark is not None and given.replace("_", "-").removesuffix("-sig") != mark.removesuffix("-sig"):
+            raise DataError(
+                f"{path}: `encoding: {options.encoding}` is set, but the file begins with the byte order mark of "
+                f"{mark.removesuffix('-sig').upper()}. Leave `encoding` out."
+            )
+        return UTF8 if given in ("utf-8", UTF8) else given
+    if what := next((what for magic, what in OTHERS.items() if start.startswith(magic)), None):
+        raise DataError(f"{path}: this is {what}.")
+    return mark or UTF8
+
+
+def known_encoding(name: str) -> str:
+    """Python's own name of a text encoding. Raises ValueError for one that it does not know."""
+    try:
+        b"".decode(name)
+        return codecs.lookup(name).name
+    except (LookupError, ValueError) as error:
+        raise ValueError(
+            f"Python knows no text encoding '{name}'. Common ones: utf-8, latin-1, cp1252, utf-16"
+        ) from error
+
+
+def open_bytes(path: Path) -> pa.NativeFile:
+    """The file's bytes, decompressed while they are read."""
+    return pa.input_stream(str(path), compression=COMPRESSIONS.get(path.suffix))
+
+
+def open_utf8(path: Path, encoding: str) -> pa.NativeFile:
+    """The file's text as bytes of UTF-8 (which may begin with its byte order mark)."""
+    stream = open_bytes(path)
+    return stream if encoding == UTF8 else pa.transcoding_input_stream(stream, encoding, "utf-8")
+
+
+def open_text(path: Path, encoding: str, newline: str | None = None) -> io.TextIOWrapper:
+    """The file's text; `newline` as in Python's `open`."""
+    return io.TextIOWrapper(open_bytes(path), encoding=encoding, newline=newline)
+
+
+@contextmanager
+def read_errors(path: Path, encoding: str = UTF8) -> Iterator[None]:
+    """Errors of reading the file become DataErrors: bytes of another encoding, and damaged compression."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise_undecodable(path, encoding)
+        raise DataError(f"{path}: not {encoding}: {error}. Set `encoding` to that of the file.") from error
+    except OSError as error:
+        packed = COMPRESSIONS.get(path.suffix)
+        what = f"not a whole {packed} file" if packed else "cannot be read"
+        raise DataError(f"{path}: {what}: {error}. It may be damaged; copy it again.") from error
+
+
+def raise_undecodable(path: Path, encoding: str = UTF8) -> None:
+    """Raise DataError naming the line whose bytes are not of the encoding, if there is one.
+
+    Lines are those of encodings in which a line end is one byte; files of UTF-16 have none.
+    """
+    if encoding.startswith(("utf-16", "utf-32")):
+        return
+    with open_bytes(path) as file:
+        ends, rest = 0, b""
+        while block := file.read(BLOCK):
+            *whole, rest = (rest + block).splitlines(keepends=True)
+            for line in whole:
+                ends += 1
+                _refuse_undecodable(path, ends, line, encoding)
+        _refuse_undecodable(path, ends + 1, rest, encoding)
+
+
+def _refuse_undecodable(path: Path, number: int, line: bytes, encoding: str) -> None:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError as error:
+        name = "UTF-8" if encoding == UTF8 else encoding
+        raise DataError(
+            f"{path}, line {number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not {name}. "
+            "Save the file as UTF-8, or set its encoding: `encoding: cp1252` (Windows) or latin-1."
+        ) from error
+
+
+def table_origin(paths: Sequence[Path]) -> str:
+    """The files of a table, for messages."""
+    if len(paths) <= 3:
+        return ", ".join(map(str, paths))
+    return f"{paths[0]}, ..., {paths[-1]} ({len(paths):,} files)"

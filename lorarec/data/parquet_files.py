@@ -1,0 +1,106 @@
+"""Reader of parquet files: one schema for all of them, batch by batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lorarec.data.columns import common_type, is_list
+from lorarec.errors import DataError
+
+
+def parquet_tables(paths: Sequence[Path]) -> Iterator[pa.Table]:
+    """The files, one after the other, batch by batch; an empty table first. Columns that Datasets does not support
+    (maps, views) become JSON text or the plain type.
+
+    Raises DataError naming the file that is damaged, or whose columns are not those of the first.
+    """
+    schema = _schema(paths[0])
+    for path in paths[1:]:
+        other = _schema(path)
+        if odd := set(other.names) ^ set(schema.names):
+            raise DataError(f"{path}: columns {sorted(odd)} are not in both this file and {paths[0]}.")
+        types = [joined_type(field.type, other.field(field.name).type, str(path), field.name) for field in schema]
+        schema = pa.schema(list(zip(schema.names, types, strict=True)))
+    yield schema.empty_table()
+    for path in paths:
+        for batch in _batches(path, schema.names):
+            yield _plain(batch).cast(schema)
+
+
+def joined_type(one: pa.DataType, other: pa.DataType, file: str, column: str) -> pa.DataType:
+    """The narrowest type that holds a column of two files. Raises DataError where only one of them has lists."""
+    if is_list(one) != is_list(other) and not pa.types.is_null(one) and not pa.types.is_null(other):
+        raise DataError(
+            f"{file}: column '{column}' holds {other}, but {one} in the other files. Write it the same way."
+        )
+    return common_type(one, other)
+
+
+def _schema(path: Path) -> pa.Schema:
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+    for name in schema.names:
+        if schema.names.count(name) > 1:
+            raise DataError(f"{path}: the column '{name}' appears twice. Rename one of them.")
+    return _plain(schema.empty_table()).schema
+
+
+def _batches(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield pa.Table.from_batches([batch]).select(names)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: not a readable parquet file: {str(error)[:300]}. It may be damaged; copy it again.")
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table without metadata, and with types that Datasets supports."""
+    columns = {field.name: _storable(table.column(field.name), field.type) for field in table.schema}
+    return pa.table(columns)
+
+
+def _storable(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Views and run-end encoded values as plain ones, extensions as what they store, other types as JSON text."""
+    from datasets import Features
+
+    if isinstance(kind, pa.BaseExtensionType):
+        return _storable(
+            pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type), kind.storage_type
+        )
+    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}.get(kind)
+    if pa.types.is_run_end_encoded(kind):
+        plain = kind.value_type
+    elif pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        plain = pa.large_list(kind.value_type)
+    elif pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
+        plain = pa.decimal128(kind.precision, kind.scale)
+    if plain is not None:
+        return _storable(column.cast(plain), plain)
+    try:
+        Features.from_arrow_schema(pa.schema([("", kind)]))
+    except (ValueError, TypeError, NotImplementedError):
+        texts = (_json(value) for value in column.to_pylist())
+        return pa.chunked_array([pa.array(texts, pa.string())])
+    return column
+
+
+def _json(value: Any) -> str | None:
+    """A value of a map, as an object, or of another type as JSON text."""
+    if value is None:
+        return None
+    if isinstance(value, list) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
+        value = {str(key): inner for key, inner in value}
+    return json.dumps(value, ensure_ascii=False, default=str)
