@@ -1,16 +1,48 @@
 """Errors of lorarec: every error that a user can fix is a `LorarecError`.
 
 The command line prints its message without a traceback and exits with 2. A message says what is wrong, where
-(file, line or row, field), and what to do.
+(file, line or row, field), and what to do. What it quotes may be of any length and have any character: as text, a
+message is short and can be printed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+LONGEST_LINE = 800
+LONGEST_MESSAGE = 2_000
+"""Characters of an error's text."""
+
+
+def printable(message: str) -> str:
+    """`message` with the middle of long lines left out, as many of its lines as fit, and control characters escaped."""
+    lines = [_short(line) for line in message.splitlines()]
+    shown, length = 0, 0
+    while shown < len(lines) and length + len(lines[shown]) <= LONGEST_MESSAGE - 100:
+        length += len(lines[shown]) + 1
+        shown += 1
+    rest = len(lines) - shown
+    return "\n".join(
+        [*lines[:shown], *([f"... and {rest:,} more {'line' if rest == 1 else 'lines'}."] if rest else [])]
+    )
+
+
+def _short(line: str) -> str:
+    if len(line) > LONGEST_LINE:
+        half = LONGEST_LINE // 2 - 20
+        line = f"{line[:half]} [{len(line) - 2 * half:,} characters] {line[-half:]}"
+    return "".join(each if each.isprintable() else _escaped(each) for each in line)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
 
 class LorarecError(Exception):
     """A mistake the user can fix; the message says how."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class RecipeError(LorarecError):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from lorarec.config.yaml_text import KeyPath, read_scalar
+from lorarec.config.yaml_text import DEPTH, KeyPath, read_scalar
 from lorarec.errors import RecipeError
 
 PLUGIN_SECTIONS: tuple[KeyPath, ...] = (("data", "source"), ("backbone",), ("adapter",), ("head",), ("train", "step"))
 """Sections that name a plugin: another name replaces the section, since its options belong to the plugin."""
+MOST_OVERRIDES = 500
 _EXAMPLE = "Write key=value, such as train.epochs=2."
 
 
@@ -74,8 +75,9 @@ class Document:
             inside = inside[str(key)]
             if not isinstance(inside, dict):
                 raise ValueError(dotted(path[:depth]))
+        for known in _paths(inside.get(str(path[-1])), path):
+            self.locations.pop(known, None)
         inside[str(path[-1])] = deepcopy(value)
-        self.locations = {known: where for known, where in self.locations.items() if known[: len(path)] != path}
         self.locations.update(locations)
         for section in PLUGIN_SECTIONS:
             self._spell_out(section)
@@ -102,7 +104,7 @@ class Document:
             for key, inner in value.items():
                 self._merge((*path, key), inner, above)
         else:
-            inside = {known: where for known, where in above.locations.items() if known[: len(path)] == path}
+            inside = {known: above.locations[known] for known in _paths(value, path) if known in above.locations}
             self.put(path, value, inside)
 
     def _spell_out(self, section: KeyPath) -> None:
@@ -112,6 +114,16 @@ class Document:
             inside[section[-1]] = {"name": name}
             if section in self.locations:
                 self.locations[(*section, "name")] = self.locations[section]
+
+
+def _paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    """`path`, which is that of `value`, and the path of each value inside it."""
+    yield path
+    entries = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    )
+    for key, inner in entries:
+        yield from _paths(inner, (*path, key))
 
 
 def in_plugin(path: KeyPath) -> bool:
@@ -140,32 +152,44 @@ def apply_overrides(document: Mapping[str, Any], overrides: Sequence[str]) -> di
     return copy.values
 
 
-def override_document(document: Document, overrides: Sequence[str]) -> list[str]:
+def override_document(
+    document: Document, overrides: Sequence[str], takes_text: Callable[[KeyPath], bool] = lambda path: False
+) -> list[str]:
     """Apply overrides in order, in place, and return the problems of those that cannot be read.
 
-    `adapter=x` replaces the section, `adapter.r=16` sets one key of it.
-    Naming another plugin by `adapter.name=x` replaces the section as well: options belong to their plugin.
+    `takes_text`: whether the setting at a path is a text, whose value needs no quotes. `adapter=x` replaces the
+    section, `adapter.r=16` sets one key of it. Naming another plugin by `adapter.name=x` replaces the section as well:
+    options belong to their plugin.
     """
+    if len(overrides) > MOST_OVERRIDES:
+        return [
+            f"{len(overrides):,} overrides are too many; at most {MOST_OVERRIDES:,} can be given. Write a recipe file."
+        ]
     problems = []
     for text in overrides:
         try:
-            _override(document, text)
+            _override(document, text, takes_text)
         except RecipeError as error:
-            problems += [f"override '{text}': {problem}" for problem in error.problems]
+            problems += [f"{_named(text)}: {problem}" for problem in error.problems]
     return problems
 
 
-def _override(document: Document, text: str) -> None:
-    path, value = _parse(text)
+def _override(document: Document, text: str, takes_text: Callable[[KeyPath], bool]) -> None:
+    path, value = _parse(text, takes_text)
     if in_plugin(path[:-1]) and path[-1] == "name" and document.get(path) != value:
         path, value = path[:-1], {"name": value}
     try:
-        document.put(path, value, {path: Location(f"override '{text}'")})
+        document.put(path, value, {path: Location(_named(text))})
     except ValueError as error:
         raise RecipeError(f"'{error}' is not a section, so nothing can be set inside it.") from None
 
 
-def _parse(text: str) -> tuple[KeyPath, Any]:
+def _named(text: str) -> str:
+    written = text if len(text) <= 200 else f"{text[:197]}..."
+    return f"override '{written}'".replace("\n", "\\n")
+
+
+def _parse(text: str, takes_text: Callable[[KeyPath], bool]) -> tuple[KeyPath, Any]:
     key, equals, written = text.partition("=")
     if not equals:
         raise RecipeError(f"there is no '='. {_EXAMPLE}")
@@ -174,10 +198,17 @@ def _parse(text: str) -> tuple[KeyPath, Any]:
         raise RecipeError(f"the key before '=' is empty or has an empty part. {_EXAMPLE}")
     if not written.strip():
         raise RecipeError(f"there is no value after '='. Write {key}=null, or {key}='\"\"' for empty text.")
+    if len(path) > DEPTH:
+        raise RecipeError(f"sections are nested more than {DEPTH} deep.")
+    opening = written.strip()[0]
+    if takes_text(path) and opening not in "\"'" and written.strip() not in ("null", "~"):
+        return path, written.strip()
     try:
         return path, read_scalar(written)
-    except RecipeError:
+    except RecipeError as error:
+        if "not valid YAML" not in str(error):
+            raise
         raise RecipeError(
-            f"the value opens with {written.strip()[0]} but is not YAML. "
+            f"the value opens with {opening} but is not YAML. "
             f"For a list write {key}=[a, b]; put other text into quotes inside quotes: {key}='\"...\"'."
         ) from None

@@ -22,6 +22,9 @@ _WANTED = {
     "float_type": "a number",
     "float_parsing": "a number",
     "finite_number": "a finite number",
+    "int_too_large": "a whole number of at most 19 digits",
+    "bool_for_number": "a number",
+    "string_unicode": "Unicode text",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "text",
@@ -102,7 +105,7 @@ def _sentence(
         return f"{name(prefix + path[:-1])} needs '{path[-1]}', which is missing."
     if kind in ("value_error", "assertion_error"):
         return f"{subject}: {first['ctx']['error']}".rstrip(".") + "."
-    if kind == "bool_for_number" or kind in _WANTED or kind == "literal_error":
+    if kind in _WANTED or kind == "literal_error":
         wanted = list(dict.fromkeys(_wanted(detail) for detail in details))
         choices = [choice for detail in details for choice in _choices(detail)]
         given = first["input"]
@@ -110,8 +113,8 @@ def _sentence(
         quote = " Put it in quotes." if "text" in wanted and not isinstance(given, dict | list | type(None)) else ""
         if "text" in wanted and isinstance(given, dict):
             quote = " Put a text that begins with '{' in quotes (on the command line: inside quotes)."
-        return f"{subject} must be {' or '.join(wanted)}, not {_shown(given)}.{near}{quote}"
-    return f"{subject}: {first['msg'][0].lower()}{first['msg'][1:]}, not {_shown(first['input'])}."
+        return f"{subject} must be {' or '.join(wanted)}, not {shown(given)}.{near}{quote}"
+    return f"{subject}: {first['msg'][0].lower()}{first['msg'][1:]}, not {shown(first['input'])}."
 
 
 def _unknown_key(path: KeyPath, model: type[BaseModel], section: str, root: bool) -> str:
@@ -133,8 +136,6 @@ def _has(model: type[BaseModel] | None, key: str) -> bool:
 
 
 def _wanted(detail: Mapping[str, Any]) -> str:
-    if detail["type"] == "bool_for_number":
-        return "a number"
     if detail["type"] == "literal_error":
         choices = _choices(detail)
         return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
@@ -149,14 +150,18 @@ def _choices(detail: Mapping[str, Any]) -> list[str]:
     return re.findall(r"'((?:[^'\\]|\\.)*)'", expected) or [expected]
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as messages give it: as in YAML, and short."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
         return "a section of settings"
-    text = repr(list(value) if isinstance(value, tuple) else value)
+    try:
+        text = repr(list(value) if isinstance(value, tuple) else value)
+    except ValueError:
+        return "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

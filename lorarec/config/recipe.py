@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -108,7 +109,7 @@ class EventsSection(StrictConfig):
     def _each_kind_once(self) -> EventsSection:
         used = (*self.positive, *self.negative, *self.shown)
         named = [*used, *self.ignore]
-        again = sorted({kind for kind in named if named.count(kind) > 1})
+        again = sorted(kind for kind, count in Counter(named).items() if count > 1)
         if again:
             raise ValueError(f"a kind has one meaning, but {', '.join(map(repr, again))} is named more than once")
         for kind in self.weights:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from lorarec.config.document import Document, Location, override_document
-from lorarec.config.mistakes import Mistake, find_mistakes
+from lorarec.config.mistakes import Mistake, find_mistakes, settings_of, shown
 from lorarec.config.recipe import Recipe
 from lorarec.config.strict import did_you_mean
-from lorarec.config.yaml_text import KeyPath, read_yaml
+from lorarec.config.yaml_text import MOST_CHARACTERS, KeyPath, read_yaml
 from lorarec.errors import RecipeError
 
+MOST_EXTENDED = 20
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -69,22 +72,24 @@ def load_recipe(
     else:
         path = find_recipe(source, folders)
         document = _read(path, folders, ())
-    refused = tuple(override_document(document, overrides))
+    refused = tuple(override_document(document, overrides, _takes_text))
     try:
         return LoadedRecipe(document, path, refused, (), Recipe.model_validate(document.values))
     except ValidationError as error:
         return LoadedRecipe(document, path, refused, tuple(find_mistakes(error, Recipe, document.values)), None)
 
 
+def _takes_text(path: KeyPath) -> bool:
+    """Whether the setting of the recipe at this path is a text."""
+    holder = settings_of(Recipe, path[:-1])
+    field = holder.model_fields.get(str(path[-1])) if holder else None
+    return field is not None and set(get_args(field.annotation) or [field.annotation]) <= {str, NoneType}
+
+
 def _read(path: Path, folders: tuple[Path, ...], children: tuple[Path, ...]) -> Document:
     """One file merged over the recipe it extends; `children` are the files whose `extends` led here."""
     origin = _shown(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{origin}: byte {error.start} is not UTF-8 text. Save the file as UTF-8.") from None
-    except OSError as error:
-        raise RecipeError(f"{origin}: the file cannot be read: {error.strerror}.") from None
+    text = _text(path, origin)
     values, lines = read_yaml(text, origin)
     if not isinstance(values, dict):
         reason = "the file is empty" if values is None else "the file does not hold settings"
@@ -94,13 +99,26 @@ def _read(path: Path, folders: tuple[Path, ...], children: tuple[Path, ...]) -> 
     return _extend(document, path, folders, (*children, path.resolve()))
 
 
+def _text(path: Path, origin: str) -> str:
+    """The text of a file; a file of the system that says it is empty, such as those of /proc, is not read."""
+    try:
+        size = path.stat().st_size
+        if size > 4 * MOST_CHARACTERS:
+            raise RecipeError(f"{origin}: {size:,} bytes are too many: a recipe has at most {MOST_CHARACTERS:,}.")
+        return path.read_text(encoding="utf-8") if size else ""
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{origin}: byte {error.start} is not UTF-8 text. Save the file as UTF-8.") from None
+    except OSError as error:
+        raise RecipeError(f"{origin}: the file cannot be read: {error.strerror}.") from None
+
+
 def _extend(document: Document, path: Path | None, folders: tuple[Path, ...], children: tuple[Path, ...]) -> Document:
     """`document` merged over the recipe that its key `extends` names, if any; changed in place and returned."""
     if "extends" not in document.values:
         return document
     parent, location = document.values.pop("extends"), document.where(("extends",))
     if not isinstance(parent, str):
-        raise RecipeError(f"{location}: extends must be the path or name of one recipe, not {parent!r}.")
+        raise RecipeError(f"{location}: extends must be the path or name of one recipe, not {shown(parent)}.")
     try:
         file = find_recipe(parent, folders, relative_to=path.parent if path else None)
     except RecipeError as error:
@@ -108,6 +126,10 @@ def _extend(document: Document, path: Path | None, folders: tuple[Path, ...], ch
     if file.resolve() in children:
         chain = " -> ".join(child.name for child in (*children, file))
         raise RecipeError(f"{location}: recipes extend each other in a circle: {chain}.")
+    if len(children) > MOST_EXTENDED:
+        raise RecipeError(
+            f"{location}: more than {MOST_EXTENDED} recipes extend one another. Write some into one file."
+        )
     below = _read(file, folders, children)
     below.merge(document)
     document.values, document.locations = below.values, below.locations
@@ -118,7 +140,7 @@ def _shown(path: Path) -> str:
     """The path as messages give it: relative to the working folder if it is inside."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # OSError: the working folder was deleted
         return str(path)
 
 
@@ -159,17 +181,22 @@ def find_recipe(source: str | Path, folders: Iterable[Path] = (), relative_to: P
     if named:
         return named[0]
     names = sorted({file.stem for file in files})
-    here = f" A file needs its ending: '{source}.yaml'." if Path(f"{source}.yaml").is_file() else ""
+    here = f" A file needs its ending: '{source}.yaml'." if os.path.isfile(f"{source}.yaml") else ""
     near = did_you_mean(source, names)
     raise RecipeError(f"There is no recipe '{source}'.{near}{here} Recipes: {', '.join(names) or 'none'}.")
 
 
 def _existing_file(path: Path, folders: tuple[Path, ...]) -> Path:
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise RecipeError(f"{path} is a folder; a recipe is a YAML file.")
-    siblings = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    try:
+        if path.is_file():
+            return path
+        if path.is_dir():
+            raise RecipeError(f"{path} is a folder; a recipe is a YAML file.")
+        if path.exists():
+            raise RecipeError(f"{path} is a device or pipe; a recipe is a YAML file.")
+        siblings = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL
+        raise RecipeError(f"There is no recipe file {path}: {getattr(error, 'strerror', error)}.") from None
     near = did_you_mean(path.name, [name for name in siblings if name.endswith(_SUFFIXES)])
     bundled = [file.stem for file in recipe_files(folders)]
     known = f" A bundled recipe has this name: write '{path.stem}'." if path.stem in bundled else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar, get_args
 
@@ -26,10 +26,18 @@ class StrictConfig(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Pydantic would read `epochs: true` as 1."""
-        if isinstance(value, bool) and not _takes_bool(cls.model_fields[str(info.field_name)].annotation):
-            raise PydanticCustomError("bool_for_number", "must not be true or false")
+    def _plain(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuses what pydantic would accept, also inside lists and maps: `epochs: true` as 1, numbers that need more
+        than 64 bits, and text that cannot be written to a file."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        numbers, booleans = _takes(annotation, (int, float)), _takes(annotation, (bool, True, False))
+        for inner in _scalars(value):
+            if isinstance(inner, bool) and numbers and not booleans:
+                raise PydanticCustomError("bool_for_number", "must not be true or false")
+            if isinstance(inner, int) and numbers and abs(inner) >= 2**63:
+                raise PydanticCustomError("int_too_large", "must have at most 63 bits")
+            if isinstance(inner, str) and any("\ud800" <= character <= "\udfff" for character in inner):
+                raise PydanticCustomError("string_unicode", "must be Unicode text")
         return value
 
     def idle(self, works: Mapping[str, bool]) -> list[str]:
@@ -42,11 +50,22 @@ class StrictConfig(BaseModel):
         return [name for name, used in works.items() if not used and getattr(self, name) != fields[name].default]
 
 
-def _takes_bool(annotation: Any) -> bool:
-    """Whether this annotation accepts true and false as such, rather than as 1 and 0."""
-    if annotation in (bool, Any, object):
+def _takes(annotation: Any, kinds: tuple[Any, ...]) -> bool:
+    """Whether this annotation accepts one of these types or values, alone or inside others."""
+    if annotation in (Any, object) or any(annotation is kind for kind in kinds):
         return True
-    return any(inner is True or inner is False or _takes_bool(inner) for inner in get_args(annotation))
+    return any(_takes(inner, kinds) for inner in get_args(annotation))
+
+
+def _scalars(value: Any) -> Iterator[Any]:
+    """A value, or the keys and values inside a list or map of any depth."""
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple | set | frozenset):
+        for inner in value:
+            yield from _scalars(inner)
+    else:
+        yield value
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -11,10 +11,11 @@ from io import StringIO
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.composer import MaxDepthExceededError
+from ruamel.yaml.composer import Composer, MaxDepthExceededError
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from lorarec.errors import RecipeError
 
@@ -23,8 +24,10 @@ KeyPath = tuple[str | int, ...]
 
 DEPTH = 100
 """How deep sections may be nested."""
-MOST_VALUES = 100_000
+MOST_VALUES = 5_000
 """How many values a document may have, once its aliases are expanded."""
+MOST_CHARACTERS = 500_000
+"""How long a document may be. Reading one of this length takes less than a second."""
 INT, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 
 
@@ -37,38 +40,78 @@ class _Constructor(SafeConstructor):
         return self.construct_yaml_int(node) if node.tag == INT else self.construct_yaml_float(node)
 
 
-for _kind in ("timestamp", "merge", "value"):
-    _Constructor.add_constructor(f"tag:yaml.org,2002:{_kind}", SafeConstructor.construct_yaml_str)
+_TEXT = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("timestamp", "merge", "value", "yaml"))
+for _kind in _TEXT:
+    _Constructor.add_constructor(_kind, SafeConstructor.construct_yaml_str)
 for _kind in (INT, FLOAT):
     _Constructor.add_constructor(_kind, _Constructor.construct_number)
+_NAMES = {INT: "a whole number", FLOAT: "a number", "tag:yaml.org,2002:bool": "true or false"}
+_SCALARS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:null", *_NAMES, *_TEXT)
+
+
+class _TooManyValues(YAMLError):
+    """A document with more than MOST_VALUES values."""
+
+
+class _Composer(Composer):
+    """Stops at the first value too many, since composing takes most of the time of reading."""
+
+    count = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.count += 1
+        if self.count > MOST_VALUES:
+            raise _TooManyValues
+        return super().compose_node(parent, index)
 
 
 def read_yaml(text: str, origin: str) -> tuple[Any, dict[KeyPath, int]]:
     """The value written in `text`, and the line (from 1) of each key and list entry.
 
-    Raises RecipeError naming `origin` and line for text that is not YAML, and for repeated keys.
+    Raises RecipeError naming `origin` and line for text that is not YAML, for repeated keys, and for documents that are
+    too long or nested too deep.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise RecipeError(f"{origin}: {len(text):,} characters are too many: a recipe has at most {MOST_CHARACTERS:,}.")
     yaml = _reader()
     lines: dict[KeyPath, int] = {}
     try:
         node = yaml.compose(text)
         return (None if node is None else _value(yaml, node, (), lines, origin, ())), lines
-    except MarkedYAMLError as error:
+    except (YAMLError, ValueError, OverflowError) as error:
+        raise RecipeError(_what_is_wrong(error, text, origin)) from None
+
+
+def _what_is_wrong(error: Exception, text: str, origin: str) -> str:
+    """Why `text` is not YAML, in one line."""
+    if isinstance(error, MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         where = f"{origin}:{mark.line + 1}" if mark else origin
         if isinstance(error, MaxDepthExceededError):
-            raise RecipeError(f"{where}: sections are nested more than {DEPTH} deep.") from None
-        raise RecipeError(f"{where}: this is not valid YAML: {error.problem or error.context}.") from None
-    except YAMLError as error:
-        raise RecipeError(f"{origin}: this is not valid YAML: {error}.") from None
+            return f"{where}: sections are nested more than {DEPTH} deep."
+        return f"{where}: this is not valid YAML: {error.problem or error.context}."
+    if isinstance(error, ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f"{origin}:{line}: the character U+{ord(text[error.position]):04X} may not be in a recipe. Remove it."
+    if isinstance(error, _TooManyValues):
+        return f"{origin}: a recipe has at most {MOST_VALUES:,} values, aliases included."
+    return (
+        f"{origin}: this is not valid YAML: a number is out of range, such as that of an escaped character ({error})."
+    )
 
 
 def _scalar(yaml: YAML, node: ScalarNode, here: str) -> Any:
+    if node.tag not in _SCALARS:
+        raise RecipeError(_tag_refused(node, here))
     try:
-        return yaml.constructor.construct_object(node)
-    except (ValueError, LookupError):  # a tag that the text does not fit, or an integer of thousands of digits
-        kind = str(node.tag).rpartition(":")[2]
-        raise RecipeError(f"{here}: {node.value[:40]!r} cannot be read as {kind}.") from None
+        value = yaml.constructor.construct_object(node)
+    except (ValueError, LookupError):  # a tag that the text does not fit, or thousands of digits
+        raise RecipeError(f"{here}: {node.value[:40]!r} cannot be read as {_NAMES[node.tag]}.") from None
+    if isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value):
+        raise RecipeError(f"{here}: {value[:40]!r} is not Unicode text: it has half of a surrogate pair.")
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise RecipeError(f"{here}: {node.value[:40]}... is too large for a whole number.")
+    return value
 
 
 def read_scalar(text: str) -> Any:
@@ -97,8 +140,13 @@ def write_yaml(value: Any) -> str:
 def _reader() -> YAML:
     yaml = YAML(typ="safe", pure=True)
     yaml.Constructor = _Constructor
+    yaml.Composer = _Composer
     yaml.max_depth = DEPTH
     return yaml
+
+
+def _tag_refused(node: Node, here: str) -> str:
+    return f"{here}: the tag {node.tag} is not allowed in a recipe. Remove it."
 
 
 def _value(
@@ -108,7 +156,7 @@ def _value(
     if node in parents:
         raise RecipeError(f"{here}: an anchor refers to itself.")
     if len(lines) > MOST_VALUES:
-        raise RecipeError(f"{origin}: aliases stand for more than {MOST_VALUES:,} values.")
+        raise _TooManyValues
     if isinstance(node, ScalarNode):
         return _scalar(yaml, node, here)
     if isinstance(node, SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
@@ -118,7 +166,7 @@ def _value(
             entries.append(_value(yaml, child, (*path, number), lines, origin, (*parents, node)))
         return entries
     if not isinstance(node, MappingNode) or node.tag != "tag:yaml.org,2002:map":
-        raise RecipeError(f"{here}: tags such as {node.tag} are not allowed in a recipe.")
+        raise RecipeError(_tag_refused(node, here))
     values: dict[str, Any] = {}
     for key_node, child in node.value:
         line = key_node.start_mark.line + 1

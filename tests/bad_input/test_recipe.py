@@ -27,7 +27,6 @@ WRONG_VALUES = {
     "seed=-1": "seed must be at least 0, not -1",
     "name=a/b": "name must be text that matches",
     "data.liked_above=nan": "data.liked_above must be a finite number",
-    "data.item_text={title}": "Put a text that begins with '{' in quotes",
     "data.item_text='{titel}'": "no column 'titel'. Did you mean 'title'?",
     "data.columns.stars=rating": "lorarec knows no column 'stars'",
     "backbone.max_length=4": "max_length must be at least 8, not 4",
@@ -107,6 +106,47 @@ def test_parts_that_do_not_fit_are_refused_with_alternatives(
     overrides: list[str], says: list[str], recipe: Callable[..., Path], refused: Callable[..., Any]
 ) -> None:
     refused("train", recipe(), *overrides, "--output", "run", says=says)
+
+
+HOSTILE = {
+    "extends: quickstart\nname: a\0b\n": "mutant.yaml:2: the character U+0000 may not be in a recipe. Remove it.",
+    "extends: quickstart\nseed: 0x" + "f" * 5000: "mutant.yaml:2: 0xffff",
+    'extends: quickstart\nname: "\\UFFFFFFFF"\n': "mutant.yaml: this is not valid YAML: a number is out of range",
+    'extends: quickstart\ndescription: "\\ud800"\n': "mutant.yaml:2: '\\ud800' is not Unicode text",
+    "extends: quickstart\ndescription: !!binary aGk=\n": "the tag tag:yaml.org,2002:binary is not allowed",
+    "%YAML " + "9" * 5000 + ".1\n---\nname: a\n": "mutant.yaml: this is not valid YAML: a number is out of range",
+    "extends: /proc/self/environ\n": "/proc/self/environ: the file is empty",
+    "extends: /proc/kmsg\n": "/proc/kmsg: the file is empty",
+    "extends: /dev/zero\n": "mutant.yaml:1: /dev/zero is a device or pipe; a recipe is a YAML file.",
+    "extends: " + "a" * 300 + ".yaml\n": ": File name too long.",
+    "extends: quickstart\nhead: " + "a" * 100_000: "mutant.yaml:2: There is no head 'aaa",
+    "extends: quickstart\nx: ["
+    + "a," * 5000
+    + "]": "mutant.yaml: a recipe has at most 5,000 values, aliases included.",
+    "extends: quickstart\n# " + "a" * 500_000: "500,022 characters are too many: a recipe has at most 500,000.",
+    "extends: quickstart\ndata: {events: {positive: [a], weights: {a: true}}}\n": "weights must be a number",
+    "extends: quickstart\ntrain: {epochs: " + "9" * 30 + "}\n": "is too large for a whole number",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[20:60])
+def test_a_hostile_recipe_is_refused_by_one_short_message(
+    text: str, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("mutant.yaml").write_text(text, encoding="utf-8")
+    assert len(refused("check", "mutant.yaml", says=[HOSTILE[text]])) < 2_000
+
+
+def test_of_thousands_of_mistakes_the_first_are_shown_and_the_others_counted(refused: Callable[..., str]) -> None:
+    Path("mutant.yaml").write_text("extends: quickstart\n" + "".join(f"x{number}: 1\n" for number in range(2000)))
+    message = refused("check", "mutant.yaml", says=["'x0'", "'x12'", "... and 1,987 more lines."], lines=14)
+    assert len(message) < 2_000
+
+
+def test_a_chain_of_recipes_that_extend_one_another_is_refused_at_a_limit(refused: Callable[..., str]) -> None:
+    for number in range(3000):
+        Path(f"r{number}.yaml").write_text(f"extends: r{number + 1}.yaml\n")
+    refused("check", "r0.yaml", says=["more than 20 recipes extend one another"])
 
 
 @pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="fp16 is for GPUs, and there is one")

@@ -130,15 +130,15 @@ def test_mistakes_of_overrides_follow_those_of_the_file(write):
         ("- a\n", "ctr.yaml: the file does not hold settings. "
          "A recipe begins with 'name: ...'; see 'lorarec recipes'."),
         ("name: x\n5: y\n", "ctr.yaml:2: a key must be text; put it in quotes."),
-        ("name: !!python/name:os.system\n", "ctr.yaml:1: this is not valid YAML: could not determine "
-         "a constructor for the tag 'tag:yaml.org,2002:python/name:os.system'."),
+        ("name: !!python/name:os.system\n", "ctr.yaml:1: the tag tag:yaml.org,2002:python/name:os.system "
+         "is not allowed in a recipe. Remove it."),
         ("name: &a [*a]\n", "ctr.yaml:1: an anchor refers to itself."),
-        ("name: x\na: !!set {x}\n", "ctr.yaml:2: tags such as tag:yaml.org,2002:set are not allowed in a recipe."),
-        ("name: x\nseed: !!int x\n", "ctr.yaml:2: 'x' cannot be read as int."),
-        ("name: x\nseed: !!int ''\n", "ctr.yaml:2: '' cannot be read as int."),
-        ("name: !!bool maybe\n", "ctr.yaml:1: 'maybe' cannot be read as bool."),
-        ("seed: " + 5000 * "9", f"ctr.yaml:1: '{40 * '9'}' cannot be read as int."),
-        (BOMB, "ctr.yaml: aliases stand for more than 100,000 values."),
+        ("name: x\na: !!set {x}\n", "ctr.yaml:2: the tag tag:yaml.org,2002:set is not allowed in a recipe. Remove it."),
+        ("name: x\nseed: !!int x\n", "ctr.yaml:2: 'x' cannot be read as a whole number."),
+        ("name: x\nseed: !!int ''\n", "ctr.yaml:2: '' cannot be read as a whole number."),
+        ("name: !!bool maybe\n", "ctr.yaml:1: 'maybe' cannot be read as true or false."),
+        ("seed: " + 5000 * "9", f"ctr.yaml:1: '{40 * '9'}' cannot be read as a whole number."),
+        (BOMB, "ctr.yaml: a recipe has at most 5,000 values, aliases included."),
         ("name: " + "[" * 200, "ctr.yaml:1: sections are nested more than 100 deep."),
     ],
 )  # fmt: skip
@@ -244,3 +244,10 @@ def test_a_setting_that_was_renamed_is_refused_with_its_new_name(write, monkeypa
     monkeypatch.setattr(TrainSection, "renamed", {"rounds": "epochs"})
     (line,) = problems(write(RECIPE + "train:\n  rounds: 4\n"))
     assert line == "ctr.yaml:8: train has no setting 'rounds': it is called 'epochs' now."
+
+
+def test_an_override_of_a_text_setting_is_taken_as_text_unless_quoted(write):
+    for written, read in {"{title}. {genre}": "{title}. {genre}", "017": "017", "'x # y'": "x # y", "[a": "[a"}.items():
+        loaded = load_recipe(write(RECIPE), [f"description={written}", f"data.item_text={written}"])
+        assert loaded.recipe.description == loaded.recipe.data.item_text == read
+    assert load_recipe(write(RECIPE), ["data.item_text=null"]).recipe.data.item_text is None

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from random import Random
@@ -84,24 +84,27 @@ def command(request: pytest.FixtureRequest) -> Callable[..., Outcome]:
     return called
 
 
-def as_process(argv: Sequence[object], folder: Path) -> Outcome:
-    """The same as `command` by a process of its own."""
-    line = [sys.executable, "-m", "lorarec", *map(str, argv)]
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, errors="replace", timeout=200, check=False)
-    return Outcome(done.returncode, done.stdout, done.stderr, 0.0)
-
-
 @pytest.fixture
 def refused(command: Callable[..., Outcome]) -> Callable[..., str | None]:
     """refused("check", recipe): the one message by which the command refused, or None if it succeeded."""
+    return lambda *argv: _refusal(command(*argv))
+
+
+@pytest.fixture
+def refused_by_process(here: Path) -> Callable[..., str | None]:
+    """The same as `refused` of a process of its own, as users start it."""
 
     def called(*argv: object) -> str | None:
-        return refusal(command(*argv))
+        line = [sys.executable, "-m", "lorarec", *map(str, argv)]
+        done = subprocess.run(
+            line, cwd=here, capture_output=True, text=True, errors="replace", timeout=200, check=False
+        )
+        return _refusal(Outcome(done.returncode, done.stdout, done.stderr, 0.0))
 
     return called
 
 
-def refusal(outcome: Outcome) -> str | None:
+def _refusal(outcome: Outcome) -> str | None:
     """The message of a refusal, None for a command that succeeded; fails for all else, and for a slow refusal."""
     assert outcome.status in (0, 2) and "Traceback" not in outcome.err, outcome
     if not outcome.status:
