@@ -49,10 +49,15 @@ def test_the_best_items_are_the_first_of_a_stable_sort(kind: str, size: int, k: 
         assert rows[user].tolist() == [row if plain[row] > -np.inf else -1 for row in expected]
 
 
+@pytest.mark.parametrize("device", ["cpu", "accelerator"])
 @pytest.mark.parametrize("size", [1, 30, 5003])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_rank_counts_all_scores_that_are_not_lower(kind: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranking, "STRIP", 1000)
+def test_a_rank_counts_all_scores_that_are_not_lower(
+    kind: str, size: int, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if device == "accelerator":
+        monkeypatch.setattr(ranking, "STRIP", 1000)
+        monkeypatch.setattr(ranking, "_counts", ranking._counts_in_strips)
     scores, target = drawn(kind, size), torch.arange(USERS) * 37 % size
     ranks, ties = held_out_rank(scores.clone(), target), held_out_ties(scores.clone(), target)
     for user in range(USERS):
