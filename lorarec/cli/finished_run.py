@@ -149,6 +149,14 @@ def recommend(
         float,
         typer.Option(min=0, max=1, help="Weight of dissimilarity within a list against the scores, such as 0.3."),
     ] = 0.0,
+    seen: Annotated[
+        Literal["mask", "keep"] | None,
+        typer.Option(
+            help="mask leaves the items of a history out, keep ranks them like all others; by default, what "
+            "`evaluate.seen` of the run's recipe says.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Recommend items that continue histories.
 
@@ -159,7 +167,7 @@ def recommend(
     from lorarec.inference.answer_files import recommend_file
     from lorarec.pipeline.load import load
 
-    print_notices(recommend_file(load(run), histories, output_file, k, approximate, diversify))
+    print_notices(recommend_file(load(run), histories, output_file, k, approximate, diversify, seen))
     print(f"Recommendations are in {output_file}.")
 
 

@@ -189,9 +189,17 @@ class TrainSection(StrictConfig):
     """Refuse to start unless exactly this many processes run; any number by default."""
 
 
+Seen = Literal["mask", "keep"]
+"""Whether items that a user had before are left out of their ranking, or ranked like all others."""
+
+
 class EvaluateSection(StrictConfig):
     """How the model is evaluated."""
 
+    seen: Seen = "mask"
+    """Items that a user had before: mask leaves them out of every ranking, so that only new ones are recommended; keep
+    ranks them like all others, for what people take again, such as music and groceries. It is what `recommend` does by
+    default, too."""
     metrics: tuple[str, ...] = ()
     """Names such as rmse or ndcg@10; the head's defaults if empty. The first one chooses the best checkpoint."""
     every: Count | Literal["epoch"] = "epoch"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lorarec.config.recipe import Seen
 from lorarec.contracts.backbone import Featurizer, View
 from lorarec.data.catalog import Catalog
 from lorarec.data.columns import WEIGHT
@@ -199,6 +200,8 @@ class Examples:
     table: Dataset
     head: TaskHead
     collation: Collation
+    seen: Seen = "mask"
+    """Whether items that the user had before are left out of rankings (`evaluate.seen`)."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -229,6 +232,17 @@ class Examples:
     def items(self) -> np.ndarray:
         """[n] int64 catalog row of each example, including items that were drawn as negatives."""
         return self.head.items(self._columns, self.collation)
+
+    def masked(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The catalog rows to leave out of the ranking of each of these example numbers: the items that its user had
+        before; none if `seen` is keep."""
+        if self.seen == "keep":
+            return [np.empty(0, np.int64)] * len(rows)
+        return self.had(rows)
+
+    def had(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The catalog rows that the user of each of these example numbers had before, with repeats."""
+        return [self.collation.histories.seen(int(event)) for event in self.events[rows]]
 
     def labels(self) -> np.ndarray:
         """[n] float64 targets of prediction: the examples' column `label`."""

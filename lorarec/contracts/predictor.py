@@ -162,6 +162,11 @@ class Predictor(ABC):
         the default, where items are not ranked."""
         return None
 
+    def repeated(self, examples: Examples) -> np.ndarray | None:
+        """[n] whether the held-out item is one that its user had before, so that `evaluate.seen: mask` makes it
+        unreachable; None, the default, where items are not ranked."""
+        return None
+
     # Checks for training that fails without an error.
 
     def scored(self, predictions: Predictions, examples: Examples) -> Scored | None:

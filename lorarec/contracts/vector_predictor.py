@@ -22,6 +22,8 @@ from lorarec.prediction.ranking import Candidates, catalog_scores, held_out_rank
 
 BLOCK = 256
 """Number of requests that are answered at once."""
+MASKED = "masked: what the user had before is out of the ranking"
+KEPT = "kept: what the user had before is ranked like all other items"
 
 
 class VectorHead(Head):
@@ -63,12 +65,11 @@ class VectorPredictor(Predictor):
         [n, k] int64 the best items, if a metric reads them."""
         assert table is not None
         vectors, k = self.item_vectors(model, table), _longest(metrics)
-        histories, events = examples.collation.histories, examples.events
         for rows in blocks:
             users = model.answer(examples.batch(rows), "user_vectors", table).float()
             targets = torch.from_numpy(examples.items[rows]).to(users.device)
             for part, scores in catalog_scores(users, vectors):
-                mask_seen(scores, [histories.seen(int(event)) for event in events[rows[part]]])
+                mask_seen(scores, examples.masked(rows[part]))
                 ranks, ties = held_out_rank(scores, targets[part]), held_out_ties(scores, targets[part])
                 lists = top_items(scores, k)[0] if k else torch.empty(len(ranks), 0, dtype=torch.int64)
                 answers = {"ranks": ranks, "ties": ties, "lists": lists}
@@ -87,14 +88,14 @@ class VectorPredictor(Predictor):
         """Every held-out item is ranked among the whole catalog."""
         return {
             "evaluated": f"each held-out item among all {examples.collation.catalog_size:,} items of the catalog",
-            "seen items": "masked: what the user had before is out of the ranking",
+            "seen items": MASKED if examples.seen == "mask" else KEPT,
             "ties": "count against the model",
         }
 
     def asked(self, examples: Examples) -> Iterator[bytes]:
         """The items that are masked for each example."""
-        for event in examples.events.tolist():
-            yield examples.collation.histories.seen(event).astype("<i8").tobytes() + b"|"
+        for items in examples.masked(np.arange(len(examples))):
+            yield items.astype("<i8").tobytes() + b"|"
 
     def kept(self, predictions: Predictions, examples: Examples) -> dict[str, np.ndarray]:
         """The column `rank`. No items, for privacy."""
@@ -109,7 +110,7 @@ class VectorPredictor(Predictor):
     ) -> dict[str, Predictions]:
         """Popularity, most recent (if there are times), nearest text (if `frozen` is given)."""
         collation = examples.collation
-        asked = Asked(examples.events, examples.items, collation.interactions, collation.histories)
+        asked = Asked(examples.events, examples.items, collation.interactions, collation.histories, examples.seen)
         baselines = rank_baselines(asked, statistics.item_counts, _longest(metrics), frozen)
         return {name: Predictions(np.arange(len(examples)), ranked._asdict()) for name, ranked in baselines.items()}
 
@@ -125,6 +126,11 @@ class VectorPredictor(Predictor):
         """Whether another item has the same dot product."""
         ties = predictions.answers.get("ties")
         return None if ties is None else ties > 0
+
+    def repeated(self, examples: Examples) -> np.ndarray:
+        """Whether the item is among those that the user had before."""
+        had = examples.had(np.arange(len(examples)))
+        return np.array([item in items for item, items in zip(examples.items, had, strict=True)], bool)
 
     def tells_apart(self) -> bool:
         """True: the item against all others."""

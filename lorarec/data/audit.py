@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from lorarec.config.recipe import SplitSection
+from lorarec.config.recipe import Seen, SplitSection
 from lorarec.data.columns import HISTORY
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
+from lorarec.data.repeated import repeated_line
 
 EXAMPLES = 3
 """Example rows in the message of a finding."""
@@ -34,6 +35,13 @@ def audit(interactions: Interactions, histories: Histories, section: SplitSectio
         for kind, rows, what, advice in _checks(interactions, histories, section)
         if rows.any()
     ]
+
+
+def audit_repeated(repeated: Mapping[str, int], targets: Mapping[str, int], seen: Seen) -> list[Finding]:
+    """The targets of each part that no model can reach, since their users had them before and `seen` masks these; empty
+    if there are none. `targets`: all rows of each part."""
+    line = repeated_line(repeated, targets, seen) if seen == "mask" else ""
+    return [Finding("unreachable target", sum(repeated.values()), f"{line}.")] if line else []
 
 
 def audit_lines(findings: list[Finding]) -> list[str]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from lorarec.config.recipe import Seen
 from lorarec.data.catalog import Catalog
 from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING, TIME, WEIGHT
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.raw_tables import NumberedTables
+from lorarec.data.repeated import repeated_line
 from lorarec.data.users import Users
 
 YEAR_1980 = 315_532_800
@@ -65,6 +67,10 @@ class DataReport:
     """Columns that are not read because kinds define what was liked and clicked."""
     users_note: str = ""
     """Which columns of the users' table are read, if any; empty where there is no table."""
+    repeated: dict[str, int] = field(default_factory=dict)
+    """Where items are ranked, the number of targets of validation and test that their user had before."""
+    seen: Seen = "mask"
+    """Whether such targets are left out of the ranking (`evaluate.seen`)."""
     notes: tuple[str, ...] = ()
     """Notes of the backbone on the items, for instance on truncated texts."""
     detected: tuple[str, ...] = ()
@@ -100,7 +106,7 @@ class DataReport:
             "users have no row outside training": self.users_only_in_training,
         }
         lines += [f"{count:,} {what}" for what, count in counts.items() if count]
-        lines += [self.users_note] if self.users_note else []
+        lines += filter(None, (repeated_line(self.repeated, self.parts, self.seen), self.users_note))
         lines += self.warnings()
         lines.append(f"fingerprint of the split: {self.fingerprint[:16]}")
         return lines

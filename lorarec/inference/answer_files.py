@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from lorarec.config.recipe import Seen
 from lorarec.data.columns import missing_column
 from lorarec.errors import DataError
 from lorarec.inference.recommender import Recommendation, Recommender, list_rows
@@ -47,14 +48,20 @@ def predict_file(recommender: Recommender, source: Path, target: Path) -> list[s
 
 
 def recommend_file(
-    recommender: Recommender, source: Path, target: Path, k: int, approximate: bool = False, diversify: float = 0.0
+    recommender: Recommender,
+    source: Path,
+    target: Path,
+    k: int,
+    approximate: bool = False,
+    diversify: float = 0.0,
+    seen: Seen | None = None,
 ) -> list[str]:
     """Recommend for the histories in a file. One row is written for each item, with `row` (from 1), `user` if the file
     has it, `rank`, `item`, `title` and `score`. Returns notices for the user.
 
     Columns read: `history`, `history_feedback` if present, and `user.NAME` for each user column that the run reads.
-    `approximate` and `diversify` are as in `Recommender.recommend`; for diversified lists, the notices begin with
-    their coverage, intra-list diversity and novelty.
+    `approximate`, `diversify` and `seen` are as in `Recommender.recommend`; for diversified lists, the notices begin
+    with their coverage, intra-list diversity and novelty.
     """
     check_output(target)
     table = read_requests(source)
@@ -65,13 +72,15 @@ def recommend_file(
     histories = requests.histories
     lists, unknown = _with_unknown_ids(
         lambda: recommender.recommend(
-            histories, k, requests.feedback, requests.users, approximate=approximate, diversify=diversify
+            histories, k, requests.feedback, requests.users, seen=seen, approximate=approximate, diversify=diversify
         )
     )
     write_answers(target, _list_columns(lists, users))
     measured = [_measures(recommender, lists)] if diversify else []
     short = sum(len(one_list) < k for one_list in lists)
-    too_few = f"{short} rows got fewer than {k} items: the catalog has no more items that are not in their history."
+    masked = (seen or recommender.seen) == "mask"
+    left = " that are not in their history" if masked else ""
+    too_few = f"{short} rows got fewer than {k} items: the catalog has no more items{left}."
     return [*measured, *requests.notices, *unknown, *([too_few] if short else [])]
 
 

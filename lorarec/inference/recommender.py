@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lorarec.config.recipe import Seen
 from lorarec.contracts import (
     Catalog,
     Collation,
@@ -55,6 +56,8 @@ class Recommender:
     model: RecModel
     featurizer: Featurizer
     seed: int
+    seen: Seen = "mask"
+    """Whether `recommend` leaves the items of a history out by default: `evaluate.seen` of the run's recipe."""
     item_vectors: Tensor | None = None
     """[N, d], if the head's predictor has item vectors."""
     calibration: Calibration | None = None
@@ -104,14 +107,15 @@ class Recommender:
         feedback: Sequence[Sequence[float]] | None = None,
         users: Sequence[Mapping[str, Any] | None] | None = None,
         candidates: Sequence[str] | None = None,
-        exclude_seen: bool = True,
+        seen: Seen | None = None,
         approximate: bool = False,
         diversify: float = 0.0,
     ) -> list[list[Recommendation]]:
-        """The best k items for each history, best first, without the items of the history if `exclude_seen`.
+        """The best k items for each history, best first.
 
-        `feedback` and `users` are as in `predict`; `candidates` restricts the catalog. Fewer than k items are returned
-        if there are not enough.
+        `seen`: mask leaves the items of the history out, keep ranks them like all others; by default, as the run was
+        evaluated (`evaluate.seen`). `feedback` and `users` are as in `predict`; `candidates` restricts the catalog.
+        Fewer than k items are returned if there are not enough.
 
         `diversify` is the weight of dissimilarity within a list against the scores; start with 0.3. The items are then
         in the order in which they were chosen.
@@ -119,7 +123,8 @@ class Recommender:
         `approximate` searches an index of the item vectors (extra `index`), built at the first such call. It may miss
         an item, and is worth it for many calls on 100,000 items or more. Scores are still exact.
         """
-        _check_list_settings(k, candidates, approximate, diversify)
+        exclude_seen = (self.seen if seen is None else seen) == "mask"
+        _check_list_settings(k, candidates, seen, approximate, diversify)
         requests = self._requests(len(histories), histories, feedback, users)
         if approximate:
             lists = self.predictor.approximate(self, requests, k, exclude_seen)
@@ -223,9 +228,13 @@ class Recommender:
         )
 
 
-def _check_list_settings(k: int, candidates: Sequence[str] | None, approximate: bool, diversify: float) -> None:
+def _check_list_settings(
+    k: int, candidates: Sequence[str] | None, seen: str | None, approximate: bool, diversify: float
+) -> None:
     if k < 1:
         raise DataError(f"k is {k}, but must be at least 1.")
+    if seen not in (None, *get_args(Seen)):
+        raise DataError(f"seen is {seen!r}: say 'mask', which leaves the items of a history out, or 'keep'.")
     if not 0 <= diversify <= 1:
         raise DataError(f"diversify is {diversify:g}: give a weight between 0 (by score only) and 1.")
     if approximate and diversify:

@@ -26,8 +26,9 @@ from lorarec.contracts import (
     View,
 )
 from lorarec.contracts.batch import Examples
-from lorarec.data.audit import Finding, audit
+from lorarec.data.audit import Finding, audit, audit_repeated
 from lorarec.data.prepare import PreparedData, Wanted, prepare
+from lorarec.data.report import DataReport
 from lorarec.errors import DataError, RecipeError
 from lorarec.evaluation.metrics import NamedMetric
 from lorarec.model.rec_model import check_compatible, usable_length
@@ -56,7 +57,9 @@ class RunData:
     @cached_property
     def leaks(self) -> list[Finding]:
         """Findings of the leakage audit in the split data."""
-        return audit(self.data.interactions, self.data.histories, self.resolved.recipe.data.split)
+        report = self.data.report
+        findings = audit(self.data.interactions, self.data.histories, self.resolved.recipe.data.split)
+        return [*findings, *audit_repeated(report.repeated, report.parts, report.seen)]
 
 
 def gather_run_data(resolved: ResolvedRecipe) -> RunData:
@@ -77,8 +80,8 @@ def gather_run_data(resolved: ResolvedRecipe) -> RunData:
         _check_labels(resolved, data)
     with _about(raw.items_origin or raw.origin):
         featurizer = backbone.featurizer(data.catalog, length)
-    if isinstance(featurizer, Notes):
-        data = replace(data, report=replace(data.report, notes=tuple(featurizer.notes())))
+    notes = featurizer.notes() if isinstance(featurizer, Notes) else ()
+    data = replace(data, report=replace(data.report, notes=(*notes, *_unknown_items(backbone, data.report))))
     with _about(raw.origin):
         parts = (Part.TRAIN, Part.VALIDATION, Part.TEST)
         examples = {part: _examples(resolved, data, featurizer, part) for part in parts}
@@ -93,7 +96,28 @@ def gather_run_data(resolved: ResolvedRecipe) -> RunData:
             f"evaluate.patience={recipe.evaluate.patience} waits for a better value on validation, but the "
             "validation part is empty. Set data.split.validation above 0, or leave evaluate.patience out."
         )
+    data = replace(data, report=_with_repeated(data.report, examples))
     return RunData(resolved, architecture, data, featurizer, examples, named_metrics(resolved, len(data.catalog)))
+
+
+def _with_repeated(report: DataReport, examples: Mapping[Part, Examples]) -> DataReport:
+    """The report with the numbers of held-out targets that their user had before, where items are ranked."""
+    repeated = {}
+    for part in (Part.VALIDATION, Part.TEST):
+        rows = examples[part].predictor.repeated(examples[part])
+        if rows is not None and len(rows):
+            repeated[part.name.lower()] = int(rows.sum())
+    return replace(report, repeated=repeated, seen=examples[Part.TEST].seen)
+
+
+def _unknown_items(backbone: Backbone, report: DataReport) -> Iterator[str]:
+    """Notes of held-out items of which a backbone without texts knows nothing."""
+    for part, share in report.cold_items.items():
+        if share and not backbone.reads_text:
+            yield (
+                f"{part}: {share:.1%} of rows have an item without a training event, which backbone '{backbone.name}', "
+                "that reads no texts, ranks by chance"
+            )
 
 
 def named_metrics(resolved: ResolvedRecipe, catalog_size: int) -> list[NamedMetric]:
@@ -119,7 +143,8 @@ def _examples(resolved: ResolvedRecipe, data: PreparedData, featurizer: Featuriz
         users=data.users,
         catalog=data.catalog,
     )
-    examples = Examples(resolved.head.examples(data.interactions, data.histories, part), resolved.head, collation)
+    table = resolved.head.examples(data.interactions, data.histories, part)
+    examples = Examples(table, resolved.head, collation, recipe.evaluate.seen)
     if part != Part.TRAIN and len(examples):
         _ = examples.items  # draws the negatives, which may be too many: refused now, and not after an epoch
     return examples

@@ -15,12 +15,14 @@ from torch import Tensor
 from lorarec.artifact.reader import read_run
 from lorarec.contracts import Catalog, Collation, Part, Predictions, Views
 from lorarec.data.columns import HISTORY
+from lorarec.data.repeated import unreachable_rule
+from lorarec.data.report import DataReport
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.errors import DataError, IncompatibleError
 from lorarec.evaluation.evaluate import predict, table_for
 from lorarec.evaluation.intervals import LEVEL, METHOD, metric_intervals
 from lorarec.evaluation.metrics import baseline_metrics, compute_metrics, slice_metrics
-from lorarec.evaluation.protocol import TIED_TARGETS, protocol
+from lorarec.evaluation.protocol import TIED_TARGETS, UNREACHABLE, protocol
 from lorarec.inference.recommender import Recommender, list_rows
 from lorarec.model.encoded_catalog import encoded_catalog
 from lorarec.pipeline.assemble import RunData
@@ -86,7 +88,7 @@ def measure(run_data: RunData, predictions: Mapping[Part, Predictions], frozen: 
     rules = protocol(
         run_data.resolved.recipe.data, run_data.examples, data.report.fingerprint, data.interactions.has(HISTORY)
     )
-    rules |= _ties(run_data, predictions)
+    rules |= _ties(run_data, predictions) | _unreachable(data.report)
     return values | {"intervals": bounds, "protocol": rules, "baselines": baselines, "slices": slices, "leaks": leaks}
 
 
@@ -96,6 +98,12 @@ def _ties(run_data: RunData, predictions: Mapping[Part, Predictions]) -> dict[st
     shares = [f"{part.name.lower()} {rows.mean():.1%}" for part, rows in tied.items() if rows is not None]
     rule = f"{', '.join(shares)} have the score of another item; baselines have their expected value over ties"
     return {TIED_TARGETS: rule} if shares else {}
+
+
+def _unreachable(report: DataReport) -> dict[str, str]:
+    """The rule UNREACHABLE of the protocol, where there are such targets."""
+    rule = unreachable_rule(report.repeated, report.parts) if report.seen == "mask" else ""
+    return {UNREACHABLE: rule} if rule else {}
 
 
 @torch.no_grad()
@@ -137,7 +145,7 @@ def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[
         recommender.predictor.check_lists()
     if not len(run_data.examples[Part.TEST]):
         raise DataError(f"{folder.path} has no test part to make lists for.")
-    if _masks_more_than_histories(run_data):
+    if recommender.seen == "mask" and _masks_more_than_histories(run_data):
         raise IncompatibleError(
             f"{folder.path}: its metrics exclude items from the ranking that are not in the history (data.split by "
             f"{run_data.resolved.recipe.data.split.by}, data.history), while lists exclude only those of the history, "

@@ -62,6 +62,7 @@ def finish_run(
         model=model,
         featurizer=run_data.featurizer,
         seed=run_data.resolved.recipe.seed,
+        seen=run_data.resolved.recipe.evaluate.seen,
         item_vectors=vectors,
         sample=_sample(run_data),
         _table=table,

@@ -119,6 +119,7 @@ def _assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
         model=model,
         featurizer=backbone.featurizer(folder.catalog, usable_length(architecture, adapter)),
         seed=resolved.recipe.seed,
+        seen=resolved.recipe.evaluate.seen,
         item_vectors=folder.item_vectors,
         calibration=folder.calibration,
     )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lorarec.config.recipe import Seen
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.statistics import Statistics
@@ -38,6 +39,14 @@ class Asked(NamedTuple):
     """[n] int64 catalog rows: the item of each question."""
     interactions: Interactions
     histories: Histories
+    seen: Seen = "mask"
+    """Whether items that the user had before are left out of rankings."""
+
+    def masked(self, rows: slice) -> list[np.ndarray]:
+        """The catalog rows to leave out of the ranking of each question."""
+        if self.seen == "keep":
+            return [np.empty(0, np.int64)] * len(self.events[rows])
+        return [self.histories.seen(int(event)) for event in self.events[rows]]
 
     def blocks(self, size: int) -> Iterator[slice]:
         """All questions in order, `size` at a time."""
@@ -74,7 +83,7 @@ def _ranked(asked: Asked, item_counts: np.ndarray, k: int, score: Score) -> Rank
     ranks, ties, lists = [], [], []
     for rows in asked.blocks(min(BLOCK, users_at_once(len(item_counts)))):
         events = asked.events[rows]
-        scores = mask_seen(score(events), [asked.histories.seen(int(event)) for event in events])
+        scores = mask_seen(score(events), asked.masked(rows))
         targets = torch.from_numpy(asked.items[rows])
         ranks.append(held_out_rank(scores, targets).numpy())
         ties.append(held_out_ties(scores, targets).numpy())

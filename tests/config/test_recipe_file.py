@@ -67,7 +67,7 @@ def test_scalars_are_read_as_yaml_1_2(write, written, meant):
         ("epochs: 3", "the recipe has no setting 'epochs'. Did you mean 'train.epochs'? "
          "Settings: adapter, backbone, callbacks, data, description, evaluate, head, name, seed, train."),
         ("evaluate: {evry: 3}", "evaluate has no setting 'evry'. Did you mean 'every'? "
-         "Settings: batch_size, every, metrics, patience."),
+         "Settings: batch_size, every, metrics, patience, seen."),
         ("evaluate: {metrics: auc}", "evaluate.metrics must be a list, such as [a, b], not 'auc'."),
         ("evaluate: {patience: 0}", "evaluate.patience must be at least 1, not 0."),
         ("evaluate: 7", "evaluate must be a section of settings, not 7."),

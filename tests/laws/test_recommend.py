@@ -122,7 +122,7 @@ def test_on_a_small_catalog_the_index_finds_the_items_of_the_exact_answer(
     finished: Callable[..., Recommender], recipe: Make
 ) -> None:
     run = finished("next_item", recipe)
-    for options in ({}, {"exclude_seen": False}):
+    for options in ({}, {"seen": "keep"}):
         exact = run.recommend(histories(run), k=5, **options)
         approximate = run.recommend(histories(run), k=5, approximate=True, **options)
         assert [[(entry.item, entry.title) for entry in answer] for answer in approximate] == [
