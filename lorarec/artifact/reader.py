@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from safetensors.torch import load_file
+import pyarrow.compute as pc
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from lorarec.artifact import layout
 from lorarec.artifact.layout import check_checksums
-from lorarec.contracts import Catalog, Statistics
+from lorarec.artifact.parquet import read_parquet
+from lorarec.contracts import Catalog, Statistics, load_weights
+from lorarec.errors import ArtifactError
 from lorarec.evaluation.calibration import Calibration
+from lorarec.untrusted import read_json
 
 
 @dataclass(frozen=True)
@@ -47,35 +51,126 @@ class RunFolder:
         return folder if folder.is_dir() else None
 
 
+class _Numbers(BaseModel):
+    """What statistics.json holds."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    label_mean: float
+    label_min: float
+    label_max: float
+    liked_above: float
+    label_levels: Annotated[list[float], Field(max_length=Statistics.MOST_VALUES)] = []
+
+
+class _Metrics(BaseModel):
+    """What metrics.json holds, as far as it is read again."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    validation: dict[str, float | None]
+    test: dict[str, float | None]
+    protocol: dict[str, str] = {}
+
+
 def read_run(path: Path) -> RunFolder:
-    """Read and check a run folder. Raises ArtifactError naming what is missing or was changed."""
-    check_checksums(path)
-    table = pq.read_table(path / layout.CATALOG)
-    numbers = json.loads((path / layout.STATISTICS).read_text(encoding="utf-8"))
-    if "label_values" in numbers:  # the name up to format 2
-        numbers["label_levels"] = numbers.pop("label_values")
+    """Read and check a run folder, which a stranger may have written.
+
+    Raises ArtifactError naming what is missing, was changed, or is not of the form that lorarec writes.
+    """
+    with reading(path):
+        check_checksums(path)
+    with reading(path / layout.CATALOG) as file:
+        table = read_parquet(file)
+        _check_texts(table)
+        catalog = Catalog.of_arrow(table)
+        counts, features = _counts(table), _features(table)
+    with reading(path / layout.STATISTICS) as file:
+        numbers = read_json(file)
+        if "label_values" in numbers:  # the name up to format 2
+            numbers["label_levels"] = numbers.pop("label_values")
+        statistics = Statistics(
+            item_counts=counts,
+            user_counts=np.empty(0, np.int64),
+            item_features=features,
+            **_Numbers.model_validate(numbers).model_dump(),
+        )
+    with reading(path / layout.METRICS) as file:
+        _Metrics.model_validate(metrics := read_json(file))
+    with reading(path / layout.ENVIRONMENT) as file:
+        if not isinstance(environment := read_json(file), dict):
+            raise ValueError("it holds no settings")
     vectors, calibration = path / layout.ITEM_VECTORS, path / layout.CALIBRATION
     return RunFolder(
         path=path,
-        catalog=Catalog.of_arrow(table),
-        statistics=Statistics(
-            item_counts=table.column("training_events").to_numpy().copy(),  # a copy: torch wants it writable
-            user_counts=np.empty(0, np.int64),
-            item_features={
-                name.removeprefix(layout.FEATURES): _matrix(table.column(name))
-                for name in table.column_names
-                if name.startswith(layout.FEATURES)
-            },
-            **numbers,
-        ),
-        metrics=json.loads((path / layout.METRICS).read_text(encoding="utf-8")),
-        environment=json.loads((path / layout.ENVIRONMENT).read_text(encoding="utf-8")),
-        head_weights=load_file(path / layout.HEAD),
-        item_vectors=load_file(vectors)["item_vectors"] if vectors.exists() else None,
-        calibration=Calibration.of(json.loads(calibration.read_text(encoding="utf-8")))
-        if calibration.exists()
-        else None,
+        catalog=catalog,
+        statistics=statistics,
+        metrics=metrics,
+        environment=environment,
+        head_weights=load_weights(path / layout.HEAD),
+        item_vectors=_item_vectors(vectors, len(catalog)) if vectors.exists() else None,
+        calibration=_calibration(calibration) if calibration.exists() else None,
     )
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[Path]:
+    """Raise an ArtifactError that names the file for everything by which reading its content may fail."""
+    try:
+        yield file
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))[:100]}: {first['msg'][:200]}"
+        raise _not_as_written(file, reason) from error
+    except (ValueError, TypeError, LookupError, AttributeError, OSError, OverflowError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise _not_as_written(file, reason) from error
+
+
+def _not_as_written(file: Path, reason: str) -> ArtifactError:
+    return ArtifactError(f"{file}: not as it was written ({reason}). Train the run again, or restore the file.")
+
+
+def _check_texts(table: pa.Table) -> None:
+    for name in ("item", "title", "text"):
+        column = table.column(name)
+        if column.null_count or not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            raise ValueError(f"column '{name}' holds other values than texts")
+    if not len(table) or pc.count_distinct(table.column("item")).as_py() < len(table):
+        raise ValueError("it holds no items, or one twice")
+
+
+def _counts(table: pa.Table) -> np.ndarray:
+    """[N] int64 training events."""
+    column = table.column("training_events")
+    if column.null_count or not pa.types.is_integer(column.type) or pc.min(column).as_py() < 0:
+        raise ValueError("column 'training_events' holds no numbers of events")
+    counts: np.ndarray = column.to_numpy().astype(np.int64)  # a copy: torch wants it writable
+    return counts
+
+
+def _features(table: pa.Table) -> dict[str, np.ndarray]:
+    """[N, F] float32 by name, from columns of lists of equal length."""
+    features = {}
+    for name in table.column_names:
+        if name.startswith(layout.FEATURES):
+            flat = table.column(name).combine_chunks().flatten()
+            if flat.type != pa.float32() or flat.null_count or not np.isfinite(flat.to_numpy()).all():
+                raise ValueError(f"column '{name[:100]}' holds no lists of finite numbers")
+            matrix = flat.to_numpy().reshape(len(table), -1)
+            features[name.removeprefix(layout.FEATURES)] = np.array(matrix)  # a copy: torch wants it writable
+    return features
+
+
+def _item_vectors(file: Path, items: int) -> Tensor:
+    with reading(file):
+        vectors = load_weights(file)["item_vectors"]
+        if vectors.dim() != 2 or len(vectors) != items or vectors.dtype != torch.float32:
+            raise ValueError(f"it holds {vectors.dtype} of shape {tuple(vectors.shape)} for {items:,} items")
+    return vectors
+
+
+def _calibration(file: Path) -> Calibration:
+    with reading(file):
+        return Calibration.of(read_json(file))
 
 
 class KeptScores(NamedTuple):
@@ -89,13 +184,14 @@ class KeptScores(NamedTuple):
 
 
 def read_test_scores(run: Path) -> KeptScores:
-    """Read the file of `RunWriter.write_test_scores`."""
-    table = pq.read_table(run / layout.TEST_SCORES)
-    columns = {name: table.column(name).to_numpy() for name in table.column_names}
-    return KeptScores(columns.pop(layout.USER), columns)
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """[N, F] from a column of lists of equal length."""
-    flat = column.combine_chunks().flatten().to_numpy()
-    return np.array(flat.reshape(len(column), -1))  # a copy: torch wants it writable
+    """Read the file of `RunWriter.write_test_scores`. Raises ArtifactError if it is not of that form."""
+    with reading(run / layout.TEST_SCORES) as file:
+        table = read_parquet(file)
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if column.null_count or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+                raise ValueError(f"column '{name[:100]}' holds no numbers")
+        columns = {name: table.column(name).to_numpy() for name in table.column_names}
+        users = columns.pop(layout.USER)
+        if users.dtype.kind != "i" or (len(users) and not 0 <= users.min() <= users.max() < len(users)):
+            raise ValueError("column 'user' holds no numbers of users")
+    return KeptScores(users, columns)

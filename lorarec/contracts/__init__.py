@@ -30,6 +30,7 @@ from lorarec.contracts.task_head import Encoder, Head, TaskHead
 from lorarec.contracts.training import Callback, StepContext, TrainingStep, TrainState
 from lorarec.contracts.transformer_block import TransformerBlock, causal_mask
 from lorarec.contracts.vector_predictor import VectorHead, VectorPredictor
+from lorarec.contracts.weight_files import load_weights
 from lorarec.data.cache import Cached, cache_folder, cached, read_cached
 from lorarec.data.catalog import Catalog
 from lorarec.data.history import Histories, History
@@ -129,6 +130,7 @@ __all__ = [
     "hookimpl",
     "joined_tables",
     "known_encoding",
+    "load_weights",
     "moved",
     "named",
     "pair_batch",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from abc import abstractmethod
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,24 +12,30 @@ from typing import Any, ClassVar
 import torch
 from peft import (
     PeftConfig,
-    PeftModel,
     TaskType,
     get_peft_model,
     get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils import SAFETENSORS_WEIGHTS_NAME
-from safetensors import safe_open
-from safetensors.torch import load_file
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from torch import nn
 from transformers import PreTrainedModel
 
 from lorarec.contracts.adapter import OWN_ADAPTER, Adapter, TrainingPlan
 from lorarec.contracts.backbone import Backbone
-from lorarec.contracts.peft_internals import peft_name, prepare, switched, user_name
+from lorarec.contracts.peft_internals import peft_name, prepare, switched, user_name, without_adapters
 from lorarec.contracts.targets import find_targets
+from lorarec.contracts.weight_files import load_weights
 from lorarec.errors import IncompatibleError
+from lorarec.untrusted import read_json
+
+NOT_COMPARED = {
+    *("base_model_name_or_path", "revision", "auto_mapping", "task_type", "peft_version", "inference_mode"),
+    *("total_step", "tinit", "tfinal"),
+}
+"""Entries of adapter_config.json that do not follow from the settings: where the backbone was, and the length of the
+run."""
 
 
 class PeftAdapter(Adapter):
@@ -79,9 +87,7 @@ class PeftAdapter(Adapter):
         """Raises IncompatibleError, naming them, if weights are missing, unknown, or of another shape; and for methods
         that save the outputs of their weights instead of the weights."""
         known = self.known(module, name)
-        _check_weights(module, folder, name)
-        saved = load_file(folder / SAFETENSORS_WEIGHTS_NAME)
-        set_peft_model_state_dict(module, dict(saved), adapter_name=known)
+        saved = self._load(module, folder, name)
         held = get_peft_model_state_dict(module, adapter_name=known, save_embedding_layers=False)
         if not all(torch.equal(held[key].cpu(), weight.to(held[key].dtype)) for key, weight in saved.items()):
             raise IncompatibleError(
@@ -101,9 +107,10 @@ class PeftAdapter(Adapter):
         training, before = module.training, dict(module.named_parameters())
         with self.active(module, user_name(peft_model.active_adapter)):
             try:
-                peft_model.load_adapter(str(folder), peft_name(name), torch_device=_device(module))
-                _check_weights(module, folder, name)
-            except (ValueError, RuntimeError, KeyError, IncompatibleError) as error:
+                config = self._config(backbone, folder)
+                peft_model.add_adapter(peft_name(name), config)
+                self._load(module, folder, name)
+            except Exception as error:
                 if peft_name(name) in peft_model.peft_config:
                     peft_model.delete_adapter(peft_name(name))
                 raise IncompatibleError(f"{folder}: cannot be added to {_described(backbone)}: {error}") from error
@@ -144,13 +151,12 @@ class PeftAdapter(Adapter):
     def restore(self, backbone: Backbone, folder: Path, name: str = OWN_ADAPTER) -> nn.Module:
         """A PeftModel for inference. Raises IncompatibleError if the files do not fit the backbone exactly."""
         module = backbone.module
+        config = self._config(backbone, folder)
         try:
-            restored: nn.Module = PeftModel.from_pretrained(
-                module, str(folder), peft_name(name), torch_device=_device(module)
-            )
-        except (ValueError, RuntimeError, KeyError) as error:
+            restored: nn.Module = get_peft_model(module, config, peft_name(name), autocast_adapter_dtype=True)
+        except Exception as error:
             raise IncompatibleError(f"{folder}: the adapter does not fit this backbone: {error}") from error
-        _check_weights(restored, folder, name)
+        self._load(restored, folder, name)
         prepare(restored)
         return restored.requires_grad_(False).eval()  # PEFT leaves weights that it casts to float32 trainable
 
@@ -170,6 +176,35 @@ class PeftAdapter(Adapter):
         except (AttributeError, NotImplementedError, ValueError) as error:
             raise self._unmergeable(f"PEFT cannot do it ({error})") from error
         return merged.eval()
+
+    def _config(self, backbone: Backbone, folder: Path) -> PeftConfig:
+        """The configuration of a saved adapter, made from the settings: that in the file, which a stranger may have
+        written, is only compared with it (by `_load`). The number of a schedule's steps alone is the file's."""
+        steps = _saved_config(folder).get("total_step")
+        plan = TrainingPlan(total_steps=steps if type(steps) is int else 1, epochs=1, seed=0)
+        bare = copy.copy(backbone)
+        bare.module = without_adapters(backbone.module)
+        config = self.peft_config(bare, plan)
+        self._name_targets(config, bare)
+        config.task_type = TaskType.FEATURE_EXTRACTION if isinstance(bare.module, PreTrainedModel) else None
+        config.inference_mode = True
+        return config
+
+    def _load(self, module: Any, folder: Path, name: str) -> dict[str, torch.Tensor]:
+        """Load the saved weights into the attached adapter `name`, and return them. Raises IncompatibleError, naming
+        them, if settings, names, shapes or types differ."""
+        known = peft_name(name)
+        saved, here = _saved_config(folder), json.loads(json.dumps(module.peft_config[known].to_dict(), default=sorted))
+        for key in sorted((saved.keys() & here.keys()) - NOT_COMPARED):
+            if _ordered(saved[key]) != _ordered(here[key]):
+                raise IncompatibleError(
+                    f"{folder / CONFIG_NAME}: {key} is {saved[key]!r:.60}, but adapter '{self.name}' here has "
+                    f"{here[key]!r:.60}. Restore the file, or train again."
+                )
+        wanted = get_peft_model_state_dict(module, adapter_name=known, save_embedding_layers=False)
+        weights = load_weights(folder / SAFETENSORS_WEIGHTS_NAME, wanted)
+        set_peft_model_state_dict(module, dict(weights), adapter_name=known)
+        return weights
 
     def _unmergeable(self, reason: str) -> IncompatibleError:
         return IncompatibleError(
@@ -198,24 +233,16 @@ def _device(module: nn.Module) -> str:
     return str(next(module.parameters()).device)
 
 
-def _check_weights(module: Any, folder: Path, name: str) -> None:
-    """Raise IncompatibleError, naming them, for weights in `folder` that are missing, unknown or of another shape.
+def _saved_config(folder: Path) -> dict[str, Any]:
+    try:
+        saved = read_json(folder / CONFIG_NAME)
+    except (ValueError, OSError) as error:
+        raise IncompatibleError(f"{folder / CONFIG_NAME}: cannot be read ({error}). Train the run again.") from error
+    if not isinstance(saved, dict):
+        raise IncompatibleError(f"{folder / CONFIG_NAME}: holds no settings. Train the run again.")
+    return saved
 
-    PEFT only warns about missing weights, and ignores unknown ones.
-    """
-    file = folder / SAFETENSORS_WEIGHTS_NAME
-    wanted = get_peft_model_state_dict(module, adapter_name=peft_name(name), save_embedding_layers=False)
-    with safe_open(file, framework="pt") as weights:
-        saved = {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118 (no mapping)
-    missing, unknown = sorted(set(wanted) - set(saved)), sorted(set(saved) - set(wanted))
-    if missing or unknown:
-        raise IncompatibleError(
-            f"{file}: its weights are not those of the adapter on this backbone (missing: {missing[:3]}, unknown: "
-            f"{unknown[:3]})."
-        )
-    for key, weight in wanted.items():
-        if saved[key] != tuple(weight.shape):
-            raise IncompatibleError(
-                f"{file}: weight '{key}' has shape {saved[key]}, the adapter's on this backbone has "
-                f"{tuple(weight.shape)}."
-            )
+
+def _ordered(value: Any) -> Any:
+    """Names without their order: PEFT writes sets."""
+    return sorted(value) if isinstance(value, list) and all(isinstance(each, str) for each in value) else value

@@ -6,6 +6,7 @@ AdaLoRA's allocator, which is not in PEFT's `state_dict`, is saved and restored 
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,6 +106,15 @@ def _switch(module: Any, name: str | None) -> None:
             part._disable_adapters = name is None or bool(available and name not in available)
             if name is not None:
                 part._active_adapter = [name]
+
+
+def without_adapters(module: Any) -> Any:
+    """The module as it was before adapters were attached; it shares its layers with `module`, which is unchanged."""
+    if isinstance(module, BaseTunerLayer):
+        return without_adapters(module.get_base_layer())
+    bare = copy.copy(module)
+    bare._modules = {name: None if part is None else without_adapters(part) for name, part in module._modules.items()}
+    return bare
 
 
 def prepare(wrapped: nn.Module) -> None:

@@ -16,6 +16,7 @@ from lorarec.contracts.predictor import FinishedRun, MetricInputs, Model, Predic
 from lorarec.contracts.task_head import Encoder, Head, TaskHead
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics
+from lorarec.errors import ArtifactError
 from lorarec.prediction.baselines import Asked, rank_baselines
 from lorarec.prediction.item_index import ItemIndex
 from lorarec.prediction.ranking import Candidates, catalog_scores, held_out_rank, held_out_ties, mask_seen, top_items
@@ -188,11 +189,18 @@ def _longest(metrics: Sequence[Metric]) -> int:
 
 
 def _vectors(run: FinishedRun) -> Tensor:
-    """[N, d]"""
-    assert run.item_vectors is not None, "a run of this family keeps item vectors"
+    """[N, d]. Raises ArtifactError if the run keeps none."""
+    if run.item_vectors is None:
+        raise ArtifactError("The run has no item_vectors.safetensors, which its head needs. Train the run again.")
     return run.item_vectors
 
 
 def _user_vectors(run: FinishedRun, requests: Requests) -> Tensor:
-    """[n, d]"""
-    return run.answers(requests, "user_vectors", BLOCK).float()
+    """[n, d]. Raises ArtifactError if the item vectors of the run have another width."""
+    users, items = run.answers(requests, "user_vectors", BLOCK).float(), _vectors(run)
+    if users.shape[1] != items.shape[1]:
+        raise ArtifactError(
+            f"The item vectors of the run have {items.shape[1]} numbers, and the head's users {users.shape[1]}: "
+            "item_vectors.safetensors is of another run. Restore the file, or train the run again."
+        )
+    return users

@@ -60,9 +60,26 @@ class Calibration:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Self:
-        """The calibration that `to_dict` wrote."""
-        knots = (np.asarray(content.get(name, []), np.float64) for name in ("scores", "probabilities"))
-        return cls(content["method"], float(content.get("temperature", 1.0)), *knots)
+        """The calibration that `to_dict` wrote. Raises ValueError, TypeError or KeyError for anything else."""
+        method, temperature = content["method"], content.get("temperature", 1.0)
+        scores, probabilities = (np.asarray(content.get(name, []), np.float64) for name in ("scores", "probabilities"))
+        if method == "temperature":
+            if type(temperature) not in (int, float) or not LOWEST * 0.999 <= temperature <= HIGHEST * 1.001:
+                raise ValueError(f"temperature {temperature!r:.50} is not a number from {LOWEST} to {HIGHEST:g}")
+        elif method == "isotonic":
+            if not _is_curve(scores, probabilities):
+                raise ValueError("its scores and probabilities are no increasing curve from 0 to 1")
+        else:
+            raise ValueError(f"method {method!r:.50} is neither temperature nor isotonic")
+        return cls(method, float(temperature), scores, probabilities)
+
+
+def _is_curve(scores: np.ndarray, probabilities: np.ndarray) -> bool:
+    """Whether [m] probabilities do not fall over [m] ascending scores, all from 0 to 1."""
+    if scores.ndim != 1 or scores.shape != probabilities.shape or not len(scores):
+        return False
+    within = [bool(((values >= 0) & (values <= 1)).all()) for values in (scores, probabilities)]
+    return all(within) and bool((np.diff(scores) > 0).all() and (np.diff(probabilities) >= 0).all())
 
 
 def calibration_error(scores: np.ndarray, labels: np.ndarray) -> float:

@@ -155,8 +155,8 @@ class AdaLora(PeftAdapter):
         between."""
         config = self.config
         tinit, tfinal = round(config.tinit * total), max(1, round(config.tfinal * total))
-        allocations = range(tinit + 1, total - tfinal)
-        if not any(step % config.delta_t == 0 for step in allocations):
+        first = (tinit // config.delta_t + 1) * config.delta_t
+        if first >= total - tfinal:
             raise IncompatibleError(
                 f"Adapter 'adalora': in a run of {total} optimizer steps, there is none at which ranks are removed "
                 f"with tinit={config.tinit}, tfinal={config.tfinal} and delta_t={config.delta_t}. "

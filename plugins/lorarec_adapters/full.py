@@ -8,18 +8,18 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from lorarec.contracts import (
     OWN_ADAPTER,
     Adapter,
     Backbone,
-    IncompatibleError,
     StrictConfig,
     TrainingPlan,
     chosen_blocks,
     hookimpl,
+    load_weights,
 )
 
 WEIGHTS = "weights.safetensors"
@@ -57,28 +57,17 @@ class Full(Adapter):
         save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
     def restore(self, backbone: Backbone, folder: Path, name: str = OWN_ADAPTER) -> nn.Module:
-        """The module with the trained weights. Raises IncompatibleError if a name or shape differs."""
+        """The module with the trained weights. Raises IncompatibleError if a name, shape or type differs."""
         module = self.attach(backbone, TrainingPlan(total_steps=0, epochs=0, seed=0))
         self.warm_start(module, folder)
         return module.eval()
 
     def warm_start(self, module: nn.Module, folder: Path, name: str = OWN_ADAPTER) -> None:
-        """Load the saved weights. Raises IncompatibleError if a name or shape differs."""
+        """Load the saved weights. Raises IncompatibleError if a name, shape or type differs."""
         trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        weights = load_file(folder / WEIGHTS)
-        missing, unknown = sorted(set(trained) - set(weights)), sorted(set(weights) - set(trained))
-        if missing or unknown:
-            raise IncompatibleError(
-                f"{folder / WEIGHTS}: its weights are not those that adapter 'full' trains on this backbone (missing: "
-                f"{missing[:3]}, unknown: {unknown[:3]})."
-            )
+        weights = load_weights(folder / WEIGHTS, trained)
         with torch.no_grad():
             for parameter, weight in trained.items():
-                if weight.shape != weights[parameter].shape:
-                    raise IncompatibleError(
-                        f"{folder / WEIGHTS}: weight '{parameter}' has shape {tuple(weights[parameter].shape)}, the "
-                        f"backbone's has {tuple(weight.shape)}."
-                    )
                 weight.copy_(weights[parameter])
 
     def merge(self, module: nn.Module, name: str = OWN_ADAPTER) -> nn.Module:

@@ -12,8 +12,7 @@ from typing import Annotated
 import numpy as np
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lorarec.contracts import (
@@ -22,11 +21,13 @@ from lorarec.contracts import (
     Catalog,
     Encoded,
     Featurizer,
+    IncompatibleError,
     LorarecError,
     TransformerBlock,
     View,
     causal_mask,
     hookimpl,
+    load_weights,
 )
 from lorarec_backbones.checkpoint import weights_fingerprint
 
@@ -125,17 +126,11 @@ class SasrecBackbone(Backbone):
 
     def _read(self, file: Path) -> None:
         try:
-            weights = load_file(file)
-            if weights.keys() != self.module.state_dict().keys():
-                raise LorarecError(
-                    f"backbone 'sasrec': {file} has weights of other layers than this version's, such as "
-                    f"{min(weights.keys() ^ self.module.state_dict().keys())}. Train again, or install the lorarec "
-                    "that environment.json of the run names."
-                )
-            self.module.load_state_dict(weights)
-        except (OSError, SafetensorError, RuntimeError) as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise LorarecError(f"backbone 'sasrec': {file} does not have these weights: {reason}") from error
+            self.module.load_state_dict(load_weights(file, self.module.state_dict()))
+        except IncompatibleError as error:
+            raise LorarecError(
+                f"backbone 'sasrec': {error} Train again, or install the lorarec that the run's environment.json names."
+            ) from error
 
     def is_reproducible(self) -> bool:
         """Never: the weights are random, and another version of torch may draw different ones."""

@@ -50,7 +50,7 @@ def test_only_trained_weights_are_saved_and_others_are_refused(attach: Any, load
     adapter, _, module = attach(Full, layers=[-1])
     adapter.save(module, tmp_path)
     assert set(load_file(tmp_path / "weights.safetensors")) == trainable(module)
-    with pytest.raises(IncompatibleError, match="its weights are not those that adapter 'full' trains"):
+    with pytest.raises(IncompatibleError, match="its weights are not those of the model here"):
         Full(Full.Config(layers=[0])).restore(loaded(), tmp_path)
 
 
@@ -61,7 +61,7 @@ def test_a_weight_of_another_shape_is_refused(attach: Any, loaded: Any, tmp_path
     weights = {name: p.detach().clone() for name, p in module.named_parameters()}
     weights["embeddings.word_embeddings.weight"] = torch.zeros(65, 16)
     save_file(weights, tmp_path / "weights.safetensors")
-    with pytest.raises(IncompatibleError, match=r"has shape \(65, 16\), the backbone's has \(64, 16\)"):
+    with pytest.raises(IncompatibleError, match=r"has shape \(65, 16\), the model's has \(64, 16\)"):
         adapter.restore(loaded(), tmp_path)
 
 

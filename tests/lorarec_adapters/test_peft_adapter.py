@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_an_adapter_that_cannot_be_added_leaves_no_trace(attach: Any, tmp_path: 
     adapter, backbone, module = attach(Lora, r=2)
     vera, _, other = attach(Vera)
     vera.save(other, tmp_path)
-    with pytest.raises(IncompatibleError, match=r"cannot be added to backbone 'tiny'.*different peft types"):
+    with pytest.raises(IncompatibleError, match=r"cannot be added to backbone 'tiny'.*peft_type is 'VERA', but"):
         adapter.add(module, backbone, tmp_path, "vera")
     with pytest.raises(IncompatibleError, match=r"There is no adapter 'vera' on this backbone. There are: 'default'"):
         adapter.active(module, "vera")
@@ -136,9 +137,69 @@ def test_an_adapter_that_cannot_be_added_leaves_no_trace(attach: Any, tmp_path: 
 def test_weights_of_another_shape_are_named(attach: Any, tmp_path: Path) -> None:
     adapter, _, module = attach(Lora, r=2)
     adapter.save(module, tmp_path)
-    _, _, larger = attach(Lora, r=4)
+    larger, _, module = attach(Lora, r=4)
+    with pytest.raises(IncompatibleError, match=r"lora_alpha is 4, but adapter 'lora' here has 8"):
+        larger.warm_start(module, tmp_path)
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"r": 4, "lora_alpha": 8}))
     with pytest.raises(IncompatibleError, match=r"query\.lora_A\.weight' has shape \(2, 16\), .* has \(4, 16\)"):
-        adapter.warm_start(larger, tmp_path)
+        larger.warm_start(module, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("target_modules", "(a+)+$"),
+        ("layers_pattern", "(a+)+$"),
+        ("exclude_modules", "(a+)+$"),
+        ("rank_pattern", {"(a+)+$": 4}),
+        ("layer_replication", [[0, 10**9]]),
+        ("modules_to_save", ["embeddings"]),
+        ("trainable_token_indices", list(range(1000))),
+        ("target_parameters", ["query.weight"]),
+        ("r", 10**9),
+        ("r", "2"),
+        ("loftq_config", {"a": 1}),
+        ("init_lora_weights", "pissa"),
+        ("megatron_core", "os"),
+        ("peft_type", "XLORA"),
+    ],
+)
+def test_a_configuration_that_its_settings_do_not_give_is_refused(
+    entry: str, value: Any, attach: Any, loaded: Any, tmp_path: Path
+) -> None:
+    adapter, _, module = attach(Lora, r=2)
+    adapter.save(module, tmp_path)
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {entry: value}))
+    with pytest.raises(IncompatibleError, match=rf"adapter_config\.json: {entry} is .*, but adapter 'lora' here has"):
+        adapter.restore(loaded(), tmp_path)
+
+
+def test_entries_that_do_not_follow_from_the_settings_are_not_read(
+    attach: Any, loaded: Any, read: Any, tmp_path: Path
+) -> None:
+    adapter, backbone, module = attach(Lora, r=2)
+    adapter.save(module, tmp_path)
+    file = tmp_path / "adapter_config.json"
+    elsewhere = {"base_model_name_or_path": "/etc", "auto_mapping": {"parent_library": "os"}, "runtime_config": {}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | elsewhere))
+    fresh = loaded()
+    assert torch.equal(read(fresh, adapter.restore(fresh, tmp_path)), read(backbone, module.eval()))
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "[" * 100_000, None])
+def test_a_configuration_that_cannot_be_read_is_refused(
+    content: str | None, attach: Any, loaded: Any, tmp_path: Path
+) -> None:
+    adapter, _, module = attach(Lora, r=2)
+    adapter.save(module, tmp_path)
+    file = tmp_path / "adapter_config.json"
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(IncompatibleError, match=r"adapter_config\.json: (cannot be read|holds no settings)"):
+        adapter.restore(loaded(), tmp_path)
 
 
 def test_full_and_frozen_refuse_a_second_adapter(attach: Any, tmp_path: Path) -> None:
