@@ -37,10 +37,12 @@ from lorarec.data.history import Histories, History
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.negatives import NegativeSampler, StepSample
 from lorarec.data.open_files import SUFFIXES, ReadOptions, known_encoding, table_origin
+from lorarec.data.ordering import order_by
+from lorarec.data.parquet_table import ParquetTable
 from lorarec.data.raw_tables import RawTables
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics, TrainingEvents
-from lorarec.data.tables import cached_table, joined_tables, read_table, reading_notes
+from lorarec.data.tables import cached_table, joined_tables, read_events, read_table, reading_notes
 from lorarec.disk import atomic_write
 from lorarec.errors import DataError, IncompatibleError, LorarecError
 from lorarec.prediction.ranking import Candidates
@@ -87,6 +89,7 @@ __all__ = [
     "PairHead",
     "PairPredictor",
     "PairScore",
+    "ParquetTable",
     "Part",
     "PeftAdapter",
     "Plugin",
@@ -133,9 +136,11 @@ __all__ = [
     "load_weights",
     "moved",
     "named",
+    "order_by",
     "pair_batch",
     "pair_products",
     "read_cached",
+    "read_events",
     "read_table",
     "reading_notes",
     "table_origin",

@@ -8,12 +8,14 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from lorarec.config.recipe import DataSection, EventsSection
 from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import CLICK, EVENT, HISTORY, ITEM, RATING, TIME, USER, WEIGHT, missing_column
 from lorarec.data.ids import encode_ids
 from lorarec.data.interactions import Part
+from lorarec.data.parquet_table import ParquetTable
 from lorarec.data.raw_tables import as_arrow
 from lorarec.errors import DataError
 
@@ -61,7 +63,7 @@ class EventKinds:
         """Whether kinds define what was liked and clicked: some are negative or shown."""
         return Meaning.NEGATIVE in self.meanings or Meaning.SHOWN in self.meanings
 
-    def readable(self, raw: Dataset) -> Dataset:
+    def readable(self, raw: Dataset | ParquetTable) -> Dataset | ParquetTable:
         """The table without the columns that are not read. Rows of ignored kinds become copies of a used row, so that
         messages number rows as the file does, and ignored rows need not even be readable."""
         used = self.meaning > Meaning.IGNORED
@@ -185,7 +187,7 @@ class EventUse:
 
 
 def read_kinds(
-    raw: Dataset, columns: Mapping[str, str], section: DataSection, needs: frozenset[str], origin: str
+    raw: Dataset | ParquetTable, columns: Mapping[str, str], section: DataSection, needs: frozenset[str], origin: str
 ) -> EventKinds | None:
     """The kinds of a source's rows, or None where there is no column of kinds.
 
@@ -200,7 +202,7 @@ def read_kinds(
             return None
         raise missing_column(name, available, origin, "; name the one that holds kinds of events: data.columns.event")
     where = f"{origin}, column '{name}'"
-    kind, ids = encode_ids(as_arrow(raw).column(name), where, what="kind of event")
+    kind, ids = encode_ids(_column(raw, name), where, what="kind of event")
     names: list[str] = ids.to_pylist()
     meanings = _meanings(section.events, names, np.bincount(kind), where)
     kinds = EventKinds(tuple(names), meanings, kind, _weights(section.events, names))
@@ -209,6 +211,10 @@ def read_kinds(
     unread = tuple(columns.get(name, name) for name in (RATING, CLICK) if columns.get(name, name) in available)
     _refuse_contradictions(section, needs, unread, HISTORY in columns or HISTORY in available, origin)
     return replace(kinds, unread=unread)
+
+
+def _column(raw: Dataset | ParquetTable, name: str) -> pa.ChunkedArray:
+    return raw.column(name, ids=True) if isinstance(raw, ParquetTable) else as_arrow(raw).column(name)
 
 
 def answers(table: Dataset, meaning: np.ndarray) -> np.ndarray:

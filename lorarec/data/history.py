@@ -8,7 +8,7 @@ import numpy as np
 
 from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING
 from lorarec.data.interactions import Interactions, Part
-from lorarec.data.split import time_order
+from lorarec.data.ordering import blocks, row_type, time_order
 from lorarec.errors import DataError
 
 
@@ -28,8 +28,21 @@ def feedback_column(interactions: Interactions) -> str | None:
     return next((name for name in (RATING, CLICK) if interactions.has(name)), None)
 
 
+class _Lookup:
+    """A number for each event: its own, or that of the group (the user) it is in."""
+
+    def __init__(self, numbers: np.ndarray, group: np.ndarray | None = None) -> None:
+        self._numbers = numbers
+        self._group = group
+
+    def __getitem__(self, events: np.ndarray | int) -> np.ndarray:
+        """[n] int64 the numbers of these events [n]."""
+        chosen = self._numbers[events if self._group is None else self._group[events]]
+        return np.asarray(chosen, np.int64)
+
+
 class Histories:
-    """Looks up histories by event: slices of shared arrays, without copies.
+    """Looks up histories by event: slices of shared arrays.
 
     Events are ordered by time, equal times by their order in the table. Built by `of`.
     """
@@ -38,7 +51,7 @@ class Histories:
     """Feedback above this number counts as liked."""
 
     def __init__(
-        self, flat: History, bounds: tuple[np.ndarray, np.ndarray], seen: tuple[np.ndarray, np.ndarray],
+        self, flat: History, bounds: tuple[_Lookup, _Lookup], seen: tuple[_Lookup, _Lookup],
         own: np.ndarray | None, liked_above: float, had: Histories | None = None,
     ) -> None:  # fmt: skip
         """`flat` holds all events that can be looked up; `bounds` ([E] start, [E] end) is the slice of each event's
@@ -84,16 +97,12 @@ class Histories:
 
     @classmethod
     def _given(cls, interactions: Interactions, liked_above: float) -> Self:
-        lists = interactions.table.data.column(HISTORY).combine_chunks()
-        items = lists.flatten().to_numpy(zero_copy_only=False)
-        lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-        ends = np.cumsum(lengths)
-        feedback = np.full(len(items), np.nan, np.float32)
+        items, offsets = interactions.lists(HISTORY)
+        feedback = np.broadcast_to(np.float32(np.nan), items.shape)
         if interactions.has(HISTORY_FEEDBACK):
-            lists = interactions.table.data.column(HISTORY_FEEDBACK).combine_chunks()
-            feedback = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-        flat = History(items, feedback, np.full(len(items), -1, np.int64))
-        bounds = (ends - lengths, ends)
+            feedback = interactions.lists(HISTORY_FEEDBACK)[0].astype(np.float32)
+        flat = History(items, feedback, np.broadcast_to(np.int64(-1), items.shape))
+        bounds = _Lookup(offsets[:-1]), _Lookup(offsets[1:])
         return cls(flat, bounds, bounds, None, liked_above)
 
     @classmethod
@@ -130,24 +139,28 @@ class Histories:
         had: Histories | None = None,
     ) -> Self:
         """Histories that hold the events where `visible` [E] is true."""
-        order = time_order(interactions.user, interactions.time)
+        rows, user = len(interactions), interactions.user
+        order = time_order(user, interactions.time).astype(row_type(rows))
         visible = visible[order]
         # Number of visible events before each index of the order, before each user's first and after their last.
-        before = np.concatenate(([0], np.cumsum(visible, dtype=np.int64)))
-        user_bounds = np.concatenate(([0], np.cumsum(np.bincount(interactions.user))))
-        first = before[user_bounds[interactions.user]]
-        last = before[user_bounds[interactions.user + 1]]
-        end = np.empty(len(order), np.int64)
+        before = np.zeros(rows + 1, row_type(rows))
+        np.cumsum(visible, out=before[1:])
+        first = before[np.concatenate(([0], np.cumsum(np.bincount(user))))]
+        end = np.empty(rows, row_type(rows))
         end[order] = before[:-1]
         if interactions.use is not None and interactions.use.at_once and interactions.time is not None:
-            end[order] = before[_first_of_time(interactions.user[order], interactions.time[order])]
+            end[order] = before[_first_of_time(user[order], interactions.time[order])]
         events = order[visible]
-        stars = np.full(len(events), np.nan) if feedback is None else interactions.column(feedback)[events]
-        flat = History(interactions.item[events], stars.astype(np.float32), events)
-        past, everything = (first, end), (first, last)
+        flat = History(
+            interactions.item[events].astype(row_type(int(interactions.item.max(initial=0)))),
+            _feedback_of(interactions, feedback, events),
+            events,
+        )
+        past = _Lookup(first, user), _Lookup(end)
+        everything = _Lookup(first, user), _Lookup(first[1:], user)
         own = None
         if scope == "training" or not all_visible:
-            own = np.full(len(order), -1, np.int64)
+            own = np.full(rows, -1, row_type(rows))
             own[events] = np.arange(len(events))
         return cls(
             flat,
@@ -191,7 +204,8 @@ class Histories:
     def of_rows(self, events: np.ndarray) -> Self:
         """The histories of `events` [n], which may repeat, as those of the rows 0 to n - 1 of another table."""
         own = None if self._own is None else self._own[events]
-        bounds, seen = (self._starts[events], self._ends[events]), (self._seen_starts[events], self._seen_ends[events])
+        bounds = _Lookup(self._starts[events]), _Lookup(self._ends[events])
+        seen = _Lookup(self._seen_starts[events]), _Lookup(self._seen_ends[events])
         had = None if self._had is None else self._had.of_rows(events)
         return type(self)(self._flat, bounds, seen, own, self.liked_above, had)
 
@@ -206,18 +220,21 @@ class Histories:
 
     def lengths(self, events: np.ndarray) -> np.ndarray:
         """[n] int64 the length of each event's whole history."""
-        lengths = self._ends[events] - self._starts[events] - (self._inside(events) >= 0)
-        return np.asarray(lengths, np.int64)
+        lengths = np.empty(len(events), np.int64)
+        for block in blocks(len(events)):
+            few = events[block]
+            lengths[block] = self._ends[few] - self._starts[few] - (self._inside(few) >= 0)
+        return lengths
 
-    def largest(self, values: np.ndarray, events: np.ndarray) -> np.ndarray:
-        """[n] float64 the largest of `values` [E], one per event of the table, over each whole history; -inf where it
-        is empty or the row's own."""
-        known = self._flat.events >= 0
-        flat = np.append(np.where(known, values[np.where(known, self._flat.events, 0)], -np.inf), -np.inf)
-        starts, ends, own = self._starts[events], self._ends[events], self._inside(events)
-        split = np.where(own < 0, ends, own)
-        after = np.where(own < 0, ends, own + 1)
-        return np.asarray(np.maximum(_largest(flat, starts, split), _largest(flat, after, ends)))
+    def latest_time(self, time: np.ndarray, events: np.ndarray) -> np.ndarray:
+        """[n] float64 the latest time in each whole history, by the `time` [E] of all rows; -inf where it is empty or
+        the row's own."""
+        starts, last, own = self._starts[events], self._ends[events] - 1, self._inside(events)
+        last -= own == last
+        latest = np.full(len(events), -np.inf)
+        known = (last >= starts) & (self._flat.events[last] >= 0)
+        latest[known] = time[self._flat.events[last[known]]]  # a user's events are in the order of time
+        return latest
 
     def liked(self, feedback: np.ndarray) -> tuple[int, ...]:
         """1 liked, 0 not liked, -1 unknown for each value of feedback."""
@@ -228,8 +245,8 @@ class Histories:
         """[n] int64 the index in `flat` of an event that is within the slice of its own history; -1 elsewhere."""
         if self._own is None:
             return np.full(len(events), -1, np.int64)
-        own = self._own[events]
-        return np.where((own >= self._starts[events]) & (own < self._ends[events]), own, -1)
+        own = np.asarray(self._own[events], np.int64)
+        return np.asarray(np.where((own >= self._starts[events]) & (own < self._ends[events]), own, -1))
 
     def _cut(self, event: int, start: int, end: int, limit: int | None) -> History:
         items, feedback, events = self._flat
@@ -237,12 +254,12 @@ class Histories:
         if not start <= own < end:
             if limit is not None:
                 start = max(start, end - limit)
-            return History(items[start:end], feedback[start:end], events[start:end])
+            return _wide(History(items[start:end], feedback[start:end], events[start:end]))
         # The event itself is within the slice: skip it.
         if limit is not None:
             start = max(start, end - limit - (own >= end - limit))
         a, b = slice(min(start, own), own), slice(max(start, own + 1), end)
-        return History(*(np.concatenate((column[a], column[b])) for column in self._flat))
+        return _wide(History(*(np.concatenate((column[a], column[b])) for column in self._flat)))
 
 
 def _has_held_out_pair(interactions: Interactions) -> np.ndarray:
@@ -258,13 +275,13 @@ def _first_of_time(user: np.ndarray, time: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(np.where(is_new, np.arange(len(user)), 0))
 
 
-def _largest(flat: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """[n] the largest value of each slice of `flat`; -inf if it is empty."""
-    largest = np.full(len(starts), -np.inf)
-    # Sorted by start: `reduceat` then reads what lies between two slices once at most.
-    order = np.flatnonzero(starts < ends)
-    order = order[np.argsort(starts[order], kind="stable")]
-    if len(order):
-        bounds = np.stack([starts[order], ends[order]], axis=1).ravel()
-        largest[order] = np.maximum.reduceat(flat, bounds)[::2]
-    return largest
+def _feedback_of(interactions: Interactions, feedback: str | None, events: np.ndarray) -> np.ndarray:
+    """[n] float32 the feedback of these events [n]; NaN, without memory, where there is none."""
+    if feedback is None:
+        return np.broadcast_to(np.float32(np.nan), events.shape)
+    return np.asarray(interactions.column(feedback)[events], np.float32)
+
+
+def _wide(history: History) -> History:
+    """Rows as int64: the shared arrays may be narrower."""
+    return History(history.items.astype(np.int64), history.feedback, history.events.astype(np.int64))

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lorarec.data.ordering import blocks
 from lorarec.errors import DataError
 
 EXACT = 2**53
@@ -15,6 +16,10 @@ EXACT = 2**53
 SCIENTIFIC = r"^[+-]?[0-9](\.[0-9]+)?[eE]\+[0-9]{2,}$"
 """How spreadsheets and columns of floats write whole numbers that are too long for them (7.65612E+16); 12E4, without a
 sign, is a text id."""
+WIDE = 2**31 - 1
+"""Bytes of text from which on Arrow needs 64-bit offsets (large_string)."""
+LONGEST = 20
+"""Digits of the longest whole number, with its sign."""
 KINDS = "Give text or a whole number, or remove the row."
 EXPORT = (
     "Export the column as text, or as whole numbers: a spreadsheet or a column of floats has rounded the ids, so that "
@@ -40,16 +45,15 @@ def encode_ids(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = No
     Raises DataError naming row and value of the first id that is missing, empty, of another type, not whole, or rounded
     by the program that wrote it.
     """
-    if pa.types.is_dictionary(column.type):
+    texts = pa.types.is_dictionary(column.type) and _is_text(column.type.value_type) and _are_plain(column)
+    if pa.types.is_dictionary(column.type) and not texts:
         column = column.cast(column.type.value_type)
     missing = pc.index(column.is_null(nan_is_null=True), pa.scalar(True)).as_py()
     if missing >= 0:
         raise _refusal(where, missing, rows, f"the {what} is missing")
-    column = _plain(column, where, rows, what)
     # Numbers are encoded before they are written as text: text is made once per id, not once per row.
-    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    ids = encoded.dictionary.cast(pa.string())
+    codes, ids = _of_dictionaries(column) if texts else _of_values(_plain(column, where, rows, what))
+    ids = ids.cast(pa.large_string() if len(ids) * LONGEST + ids.nbytes > WIDE else pa.string())
     for bad, problem, remedy in (
         (np.flatnonzero(pc.equal(ids, "")), f"the {what} is empty", KINDS),
         (_rounded(ids), f"digits of the {what} are lost in {{id!r}}", EXPORT),
@@ -86,11 +90,14 @@ def id_texts(column: pa.ChunkedArray, where: str) -> list[str]:
 
 def merge_ids(columns: list[Encoded]) -> tuple[list[np.ndarray], pa.Array]:
     """One encoding for several columns: the codes of each, and all ids in order of first appearance."""
-    merged = pa.concat_arrays([column.ids for column in columns]).dictionary_encode()
-    indices = merged.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    kind = pa.string() if sum(column.ids.nbytes for column in columns) <= WIDE else pa.large_string()
+    indices, ids = _of_values(pa.chunked_array([column.ids.cast(kind) for column in columns]))
     starts = np.cumsum([0, *(len(column.ids) for column in columns)])
-    codes = [indices[start:][column.codes] for start, column in zip(starts, columns, strict=False)]
-    return codes, merged.dictionary
+    codes = [
+        column.codes if start == 0 else indices[start:][column.codes]  # the first come first in `ids`, too
+        for start, column in zip(starts, columns, strict=False)
+    ]
+    return codes, ids
 
 
 def _refusal(where: str, index: int, rows: np.ndarray | None, what: str, remedy: str = KINDS) -> DataError:
@@ -105,10 +112,57 @@ def _rounded(ids: pa.Array) -> list[int]:
     return [code for code, mantissa, power in parts if int(power[:9]) > len(mantissa.partition(".")[2])]
 
 
+def _of_values(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+    """The codes and the distinct values, by first appearance."""
+    if column.type == pa.string() and column.nbytes > WIDE:
+        column = column.cast(pa.large_string())
+    encoded = column.dictionary_encode().unify_dictionaries()
+    return _indices(encoded), encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], column.type)
+
+
+def _of_dictionaries(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+    """As `_of_values`, of texts that come dictionary-encoded, in any order and with words that no row has."""
+    if sum(chunk.dictionary.nbytes for chunk in column.chunks) > WIDE:
+        wide = ((chunk.indices, chunk.dictionary.cast(pa.large_string())) for chunk in column.chunks)
+        column = pa.chunked_array([pa.DictionaryArray.from_arrays(*parts) for parts in wide])
+    column = column.unify_dictionaries()
+    if not column.num_chunks:
+        return np.empty(0, np.int64), pa.array([], column.type.value_type)
+    codes, words = _indices(column), column.chunk(0).dictionary
+    first = np.full(len(words), len(codes))
+    for block in reversed(list(blocks(len(codes)))):
+        first[codes[block][::-1]] = np.arange(block.start, block.stop)[::-1]  # of equal indices, the last one counts
+    order = np.argsort(first, kind="stable")[: int(np.count_nonzero(first < len(codes)))]
+    number = np.empty(len(words), np.int64)
+    number[order] = np.arange(len(order))
+    for block in blocks(len(codes)):
+        codes[block] = number[codes[block]]
+    return codes, words.take(pa.array(order))
+
+
+def _are_plain(column: pa.ChunkedArray) -> bool:
+    """Whether no dictionary of a column has a missing word, or one that is there twice."""
+    words = [chunk.dictionary for chunk in column.chunks]
+    return all(each.null_count == 0 and pc.count_distinct(each).as_py() == len(each) for each in words)
+
+
+def _indices(column: pa.ChunkedArray) -> np.ndarray:
+    """[n] int64 the indices of a dictionary-encoded column."""
+    codes, start = np.empty(len(column), np.int64), 0
+    for chunk in column.chunks:
+        codes[start : start + len(chunk)] = chunk.indices.to_numpy(zero_copy_only=False)
+        start += len(chunk)
+    return codes
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def _plain(column: pa.ChunkedArray, where: str, rows: np.ndarray | None, what: str) -> pa.ChunkedArray:
     """Integers and text as they are; whole floats (integers that pandas widened) as integers."""
     kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if pa.types.is_integer(kind) or _is_text(kind):
         return column
     if pa.types.is_floating(kind):
         column = column.cast(pa.float64())

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from lorarec.data.columns import ITEM, TIME, USER
 from lorarec.data.user_items import UserItems
@@ -39,7 +40,7 @@ class Interactions:
     table: Dataset
     """Columns user, item (int64) and, where the data has them, time, rating, click, weight (float64), history (list
     of catalog rows) and history_feedback (list of float)."""
-    user_ids: list[str]
+    user_ids: pa.Array
     """[U] the users' original ids, as strings."""
     part: np.ndarray
     """[E] int8 of Part."""
@@ -59,6 +60,14 @@ class Interactions:
         """[E] one column of numbers as an array."""
         values: np.ndarray = self.table.data.column(name).to_numpy()
         return values
+
+    def lists(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """A column of lists: [sum of lengths] the elements, and [E + 1] int64 where lists start and end."""
+        column = self.table.data.column(name)
+        whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # the latter always copies
+        offsets = np.asarray(whole.offsets.to_numpy(), np.int64)
+        values = whole.values.to_numpy(zero_copy_only=False)
+        return values[offsets[0] : offsets[-1]], offsets - offsets[0]
 
     @cached_property
     def user(self) -> np.ndarray:

@@ -71,11 +71,8 @@ class NegativeSampler:
         if by == "uniform":
             items = self.for_step(epoch, step, count)
             return StepSample(items, np.full(len(items), len(items) / self.catalog_size))
-        share = self._popularity
-        if by == "mixed":
-            share = (1 - UNIFORM_SHARE) * share + UNIFORM_SHARE / self.catalog_size
+        share, bounds = self._mixed if by == "mixed" else self._popular
         points = generator(self.seed, Purpose.POPULAR_NEGATIVES, epoch, step).random(count)
-        bounds = np.cumsum(share)
         # Rounding may leave the last bound a little below 1.
         items = np.sort(np.searchsorted(bounds, points * bounds[-1], side="right")).astype(np.int64)
         return StepSample(items, count * share[items])
@@ -100,8 +97,15 @@ class NegativeSampler:
         return self.item_counts
 
     @cached_property
-    def _popularity(self) -> np.ndarray:
-        """[N] float64 shares that sum to 1."""
+    def _popular(self) -> tuple[np.ndarray, np.ndarray]:
+        """[N] float64 shares that sum to 1, and their cumulative sums: in float32, many of ten million items would have
+        the same bound as the one before, and would never be drawn."""
         weights = (self._counts + 1.0) ** POWER
-        shares: np.ndarray = weights / weights.sum()
-        return shares
+        shares = weights / weights.sum()
+        return shares, np.cumsum(shares)
+
+    @cached_property
+    def _mixed(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same of a mixed sample."""
+        shares = (1 - UNIFORM_SHARE) * self._popular[0] + UNIFORM_SHARE / self.catalog_size
+        return shares, np.cumsum(shares)

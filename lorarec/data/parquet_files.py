@@ -20,6 +20,18 @@ def parquet_tables(paths: Sequence[Path]) -> Iterator[pa.Table]:
 
     Raises DataError naming the file that is damaged, or whose columns are not those of the first.
     """
+    schema = parquet_schema(paths)
+    yield schema.empty_table()
+    for path in paths:
+        for batch in _batches(path, schema.names):
+            yield _plain(batch).cast(schema)
+
+
+def parquet_schema(paths: Sequence[Path]) -> pa.Schema:
+    """The columns of the first file, each in the narrowest type that holds the values of all files.
+
+    Raises DataError as `parquet_tables` does.
+    """
     schema = _schema(paths[0])
     for path in paths[1:]:
         other = _schema(path)
@@ -27,10 +39,7 @@ def parquet_tables(paths: Sequence[Path]) -> Iterator[pa.Table]:
             raise DataError(f"{path}: columns {sorted(odd)} are not in both this file and {paths[0]}.")
         types = [joined_type(field.type, other.field(field.name).type, str(path), field.name) for field in schema]
         schema = pa.schema(list(zip(schema.names, types, strict=True)))
-    yield schema.empty_table()
-    for path in paths:
-        for batch in _batches(path, schema.names):
-            yield _plain(batch).cast(schema)
+    return schema
 
 
 def joined_type(one: pa.DataType, other: pa.DataType, file: str, column: str) -> pa.DataType:
@@ -46,7 +55,7 @@ def _schema(path: Path) -> pa.Schema:
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     for name in schema.names:
         if schema.names.count(name) > 1:
             raise DataError(f"{path}: the column '{name}' appears twice. Rename one of them.")
@@ -59,25 +68,26 @@ def _batches(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
             for batch in file.iter_batches():
                 yield pa.Table.from_batches([batch]).select(names)
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def damaged(path: Path, error: Exception) -> DataError:
+    """The error for a file that cannot be read."""
     return DataError(f"{path}: not a readable parquet file: {str(error)[:300]}. It may be damaged; copy it again.")
 
 
 def _plain(table: pa.Table) -> pa.Table:
     """The table without metadata, and with types that Datasets supports."""
-    columns = {field.name: _storable(table.column(field.name), field.type) for field in table.schema}
+    columns = {field.name: storable(table.column(field.name), field.type) for field in table.schema}
     return pa.table(columns)
 
 
-def _storable(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+def storable(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     """Views and run-end encoded values as plain ones, extensions as what they store, other types as JSON text."""
     from datasets import Features
 
     if isinstance(kind, pa.BaseExtensionType):
-        return _storable(
+        return storable(
             pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type), kind.storage_type
         )
     plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}.get(kind)
@@ -88,7 +98,7 @@ def _storable(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     elif pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
         plain = pa.decimal128(kind.precision, kind.scale)
     if plain is not None:
-        return _storable(column.cast(plain), plain)
+        return storable(column.cast(plain), plain)
     try:
         Features.from_arrow_schema(pa.schema([("", kind)]))
     except (ValueError, TypeError, NotImplementedError):

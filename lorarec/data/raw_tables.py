@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset
 
 from lorarec.data.catalog import Catalog
@@ -33,6 +35,7 @@ from lorarec.data.columns import (
 )
 from lorarec.data.ids import Encoded, encode_ids, merge_ids
 from lorarec.data.item_table import declare, gaps, item_rows, listed_ids
+from lorarec.data.parquet_table import ParquetTable
 from lorarec.errors import DataError
 
 
@@ -48,7 +51,7 @@ class RawTables:
     and any columns, for templates of the backbone as {user.NAME}.
     """
 
-    interactions: Dataset
+    interactions: Dataset | ParquetTable
     items: Dataset | None = None
     users: Dataset | None = None
     columns: dict[str, str] = field(default_factory=dict)
@@ -71,8 +74,9 @@ class NumberedTables:
 
     table: Dataset
     """As in `Interactions.table`, and the raw columns to keep."""
-    user_ids: list[str]
-    """[U] original ids; "row-1", "row-2", ... where the data names no users (each row is then a user of its own)."""
+    user_ids: pa.Array
+    """[U] original ids, as strings; "row-1", "row-2", ... where the data names no users (each row is then a user of its
+    own)."""
     catalog: Catalog
     items_without_text: int
     """Number of items that only occur in interactions or histories: their text and title are their id."""
@@ -86,7 +90,7 @@ class NumberedTables:
 class _Events(NamedTuple):
     """The raw interactions, and the names of lorarec's columns in them."""
 
-    table: pa.Table
+    table: pa.Table | ParquetTable
     columns: Mapping[str, str]
     """lorarec's name -> the table's."""
     origin: str
@@ -96,6 +100,12 @@ class _Events(NamedTuple):
 
     def column(self, name: str) -> pa.ChunkedArray:
         return self.table.column(self.columns[name])
+
+    def ids(self, name: str) -> pa.ChunkedArray:
+        """A column of ids, or of lists of them; texts may be dictionary-encoded."""
+        if isinstance(self.table, ParquetTable):
+            return self.table.column(self.columns[name], ids=True)
+        return self.column(name)
 
     def where(self, name: str) -> str:
         """File and column, for messages."""
@@ -118,8 +128,8 @@ def number_tables(
     """
     events = _events(raw)
     users, user_ids = _users(events)
-    histories = read_lists(events.column(HISTORY), events.where(HISTORY)) if events.has(HISTORY) else None
-    named = [encode_ids(events.column(ITEM), events.where(ITEM))]
+    histories = read_lists(events.ids(HISTORY), events.where(HISTORY)) if events.has(HISTORY) else None
+    named = [encode_ids(events.ids(ITEM), events.where(ITEM))]
     if histories is not None:
         named.append(item_lists(histories, events.where(HISTORY)))
     items, origin = None if raw.items is None else as_arrow(raw.items), raw.items_origin or raw.origin
@@ -139,29 +149,38 @@ def number_tables(
     columns |= _kept(events, [name for name in keep if name not in columns])
     catalog = Catalog(Dataset(item_rows(ids, items, declared, origin)), declared)
     empty, blanks = (0, {}) if declared is None else gaps(items, declared.pieces)
-    return NumberedTables(Dataset(pa.table(columns)), user_ids, catalog, len(ids) - len(listed.ids), empty, blanks)
+    return NumberedTables(in_memory(columns), user_ids, catalog, len(ids) - len(listed.ids), empty, blanks)
 
 
-def as_arrow(dataset: Dataset) -> pa.Table:
-    """A Dataset as an Arrow table, with its selection and order of rows; without a copy where there is none."""
-    table: pa.Table = dataset.with_format("arrow")[:]
+def in_memory(columns: Mapping[str, pa.Array]) -> Dataset:
+    """A Dataset of these columns. Its fingerprint is drawn: `datasets` would hash a copy of all values."""
+    return Dataset(pa.table(dict(columns)), fingerprint=uuid.uuid4().hex)
+
+
+def as_arrow(rows: Dataset | ParquetTable) -> pa.Table:
+    """The rows as an Arrow table, with their selection and order; without a copy of a Dataset where there is none."""
+    if isinstance(rows, ParquetTable):
+        return pa.table({name: rows.column(name) for name in rows.column_names})
+    table: pa.Table = rows.with_format("arrow")[:]
     return table
 
 
 def _events(raw: RawTables) -> _Events:
-    table = as_arrow(raw.interactions)
+    table = raw.interactions if isinstance(raw.interactions, ParquetTable) else as_arrow(raw.interactions)
     if not table.num_rows:
         raise DataError(f"{raw.origin}: no rows. Give a file with at least one interaction.")
     return _Events(table, resolve_columns(table.column_names, raw.columns, raw.origin), raw.origin)
 
 
-def _users(events: _Events) -> tuple[pa.Array, list[str]]:
+def _users(events: _Events) -> tuple[pa.Array, pa.Array]:
     """[E] the user of each row, and the ids of all [U]."""
     if not events.has(USER):
         rows = events.table.num_rows
-        return pa.array(np.arange(rows)), [f"row-{row}" for row in range(1, rows + 1)]
-    users = encode_ids(events.column(USER), events.where(USER))
-    return pa.array(users.codes), users.ids.to_pylist()
+        numbers = pa.array(np.arange(1, rows + 1)).cast(pa.large_string())
+        row, dash = (pa.scalar(word, pa.large_string()) for word in ("row", "-"))
+        return pa.array(np.arange(rows)), pc.binary_join_element_wise(row, numbers, dash)
+    users = encode_ids(events.ids(USER), events.where(USER))
+    return pa.array(users.codes), users.ids
 
 
 def _numbers(events: _Events) -> dict[str, pa.Array]:

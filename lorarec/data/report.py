@@ -14,6 +14,7 @@ from lorarec.data.catalog import Catalog
 from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING, TIME, WEIGHT
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
+from lorarec.data.ordering import blocks, changes
 from lorarec.data.raw_tables import NumberedTables
 from lorarec.data.repeated import repeated_line
 from lorarec.data.users import Users
@@ -141,7 +142,6 @@ def report_of(
     part, use = interactions.part, interactions.use
     user_counts, item_counts = seen_in_training
     users, items = len(user_counts), len(item_counts)
-    lengths = histories.lengths(np.flatnonzero(part != Part.UNUSED))
     return DataReport(
         origin=origin,
         split_by=split_by,
@@ -149,17 +149,17 @@ def report_of(
         parts={p.name.lower(): int((part == p).sum()) for p in Part if p is not Part.UNUSED},
         users=users,
         items=items,
-        density=_distinct(user * items + item) / (users * items),
+        density=_distinct_pairs(user, item, items) / (users * items),
         first_time=None if time is None else float(time.min()),
         last_time=None if time is None else float(time.max()),
         cold_users=_cold(user, user_counts, part),
         cold_items=_cold(item, item_counts, part),
-        users_only_in_training=users - _distinct(user[part >= Part.VALIDATION]),
+        users_only_in_training=users - int(np.count_nonzero(np.bincount(user[part >= Part.VALIDATION]))),
         items_without_text=numbered.items_without_text,
         empty_texts=numbered.empty_texts,
         blank_fields=dict(numbered.blanks),
         dropped=dict(interactions.dropped),
-        **_lengths(lengths),
+        **_lengths(histories, part),
         liked_above=histories.liked_above,
         kinds=() if use is None else tuple(use.counts(part, interactions.has(HISTORY))),
         unread=() if use is None else use.kinds.unread,
@@ -167,13 +167,20 @@ def report_of(
     )
 
 
-def _lengths(lengths: np.ndarray) -> dict[str, Any]:
-    """The statistics of the lengths of histories."""
+def _lengths(histories: Histories, part: np.ndarray) -> dict[str, Any]:
+    """The statistics of the lengths of histories, of the rows in some part."""
+    counts = np.zeros(1, np.int64)
+    for block in blocks(len(part)):
+        more = np.bincount(histories.lengths(block.start + np.flatnonzero(part[block] != Part.UNUSED)))
+        counts, more = (counts, more) if len(counts) >= len(more) else (more, counts)
+        counts[: len(more)] += more
+    present, total = np.flatnonzero(counts), np.cumsum(counts)
+    middle = np.searchsorted(total, [(total[-1] + 1) // 2, total[-1] // 2 + 1])
     return {
-        "history_min": int(lengths.min()),
-        "history_median": float(np.median(lengths)),
-        "history_max": int(lengths.max()),
-        "without_history": int((lengths == 0).sum()),
+        "history_min": int(present[0]),
+        "history_median": float(middle.mean()),
+        "history_max": int(present[-1]),
+        "without_history": int(counts[0]),
     }
 
 
@@ -186,17 +193,18 @@ def _cold(of_row: np.ndarray, counts: np.ndarray, part: np.ndarray) -> dict[str,
 def split_fingerprint(interactions: Interactions, catalog: Catalog, users: Users | None = None) -> str:
     """SHA-256 of the data that a model is trained and evaluated on: the same in every run and process."""
     digest = hashlib.sha256()
-    digest.update(interactions.part.astype("<i1").tobytes())
-    digest.update(interactions.user.astype("<i8").tobytes())
-    digest.update(interactions.item.astype("<i8").tobytes())
+    _add(digest, interactions.part, "<i1")
+    _add(digest, interactions.user, "<i8")
+    _add(digest, interactions.item, "<i8")
     for name in (TIME, RATING, CLICK, WEIGHT):
         if interactions.has(name):
-            digest.update(name.encode() + interactions.column(name).astype("<f8").tobytes())
+            digest.update(name.encode())
+            _add(digest, interactions.column(name), "<f8")
     for name, kind in ((HISTORY, "<i8"), (HISTORY_FEEDBACK, "<f8")):
         if interactions.has(name):
-            lists = interactions.table.data.column(name).combine_chunks()
-            digest.update(lists.value_lengths().to_numpy(zero_copy_only=False).astype("<i8").tobytes())
-            digest.update(lists.flatten().to_numpy(zero_copy_only=False).astype(kind).tobytes())
+            values, offsets = interactions.lists(name)
+            _add(digest, np.diff(offsets), "<i8")
+            _add(digest, values, kind)
     if interactions.use is not None:
         digest.update(interactions.use.kinds.meaning.tobytes())
     for texts in (catalog.ids, catalog.texts(), catalog.titles()):
@@ -207,9 +215,18 @@ def split_fingerprint(interactions: Interactions, catalog: Catalog, users: Users
     return digest.hexdigest()
 
 
-def _distinct(numbers: np.ndarray) -> int:
-    """Number of distinct values; by sorting, ten times faster on a million than `np.unique`."""
-    return int(np.count_nonzero(np.diff(np.sort(numbers)))) + (len(numbers) > 0)
+def _add(digest: Any, values: np.ndarray, kind: str) -> None:
+    """Add the bytes of the values as `kind`, block by block."""
+    for block in blocks(len(values)):
+        digest.update(np.ascontiguousarray(values[block], kind))
+
+
+def _distinct_pairs(user: np.ndarray, item: np.ndarray, items: int) -> int:
+    """Number of distinct (user, item); by sorting, ten times faster on a million than `np.unique`."""
+    pairs = user * items
+    pairs += item
+    pairs.sort()
+    return changes(pairs) + (len(pairs) > 0)
 
 
 def _date(time: float) -> str:

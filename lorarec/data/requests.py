@@ -77,7 +77,7 @@ def _events(items: np.ndarray, users: np.ndarray, columns: dict[str, pa.Array]) 
     columns = {USER: pa.array(users), ITEM: pa.array(items), **columns}
     # Computing a fingerprint takes longer than answering a request, and requests are never cached by it.
     table = Dataset(pa.table(columns), fingerprint="requests")
-    return Interactions(table, [], np.full(len(items), Part.UNUSED, np.int8))
+    return Interactions(table, pa.array([], pa.string()), np.full(len(items), Part.UNUSED, np.int8))
 
 
 def _refuse_other_lengths(histories: Sequence[Sequence[int]], feedback: Sequence[Sequence[float]]) -> None:

@@ -11,6 +11,7 @@ from lorarec.config.recipe import SplitSection
 from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import TIME, USER, missing_column
 from lorarec.data.interactions import Part
+from lorarec.data.ordering import time_order
 from lorarec.data.streams import Purpose, generator
 from lorarec.errors import DataError
 
@@ -56,14 +57,6 @@ def split(
     return part
 
 
-def time_order(user: np.ndarray, time: np.ndarray | None) -> np.ndarray:
-    """[E] int64 rows sorted by user, then time, then their order in the table (which alone counts
-    where time is None)."""
-    if time is None:
-        return np.argsort(user, kind="stable")
-    return np.lexsort((time, user))
-
-
 def few_shot(
     part: np.ndarray, rows: int | None, seed: int, origin: str, target: np.ndarray | None = None
 ) -> np.ndarray:
@@ -97,7 +90,8 @@ def _by_time(table: Dataset, section: SplitSection, origin: str, target: np.ndar
             "(data.columns.time=NAME), or split otherwise (data.split.by=last, random or column)."
         )
     time = _column(table, TIME)
-    sorted_time = np.sort(time[target])
+    sorted_time = time[target]
+    sorted_time.sort()
     rows = len(sorted_time)
     test = round(rows * section.test)
     held_out = test + round(rows * section.validation)

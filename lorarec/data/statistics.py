@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,19 +16,44 @@ from lorarec.data.interactions import Interactions, Part
 from lorarec.errors import DataError
 
 
-class TrainingEvents(NamedTuple):
-    """The training rows, in table order."""
+@dataclass(frozen=True)
+class TrainingEvents:
+    """The training rows, in table order. Each column is made when it is first used: most heads use none."""
 
-    rows: np.ndarray
-    """[n] int64 rows in the interactions, ascending."""
-    user: np.ndarray
-    """[n] int64"""
-    item: np.ndarray
-    """[n] int64 catalog rows."""
-    label: np.ndarray
-    """[n] float64 labels to predict; empty where the head derives them."""
-    weight: np.ndarray
-    """[n] float64 weight of each row; 1 where the data have no weights."""
+    interactions: Interactions
+    label_column: str | None
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """[n] int64 rows in the interactions, ascending."""
+        rows: np.ndarray = self.interactions.rows(Part.TRAIN)
+        return rows
+
+    @cached_property
+    def user(self) -> np.ndarray:
+        """[n] int64"""
+        return np.asarray(self.interactions.user[self.rows])
+
+    @cached_property
+    def item(self) -> np.ndarray:
+        """[n] int64 catalog rows."""
+        return np.asarray(self.interactions.item[self.rows])
+
+    @cached_property
+    def label(self) -> np.ndarray:
+        """[n] float64 labels to predict; empty where the head derives them."""
+        return (
+            np.empty(0)
+            if self.label_column is None
+            else np.asarray(self.interactions.column(self.label_column)[self.rows])
+        )
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """[n] float64 weight of each row; 1 where the data have no weights."""
+        if not self.interactions.has(WEIGHT):
+            return np.ones(len(self.rows))
+        return np.asarray(self.interactions.column(WEIGHT)[self.rows])
 
 
 @dataclass(frozen=True)
@@ -62,7 +88,8 @@ class Statistics:
         """
         has_rows: np.ndarray = np.asarray(self.item_counts) > 0
         if self.events is not None:
-            has_rows[self.events.item] = True
+            interactions = self.events.interactions
+            has_rows[interactions.item[interactions.part == Part.TRAIN]] = True
         return has_rows
 
 
@@ -96,13 +123,7 @@ def statistics_of(
         label_max=float(labels.max()) if len(labels) else 1.0,
         liked_above=liked_above,
         label_levels=values if len(values) <= Statistics.MOST_VALUES else (),
-        events=TrainingEvents(
-            train,
-            interactions.user[train],
-            interactions.item[train],
-            labels,
-            interactions.column(WEIGHT)[train] if interactions.has(WEIGHT) else np.ones(len(train)),
-        ),
+        events=TrainingEvents(interactions, label),
     )
 
 
@@ -116,8 +137,8 @@ def _feedback(interactions: Interactions, train: np.ndarray) -> np.ndarray:
     if interactions.has(HISTORY):
         if not interactions.has(HISTORY_FEEDBACK):
             return np.empty(0)
-        lists = interactions.table.data.column(HISTORY_FEEDBACK).take(train).combine_chunks()
-        values: np.ndarray = lists.flatten().to_numpy(zero_copy_only=False)
+        values, offsets = interactions.lists(HISTORY_FEEDBACK)
+        values = values[np.repeat(interactions.part == Part.TRAIN, np.diff(offsets))]
         return np.asarray(values[~np.isnan(values)])
     column = feedback_column(interactions)
     return np.empty(0) if column is None else interactions.column(column)[train]

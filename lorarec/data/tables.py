@@ -19,6 +19,7 @@ from lorarec.data.header import delimited
 from lorarec.data.json_rows import json_file, json_tables
 from lorarec.data.open_files import DETECT, Format, ReadOptions, format_of, table_origin
 from lorarec.data.parquet_files import joined_type, parquet_tables
+from lorarec.data.parquet_table import ParquetTable
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:
@@ -49,6 +50,14 @@ def read_table(
     paths = _listed(paths)
     kind = _format(paths, format, options)
     return cached_table(paths, [kind, text, options], lambda: tables(paths, format=kind, text=text, options=options))
+
+
+def read_events(paths: Path | Sequence[Path], *, options: ReadOptions = DETECT) -> Dataset | ParquetTable:
+    """As `read_table`, except that parquet files are not copied: columns that nothing reads cost nothing."""
+    paths = _listed(paths)
+    if _format(paths, None, options) == "parquet":
+        return ParquetTable(paths)
+    return read_table(paths, options=options)
 
 
 def read_into_memory(path: Path, *, format: Format | None = None, text: bool = False) -> pa.Table:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lorarec.data.columns import USER, missing_column
 from lorarec.data.ids import encode_distinct
@@ -34,7 +35,7 @@ class Users:
         return list(zip(*(map(_written, column.to_pylist()) for column in taken.columns), strict=True))
 
 
-def users_of(raw: RawTables, names: Sequence[str], user_ids: Sequence[str]) -> tuple[Users | None, str]:
+def users_of(raw: RawTables, names: Sequence[str], user_ids: pa.Array) -> tuple[Users | None, str]:
     """The columns `names`, which the backbone reads of the users' table, in the order of `user_ids`; and a sentence for
     the report. A table that is not read is mentioned, or refused if an option of the source names it.
 
@@ -80,9 +81,7 @@ def _unread_table(raw: RawTables) -> str:
     return note
 
 
-def _read(
-    table: pa.Table, names: Sequence[str], user_ids: Sequence[str], id_name: str, origin: str
-) -> tuple[Users, int]:
+def _read(table: pa.Table, names: Sequence[str], user_ids: pa.Array, id_name: str, origin: str) -> tuple[Users, int]:
     """The columns of the users, and the number of users without a row. The id column has the name of that in the
     interactions, or lorarec's own."""
     where = f"users' table of {origin}"
@@ -95,16 +94,15 @@ def _read(
         what = ", which should hold the user's id"
         raise missing_column(id_name, table.column_names, where, what)
     listed = encode_distinct(table.column(id_column), f"{where}, column '{id_column}'", "user")
-    rows = {user: row for row, user in enumerate(listed.ids.to_pylist())}
-    rows_of_users = [rows.get(user) for user in user_ids]
-    if all(row is None for row in rows_of_users):
+    rows_of_users = pc.index_in(user_ids, value_set=listed.ids.cast(user_ids.type))
+    if rows_of_users.null_count == len(user_ids):
         example = f" (it has '{listed.ids[0].as_py()}')" if len(listed.ids) else ""
         raise DataError(
-            f"{where}: none of the users, such as '{user_ids[0]}', is in its column '{id_column}'{example}. Write the "
-            "ids the same way in both files, or name the right column: data.columns.user=NAME."
+            f"{where}: none of the users, such as '{user_ids[0].as_py()}', is in its column '{id_column}'{example}. "
+            "Write the ids the same way in both files, or name the right column: data.columns.user=NAME."
         )
-    known = Users(table.select(list(names)).take(pa.array(rows_of_users, pa.int64())))
-    return known, sum(row is None for row in rows_of_users)
+    known = Users(table.select(list(names)).take(rows_of_users))
+    return known, rows_of_users.null_count
 
 
 def _written(value: Any) -> str:

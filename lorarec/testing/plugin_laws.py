@@ -11,6 +11,7 @@ import numpy as np
 
 from lorarec.contracts import DataSource, Metric, Plugin, StrictConfig
 from lorarec.data.columns import ITEM, KNOWN, USER
+from lorarec.data.raw_tables import as_arrow
 
 K = 3
 CATALOG = 12
@@ -62,7 +63,7 @@ def check_data_source(source: DataSource) -> None:
     for column, name in tables.columns.items():
         known = any(name in table.column_names for table in present)
         assert known, f"columns maps {column} to '{name}', which no table has"
-    same = tables.interactions.data.table.equals(again.interactions.data.table)
+    same = as_arrow(tables.interactions).equals(as_arrow(again.interactions))
     assert same, "loading twice gave other rows, or another order"
     assert tables.origin, "origin is empty: messages need the file or address to name"
 

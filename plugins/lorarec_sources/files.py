@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
+import numpy as np
 from datasets import Dataset
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -13,12 +14,14 @@ from lorarec.contracts import (
     SUFFIXES,
     DataError,
     DataSource,
+    ParquetTable,
     RawTables,
     ReadOptions,
     StrictConfig,
     hookimpl,
     joined_tables,
     known_encoding,
+    read_events,
     read_table,
     reading_notes,
     table_origin,
@@ -67,10 +70,14 @@ Files = Annotated[_Forms, Discriminator(_form)]
 Parts = Annotated[_Forms | Annotated[dict[SplitName, Files], Tag("parts")], Discriminator(_form)]
 
 
+Read = Callable[..., Any]
+"""`read_table`, or `read_events`, which leaves parquet files where they are."""
+
+
 class Loaded(NamedTuple):
     """A table, its files for messages, and what was detected when they were read."""
 
-    table: Dataset
+    table: Dataset | ParquetTable
     origin: str
     notes: tuple[str, ...]
 
@@ -110,10 +117,10 @@ class FilesSource(DataSource):
         columns: dict[str, str] = {}
         named = self.config.interactions
         if isinstance(named, dict):
-            interactions = _joined({part: _read(form, folder) for part, form in named.items()})
+            interactions = _joined({part: _read(form, folder, read_events) for part, form in named.items()})
             columns["split"] = "split"
         else:
-            found = _loaded(folder, named, INTERACTIONS, "interactions")
+            found = _loaded(folder, named, INTERACTIONS, "interactions", read_events)
             if found is None:
                 raise DataError(
                     f"{folder}: there is no file of interactions, such as interactions.csv or ratings.parquet. "
@@ -135,19 +142,25 @@ class FilesSource(DataSource):
         )
 
 
-def _loaded(folder: Path | None, form: str | Names | Table | None, stems: Iterable[str], option: str) -> Loaded | None:
+def _loaded(
+    folder: Path | None,
+    form: str | Names | Table | None,
+    stems: Iterable[str],
+    option: str,
+    read: Read = read_table,
+) -> Loaded | None:
     """A table of the folder, or of the files that are named; None if there is none."""
     if form is not None:
-        return _read(form, folder)
+        return _read(form, folder, read)
     path = None if folder is None else one_of(folder, list(stems), SUFFIXES, option)
-    return None if path is None else _read(str(path), None)
+    return None if path is None else _read(str(path), None, read)
 
 
-def _read(form: str | Sequence[str] | Table, folder: Path | None) -> Loaded:
+def _read(form: str | Sequence[str] | Table, folder: Path | None, read: Read) -> Loaded:
     table = form if isinstance(form, Table) else Table(path=form if isinstance(form, str) else tuple(form))
     paths = existing_files([table.path] if isinstance(table.path, str) else table.path, folder)
     options = ReadOptions(table.sep, table.encoding, table.header)
-    return Loaded(read_table(paths, options=options), table_origin(paths), reading_notes(paths, options))
+    return Loaded(read(paths, options=options), table_origin(paths), reading_notes(paths, options))
 
 
 def _joined(parts: Mapping[SplitName, Loaded]) -> Loaded:
@@ -158,10 +171,17 @@ def _joined(parts: Mapping[SplitName, Loaded]) -> Loaded:
                 f"{part.origin}: already has a column 'split', but the files are given as parts. "
                 "Rename the column, or give one file and `data.split: {by: column}`."
             )
-    of_row = [name for name, part in parts.items() for _ in range(len(part.table))]
-    table = joined_tables({part.origin: part.table for part in parts.values()}).add_column("split", of_row)
+    table = _with_split({part.origin: part.table for part in parts.values()}, tuple(parts))
     origin = ", ".join(part.origin for part in parts.values())
     return Loaded(table, origin, tuple(note for part in parts.values() for note in part.notes))
+
+
+def _with_split(tables: Mapping[str, Dataset | ParquetTable], names: Sequence[str]) -> Dataset | ParquetTable:
+    parquet = [table for table in tables.values() if isinstance(table, ParquetTable)]
+    if len(parquet) == len(tables):
+        return ParquetTable.of_parts(parquet, "split", names)
+    stored = {origin: table.dataset() if isinstance(table, ParquetTable) else table for origin, table in tables.items()}
+    return joined_tables(stored).add_column("split", np.repeat(names, [len(table) for table in stored.values()]))
 
 
 @hookimpl

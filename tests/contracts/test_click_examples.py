@@ -56,7 +56,7 @@ def targets(rows: dict[str, list[Any]], **options: Any) -> list[tuple[str, str, 
     collation.featurizer.length = lambda view: 1  # type: ignore[attr-defined]
     batch = head.collate({**examples, "row": np.arange(len(examples["event"]))}, collation)
     names = [data.catalog.ids[row] for row in batch.tensors["items"].tolist()]
-    users = [data.interactions.user_ids[user] for user in data.interactions.user[examples["event"]]]
+    users = [data.interactions.user_ids[user].as_py() for user in data.interactions.user[examples["event"]]]
     rows_read = []
     for index, user in enumerate(users):
         mask, indices = batch.tensors["mask"][index].tolist(), batch.tensors["history"][index].tolist()

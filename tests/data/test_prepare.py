@@ -43,7 +43,9 @@ def test_statistics_count_training_rows_only(prepared: Prepared) -> None:
 def test_statistics_hold_the_training_rows_and_all_their_distinct_labels(prepared: Prepared) -> None:
     statistics = prepared(EVENTS, label="rating", split=COLUMN).statistics
     assert statistics.events is not None
-    rows, users, items, labels, weights = (column.tolist() for column in statistics.events)
+    events = statistics.events
+    columns = (events.rows, events.user, events.item, events.label, events.weight)
+    rows, users, items, labels, weights = (column.tolist() for column in columns)
     assert (rows, users, items, labels) == ([0, 1, 2, 3], [0, 0, 0, 1], [0, 1, 0, 1], [1, 5, 2, 4])
     assert weights == [1, 1, 1, 1]
     weighted = prepared(

@@ -43,13 +43,13 @@ def test_the_catalog_lists_the_item_table_first_then_other_items_of_events() -> 
 
 def test_users_are_numbered_by_first_appearance() -> None:
     made = numbered(EVENTS)
-    assert made.user_ids == ["u2", "u1"]
+    assert made.user_ids.to_pylist() == ["u2", "u1"]
     assert made.table["user"][:] == [0, 1, 0]
 
 
 def test_ids_of_different_types_are_compared_as_text() -> None:
     made = numbered({"user": [1.0, 2.0], "item": ["3", "4"]}, {"item": [4, 3], "title": ["Four", "Three"]})
-    assert made.user_ids == ["1", "2"]
+    assert made.user_ids.to_pylist() == ["1", "2"]
     assert made.table["item"][:] == [1, 0]
 
 
@@ -81,7 +81,7 @@ def test_a_mapped_column_is_read_as_lorarecs_own() -> None:
 
 def test_rows_without_users_are_separate_users() -> None:
     made = numbered({"item": [1, 2], "history": [[2], []]})
-    assert made.user_ids == ["row-1", "row-2"]
+    assert made.user_ids.to_pylist() == ["row-1", "row-2"]
     assert made.table["history"][:] == [[1], []]
 
 

@@ -27,7 +27,7 @@ def prepared(users: dict[str, list[Any]] | None, *columns: str, asked: bool = Fa
 
 def test_the_columns_of_a_user_are_text_and_empty_without_a_row() -> None:
     data = prepared(USERS, "age", "likes", "portrait")
-    assert data.users is not None and data.interactions.user_ids == ["7", "8"]
+    assert data.users is not None and data.interactions.user_ids.to_pylist() == ["7", "8"]
     assert data.users.words(np.array([1, 0, -1])) == [("24", "tea, rain", "Reads a lot."), ("", "", ""), ("", "", "")]
     line = "{user.age}, {user.likes}, {user.portrait} of the users' table are read; 1 of 2 users have no row there"
     assert line in data.report.lines()

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from lorarec.contracts import DataError, RawTables, cache_folder
 from lorarec.data import delimited, json_rows, open_files
+from lorarec.data.raw_tables import as_arrow
 from lorarec_sources.files import FilesSource
 
 Write = Callable[[dict[str, str | bytes]], Path]
@@ -32,7 +33,7 @@ def refusal(**options: Any) -> str:
 
 
 def rows(tables: RawTables) -> list[dict[str, Any]]:
-    return list(tables.interactions.to_list())
+    return list(as_arrow(tables.interactions).to_pylist())
 
 
 def test_a_folder_is_searched_for_the_three_tables(folder: Write) -> None:
@@ -207,11 +208,12 @@ def test_a_table_is_a_list_a_pattern_or_a_folder_of_files(folder: Write, monkeyp
     (path / "shards/_SUCCESS").touch()
     for files in ("shards/*.parquet", "shards", ["shards/part-01.parquet", "shards/part-02.parquet", "shards/p*10*"]):
         tables = load(interactions=files)
-        assert tables.interactions["user"][:] == [1, 2, 10]
+        assert as_arrow(tables.interactions)["user"].to_pylist() == [1, 2, 10]
         assert tables.origin == "shards/part-01.parquet, shards/part-02.parquet, shards/part-10.parquet"
-    assert load(interactions=["shards/part-10.parquet", "shards/part-02.parquet"]).interactions["user"][:] == [10, 2]
+    listed = load(interactions=["shards/part-10.parquet", "shards/part-02.parquet"])
+    assert as_arrow(listed.interactions)["user"].to_pylist() == [10, 2]
     parts = load(interactions={"train": "shards/*-0*", "test": {"path": "shards/part-10.parquet"}})
-    assert parts.interactions["split"][:] == ["train", "train", "test"]
+    assert as_arrow(parts.interactions)["split"].to_pylist() == ["train", "train", "test"]
     assert "no file has such a name. In shards there are" in refusal(interactions="shards/*.csv")
     assert "named twice" in refusal(interactions=["shards", "shards/part-01.parquet"])
 

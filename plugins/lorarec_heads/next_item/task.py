@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -25,9 +25,13 @@ from lorarec.contracts import (
     Views,
     distinct_items,
     hookimpl,
+    order_by,
 )
 from lorarec_heads.next_item.network import NextItemNetwork
 from lorarec_heads.next_item.settings import NextItemSettings
+
+ROWS = 1 << 24
+"""Training rows that are cut into windows at a time."""
 
 
 class NextItem(TaskHead):
@@ -146,23 +150,35 @@ def window_examples(interactions: Interactions, histories: Histories, part: Part
     windows hold up to `targets` targets; an event with nothing before it is no target. Raises DataError if
     histories show the future.
     """
-    events = interactions.rows(part)
-    if part != Part.TRAIN:
+    if part != Part.TRAIN or interactions.has("history"):
+        events = interactions.rows(part)
+        events = events if part != Part.TRAIN else events[histories.lengths(events) > 0]
         return Dataset.from_dict({"event": events, "targets": np.ones(len(events), np.int64)})
-    position = histories.lengths(events)
-    if interactions.has("history"):
-        events = events[position > 0]
-        return Dataset.from_dict({"event": events, "targets": np.ones(len(events), np.int64)})
-    _refuse_future(interactions, histories, events, position)
-    kept = position > 0
-    events, position = events[kept], position[kept]
-    last, held = _windows(interactions.user[events], position, targets)
-    return Dataset.from_dict({"event": events[last], "targets": held})
+    windows = [np.empty((2, 0), np.int64)]
+    for events in _rows_of_users(interactions, part):
+        position = histories.lengths(events)
+        _refuse_future(interactions.user[events], position)
+        events, position = events[position > 0], position[position > 0]
+        last, held = _windows(interactions.user[events], position, targets)
+        windows.append(np.stack([events[last], held]))
+    last, held = np.concatenate(windows, axis=1)
+    return Dataset.from_dict({"event": last, "targets": held})
+
+
+def _rows_of_users(interactions: Interactions, part: Part) -> Iterator[np.ndarray]:
+    """The rows of a part, some users at a time: at most ROWS rows of several users, so that memory stays small."""
+    chosen = interactions.part == part
+    before = np.cumsum(np.bincount(interactions.user[chosen]))
+    start, done = 0, 0
+    while start < len(before):
+        stop = max(start + 1, int(np.searchsorted(before, done + ROWS, side="right")))
+        yield np.flatnonzero(chosen & (interactions.user >= start) & (interactions.user < stop))
+        start, done = stop, int(before[stop - 1])
 
 
 def _windows(users: np.ndarray, position: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Which events end a window, and how many targets each window has."""
-    order = np.lexsort((position, users))
+    order = order_by(users, position)
     users, position = users[order], position[order]
     if not len(order):
         return order, order
@@ -175,11 +191,12 @@ def _windows(users: np.ndarray, position: np.ndarray, length: int) -> tuple[np.n
     return order[ends], np.minimum(left, length)
 
 
-def _refuse_future(interactions: Interactions, histories: Histories, events: np.ndarray, position: np.ndarray) -> None:
+def _refuse_future(users: np.ndarray, position: np.ndarray) -> None:
     """Two events of one user with equally long histories: each sees the other, so one of them sees its
     future."""
-    pairs = np.stack([interactions.user[events], position], axis=1)
-    if len(np.unique(pairs, axis=0)) < len(pairs):
+    order = order_by(users, position)
+    same = (np.diff(users[order]) == 0) & (np.diff(position[order]) == 0)
+    if same.any():
         raise DataError(
             "Head 'next_item' predicts what comes next, but the histories hold later events too. Set "
             "data.history.scope=past."

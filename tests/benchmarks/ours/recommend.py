@@ -17,7 +17,7 @@ import torch
 
 import lorarec
 from lorarec.artifact import layout
-from lorarec.data.split import time_order
+from lorarec.data.ordering import time_order
 from lorarec.inference.recommender import Recommender
 from lorarec.pipeline.assemble import gather_run_data, open_recipe
 from lorarec.pipeline.train import peak_memory_mib

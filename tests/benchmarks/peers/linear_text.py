@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from scipy.sparse import issparse, vstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from transformers import AutoModel, AutoTokenizer
 
+from lorarec.data.raw_tables import as_arrow
 from lorarec_backbones.minilm import packaged_folder
 from lorarec_sources.ab_tests import AbTestsSource
 from lorarec_sources.reviews import ReviewsSource
@@ -80,7 +82,7 @@ def pairs(args: argparse.Namespace) -> None:
     assert tables.items is not None
     texts = tables.items["title"][:]
     row_of = {text: row for row, text in enumerate(texts)}
-    rows = tables.interactions.to_list()
+    rows = as_arrow(tables.interactions).to_pylist()
     part = np.array([row["split"] for row in rows])
     lead = np.array([row["rating"] for row in rows])
     first, second = np.array([(row_of[row["item"]], row_of[row["history"][0]]) for row in rows]).T
@@ -120,11 +122,11 @@ def stars(args: argparse.Namespace) -> None:
         tables = ReviewsSource(ReviewsSource.Config(path=str(args.data), fold=fold)).load()
         assert tables.items is not None
         texts = [f"{row['review_title']}. {row['review_text']}" for row in tables.items.to_list()]
-        part, rating = (np.array(tables.interactions[name][:]) for name in ("split", "rating"))
+        part, rating = (np.array(as_arrow(tables.interactions).column(name)) for name in ("split", "rating"))
         vectors = minilm(texts, args.max_length) if vectors is None else vectors
         train, held_out, test = (part == name for name in ("train", "validation", "test"))
         words = tfidf([texts[row] for row in np.flatnonzero(train)], texts)
-        users += [user for user, is_test in zip(tables.interactions["user"][:], test, strict=True) if is_test]
+        users += as_arrow(tables.interactions).column("user").filter(pa.array(test)).to_pylist()
         for name, matrix, scale in (("tfidf", words, 0.3), ("minilm", vectors, 1000.0)):
 
             def squares(
