@@ -23,6 +23,7 @@ from torch.distributed.checkpoint.state_dict import (
 from lorarec.contracts import TrainState
 from lorarec.engine.callbacks import CallbackList
 from lorarec.engine.optimizer import OptimizerStep
+from lorarec.engine.sharding import reshard
 from lorarec.errors import CheckpointError
 from lorarec.model.trainable import extract, put_back
 
@@ -69,6 +70,7 @@ class Checkpoints:
 
     def save(self, state: TrainState) -> Path:
         """Write a checkpoint of the current state; delete the oldest ones beyond `keep`, never the best."""
+        reshard(self._model)
         weights = extract(self._accelerator.unwrap_model(self._model), self._names)
         optimizer = self._optimizer_state()
         target = self.path(state.step)
@@ -99,6 +101,7 @@ class Checkpoints:
         """Restore everything as it was after this step. Raises CheckpointError if a file is missing or altered."""
         folder = self.path(step)
         kept = read_checked(folder)
+        reshard(self._model)
         put_back(self._accelerator.unwrap_model(self._model), kept["weights"], self._names, str(folder / WEIGHTS))
         if kept["optimizer"] is None:
             raise CheckpointError(
@@ -119,6 +122,7 @@ class Checkpoints:
         """Restore only what the model computes with: trainable weights and callback states (AdaLoRA's ranks)."""
         folder = self.path(step)
         kept = read_checked(folder)
+        reshard(self._model)
         put_back(self._accelerator.unwrap_model(self._model), kept["weights"], self._names, str(folder / WEIGHTS))
         self._callbacks.load_state_dict(kept["callbacks"])
 

@@ -19,7 +19,7 @@ from lorarec.contracts import Collation, View, Views
 from lorarec.contracts.batch import ItemStates
 from lorarec.data.cache import cached
 from lorarec.errors import LorarecError
-from lorarec.model.encoded_catalog import BLOCK, is_sharded
+from lorarec.model.encoded_catalog import BLOCK
 from lorarec.model.rec_model import RecModel
 
 _log = logging.getLogger(__name__)
@@ -29,9 +29,6 @@ def cache_layers(model: RecModel, collation: Collation, accelerator: Any) -> Ite
     """The states of a model before training, read from disk or computed; None where no block stays frozen."""
     blocks = model.backbone.frozen_blocks(model.network)
     if not blocks:
-        return None
-    if is_sharded(accelerator):
-        _log.warning("train.cache_frozen_layers does nothing here: the weights are sharded over processes.")
         return None
     model.to(accelerator.device)
     with accelerator.local_main_process_first():  # the others read what the first has written

@@ -55,18 +55,24 @@ class StepBatches:
     """The micro-batches of one optimizer step on one process."""
 
     batches: list[Batch]
-    idle: bool = False
-    """This process has no examples left in the step: its one batch is a placeholder of weight 0."""
+    idle: int = 0
+    """How many of them, the last ones, are placeholders of weight 0: this process has fewer examples than others, and
+    sharded weights are gathered for as many micro-batches on every process."""
+
+    @property
+    def real(self) -> list[Batch]:
+        """Those with examples of the step."""
+        return self.batches[: len(self.batches) - self.idle]
 
     @property
     def count(self) -> int:
         """Supervised targets of this process's share of the step."""
-        return 0 if self.idle else sum(batch.count for batch in self.batches)
+        return sum(batch.count for batch in self.real)
 
     @property
     def weight(self) -> float:
         """Their total weight in the mean of the step."""
-        return 0.0 if self.idle else sum(batch.weight for batch in self.batches)
+        return sum((batch.weight for batch in self.real), start=0.0)
 
 
 @dataclass(frozen=True)
@@ -101,9 +107,11 @@ class Loader:
                 yield ready.result()
 
     def _step_batches(self, order: np.ndarray, epoch: int, step: int) -> StepBatches:
-        dealt = micro_batch_rows(order, step, self.batch_size, self.accumulate, self.process, self.processes)
-        rows = [micro for micro in dealt if len(micro)]
+        sizes = self.batch_size, self.accumulate
+        dealt, first = (
+            [rows for rows in micro_batch_rows(order, step, *sizes, process, self.processes) if len(rows)]
+            for process in (self.process, 0)  # the first process has the most
+        )
+        idle = len(first) - len(dealt)
         absolute = epoch * self.steps_per_epoch + step
-        if not rows:
-            return StepBatches([self.examples.batch(order[:1], epoch, absolute)], idle=True)
-        return StepBatches([self.examples.batch(micro, epoch, absolute) for micro in rows])
+        return StepBatches([self.examples.batch(rows, epoch, absolute) for rows in [*dealt, *[order[:1]] * idle]], idle)

@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
@@ -20,8 +21,10 @@ from lorarec.config.recipe import TrainSection
 from lorarec.contracts import TrainingStep
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.loader import StepBatches
+from lorarec.engine.sharding import average_whole_gradients
 from lorarec.engine.step import CurrentStep
 from lorarec.errors import PluginError, TrainingError
+from lorarec.model.encoded_catalog import is_sharded
 from lorarec.model.rec_model import RecModel
 from lorarec.model.trainable import trainable_weights
 
@@ -30,7 +33,7 @@ SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_
 
 def build_optimizer(model: RecModel, train: TrainSection) -> Optimizer:
     """AdamW over the trainable weights: rates scaled by the adapter, the head's own rate, decay of matrices only."""
-    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = defaultdict(list)
+    groups: dict[tuple[float, float, bool], list[torch.nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -40,9 +43,10 @@ def build_optimizer(model: RecModel, train: TrainSection) -> Optimizer:
             rate = train.learning_rate * model.adapter.learning_rate_scale(name.removeprefix("network."))
         # Column vectors ([D, 1]: those of IA3, AdaLoRA's singular values) are not matrices either.
         decay = train.weight_decay if parameter.squeeze().ndim > 1 else 0.0
-        groups[rate, decay].append(parameter)
+        # AdamW updates the weights of a group together, which sharded and whole ones cannot be.
+        groups[rate, decay, isinstance(parameter, DTensor)].append(parameter)
     return AdamW(
-        [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]
+        [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay, _), parameters in groups.items()]
     )
 
 
@@ -106,6 +110,8 @@ class OptimizerStep:
     def update(self) -> bool:
         """Clip the gradients and update the weights; false where fp16 skips the update, as gradients are not finite."""
         with self.mark("optimizer"):
+            if is_sharded(self.accelerator):
+                average_whole_gradients(self.model, self.accelerator)
             if self.max_grad_norm is not None:
                 self.accelerator.clip_grad_norm_(trainable_weights(self.model), self.max_grad_norm)
             self.optimizer.step()

@@ -16,6 +16,8 @@ from torch.optim import Optimizer
 from lorarec.contracts import Batch
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.loader import StepBatches
+from lorarec.engine.sharding import not_synchronized, with_equal_passes
+from lorarec.model.encoded_catalog import is_sharded
 from lorarec.model.rec_model import RecModel, call
 from lorarec.model.trainable import trainable_weights
 
@@ -39,7 +41,10 @@ class CurrentStep:
 
     @cached_property
     def batches(self) -> Sequence[Batch]:
-        return [batch.to(self.accelerator.device) for batch in self.step_batches.batches]
+        batches = self.step_batches.batches
+        if is_sharded(self.accelerator):
+            batches = with_equal_passes(batches, self.accelerator)
+        return [batch.to(self.accelerator.device) for batch in batches]
 
     @cached_property
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -56,7 +61,9 @@ class CurrentStep:
             output = call(self.model, RecModel.losses, batch, self.table)
         divisor = self.weight or 1.0
         # A process without targets computes along with weight 0; the targets of a step may also have weight 0.
-        here = 0.0 if self.step_batches.idle else 1.0
+        placeholders = self.batches[len(self.step_batches.real) :]
+        idle = not self.step_batches.real or any(batch is placeholder for placeholder in placeholders)
+        here = 0.0 if idle else 1.0
         mean = (batch.total(output.losses) + output.regularizer) / divisor * here
         # On the device: `Batch.weight` would have to wait for it.
         weight = batch.count if batch.weights is None else batch.weights.sum()
@@ -69,7 +76,7 @@ class CurrentStep:
 
     @contextmanager
     def synchronized(self, on: bool) -> Iterator[None]:
-        with nullcontext() if on else self.accelerator.no_sync(self.model):
+        with nullcontext() if on else not_synchronized(self.model, self.accelerator):
             yield
 
     def clear(self) -> None:

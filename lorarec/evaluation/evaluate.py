@@ -128,9 +128,8 @@ def evaluate(
 def _some_vectors(
     model: nn.Module, examples: Examples, table: Tensor | None, accelerator: Accelerator
 ) -> Tensor | None:
-    """[m, d] the vectors that a sample of the items is compared by; None where there are none, or each process holds
-    only a shard of the weights that they depend on."""
-    if table is None or is_sharded(accelerator):
+    """[m, d] the vectors that a sample of the items is compared by; None where there are none."""
+    if table is None:
         return None
     head = cast(Head, plain_model(model, accelerator).head)
     rows = torch.from_numpy(sample_of(len(table))).to(table.device)

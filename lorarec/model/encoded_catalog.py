@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -51,8 +52,11 @@ def encoded_on_one_process(encode: Encode, collation: Collation, device: torch.d
 
 
 def is_sharded(accelerator: Any) -> bool:
-    """Whether weights or optimizer are sharded over the processes: every process must then run every forward."""
-    return str(accelerator.distributed_type).endswith(("FSDP", "DEEPSPEED"))
+    """Whether FSDP shards the weights over the processes: every process must then run every forward.
+
+    Accelerate's `is_fsdp2` is never true on CPUs, where it ignores what the launcher asks for.
+    """
+    return accelerator.num_processes > 1 and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
 def _blocks(size: int) -> list[np.ndarray]:

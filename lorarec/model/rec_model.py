@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
@@ -56,17 +56,24 @@ class StepOutput(NamedTuple):
 class RecModel(nn.Module):
     """Backbone, adapter and head. Its methods are run by `call`, which goes through whatever wraps the model."""
 
-    def __init__(self, backbone: Backbone, adapter: Adapter, network: nn.Module, head: Head) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        adapter: Adapter,
+        network: nn.Module,
+        head: Head,
+        pretrained: Collection[nn.Parameter] = (),
+    ) -> None:
+        """`network`: the backbone's module as the adapter returned it; `pretrained`: those of its weights that it had
+        before, which may be sharded."""
         super().__init__()
         self.backbone = backbone
         self.adapter = adapter
         self.adapters = {OWN_ADAPTER: adapter}
         """The adapters on the network by name: the run's own, and those added."""
         self.network = network
-        """The backbone's module as the adapter returned it."""
         self.head = head.float()
-        self._no_split_modules = getattr(backbone.module, "_no_split_modules", None)
-        """Names of the block classes that FSDP does not split."""
+        self.pretrained = frozenset(pretrained)
 
     @property
     def network_trains(self) -> bool:

@@ -20,9 +20,10 @@ from lorarec.engine.guards import Guards, moved_weights
 from lorarec.engine.loader import Loader
 from lorarec.engine.optimizer import OptimizerStep, build_optimizer, build_schedule
 from lorarec.engine.profile import Profile
+from lorarec.engine.sharding import shard
 from lorarec.engine.tracking import HistoryFile, Tracking
 from lorarec.evaluation.evaluate import evaluate
-from lorarec.model.encoded_catalog import encoded_catalog
+from lorarec.model.encoded_catalog import encoded_catalog, is_sharded
 from lorarec.model.rec_model import RecModel, encoder_of
 from lorarec.model.trainable import trainable_names
 from lorarec.pipeline.assemble import RunData
@@ -58,10 +59,15 @@ def build_step(
 ) -> OptimizerStep:
     """The optimizer step of a run, with the model prepared by the accelerator. `table`: of `unchanging_table`."""
     recipe = resolved.recipe
+    if is_sharded(accelerator):
+        shard(model, accelerator)
     optimizer = build_optimizer(model, recipe.train)
     schedule = build_schedule(optimizer, recipe.train, plan.total_steps)
     # The schedule is not prepared: accelerate would step it once for each process.
-    prepared, optimizer = accelerator.prepare(model, optimizer)
+    if is_sharded(accelerator):
+        prepared, optimizer = model, accelerator.prepare_optimizer(optimizer)
+    else:
+        prepared, optimizer = accelerator.prepare(model, optimizer)
     return OptimizerStep(
         accelerator=accelerator,
         model=prepared,

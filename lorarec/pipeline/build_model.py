@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,15 +19,14 @@ from lorarec.config.yaml_text import read_yaml
 from lorarec.contracts import Backbone, Part, TrainingPlan
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.layer_cache import cache_layers
+from lorarec.engine.sharding import check_sharding, reshard
 from lorarec.engine.tracking import check_trackers
 from lorarec.errors import IncompatibleError, RecipeError
-from lorarec.model.encoded_catalog import is_sharded
 from lorarec.model.rec_model import RecModel
+from lorarec.model.trainable import extract, put_back, trainable_names
 from lorarec.pipeline.assemble import RunData
 from lorarec.pipeline.stopped_run import differences
 from lorarec.registry.resolve import ResolvedRecipe, full_recipe
-
-_log = logging.getLogger(__name__)
 
 
 def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Accelerator:
@@ -38,8 +36,7 @@ def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Acc
     if train.precision == "fp16" and not torch.cuda.is_available():
         raise RecipeError("train.precision=fp16 needs a GPU: on a CPU small gradients would vanish. Use fp32 or bf16.")
     precision = {"fp32": "no"}.get(train.precision, train.precision)
-    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
-        AcceleratorState._reset_state()  # a process has only one, which would keep an earlier run's precision
+    AcceleratorState._reset_state()  # a process has only one, which would keep an earlier run's precision
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision=precision,
@@ -47,12 +44,7 @@ def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Acc
         project_dir=folder,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
-    if is_sharded(accelerator):
-        _log.warning(
-            "FSDP and DeepSpeed have not been tested with lorarec yet: a batch is encoded in one forward pass for each "
-            "length of its views, and sharded weights need the same number of passes on every process. If it hangs or "
-            "fails, use plain data parallelism (recipes/accelerate/several_gpus.yaml): adapters train few weights."
-        )
+    check_sharding(accelerator)
     return accelerator
 
 
@@ -71,11 +63,28 @@ def build_model(run_data: RunData, plan: TrainingPlan, folder: Path | None = Non
         _enable_gradient_checkpointing(backbone)
     if folder is not None and not backbone.is_reproducible():
         backbone.save(backbone.module, folder / layout.BACKBONE)
+    pretrained = list(backbone.module.parameters())
     set_seed(derived_seed(seed, Purpose.ADAPTER_WEIGHTS))
     network = adapter.attach(backbone, plan)
     set_seed(derived_seed(seed, Purpose.HEAD_WEIGHTS))
     head = resolved.head.build(run_data.architecture.hidden_size, run_data.data.statistics)
-    return RecModel(backbone, adapter, network, head)
+    return RecModel(backbone, adapter, network, head, pretrained)
+
+
+def whole_copy(model: RecModel, run_data: RunData, plan: TrainingPlan) -> RecModel:
+    """A copy of a sharded model on the CPU: built as at the start, with the weights gathered from all processes.
+
+    Called on every process. The head, which is whole, is moved into the copy.
+    """
+    reshard(model)
+    names = trainable_names(model)
+    weights, buffers = extract(model, names), dict(model.network.named_buffers())
+    copy = build_model(run_data, plan)
+    put_back(copy, weights, names, "the sharded model")
+    for name, buffer in copy.network.named_buffers():
+        buffer.copy_(buffers[name])
+    copy.head = model.head.cpu()
+    return copy.eval()
 
 
 def _enable_gradient_checkpointing(backbone: Backbone) -> None:

@@ -15,13 +15,14 @@ from lorarec.artifact import layout
 from lorarec.artifact.model_card import model_card
 from lorarec.artifact.reader import KeptScores
 from lorarec.artifact.writer import RunWriter
-from lorarec.contracts import Catalog, Examples, Featurizer, Part, Predictions, View
+from lorarec.contracts import Catalog, Examples, Featurizer, Part, Predictions, TrainingPlan, View
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.errors import PluginError
 from lorarec.inference.recommender import Recommender
 from lorarec.model.encoded_catalog import encoded_catalog, is_sharded
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.pipeline.assemble import RunData
+from lorarec.pipeline.build_model import whole_copy
 
 SAME = 1e-4
 """Largest difference of vectors of the trained and of the saved model, relative to the largest number."""
@@ -34,21 +35,24 @@ def finish_run(
     metrics: Mapping[str, Any],
     kept: KeptScores | None,
     identity: Mapping[str, Any],
+    plan: TrainingPlan,
     writer: RunWriter,
     accelerator: Accelerator,
 ) -> Recommender:
     """Write the run folder, rename it, and return its Recommender. Called on every process.
 
     `table`: the item table of the final weights, if there is one; `kept`: their scores of the test part; `identity`:
-    content of environment.json.
+    content of environment.json. A sharded model is gathered on the CPU: it may be too large for one device.
     """
     model.eval()
     if accelerator.mixed_precision != "no":
         table = None  # it was encoded in mixed precision, which a loaded run does not use
     vectors = _item_vectors(run_data.examples[Part.TRAIN], model, table, accelerator)
+    if is_sharded(accelerator):
+        model, table = whole_copy(model, run_data, plan), None if table is None else table.cpu()
     if accelerator.is_main_process:
         _write(run_data, model, vectors, metrics, kept, identity, writer)
-        if model.network_trains and not is_sharded(accelerator):
+        if model.network_trains:
             seed = run_data.resolved.recipe.seed
             _check_saved(model, run_data.data.catalog, run_data.featurizer, seed, writer.folder)
         writer.finish()

@@ -109,7 +109,7 @@ def _train(run_data: RunData, writer: RunWriter, resumes: bool, accelerator: Acc
     }
     plain = accelerator.unwrap_model(fit.model, keep_fp32_wrapper=False)
     kept = kept_scores(run_data.examples, predictions)
-    return finish_run(run_data, plain, table, metrics, kept, identity, writer, accelerator)
+    return finish_run(run_data, plain, table, metrics, kept, identity, plan, writer, accelerator)
 
 
 def _begin(

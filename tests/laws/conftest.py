@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-PLUGIN = Path(__file__).parent / "plugin"
+HERE = Path(__file__).parent
+PLUGIN = HERE / "plugin"
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +38,7 @@ def events_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"name": "files", "path": str(folder)}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recipe(tiny_checkpoint: Callable[[str], Path]) -> Callable[..., dict[str, Any]]:
     """A recipe as a mapping; another adapter, head or other sections are given by keyword."""
 
@@ -60,3 +65,34 @@ def recipe(tiny_checkpoint: Callable[[str], Path]) -> Callable[..., dict[str, An
         }
 
     return make
+
+
+@pytest.fixture(scope="session")
+def on_cpu() -> dict[str, str]:
+    """The environment of processes that train together on the CPU."""
+    return os.environ | {
+        "ACCELERATE_USE_CPU": "true",
+        "FSDP_VERSION": "2",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f"{PLUGIN}",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+@pytest.fixture(scope="session")
+def torchrun(on_cpu: dict[str, str]) -> Callable[[list[dict[str, Any]], Path], str]:
+    """Runs a plan of trainings (see two_processes.py), written to a folder, on two processes. Returns what they
+    print."""
+
+    def run(plan: list[dict[str, Any]], folder: Path) -> str:
+        path = folder / "plan.json"
+        path.write_text(json.dumps(plan, default=str))
+        command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", "--standalone"]
+        done = subprocess.run(
+            [sys.executable, *command, str(HERE / "two_processes.py"), str(path)],
+            capture_output=True, text=True, env=on_cpu, check=False, timeout=1200,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        return done.stdout
+
+    return run

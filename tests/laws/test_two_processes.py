@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from lorarec.pipeline.evaluate import evaluate
 
 pytestmark = pytest.mark.no_cover  # many whole trainings: other tests trace the same lines
 Make = Callable[..., dict[str, Any]]
+Torchrun = Callable[[list[dict[str, Any]], Path], str]
 HEADS: dict[str, Any] = {
     "rating": "rating",
     "rating_process": {"name": "rating_process", "folds": 100},
@@ -27,26 +27,6 @@ HEADS: dict[str, Any] = {
     "ctr_ridge": {"name": "ctr_ridge", "biases": True},
     "next_item": {"name": "next_item", "width": 16, "dropout": 0.0},
 }
-HERE = Path(__file__).parent
-ON_CPU = os.environ | {
-    "ACCELERATE_USE_CPU": "true",
-    "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": f"{HERE / 'plugin'}",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-
-
-def torchrun(plan: list[dict[str, Any]], folder: Path) -> str:
-    """Run a plan of trainings on two processes."""
-    path = folder / "plan.json"
-    path.write_text(json.dumps(plan, default=str))
-    command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", "--standalone"]
-    done = subprocess.run(
-        [sys.executable, *command, str(HERE / "two_processes.py"), str(path)],
-        capture_output=True, text=True, env=ON_CPU, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +36,7 @@ def backbone(tiny_checkpoint: Callable[[str], Path]) -> dict[str, Any]:
 
 
 def test_two_processes_train_as_one_with_twice_the_batch_and_evaluate_exactly_the_same(
-    recipe: Make, backbone: dict[str, Any], tmp_path: Path
+    recipe: Make, backbone: dict[str, Any], torchrun: Torchrun, tmp_path: Path
 ) -> None:
     plan = []
     for name, head in HEADS.items():
@@ -82,7 +62,9 @@ def test_two_processes_train_as_one_with_twice_the_batch_and_evaluate_exactly_th
         }
 
 
-def test_two_processes_stopped_and_resumed_end_as_if_never_stopped(recipe: Make, tmp_path: Path) -> None:
+def test_two_processes_stopped_and_resumed_end_as_if_never_stopped(
+    recipe: Make, torchrun: Torchrun, tmp_path: Path
+) -> None:
     # With dropout. An epoch has five steps: 3 is in the middle, 5 at the end.
     stops = (3, 5)
     adapters: dict[str, Any] = {
@@ -105,10 +87,10 @@ def test_two_processes_stopped_and_resumed_end_as_if_never_stopped(recipe: Make,
             assert all(torch.equal(whole[key], resumed[key]) for key in whole), f"{name} stopped at {stop}: {file}"
 
 
-def test_processes_that_are_not_connected_are_refused(tmp_path: Path) -> None:
+def test_processes_that_are_not_connected_are_refused(on_cpu: dict[str, str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "lorarec", "train", "quickstart", "train.processes=2", "--output", f"{tmp_path}/run"],
-        capture_output=True, text=True, env=ON_CPU, check=False,
+        capture_output=True, text=True, env=on_cpu, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert "train.processes asks for 2 processes, but 1 is running together" in done.stderr
@@ -116,7 +98,9 @@ def test_processes_that_are_not_connected_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_accelerate_launch_that_starts_one_process_instead_of_two_is_refused(tmp_path: Path) -> None:
+def test_accelerate_launch_that_starts_one_process_instead_of_two_is_refused(
+    on_cpu: dict[str, str], tmp_path: Path
+) -> None:
     command = [
         "-m",
         "accelerate.commands.launch",
@@ -130,7 +114,7 @@ def test_accelerate_launch_that_starts_one_process_instead_of_two_is_refused(tmp
     ]
     done = subprocess.run(
         [sys.executable, *command, "--output", str(tmp_path / "run")],
-        capture_output=True, text=True, env=ON_CPU, check=False,
+        capture_output=True, text=True, env=on_cpu, check=False,
     )  # fmt: skip
     assert done.returncode != 0
     assert "accelerate launch --num_processes asks for 2 processes, but 1 is running together" in done.stderr

@@ -44,10 +44,14 @@ def test_every_setting_of_a_section_is_an_option_of_accelerate(name, section):
     assert set(settings) <= options
 
 
-def test_fsdp_is_version_2_with_sharded_checkpoints():
+def test_fsdp_has_the_settings_that_lorarec_reads():
     settings = load_config_from_file(str(FOLDER / "fsdp2.yaml")).fsdp_config
-    assert settings["fsdp_version"] == 2
-    assert settings["fsdp_state_dict_type"] == "SHARDED_STATE_DICT"
+    assert settings == {
+        "fsdp_version": 2,
+        "fsdp_reshard_after_forward": True,
+        "fsdp_offload_params": False,
+        "fsdp_cpu_ram_efficient_loading": False,
+    }
 
 
 def test_the_file_of_deepspeed_is_stage_2_and_has_no_value_auto():
