@@ -14,17 +14,20 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub import constants, get_session
+from huggingface_hub import constants, get_session, try_to_load_from_cache
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from transformers.utils import cached_file
 
 from lorarec.contracts import LorarecError
 from lorarec_backbones.architecture_info import ArchitectureInfo, architecture_info
 from lorarec_backbones.language_model import decoder_of
+from lorarec_backbones.transformers_internals import probe_features
 
 logger = logging.getLogger(__name__)
 PATIENCE = 5.0
 """Seconds to wait for the hub's first answer."""
+CONFIG = "config.json"
 REASON = 300
 """Characters of a library's error that a message repeats."""
 UNUSED = "pooler."
@@ -54,6 +57,8 @@ class Checkpoint:
     """A hub id or a local folder."""
     revision: str | None = None
     """A commit, branch or tag of a hub id."""
+    subfolder: str = ""
+    """The part of it that holds configuration, tokenizer and weights."""
 
     @property
     def local(self) -> bool:
@@ -117,6 +122,7 @@ class Checkpoint:
         if getattr(module, "pooler", None) is not None:
             module.pooler = None
         module.config.use_cache = False
+        self._check_reads(module, info.config)
         return module
 
     def language_model(self, info: ArchitectureInfo, dtype: torch.dtype, attention: str | None) -> Any:
@@ -137,6 +143,7 @@ class Checkpoint:
             )
         self._check_whole(whole, report)
         whole.base_model.config.use_cache = False
+        self._check_reads(whole, info.config)
         return decoder_of(whole, info.model_class, self.name_or_path)
 
     def _check_whole(self, module: Any, report: dict[str, Any]) -> None:
@@ -155,6 +162,18 @@ class Checkpoint:
                 "Use a checkpoint of this architecture that was saved whole."
             )
 
+    def _check_reads(self, module: Any, config: Any) -> None:
+        """Read two short texts. Raises LorarecError if the module cannot, as without a padding that it needs."""
+        try:
+            with torch.no_grad():
+                module(**probe_features(config.vocab_size, next(module.parameters()).device))
+        except Exception as error:  # of whatever architecture this is
+            raise LorarecError(
+                f"backbone.checkpoint '{self.name_or_path}' ({config.model_type}) cannot read a text: "
+                f"{type(error).__name__}: {first_line(error)}. Its config.json has pad_token_id "
+                f"{config.pad_token_id} and vocab_size {config.vocab_size}; correct it, or use another checkpoint."
+            ) from error
+
     @cached_property
     def _reachable(self) -> bool:
         """Whether the hub answers. Checked once, briefly: its own client would retry for half a minute."""
@@ -167,13 +186,29 @@ class Checkpoint:
             return False
         return True
 
+    def file(self, name: str) -> Path | None:
+        """The path of another file of it, downloaded if need be; None if there is none."""
+        if self.local:
+            path = Path(self.name_or_path).expanduser() / name
+            return path if path.is_file() else None
+        with self._reading(name):
+            source, options = self._source(), self._options() | {"subfolder": ""}
+            known, used = (
+                try_to_load_from_cache(source, each, revision=self.revision) for each in (name, "config.json")
+            )
+            if known is None and used is not None and options["local_files_only"]:
+                logger.warning("Whether '%s' has a file %s is not known without the hub.", source, name)
+            path_in_cache = cached_file(source, name, _raise_exceptions_for_missing_entries=False, **options)
+        return None if path_in_cache is None else Path(path_in_cache)
+
     def _options(self) -> dict[str, Any]:
-        return {"revision": self.revision, "local_files_only": self.local or not self._reachable}
+        local_only = self.local or not self._reachable
+        return {"revision": self.revision, "local_files_only": local_only, "subfolder": self.subfolder}
 
     def _source(self) -> str:
         if self.local:
             folder = Path(self.name_or_path).expanduser()
-            if not (folder / "config.json").is_file():
+            if not (folder / self.subfolder / CONFIG).is_file():
                 raise LorarecError(
                     f"backbone.checkpoint: the folder '{self.name_or_path}' has no config.json; "
                     "give a folder written by transformers' save_pretrained."
@@ -216,7 +251,7 @@ class Checkpoint:
         )
 
     def _broken_file(self) -> str:
-        for file in sorted(Path(self.name_or_path).expanduser().glob("*.safetensors")):
+        for file in sorted((Path(self.name_or_path).expanduser() / self.subfolder).glob("*.safetensors")):
             try:
                 with safe_open(file, "pt"):
                     pass

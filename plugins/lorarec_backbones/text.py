@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -21,11 +23,14 @@ from lorarec.contracts import (
     hookimpl,
 )
 from lorarec_backbones.architecture_info import ArchitectureInfo
-from lorarec_backbones.checkpoint import Checkpoint, first_line, quietly, weights_fingerprint
+from lorarec_backbones.checkpoint import Checkpoint, quietly, weights_fingerprint
 from lorarec_backbones.item_tokens import item_tokens
 from lorarec_backbones.language_model import save_language_model, token_id, token_logits
-from lorarec_backbones.templates import Templates
-from lorarec_backbones.text_featurizer import TextFeaturizer, listed_lead, make_words
+from lorarec_backbones.pooling import pool
+from lorarec_backbones.reading import LONGEST, USUAL_LENGTH, Reading, TextOptions
+from lorarec_backbones.sentence_folder import SentenceFolder, read_sentence_folder
+from lorarec_backbones.sentence_layers import SentenceLayers
+from lorarec_backbones.text_featurizer import TextFeaturizer, listed_lead, lowercasing, make_words
 from lorarec_backbones.transformers_internals import (
     block_list,
     count_frozen,
@@ -36,31 +41,10 @@ from lorarec_backbones.transformers_internals import (
 )
 from lorarec_backbones.vocabulary import Vocabulary, padding
 
+UNLIMITED = 10**9
+"""transformers gives a tokenizer without a limit a larger one."""
 EAGER_UP_TO = 256
 """Tokens of a view up to which plain attention is the faster one on a CPU (tests/benchmarks/README.md)."""
-Pooling = Literal["mean", "cls", "last"]
-
-
-class TextOptions(Backbone.Config):
-    """Settings of a backbone that reads words."""
-
-    pooling: Pooling | None = None
-    """How a text becomes one vector: mean over its positions, cls (the first) or last. By default mean for
-    encoders, last for causal decoders."""
-    max_length: Annotated[int, Field(ge=8)] = 128
-    """Tokens a view may take; longer ones lose their oldest events."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Type of the backbone's weights."""
-    attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
-    """transformers' attention implementation. By default the fastest one measured: transformers' own choice on a GPU,
-    eager up to 256 tokens on a CPU. A run's environment.json records which one was used."""
-    dropout: bool = False
-    """Whether the checkpoint's own dropout is active during training. With few trainable weights it is not needed, it
-    takes up to a third of a step on a CPU, and with it no hidden state can be reused from one step to the next."""
-    normalize: bool = False
-    """Scale every vector to length 1."""
-    templates: Templates = Templates()
-    """How views are written as words."""
 
 
 class TextBackbone(Backbone):
@@ -89,47 +73,70 @@ class TextBackbone(Backbone):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self._checkpoint = Checkpoint(config.checkpoint, config.revision)
+        self._folder = Checkpoint(config.checkpoint, config.revision)
         self._token_ids: dict[str, int] = {}
+
+    @cached_property
+    def _own(self) -> SentenceFolder | None:
+        """How the checkpoint itself reads texts; None if it has no modules.json."""
+        return read_sentence_folder(self._folder.file, self._folder.name_or_path, self.config.pooling is not None)
+
+    @cached_property
+    def _checkpoint(self) -> Checkpoint:
+        """The transformer, which may be in a subfolder."""
+        subfolder = self._own.transformer if self._own else ""
+        return replace(self._folder, subfolder=subfolder) if subfolder else self._folder
 
     @cached_property
     def _architecture_info(self) -> ArchitectureInfo:
         """The architecture's properties, read from the configuration only."""
         return self._checkpoint.architecture_info(self._attention)
 
+    @cached_property
+    def _reading(self) -> Reading:
+        """How texts are read."""
+        info, own, name = self._architecture_info, self._own, self._checkpoint.name_or_path
+        if own is not None and own.max_length is None and self._tokenizer.model_max_length < UNLIMITED:
+            own = replace(own, max_length=self._tokenizer.model_max_length)
+        length = min(self._max_length, info.max_length or self._max_length)
+        return Reading(self.config, own, info.causal, info.config.hidden_size, length, name)
+
     @property
     def _attention(self) -> str | None:
         """The implementation to request; None leaves the choice to transformers."""
         chosen = self.config.attention
-        if chosen is None and not torch.cuda.is_available() and self.config.max_length <= EAGER_UP_TO:
+        if chosen is None and not torch.cuda.is_available() and self._max_length <= EAGER_UP_TO:
             return "eager"
         return chosen
 
     @cached_property
-    def _tokenizer(self) -> Any:
-        return self._checkpoint.tokenizer()
+    def _max_length(self) -> int:
+        """Tokens of a view, before the limits of the architecture."""
+        if self.config.max_length is not None:
+            return self.config.max_length
+        if self._own is None:
+            return USUAL_LENGTH
+        return min(self._own.max_length or self._tokenizer.model_max_length, LONGEST)
 
-    @property
-    def _pooling(self) -> Pooling:
-        """The chosen pooling, or the architecture's default. Raises LorarecError for cls on a causal model."""
-        chosen = self.config.pooling
-        if chosen == "cls" and self._architecture_info.causal:
-            raise LorarecError(
-                f"backbone.pooling 'cls' on '{self._checkpoint.name_or_path}': in a causal model the first position "
-                "has seen no other. Use last or mean."
-            )
-        return chosen or ("last" if self._architecture_info.causal else "mean")
+    @cached_property
+    def _tokenizer(self) -> Any:
+        tokenizer = self._checkpoint.tokenizer()
+        return lowercasing(tokenizer) if self._own and self._own.lowercase else tokenizer
 
     def architecture(self) -> Architecture:
         """Read from the configuration. Raises LorarecError if there is none, or an option does not fit."""
         info, config = self._architecture_info, self._architecture_info.config
-        limit = info.max_length or self.config.max_length
-        if self.config.max_length > limit:
+        limit = self._max_length if info.max_length is None else info.max_length
+        if self.config.max_length is not None and self.config.max_length > limit:
             raise LorarecError(
                 f"backbone.max_length {self.config.max_length} is more than the {limit} positions of "
                 f"'{self._checkpoint.name_or_path}'; set at most {limit}."
             )
-        _ = self._pooling
+        if self.config.pooling == "cls" and info.causal:
+            raise LorarecError(
+                f"backbone.pooling 'cls' on '{self._checkpoint.name_or_path}': in a causal model the first position "
+                "has seen no other. Use last or mean."
+            )
         if self.config.language_model and not info.causal:
             raise LorarecError(
                 f"backbone.language_model=true: '{self._checkpoint.name_or_path}' ({config.model_type}) is an encoder, "
@@ -143,7 +150,7 @@ class TextBackbone(Backbone):
             feedforward=info.feedforward,
             layers=config.num_hidden_layers,
             max_length=limit,
-            hidden_size=config.hidden_size,
+            hidden_size=self._reading.width,
             blocks=info.blocks,
             attention=info.attention,
         )
@@ -157,24 +164,14 @@ class TextBackbone(Backbone):
         self.architecture()
         read = self._checkpoint.language_model if self.config.language_model else self._checkpoint.module
         self.module = read(self._architecture_info, getattr(torch, self.config.dtype), self._attention)
-        self._check_reads()
         if not self.config.dropout:
             without_dropout(self.module)
+        if layers := self._reading.folder.layers:
+            self.module.sentence_layers = SentenceLayers.load(layers)
         self._fingerprint = weights_fingerprint(self.module)
+        if unusual := self._reading.unusual():
+            self._fingerprint = hashlib.sha256(f"{self._fingerprint} {unusual}".encode()).hexdigest()
         return self
-
-    def _check_reads(self) -> None:
-        """Read two short texts. Raises LorarecError if the encoder cannot, as without a padding that it needs."""
-        config = self._architecture_info.config
-        try:
-            with torch.no_grad():
-                self.module(**probe_features(config.vocab_size, next(self.module.parameters()).device))
-        except Exception as error:  # of whatever architecture this is
-            raise LorarecError(
-                f"backbone.checkpoint '{self._checkpoint.name_or_path}' ({config.model_type}) cannot read a text: "
-                f"{type(error).__name__}: {first_line(error)}. Its config.json has pad_token_id "
-                f"{config.pad_token_id} and vocab_size {config.vocab_size}; correct it, or use another checkpoint."
-            ) from error
 
     def featurizer(self, catalog: Catalog, max_length: int) -> TextFeaturizer:
         """Views as token ids, at most `max_length` and at most the recipe's `backbone.max_length`. The catalog is
@@ -182,9 +179,15 @@ class TextBackbone(Backbone):
 
         Raises DataError if an item has no words, LorarecError if the tokenizer does not fit the encoder.
         """
-        templates, tokenizer = self.config.templates, self._tokenizer
-        words = make_words(templates, tokenizer, self._architecture_info.causal)
-        items = item_tokens(catalog, templates.item, "", tokenizer)
+        templates, tokenizer, prompt = self.config.templates, self._tokenizer, self._reading.folder.prompt
+        length = min(max_length, self._reading.max_length)
+        words = make_words(templates, tokenizer, self._architecture_info.causal, prompt)
+        if prompt and words.specials() > length // 2:
+            raise LorarecError(
+                f"backbone.prompt {prompt[:100]!r} takes {words.specials()} of the {length} tokens of a view. Raise "
+                "backbone.max_length, or give a shorter prompt ('' for none)."
+            )
+        items = item_tokens(catalog, templates.item, " " if prompt.endswith(" ") else "", tokenizer)
         listed = item_tokens(catalog, templates.listed, listed_lead(templates), tokenizer)
         config, name = self._architecture_info.config, self._checkpoint.name_or_path
         Vocabulary(tokenizer, config.vocab_size, name).check(words, {"item": items, "listed": listed}, catalog)
@@ -193,17 +196,30 @@ class TextBackbone(Backbone):
             items=items,
             listed=listed,
             words=words,
-            max_length=min(max_length, self.config.max_length),
+            max_length=length,
             pad=pad.token,
-            said=(pad.note,) if pad.note else (),
+            said=(*self._reading.notes(), *([pad.note] if pad.note else [])),
         )
 
     def encode(self, module: nn.Module, features: dict[str, Tensor]) -> Encoded:
         """One float32 vector per view."""
-        pooled_BD = _pooled(module, features, self._pooling)
-        if self.config.normalize:
+        reading = self._reading.folder
+        hidden_BLD, mask_BL = _states(module, features)
+        if reading.prompt and not reading.include_prompt:
+            mask_BL = mask_BL.clone()
+            mask_BL[:, : self._prompt_length] = False
+        pooled_BD = torch.cat([pool(hidden_BLD, mask_BL, how) for how in reading.poolings], dim=-1)
+        if reading.layers:
+            pooled_BD = module.sentence_layers(pooled_BD).float()  # type: ignore[operator]
+        if reading.normalize:
             pooled_BD = nn.functional.normalize(pooled_BD, dim=-1)
         return Encoded(pooled_BD)
+
+    @cached_property
+    def _prompt_length(self) -> int:
+        """Positions of the prompt and of the special tokens before it."""
+        ids = self._tokenizer(self._reading.folder.prompt)["input_ids"]
+        return len(ids) - (ids[-1] in self._tokenizer.all_special_ids)
 
     def logits(self, module: nn.Module, features: dict[str, Tensor], tokens: Sequence[str]) -> Tensor:
         """[B, K] float32 logits of K named tokens after each view's text; only their rows are computed.
@@ -220,7 +236,7 @@ class TextBackbone(Backbone):
                 size = self._architecture_info.config.vocab_size
                 self._token_ids[token] = token_id(self._tokenizer, token, size, self._checkpoint.name_or_path)
         ids = [self._token_ids[token] for token in tokens]
-        return token_logits(module, _pooled(module, features, "last"), ids)
+        return token_logits(module, pool(*_states(module, features), "last"), ids)
 
     def frozen_blocks(self, module: nn.Module) -> int:
         """Number of lowest blocks whose output never changes, if the encoder can start above them; else 0."""
@@ -260,44 +276,34 @@ class TextBackbone(Backbone):
         return self._fingerprint
 
     def save(self, module: nn.Module, folder: Path) -> None:
-        """Write encoder and tokenizer as transformers' `from_pretrained` reads them."""
+        """Write encoder and tokenizer as transformers' `from_pretrained` reads them; if they came from a folder of
+        sentence-transformers, together with its files, so that it reads them as this backbone does."""
+        layers = getattr(module, "sentence_layers", None)
+        state = {name: w for name, w in module.state_dict().items() if not name.startswith("sentence_layers.")}
         with quietly():
             if hasattr(module, "output_embeddings"):
-                save_language_model(module, folder)
+                save_language_model(module, state, folder)
             else:
-                module.save_pretrained(folder)  # type: ignore[operator]  # transformers' models only
+                module.save_pretrained(folder, state_dict=state)  # type: ignore[operator]  # transformers' models only
         self._tokenizer.save_pretrained(folder)
+        if self._own is not None:
+            self._reading.folder.write(folder, self._architecture_info.config.hidden_size, layers)
 
     def load_from(self, folder: Path) -> None:
         """Read configuration, tokenizer and weights from what `save` wrote."""
-        self._checkpoint = Checkpoint(str(folder))
+        self._folder = Checkpoint(str(folder))
 
     def is_reproducible(self) -> bool:
         """Only a hub id pinned to a commit gives the same weights everywhere."""
-        return self._checkpoint.pinned
+        return self._folder.pinned
 
 
-def _pooled(module: nn.Module, features: dict[str, Tensor], how: Pooling) -> Tensor:
+def _states(module: nn.Module, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """[B, L, D] states of the text's positions, and their mask [B, L]."""
     mask_BL = features["attention_mask"]
     hidden_BLD = module(input_ids=features["input_ids"], attention_mask=mask_BL).last_hidden_state
     # An adapter may insert its own positions in front of the text's.
-    return pool(hidden_BLD[:, -mask_BL.shape[1] :], mask_BL.bool(), how)
-
-
-def pool(hidden_BLD: Tensor, mask_BL: Tensor, how: Pooling) -> Tensor:
-    """[B, D] float32 from hidden states [B, L, D] and a boolean mask [B, L] of right-padded texts.
-
-    mean: over the text's positions (Reimers and Gurevych, EMNLP 2019). cls: the first position. last: the
-    last position that is not padding, the only one of a causal model that attends to the whole text.
-    """
-    if how == "cls":
-        return hidden_BLD[:, 0].float()
-    lengths_B = mask_BL.sum(dim=1)
-    if how == "last":
-        rows = torch.arange(len(hidden_BLD), device=hidden_BLD.device)
-        return hidden_BLD[rows, lengths_B - 1].float()
-    weights_BL1 = mask_BL.unsqueeze(-1).to(torch.float32)
-    return (hidden_BLD.float() * weights_BL1).sum(dim=1) / lengths_B.unsqueeze(-1)
+    return hidden_BLD[:, -mask_BL.shape[1] :], mask_BL.bool()
 
 
 @hookimpl

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from tokenizers import normalizers
 from torch import Tensor
 
 from lorarec.contracts import LorarecError, View
@@ -210,8 +211,24 @@ def listed_lead(templates: Templates) -> str:
     return " " if templates.between_items.endswith(" ") else ""
 
 
-def make_words(templates: Templates, tokenizer: Any, causal: bool) -> Words:
-    """Tokenize the templates' fixed pieces. Raises LorarecError if the special tokens cannot be determined."""
+def lowercasing(tokenizer: Any) -> Any:
+    """The tokenizer, changed to lowercase texts first. Raises LorarecError if it is not a fast one."""
+    if not tokenizer.is_fast:
+        raise LorarecError(
+            f"backbone.checkpoint: do_lower_case of sentence_bert_config.json, but {type(tokenizer).__name__} cannot "
+            "lowercase. Save the checkpoint with a fast tokenizer."
+        )
+    own = tokenizer.backend_tokenizer.normalizer
+    if own is None or '"Lowercase"' not in tokenizer.backend_tokenizer.to_str():
+        tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(
+            [normalizers.Lowercase(), *([] if own is None else [own])]
+        )
+    return tokenizer
+
+
+def make_words(templates: Templates, tokenizer: Any, causal: bool, prompt: str = "") -> Words:
+    """Tokenize the templates' fixed pieces, and the prompt. Raises LorarecError if the special tokens cannot be
+    determined."""
     lead = listed_lead(templates)
 
     def ids(text: str) -> np.ndarray:
@@ -222,6 +239,7 @@ def make_words(templates: Templates, tokenizer: Any, causal: bool) -> Words:
         return ids(before.removesuffix(lead)), ids(rest[0][0] if rest else "")
 
     start, separator, end = _special_tokens(tokenizer)
+    start = np.concatenate([start, ids(prompt.removesuffix(" "))])
     if causal or not len(separator):
         separator = ids("\n")
     columns = templates.user_columns()

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from lorarec.contracts import Catalog, View
-from lorarec_backbones.text import TextBackbone, pool
+from lorarec_backbones.pooling import pool
+from lorarec_backbones.text import TextBackbone
 
 Build = Callable[..., TextBackbone]
 EXPECTED = {  # adaptable, takes past key-values, second feed-forward matrix, causal
