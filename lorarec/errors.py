@@ -17,14 +17,14 @@ LONGEST_MESSAGE = 2_000
 def printable(message: str) -> str:
     """`message` with the middle of long lines left out, as many of its lines as fit, and control characters escaped."""
     lines = [_short(line) for line in message.splitlines()]
+    if sum(map(len, lines)) + len(lines) <= LONGEST_MESSAGE:
+        return "\n".join(lines)
     shown, length = 0, 0
-    while shown < len(lines) and length + len(lines[shown]) <= LONGEST_MESSAGE - 100:
+    while length + len(lines[shown]) <= LONGEST_MESSAGE - 100:
         length += len(lines[shown]) + 1
         shown += 1
     rest = len(lines) - shown
-    return "\n".join(
-        [*lines[:shown], *([f"... and {rest:,} more {'line' if rest == 1 else 'lines'}."] if rest else [])]
-    )
+    return "\n".join([*lines[:shown], f"... and {rest:,} more {'line' if rest == 1 else 'lines'}."])
 
 
 def _short(line: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -61,9 +62,22 @@ def run(argv: Sequence[str]) -> int:
     """Run one command and return its exit status.
 
     0: done. 2: a user's mistake, printed as one message without a traceback. 130: interrupted. 1: any other error.
+    With the environment variable LORAREC_TRACEBACK=1, the traceback of each error is printed as well.
     """
+    output.set_up_streams()
     output.set_up_logging()
+    status = _run(argv)
     try:
+        sys.stdout.flush()
+    except OSError as error:  # the reader of a pipe has ended, or the disk is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return FAILED if isinstance(error, BrokenPipeError) else _status(error)
+    return status
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        _refuse(argv)
         make_app()(args=list(argv), prog_name="lorarec")
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # typer turns KeyboardInterrupt into this
@@ -71,33 +85,60 @@ def run(argv: Sequence[str]) -> int:
                 "Stopped at once. A run that had a checkpoint continues with --resume.", on_every_process=True
             )
         return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else FAILED
-    except Interrupted as stop:
-        output.tell_error(stop, on_every_process=True)
-        return INTERRUPTED
-    except LorarecError as mistake:
-        output.tell_error(mistake, on_every_process=isinstance(mistake, _SAME_IN_ALL_PROCESSES))
-        return USER_MISTAKE
     except Exception as error:
-        if _disk_is_full(error):
-            output.tell_error(_disk_message(error), on_every_process=False)
-            return USER_MISTAKE
-        traceback.print_exc(file=sys.stderr)
-        return FAILED
+        return _status(error)
     return DONE
 
 
-def _disk_is_full(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        return True
-    # safetensors raises its own error type, which has the cause only in its message.
-    phrases = ["No space left on device", *(f"os error {number})" for number in _NO_ROOM)]
-    return any(phrase in str(error) for phrase in phrases)
+def _refuse(argv: Sequence[str]) -> None:
+    """Raise LorarecError for arguments, and a working folder, that libraries of other languages cannot use."""
+    for word in argv:
+        if any("\udc80" <= character <= "\udcff" for character in word):
+            raise LorarecError(f"The argument '{word}' is not UTF-8 text. Rename the file or folder.")
+    try:
+        os.getcwd()
+    except OSError:  # importing torch would end the process
+        raise LorarecError(
+            "The working folder was deleted. Change to another one, and run the command again."
+        ) from None
+
+
+def _status(error: Exception) -> int:
+    """Print an error; the exit status."""
+    if os.environ.get("LORAREC_TRACEBACK"):
+        traceback.print_exception(error)
+    if isinstance(error, Interrupted):
+        output.tell_error(error, on_every_process=True)
+        return INTERRUPTED
+    if isinstance(error, LorarecError):
+        output.tell_error(error, on_every_process=isinstance(error, _SAME_IN_ALL_PROCESSES))
+        return USER_MISTAKE
+    if message := _disk_message(error) or _plugin_message(error):
+        output.tell_error(message, on_every_process=False)
+        return USER_MISTAKE
+    if not os.environ.get("LORAREC_TRACEBACK"):
+        traceback.print_exception(error)
+    return FAILED
 
 
 def _disk_message(error: Exception) -> str:
+    """What to do if the disk is full; empty for other errors."""
+    # safetensors raises its own error type, which has the cause only in its message.
+    phrases = ["No space left on device", *(f"os error {number}" for number in _NO_ROOM)]
+    full = isinstance(error, OSError) and error.errno in _NO_ROOM
+    if not full and not any(phrase in str(error) for phrase in phrases):
+        return ""
     file = getattr(error, "filename", None)
     context = f" while writing {file}" if file else ""
     return (
         f"The disk is full{context}. No half-written run or output was left behind. "
         "Free some space and run the command again; a training run continues from its checkpoint with --resume."
     )
+
+
+def _plugin_message(error: Exception) -> str:
+    """Which plugin raised the error; empty if none did."""
+    from lorarec.registry.faults import fault_of
+
+    fault = fault_of(error)
+    return f"{fault} Its author can say why; LORAREC_TRACEBACK=1 shows the traceback." if fault else ""

@@ -7,7 +7,10 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from io import TextIOWrapper
 from typing import Any
+
+from lorarec.errors import printable
 
 _WIDE = 200
 """Width without a terminal: lines written to a file or pipe should not be broken at 80 columns."""
@@ -15,7 +18,19 @@ _WIDE = 200
 
 def process_rank() -> int:
     """The rank of this process, as set by torchrun and accelerate launch; 0 is the main one."""
-    return int(os.environ.get("RANK", "0"))
+    rank = os.environ.get("RANK", "")
+    return int(rank) if rank.isdecimal() else 0
+
+
+def set_up_streams() -> None:
+    """Make the standard streams accept every text: a closed one is replaced by one that drops what is written, and
+    characters that the encoding lacks are written as \\u escapes."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller; the first file opened takes its number
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def set_up_logging() -> None:
@@ -29,8 +44,15 @@ def set_up_logging() -> None:
     logger = logging.getLogger("lorarec")
     logger.setLevel(logging.WARNING if process_rank() == 0 else logging.ERROR)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_Printable("%(levelname)s: %(message)s"))
     logger.handlers = [handler]
+
+
+class _Printable(logging.Formatter):
+    """Lines that are short and can be printed, as errors are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def tell_error(message: object, on_every_process: bool) -> None:
@@ -38,7 +60,8 @@ def tell_error(message: object, on_every_process: bool) -> None:
     rank = process_rank()
     if rank and on_every_process:
         return
-    print(f"[process {rank}] {message}" if rank else f"{message}", file=sys.stderr)
+    text = printable(str(message))
+    print(f"[process {rank}] {text}" if rank else text, file=sys.stderr)
 
 
 def print_lines(lines: Iterable[str]) -> None:
@@ -50,7 +73,7 @@ def print_lines(lines: Iterable[str]) -> None:
 def print_notices(lines: Iterable[str]) -> None:
     """Print notices about a result to standard error."""
     for line in lines:
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: int | None = None) -> None:

@@ -16,6 +16,7 @@ from lorarec.errors import DataError
 from lorarec.evaluation.calibration import Calibration, Method, calibration_error, log_loss
 from lorarec.pipeline.evaluate import held_out_predictions, refused_about
 from lorarec.pipeline.load import open_run
+from lorarec.registry.faults import plugin_exits
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class CalibrationReport:
     calibration: Calibration
 
 
+@plugin_exits()
 def calibrate(run: str | Path, method: Method = "temperature") -> CalibrationReport:
     """Fit on validation, measure on validation and test, and store the calibration in the run, which then uses it.
 

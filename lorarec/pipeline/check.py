@@ -26,6 +26,7 @@ from lorarec.pipeline.assemble import RunData, gather_run_data, open_recipe
 from lorarec.pipeline.build_fit import build_step, training_loader, training_plan
 from lorarec.pipeline.build_model import build_model, make_accelerator, warm_start, with_layer_cache
 from lorarec.pipeline.train import peak_memory_mib
+from lorarec.registry.faults import plugin_exits
 from lorarec.registry.resolve import full_recipe
 
 MEASURED_STEPS = 4
@@ -115,6 +116,7 @@ class CheckReport:
         yield from (f"Note: {note}" for note in self.notes)
 
 
+@plugin_exits()
 def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> CheckReport:
     """Do everything of a run except training: a few real steps are taken and discarded, and nothing is written.
 

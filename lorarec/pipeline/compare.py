@@ -18,6 +18,7 @@ from lorarec.evaluation.metrics import NamedMetric
 from lorarec.evaluation.protocol import SPLIT_FINGERPRINT, differences
 from lorarec.pipeline.assemble import named_metrics
 from lorarec.pipeline.load import open_run_recipe
+from lorarec.registry.faults import plugin_exits
 
 
 class Difference(NamedTuple):
@@ -69,6 +70,7 @@ class _Run:
         return self.predictor.stored_metric_inputs(metric, self.kept.columns)
 
 
+@plugin_exits()
 def compare(runs: Sequence[str | Path]) -> Comparison:
     """Compare each run with the first, on the same resamples of the same test rows.
 

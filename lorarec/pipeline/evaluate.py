@@ -28,11 +28,13 @@ from lorarec.model.encoded_catalog import encoded_catalog
 from lorarec.pipeline.assemble import RunData
 from lorarec.pipeline.load import OpenRun, open_run
 from lorarec.prediction.diversity import list_measures
+from lorarec.registry.faults import plugin_exits
 from lorarec.registry.resolve import ResolvedRecipe
 
 HELD_OUT = (Part.VALIDATION, Part.TEST)
 
 
+@plugin_exits()
 def evaluate(run: str | Path) -> dict[str, Any]:
     """Metrics of validation and test with intervals, protocol and baselines, computed again from the run's weights and
     data; with calibrated probabilities if the run is calibrated.

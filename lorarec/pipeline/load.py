@@ -25,10 +25,12 @@ from lorarec.model.rec_model import RecModel, check_compatible, usable_length
 from lorarec.pipeline.assemble import RunData, gather_run_data
 from lorarec.pipeline.build_model import make_accelerator
 from lorarec.registry.discover import KindName
+from lorarec.registry.faults import plugin_exits
 from lorarec.registry.registry import Registry, loss_settings
 from lorarec.registry.resolve import SECTIONS, ResolvedRecipe, resolve
 
 
+@plugin_exits()
 def load(run: str | Path) -> Recommender:
     """Load a finished run, ready to predict and recommend exactly as after training.
 

@@ -13,6 +13,7 @@ from lorarec.artifact.writer import check_new_folder
 from lorarec.contracts import View
 from lorarec.errors import ArtifactError
 from lorarec.pipeline.load import load
+from lorarec.registry.faults import plugin_exits
 
 PROBES = 64
 """Number of catalog items whose vectors are compared."""
@@ -20,6 +21,7 @@ TOLERANCE = 1e-4
 """Largest difference, relative to the largest number: rounding in float32 over a dozen layers."""
 
 
+@plugin_exits()
 @torch.no_grad()
 def merge(run: str | Path, output: str | Path) -> Path:
     """Write the merged backbone as a plain transformers folder, after comparing its vectors with the unmerged ones.

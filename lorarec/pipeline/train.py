@@ -35,11 +35,13 @@ from lorarec.pipeline.stopped_run import (
     has_stopped_run,
     run_identity,
 )
+from lorarec.registry.faults import plugin_exits
 from lorarec.registry.resolve import full_recipe
 
 _log = logging.getLogger(__name__)
 
 
+@plugin_exits()
 def train(
     recipe: str | Path | Mapping[str, Any],
     overrides: Sequence[str] = (),

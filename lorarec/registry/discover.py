@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,8 +27,10 @@ from lorarec.contracts.plugin import DataSource, Plugin
 from lorarec.contracts.task_head import TaskHead
 from lorarec.contracts.training import Callback, TrainingStep
 from lorarec.errors import PluginError
+from lorarec.registry.faults import described, real_interrupts
 
 KindName = Literal["adapter", "backbone", "head", "source", "metric", "loss", "step", "callback"]
+MOST_OFFERED = 1_000
 DISABLE = "LORAREC_DISABLE_PLUGINS"
 RECIPES = "lorarec_recipes"
 """The hook by which a package offers folders of recipes."""
@@ -119,15 +122,17 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Discovered:
     folders: list[Path] = []
     for point in sorted(chosen, key=lambda point: point.name):
         provider = _provider(point)
-        try:
-            result = _offered(manager, point, provider)
-        except (Exception, SystemExit) as error:  # a third-party module may raise anything while it is imported
-            reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-            broken.append(Broken(provider, reason))
-            _log.warning("%s. It is left out.", str(broken[-1]).removesuffix("."))
-        else:
-            offers += result.offers
-            folders += result.recipe_folders
+        with real_interrupts() as signals:
+            try:
+                result = _offered(manager, point, provider)
+            except BaseException as error:  # a third-party module may raise anything while it is imported
+                if signals:
+                    raise
+                broken.append(Broken(provider, str(error) if isinstance(error, PluginError) else described(error)))
+                _log.warning("%s. It is left out.", str(broken[-1]).removesuffix("."))
+                continue
+        offers += result.offers
+        folders += result.recipe_folders
     off = sorted({point.name for point in installed} - {point.name for point in chosen})
     return Discovered(tuple(offers), tuple(broken), tuple(folders), tuple(off))
 
@@ -187,14 +192,17 @@ def _returned(caller: pluggy.HookCaller, module: Any) -> list[Any]:
     for answer in answers:
         if not isinstance(answer, Iterable) or isinstance(answer, str):
             raise PluginError(f"hook {caller.name} must return a list, not {type(answer).__name__}.")
-    return [entry for answer in answers for entry in answer]
+    entries = list(islice((entry for answer in answers for entry in answer), MOST_OFFERED + 1))
+    if len(entries) > MOST_OFFERED:
+        raise PluginError(f"hook {caller.name} returns more than {MOST_OFFERED:,} entries.")
+    return entries
 
 
 def checked_class(offered: Any, kind: Kind, distribution: str) -> type[Plugin]:
     """The offered class, if it fulfills its kind's contract. Raises PluginError naming what is missing."""
     contract = kind.contract.__name__
     if not isinstance(offered, type) or not issubclass(offered, kind.contract):
-        shown = offered.__name__ if isinstance(offered, type) else repr(offered)
+        shown = offered.__name__ if isinstance(offered, type) else repr(offered)[:100]
         raise PluginError(f"hook {kind.hook} of {distribution} offers {shown}, which is no subclass of {contract}.")
     problem = _missing(offered, kind)
     if problem:

@@ -22,6 +22,7 @@ from lorarec.contracts.task_head import TaskHead
 from lorarec.contracts.training import Callback, TrainingStep
 from lorarec.errors import LorarecError, PluginError, RecipeError
 from lorarec.registry.discover import KindName, Provider
+from lorarec.registry.faults import fault_of
 from lorarec.registry.registry import Registry, ResolvedMetric, find_loss, loss_settings, resolve_metric
 
 SECTIONS: dict[KindName, KeyPath] = dict(
@@ -137,6 +138,10 @@ class _Builder:
             self.mistakes += find_mistakes(error, cls.Config, options, path, titled)
         except LorarecError as error:
             self.mistakes.append(Mistake(path, f"{kind} '{cls.name}': {error}"))
+        except Exception as error:
+            if (fault := fault_of(error)) is None:
+                raise
+            self.mistakes.append(Mistake(path, str(fault)))
         return None
 
     def find(self, kind: KindName, name: str, path: KeyPath) -> type[Plugin] | None:

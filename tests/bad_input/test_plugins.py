@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lorarec.registry import discover
+from lorarec.registry import discover, faults
 
 
 @pytest.fixture
@@ -19,7 +19,8 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., No
     """install("bend", "their-package", source): adds a plugin module to the installed ones."""
     monkeypatch.syspath_prepend(tmp_path)
     points = list(entry_points(group="lorarec"))
-    monkeypatch.setattr(discover, "entry_points", lambda group: points)
+    for module in (discover, faults):
+        monkeypatch.setattr(module, "entry_points", lambda group: points)
 
     def installed(name: str, distribution: str, source: str) -> None:
         module = f"{distribution.replace('-', '_')}_{name}"
@@ -86,6 +87,97 @@ def test_a_plugin_that_fails_to_import_and_is_named_by_the_recipe_shows_its_erro
     install("bend", "their-package", "raise RuntimeError('bend needs a compass')\n")
     says = ["'bend' of their-package is broken: RuntimeError: bend needs a compass"]
     refused("train", recipe(), "adapter=bend", "--output", "run", says=says)
+
+
+HOOK = "from lorarec.contracts import hookimpl\n@hookimpl\ndef lorarec_callbacks():\n    "
+ODD = "class Odd(BaseException):\n    def __str__(self): raise SystemExit\n    __repr__ = __str__\n"
+BROKEN = {
+    "raise KeyboardInterrupt": "KeyboardInterrupt",
+    "raise GeneratorExit('bye')": "GeneratorExit: bye",
+    "import sys; sys.exit(0)": "SystemExit: 0",
+    ODD + "raise Odd": "Odd: (its message cannot be shown: SystemExit)",
+    "raise ValueError('a\\n' * 100_000)": "ValueError: a a a",
+    HOOK + "while True: yield 1": "hook lorarec_callbacks returns more than 1,000 entries",
+    HOOK + "raise KeyboardInterrupt": "KeyboardInterrupt",
+    HOOK + "return 7": "hook lorarec_callbacks must return a list, not int",
+    HOOK + "return 'lora'": "hook lorarec_callbacks must return a list, not str",
+    HOOK + "return [None]": "offers None, which is no subclass of Callback",
+    ODD + HOOK + "return [Odd()]": "SystemExit",
+    HOOK + "return None": "hook lorarec_callbacks must return a list, not NoneType",
+}
+
+
+@pytest.mark.parametrize("source", BROKEN, ids=lambda source: ascii(source.removeprefix(HOOK))[:40])
+def test_a_broken_plugin_is_listed_by_one_line_and_stops_only_runs_that_use_it(
+    source: str, recipe: Callable[..., Path], command: Callable[..., Any], refused: Callable[..., str],
+    install: Callable[..., None],
+) -> None:  # fmt: skip
+    install("bend", "their-package", source)
+    listed = command("plugins")
+    assert listed.code == 0 and listed.err.count("\n") == 1 and len(listed.err) < 500
+    line = "Plugin 'bend' of their-package is broken: "
+    assert any(each.startswith(line) and BROKEN[source] in each for each in listed.out.splitlines()), listed.out
+    refused("check", recipe(), "train.processes=7", says=["asks for 7 processes"])  # its plugins were built
+    refused("check", recipe(), "adapter=bend", says=["'bend' of their-package is broken", BROKEN[source]])
+
+
+def test_a_signal_while_a_plugin_is_imported_stops_the_command(
+    recipe: Callable[..., Path], command: Callable[..., Any], install: Callable[..., None]
+) -> None:
+    install("bend", "their-package", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    assert command("check", recipe()).code == 130
+
+
+CALLBACK = """
+import sys
+from lorarec.contracts import Callback, hookimpl
+
+class Odd(BaseException):
+    def __str__(self):
+        raise ValueError
+
+class Quits(Callback):
+    name = "quits"
+    summary = "raise something odd"
+
+    def on_optimizer_step(self, state):
+        {statement}
+
+@hookimpl
+def lorarec_callbacks():
+    return [Quits]
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("sys.exit(0)", "SystemExit: 0"),
+        ("sys.exit('enough')", "SystemExit: enough"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("raise Odd", "Odd: (its message cannot be shown: ValueError)"),
+        ("raise RuntimeError('no compass')", "RuntimeError: no compass"),
+        ("state.nothing", "AttributeError: 'TrainState' object has no attribute 'nothing'"),
+        ("next(iter(()))", "StopIteration"),
+    ],
+)
+def test_what_a_callback_raises_is_one_sentence_that_names_it(
+    statement: str, says: str, recipe: Callable[..., Path], refused: Callable[..., str], install: Callable[..., None]
+) -> None:
+    install("quits", "their-package", CALLBACK.format(statement=statement))
+    named = ["Plugin 'quits' of their-package raised", says, "their_package_quits.py:"]
+    refused("train", recipe(), "callbacks=[quits]", "--output", "run", says=named)
+
+
+def test_the_traceback_of_a_plugin_is_printed_if_the_environment_says_so(
+    recipe: Callable[..., Path], command: Callable[..., Any], install: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    install("quits", "their-package", CALLBACK.format(statement="raise RuntimeError('no compass')"))
+    monkeypatch.setenv("LORAREC_TRACEBACK", "1")
+    result = command("train", recipe(), "callbacks=[quits]", "--output", "run")
+    assert result.code == 2 and "Traceback" in result.err and "in on_optimizer_step" in result.err
 
 
 def test_two_entry_points_with_the_same_name_are_refused_naming_both_packages(

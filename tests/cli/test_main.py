@@ -1,6 +1,7 @@
 """Each kind of failure has its exit status, and one message without a traceback."""
 
 import errno
+import os
 import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
@@ -169,3 +170,74 @@ def test_version(capsys):
 def test_a_recipe_that_does_not_exist_exits_with_2(capsys):
     assert run(["recipes", "show", "quikstart"]) == 2
     assert "There is no recipe 'quikstart'." in capsys.readouterr().err
+
+
+LONG_OUTPUT = (
+    "import sys, typer; from lorarec.cli import main; app = typer.Typer(); "
+    "app.command()(lambda: print('x' * 10**6)); main.make_app = lambda: app; sys.exit(main.run([]))"
+)
+
+
+def process(code, **options):
+    """A process that runs commands without heavy imports."""
+    code = f"import sys\nfrom lorarec.cli import output\nfrom lorarec.cli.main import run\n{code}"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, errors="replace", timeout=100, **options
+    )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_characters_that_the_streams_lack_are_escaped(encoding):
+    code = "output.set_up_streams(); output.print_table(['é', '次'], [('→', '💥')]); output.print_lines(['次'])"
+    done = process(f"{code}; output.tell_error('次', False)", env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert done.returncode == 0 and done.stderr == "\\u6b21\n"
+    assert "\\u2192" in done.stdout and "\\U0001f4a5" in done.stdout and done.stdout.endswith("\\u6b21\n")
+
+
+def test_closed_streams_are_no_error():
+    for streams in ("<&- >&-", "2>&-", "<&- >&- 2>&-"):
+        line = f"{sys.executable} -m lorarec nosuch {streams}"
+        assert subprocess.run(["bash", "-c", line], timeout=100).returncode == 2
+
+
+def test_a_reader_that_ends_early_gives_a_status_and_no_traceback():
+    line = f'{sys.executable} -c "{LONG_OUTPUT}" | head -c 1; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_full_disk_behind_standard_output_is_one_sentence():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lorarec", "--help"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2 and done.stderr.startswith("The disk is full") and done.stderr.count("\n") == 1
+
+
+def test_a_deleted_working_folder_is_one_sentence(tmp_path):
+    (tmp_path / "gone").mkdir()
+    line = f"cd {tmp_path}/gone && rmdir ../gone && {sys.executable} -m lorarec check quickstart"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=100)
+    sentence = "The working folder was deleted. Change to another one, and run the command again.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
+
+
+def test_an_argument_that_is_not_utf_8_is_one_sentence(capsys):
+    assert run(["evaluate", "run\udcff"]) == 2
+    assert capsys.readouterr().err == "The argument 'run\\udcff' is not UTF-8 text. Rename the file or folder.\n"
+
+
+@pytest.mark.parametrize("variables", [{"RANK": "x"}, {"RANK": ""}, {"COLUMNS": "1"}, {"COLUMNS": "x", "LINES": "x"}])
+def test_odd_environment_variables_are_no_error(variables):
+    environment = {key: value for key, value in os.environ.items() if key not in ("HOME", "TERM")}
+    done = process("status = run(['--help']); output.print_table(['a'], [['b']]); sys.exit(output.process_rank())",
+                   env={**environment, "LANG": "C", "LC_ALL": "C", **variables})  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_middle_of_a_long_message_is_left_out(train, capsys):
+    train(raising(DataError("events.csv:3: '" + "x" * 1_000_000 + "' is no number.\x1b[31m\n" + "row\n" * 5000)))
+    assert run(["train", "quickstart"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("events.csv:3: 'xxx") and lines[0].endswith("xxx' is no number.\\x1b[31m")
+    assert lines[-1].startswith("... and ") and lines[-1].endswith(" more lines.") and sum(map(len, lines)) < 2_000
