@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from lorarec.config.strict import StrictConfig, did_you_mean
 
@@ -120,6 +120,13 @@ class EventsSection(StrictConfig):
         return self
 
 
+class MinEvents(StrictConfig):
+    """The least numbers of events of users and items that stay in the data (k-core)."""
+
+    user: Count = 1
+    item: Count = 1
+
+
 class DataSection(StrictConfig):
     """Where events come from and how they are read."""
 
@@ -134,10 +141,30 @@ class DataSection(StrictConfig):
     unlisted_items: Literal["some", "all"] = "some"
     """How many of the interactions' items may be missing from the item table; their ids are then their texts. some, or
     all, which is refused by default, since it usually means that the two tables spell their ids differently."""
+    dates: str | None = None
+    """How times are written as dates: day_first (28/02/2013), month_first (02/28/2013), or a format of Python's
+    strptime such as "%d/%m/%y"; detected by default where all rows agree."""
+    missing: Literal["refuse", "drop"] = "refuse"
+    """Rows without a value in user, item, time, rating, click or weight: refused by row, or left out and counted."""
+    duplicates: Literal["keep", "drop", "sum"] = "keep"
+    """Rows that repeat user, item, time and kind of an earlier row: kept as events of their own, left out and counted,
+    or added up: the earlier row has the sum of their weights, which are 1 without a column `weight`."""
+    min_events: Count | MinEvents | None = None
+    """Leave out users and items with fewer events, {user: 5, item: 5} or one number for both, again and again until
+    all that are left have enough (the k-core of the literature). It is applied before the split, as the literature
+    does: events that are held out count as well."""
     liked_above: float | None = None
     """Feedback above this number counts as liked; the middle of the training labels' range by default."""
     split: SplitSection = SplitSection()
     history: HistorySection = HistorySection()
+
+    @field_validator("dates")
+    @classmethod
+    def _is_an_order_or_a_format(cls, dates: str | None) -> str | None:
+        if dates is not None and "%" not in dates and dates not in ("day_first", "month_first"):
+            hint = did_you_mean(dates, ("day_first", "month_first"))
+            raise ValueError(f"'{dates}' is neither day_first, month_first nor a format such as '%d/%m/%Y'.{hint}")
+        return dates
 
 
 class TrainSection(StrictConfig):

@@ -11,6 +11,7 @@ from lorarec.config.recipe import Seen, SplitSection
 from lorarec.data.columns import HISTORY
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
+from lorarec.data.numbers import row_of
 from lorarec.data.ordering import BLOCK, blocks, time_order
 from lorarec.data.repeated import repeated_line
 
@@ -32,7 +33,7 @@ def audit(interactions: Interactions, histories: Histories, section: SplitSectio
     where the split excludes them, targets that depend on the order of the table, and duplicates; empty if none.
     """
     return [
-        Finding(kind, int(rows.sum()), f"{int(rows.sum()):,} {what} ({_named(rows)}). {advice}")
+        Finding(kind, int(rows.sum()), f"{int(rows.sum()):,} {what} ({_named(rows, interactions)}). {advice}")
         for kind, rows, what, advice in _checks(interactions, histories, section)
         if rows.any()
     ]
@@ -106,8 +107,8 @@ def _overlaps(interactions: Interactions, section: SplitSection) -> Iterator[_Ch
             )  # fmt: skip
 
 
-def _named(concerned: np.ndarray) -> str:
-    rows = (np.flatnonzero(concerned)[:EXAMPLES] + 1).tolist()
+def _named(concerned: np.ndarray, interactions: Interactions) -> str:
+    rows = [row_of(int(index), interactions.rows_in_files) for index in np.flatnonzero(concerned)[:EXAMPLES]]
     more = ", ..." if concerned.sum() > len(rows) else ""
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows))}{more}"
 

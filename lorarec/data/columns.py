@@ -1,6 +1,6 @@
-"""Columns: the names that lorarec knows, and readers of their values: numbers, times, weights, lists.
+"""Columns: the names that lorarec knows, and readers of lists of ids and numbers.
 
-Values of any type become finite float64 or numbered ids; others are refused with file, column and row.
+Values that cannot be used are refused with file, column and row.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from lorarec.config.strict import did_you_mean
 from lorarec.data.ids import Encoded, encode_ids
+from lorarec.data.numbers import LARGEST, as_float, row_of
 from lorarec.errors import DataError
 
 USER = "user"
@@ -84,65 +85,6 @@ def is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
-def numbers(column: pa.ChunkedArray, where: str) -> np.ndarray:
-    """[n] float64: numbers, numbers written as text, true/false as 1/0. `where` names file and column.
-
-    Raises DataError naming the row and value of the first one that is missing, NaN, infinite or not a number.
-    """
-    return _finite(column, as_float(column, where), where)
-
-
-def weights(column: pa.ChunkedArray, where: str) -> np.ndarray:
-    """[n] float64 weights of rows, as scikit-learn's `sample_weight`: 0 or more, and not all 0.
-
-    Raises DataError naming the row and value of the first one that is negative or not a number.
-    """
-    values = numbers(column, where)
-    if (values < 0).any():
-        row = int(np.argmax(values < 0))
-        raise DataError(
-            f"{where}, row {row + 1}: {values[row]:g} is below 0. Weights are 0 (the row is not learned from) or more."
-        )
-    if not values.any():
-        raise DataError(f"{where}: all {len(values)} weights are 0, so that nothing would be learned.")
-    return values
-
-
-def seconds(column: pa.ChunkedArray, where: str) -> np.ndarray:
-    """[n] float64 seconds: numbers as they are; dates, and ISO 8601 dates written as text, since 1970."""
-    if pa.types.is_date(column.type):
-        column = column.cast(pa.timestamp("s"))
-    if _is_text(column.type):
-        column = _parsed_times(column)
-    if pa.types.is_timestamp(column.type):
-        # Microseconds: a float64 holds those of current dates exactly.
-        micros = _array(column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64()))
-        return _finite(column, micros / 1e6, where)
-    return numbers(column, where)
-
-
-def as_float(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None) -> np.ndarray:
-    """[n] float64 like `numbers`, but missing and infinite values are allowed (missing ones as NaN).
-
-    `rows` [n] names the row of each value where that is not its index.
-    """
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-        kind = column.type
-    if pa.types.is_boolean(kind):
-        column = column.cast(pa.uint8())
-    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-              or pa.types.is_null(kind) or _is_text(kind)):  # fmt: skip
-        raise DataError(f"{where}: values of type {kind} are not numbers. Convert the column.")
-    try:
-        return _array(column.cast(pa.float64(), safe=False))
-    except pa.ArrowInvalid:
-        index = _first_word(column)
-        row, value = index if rows is None else int(rows[index]), column[index].as_py()
-        raise DataError(f"{where}, row {row + 1}: {value!r} is not a number. Correct or remove the row.") from None
-
-
 class Lists(NamedTuple):
     """n lists, concatenated."""
 
@@ -157,83 +99,49 @@ class Lists(NamedTuple):
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
 
-def read_lists(column: pa.ChunkedArray, where: str) -> Lists:
-    """A column of lists, flat. `where` names file and column. Raises DataError for other types and missing
-    lists."""
+def read_lists(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None) -> Lists:
+    """A column of lists, flat. `where` names file and column, `rows` is as in `row_of`. Raises DataError for other
+    types and missing lists."""
     kind = column.type
     if not (is_list(kind) or pa.types.is_fixed_size_list(kind)):
         raise DataError(f"{where}: values of type {kind}; each row needs a list, oldest first. Convert the column.")
     missing = np.flatnonzero(column.is_null().to_numpy())
     if len(missing):
-        raise DataError(f"{where}, row {missing[0] + 1}: no list. Write an empty list for a user without history.")
+        row = row_of(int(missing[0]), rows)
+        raise DataError(f"{where}, row {row}: no list. Write an empty list for a user without history.")
     lengths = pc.list_value_length(column).to_numpy()
     values = pa.chunked_array([chunk.flatten() for chunk in column.chunks], kind.value_type)
     return Lists(values, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
 
 
-def item_lists(lists: Lists, where: str) -> Encoded:
+def item_lists(lists: Lists, where: str, rows: np.ndarray | None = None) -> Encoded:
     """The elements as numbered item ids."""
     values = lists.values.cast(pa.string()) if pa.types.is_null(lists.values.type) else lists.values
-    return encode_ids(values, where, lists.rows)
+    return encode_ids(values, where, lists.rows if rows is None else rows[lists.rows])
 
 
-def feedback_lists(column: pa.ChunkedArray, history: Lists, where: str) -> pa.LargeListArray:
+def feedback_lists(
+    column: pa.ChunkedArray, history: Lists, where: str, rows: np.ndarray | None = None
+) -> pa.LargeListArray:
     """A column of lists of numbers, one for each event of the histories; NaN where an element is missing.
 
     Raises DataError naming the row where the lengths differ, or where a number is infinite.
     """
-    lists = read_lists(column, where)
+    lists = read_lists(column, where, rows)
     wrong = np.flatnonzero(np.diff(lists.offsets) != np.diff(history.offsets))
     if len(wrong):
-        row = wrong[0]
-        have, need = np.diff(lists.offsets)[row], np.diff(history.offsets)[row]
+        index = int(wrong[0])
+        have, need = np.diff(lists.offsets)[index], np.diff(history.offsets)[index]
         raise DataError(
-            f"{where}, row {row + 1}: {have} numbers for a history of {need} events. Give one for each event."
+            f"{where}, row {row_of(index, rows)}: {have} numbers for a history of {need} events. Give one for each "
+            "event."
         )
-    values = as_float(lists.values, where, lists.rows)
-    infinite = np.flatnonzero(np.isinf(values))
-    if len(infinite):
-        raise DataError(f"{where}, row {lists.rows[infinite[0]] + 1}: an infinite number. Correct or remove the row.")
+    of_value = lists.rows if rows is None else rows[lists.rows]
+    values = as_float(lists.values, where, of_value)
+    large = np.flatnonzero(np.abs(values) > LARGEST)
+    if len(large):
+        raise DataError(
+            f"{where}, row {of_value[large[0]] + 1}: {values[large[0]]:g} is too large to compute with. Correct or "
+            "remove the row."
+        )
     return pa.LargeListArray.from_arrays(lists.offsets, pa.array(values))
-
-
-def _array(column: pa.ChunkedArray) -> np.ndarray:
-    values = column.to_numpy()
-    return np.asarray(values, np.float64)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _parsed_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """ISO dates as timestamps, with a time zone or without (then UTC); the column unchanged where it holds none."""
-    for zone in ("UTC", None):
-        try:
-            return column.cast(pa.timestamp("us", zone))
-        except pa.ArrowInvalid:
-            continue
-    return column
-
-
-def _first_word(column: pa.ChunkedArray) -> int:
-    """The index of the first text that is not a number, by bisection."""
-    start, stop = 0, len(column)
-    while stop - start > 1:
-        middle = (start + stop) // 2
-        try:
-            column.slice(start, middle - start).cast(pa.float64())
-            start = middle
-        except pa.ArrowInvalid:
-            stop = middle
-    return start
-
-
-def _finite(column: pa.ChunkedArray, values: np.ndarray, where: str) -> np.ndarray:
-    bad = ~np.isfinite(values)
-    if bad.any():
-        row = int(np.argmax(bad))
-        value = column[row].as_py()
-        what = "the value is missing" if value is None else f"{value!r} is not a finite number"
-        raise DataError(f"{where}, row {row + 1}: {what}. Correct or remove the row.")
-    return values

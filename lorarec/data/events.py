@@ -8,7 +8,6 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from lorarec.config.recipe import DataSection, EventsSection
 from lorarec.config.strict import did_you_mean
@@ -16,7 +15,7 @@ from lorarec.data.columns import CLICK, EVENT, HISTORY, ITEM, RATING, TIME, USER
 from lorarec.data.ids import encode_ids
 from lorarec.data.interactions import Part
 from lorarec.data.parquet_table import ParquetTable
-from lorarec.data.raw_tables import as_arrow
+from lorarec.data.raw_tables import column_of
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:
@@ -202,7 +201,7 @@ def read_kinds(
             return None
         raise missing_column(name, available, origin, "; name the one that holds kinds of events: data.columns.event")
     where = f"{origin}, column '{name}'"
-    kind, ids = encode_ids(_column(raw, name), where, what="kind of event")
+    kind, ids = encode_ids(column_of(raw, name, ids=True), where, what="kind of event")
     names: list[str] = ids.to_pylist()
     meanings = _meanings(section.events, names, np.bincount(kind), where)
     kinds = EventKinds(tuple(names), meanings, kind, _weights(section.events, names))
@@ -211,10 +210,6 @@ def read_kinds(
     unread = tuple(columns.get(name, name) for name in (RATING, CLICK) if columns.get(name, name) in available)
     _refuse_contradictions(section, needs, unread, HISTORY in columns or HISTORY in available, origin)
     return replace(kinds, unread=unread)
-
-
-def _column(raw: Dataset | ParquetTable, name: str) -> pa.ChunkedArray:
-    return raw.column(name, ids=True) if isinstance(raw, ParquetTable) else as_arrow(raw).column(name)
 
 
 def answers(table: Dataset, meaning: np.ndarray) -> np.ndarray:

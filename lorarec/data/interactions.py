@@ -48,6 +48,8 @@ class Interactions:
     """Number of rows in no part, by reason."""
     use: EventUse | None = None
     """The use of each row, where the data have kinds of events. Rows that are not targets are `Part.UNUSED`."""
+    rows_in_files: np.ndarray | None = None
+    """[E] int64 the index of each row in the files, where rows were left out before; messages name it."""
 
     def __len__(self) -> int:
         return len(self.table)

@@ -9,6 +9,7 @@ import numpy as np
 
 from lorarec.config.recipe import DataSection, SplitSection
 from lorarec.data.catalog import Catalog, item_features
+from lorarec.data.clean import clean
 from lorarec.data.columns import CLICK, EVENT, KNOWN, WEIGHT, missing_column
 from lorarec.data.events import NONE, EventKinds, EventUse, read_kinds
 from lorarec.data.history import Histories, feedback_column
@@ -57,11 +58,14 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
     """
     item_text = raw.item_text if section.item_text is None else section.item_text
     raw = replace(raw, columns={**raw.columns, **section.columns}, item_text=item_text)
-    raw, kinds = _read_kinds(raw, wanted, section)
+    kinds = read_kinds(raw.interactions, raw.columns, section, wanted.needs, raw.origin)
+    raw, kinds, dropped = clean(raw, kinds, section)
+    raw = _readable(raw, kinds, wanted)
     numbered = _numbered(raw, wanted, section)
     use = None if kinds is None else kinds.use(numbered.table, wanted.needs, wanted.reads_feedback)
     part, use = _parts(numbered, use, section.split, seed, raw.origin)
-    interactions = _interactions(numbered, part, _left_out(part, section.split), use)
+    dropped = {**dropped, **_left_out(part, section.split)}
+    interactions = replace(_interactions(numbered, part, dropped, use), rows_in_files=raw.rows)
     _refuse_no_weight(interactions, raw)
     statistics = statistics_of(interactions, wanted.label, len(numbered.catalog), section.liked_above)
     features = item_features(numbered.catalog, wanted.item_columns, raw.items_origin or raw.origin)
@@ -74,19 +78,18 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
     users, note = users_of(raw, wanted.user_columns, interactions.user_ids)
     read = ", ".join(filter(None, (raw.origin, raw.items_origin)))
     report = report_of(interactions, numbered, histories, counts, read, by, users)
-    report = replace(report, users_note=note, detected=raw.notes)
+    report = replace(report, users_note=note, detected=(*raw.notes, *numbered.notes))
     return PreparedData(interactions, numbered.catalog, histories, statistics, report, users)
 
 
-def _read_kinds(raw: RawTables, wanted: Wanted, section: DataSection) -> tuple[RawTables, EventKinds | None]:
-    """The kinds of the rows, where they have any, and the tables without the columns that kinds replace."""
-    kinds = read_kinds(raw.interactions, raw.columns, section, wanted.needs, raw.origin)
+def _readable(raw: RawTables, kinds: EventKinds | None, wanted: Wanted) -> RawTables:
+    """The tables without the columns that kinds replace, where the rows have kinds."""
     if kinds is not None:
         columns = {name: column for name, column in raw.columns.items() if column not in kinds.unread}
         raw = replace(raw, interactions=kinds.readable(raw.interactions), columns=columns)
     derived = frozenset({CLICK}) if kinds is not None and kinds.tell_likes else frozenset()
     _refuse_lacking(raw.interactions.column_names, raw.columns, wanted.needs - derived, raw.origin)
-    return raw, kinds
+    return raw
 
 
 def _numbered(raw: RawTables, wanted: Wanted, section: DataSection) -> NumberedTables:
@@ -97,7 +100,7 @@ def _numbered(raw: RawTables, wanted: Wanted, section: DataSection) -> NumberedT
         )
     keep = [section.split.column] if section.split.by == "column" else []
     keep += [section.split.users] if section.split.users is not None else []
-    return number_tables(raw, keep, wanted.item_columns, section.unlisted_items)
+    return number_tables(raw, keep, wanted.item_columns, section.unlisted_items, section.dates)
 
 
 def _refuse_no_weight(interactions: Interactions, raw: RawTables) -> None:

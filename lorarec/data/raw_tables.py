@@ -27,15 +27,14 @@ from lorarec.data.columns import (
     feedback_lists,
     item_lists,
     missing_column,
-    numbers,
     read_lists,
     resolve_columns,
-    seconds,
-    weights,
 )
 from lorarec.data.ids import Encoded, encode_ids, merge_ids
 from lorarec.data.item_table import declare, gaps, item_rows, listed_ids
+from lorarec.data.numbers import Read, read_clicks, read_numbers, read_weights, refuse_missing
 from lorarec.data.parquet_table import ParquetTable
+from lorarec.data.times import read_times
 from lorarec.errors import DataError
 
 
@@ -66,6 +65,10 @@ class RawTables:
     """The item table's own file, where it has one: messages about items name it instead of `origin`."""
     notes: tuple[str, ...] = ()
     """What was detected when the files were read, such as their separator; for the data report."""
+    decimal: str | None = None
+    """The decimal mark of numbers written as text, where it is set."""
+    rows: np.ndarray | None = None
+    """[E] int64 the index of each row in the files, where rows were left out; messages name it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class NumberedTables:
     blanks: Mapping[str, int]
     """For each column of the text's template, the number of items in the item table without a value there, but with one
     in another column: their text has a gap."""
+    notes: tuple[str, ...] = ()
+    """What was detected when columns were read, such as the order of day and month."""
 
 
 class _Events(NamedTuple):
@@ -94,6 +99,8 @@ class _Events(NamedTuple):
     columns: Mapping[str, str]
     """lorarec's name -> the table's."""
     origin: str
+    decimal: str | None
+    rows: np.ndarray | None
 
     def has(self, name: str) -> bool:
         return name in self.columns
@@ -107,6 +114,14 @@ class _Events(NamedTuple):
             return self.table.column(self.columns[name], ids=True)
         return self.column(name)
 
+    def encoded(self, name: str) -> Encoded:
+        """A column of ids, encoded. Raises DataError as `encode_ids` does, and with the number of missing ones."""
+        try:
+            return encode_ids(self.ids(name), self.where(name), self.rows)
+        except DataError:
+            refuse_missing(self.column(name), self.where(name), self.rows)
+            raise
+
     def where(self, name: str) -> str:
         """File and column, for messages."""
         return f"{self.origin}, column '{self.columns[name]}'"
@@ -117,6 +132,7 @@ def number_tables(
     keep: Sequence[str] = (),
     item_columns: Sequence[str] = (),
     unlisted: Literal["some", "all"] = "some",
+    dates: str | None = None,
 ) -> NumberedTables:
     """Check and encode a source's tables.
 
@@ -128,10 +144,12 @@ def number_tables(
     """
     events = _events(raw)
     users, user_ids = _users(events)
-    histories = read_lists(events.ids(HISTORY), events.where(HISTORY)) if events.has(HISTORY) else None
-    named = [encode_ids(events.ids(ITEM), events.where(ITEM))]
+    histories = None
+    if events.has(HISTORY):
+        histories = read_lists(events.ids(HISTORY), events.where(HISTORY), events.rows)
+    named = [events.encoded(ITEM)]
     if histories is not None:
-        named.append(item_lists(histories, events.where(HISTORY)))
+        named.append(item_lists(histories, events.where(HISTORY), events.rows))
     items, origin = None if raw.items is None else as_arrow(raw.items), raw.items_origin or raw.origin
     name = raw.columns.get(ITEM, ITEM)
     declared = None if items is None else declare(items, name, raw.item_text, item_columns, origin)
@@ -143,13 +161,15 @@ def number_tables(
         _refuse_item_settings(raw.item_text, item_columns, raw.origin)
     elif unlisted == "some":
         _refuse_other_items(listed, named, raw.origin, origin)
-    columns = {USER: users, ITEM: pa.array(codes[1])} | _numbers(events)
+    numbers, notes = _numbers(events, dates)
+    columns = {USER: users, ITEM: pa.array(codes[1])} | numbers
     if histories is not None:
         columns |= _histories(events, histories, codes[2])
     columns |= _kept(events, [name for name in keep if name not in columns])
     catalog = Catalog(Dataset(item_rows(ids, items, declared, origin)), declared)
     empty, blanks = (0, {}) if declared is None else gaps(items, declared.pieces)
-    return NumberedTables(in_memory(columns), user_ids, catalog, len(ids) - len(listed.ids), empty, blanks)
+    without_text = len(ids) - len(listed.ids)
+    return NumberedTables(in_memory(columns), user_ids, catalog, without_text, empty, blanks, notes)
 
 
 def in_memory(columns: Mapping[str, pa.Array]) -> Dataset:
@@ -165,11 +185,17 @@ def as_arrow(rows: Dataset | ParquetTable) -> pa.Table:
     return table
 
 
+def column_of(rows: Dataset | ParquetTable, name: str, ids: bool = False) -> pa.ChunkedArray:
+    """One column of the rows; with `ids`, texts may be dictionary-encoded."""
+    return rows.column(name, ids=ids) if isinstance(rows, ParquetTable) else as_arrow(rows).column(name)
+
+
 def _events(raw: RawTables) -> _Events:
     table = raw.interactions if isinstance(raw.interactions, ParquetTable) else as_arrow(raw.interactions)
     if not table.num_rows:
         raise DataError(f"{raw.origin}: no rows. Give a file with at least one interaction.")
-    return _Events(table, resolve_columns(table.column_names, raw.columns, raw.origin), raw.origin)
+    columns = resolve_columns(table.column_names, raw.columns, raw.origin)
+    return _Events(table, columns, raw.origin, raw.decimal, raw.rows)
 
 
 def _users(events: _Events) -> tuple[pa.Array, pa.Array]:
@@ -179,15 +205,37 @@ def _users(events: _Events) -> tuple[pa.Array, pa.Array]:
         numbers = pa.array(np.arange(1, rows + 1)).cast(pa.large_string())
         row, dash = (pa.scalar(word, pa.large_string()) for word in ("row", "-"))
         return pa.array(np.arange(rows)), pc.binary_join_element_wise(row, numbers, dash)
-    users = encode_ids(events.ids(USER), events.where(USER))
+    users = events.encoded(USER)
     return pa.array(users.codes), users.ids
 
 
-def _numbers(events: _Events) -> dict[str, pa.Array]:
-    """The available columns of numbers, checked."""
-    readers = {TIME: seconds, RATING: numbers, CLICK: numbers, WEIGHT: weights}
-    present = {name: read for name, read in readers.items() if events.has(name)}
-    return {name: pa.array(read(events.column(name), events.where(name))) for name, read in present.items()}
+def _numbers(events: _Events, dates: str | None) -> tuple[dict[str, pa.Array], tuple[str, ...]]:
+    """The available columns of numbers, checked, and what was detected in them."""
+    columns: dict[str, pa.Array] = {}
+    notes: list[str] = []
+    if dates is not None and not events.has(TIME):
+        raise DataError(f"data.dates={dates} does nothing here: {events.origin} has no column of times. Leave it out.")
+    for name in (TIME, RATING, CLICK, WEIGHT):
+        if events.has(name):
+            read = read_column(name, events.column(name), events.where(name), events.rows, dates, events.decimal)
+            columns[name] = pa.array(read.values)
+            notes += read.notes
+    return columns, tuple(notes)
+
+
+def read_column(
+    name: str,
+    column: pa.ChunkedArray,
+    where: str,
+    rows: np.ndarray | None = None,
+    dates: str | None = None,
+    decimal: str | None = None,
+) -> Read:
+    """A column of lorarec's TIME, RATING, CLICK or WEIGHT, as `read_numbers` and its like read it."""
+    if name == TIME:
+        return read_times(column, where, rows, dates, decimal)
+    reader = {RATING: read_numbers, CLICK: read_clicks, WEIGHT: read_weights}[name]
+    return reader(column, where, rows, decimal)
 
 
 def _histories(events: _Events, lists: Lists, items: np.ndarray) -> dict[str, pa.Array]:
@@ -195,7 +243,7 @@ def _histories(events: _Events, lists: Lists, items: np.ndarray) -> dict[str, pa
     columns = {HISTORY: pa.LargeListArray.from_arrays(lists.offsets, pa.array(items))}
     if events.has(HISTORY_FEEDBACK):
         feedback, where = events.column(HISTORY_FEEDBACK), events.where(HISTORY_FEEDBACK)
-        columns[HISTORY_FEEDBACK] = feedback_lists(feedback, lists, where)
+        columns[HISTORY_FEEDBACK] = feedback_lists(feedback, lists, where, events.rows)
     return columns
 
 

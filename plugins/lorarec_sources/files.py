@@ -47,6 +47,9 @@ class Table(StrictConfig):
     """Encoding of text files, such as latin-1 or cp1252; UTF-8, or UTF-16 by its byte order mark, by default."""
     header: Names | None = None
     """Names of the columns of csv and tsv files that have no header line."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal mark of numbers in csv and tsv files of interactions, also of those that separate thousands (1.234,5);
+    detected by default where all rows agree."""
 
     @field_validator("encoding")
     @classmethod
@@ -80,6 +83,7 @@ class Loaded(NamedTuple):
     table: Dataset | ParquetTable
     origin: str
     notes: tuple[str, ...]
+    decimal: str | None
 
 
 class FilesSource(DataSource):
@@ -129,6 +133,9 @@ class FilesSource(DataSource):
             interactions = found
         items = _loaded(folder, self.config.items, ITEMS, "items")
         users = _loaded(folder, self.config.users, USERS, "users")
+        for name, table in (("items", items), ("users", users)):
+            if table is not None and table.decimal is not None:
+                raise DataError(f"{table.origin}: `decimal` does nothing for {name}. Leave it out.")
         tables = [table for table in (interactions, items, users) if table is not None]
         return RawTables(
             interactions=interactions.table,
@@ -139,6 +146,7 @@ class FilesSource(DataSource):
             origin=interactions.origin,
             items_origin="" if items is None else items.origin,
             notes=tuple(note for table in tables for note in table.notes),
+            decimal=interactions.decimal,
         )
 
 
@@ -159,8 +167,9 @@ def _loaded(
 def _read(form: str | Sequence[str] | Table, folder: Path | None, read: Read) -> Loaded:
     table = form if isinstance(form, Table) else Table(path=form if isinstance(form, str) else tuple(form))
     paths = existing_files([table.path] if isinstance(table.path, str) else table.path, folder)
-    options = ReadOptions(table.sep, table.encoding, table.header)
-    return Loaded(read(paths, options=options), table_origin(paths), reading_notes(paths, options))
+    options = ReadOptions(table.sep, table.encoding, table.header, table.decimal)
+    notes = reading_notes(paths, options)
+    return Loaded(read(paths, options=options), table_origin(paths), notes, table.decimal)
 
 
 def _joined(parts: Mapping[SplitName, Loaded]) -> Loaded:
@@ -173,7 +182,10 @@ def _joined(parts: Mapping[SplitName, Loaded]) -> Loaded:
             )
     table = _with_split({part.origin: part.table for part in parts.values()}, tuple(parts))
     origin = ", ".join(part.origin for part in parts.values())
-    return Loaded(table, origin, tuple(note for part in parts.values() for note in part.notes))
+    decimals = {part.decimal for part in parts.values()}
+    if len(decimals) > 1:
+        raise DataError(f"{origin}: `decimal` is set for some parts only. Set the same one for all.")
+    return Loaded(table, origin, tuple(note for part in parts.values() for note in part.notes), *decimals)
 
 
 def _with_split(tables: Mapping[str, Dataset | ParquetTable], names: Sequence[str]) -> Dataset | ParquetTable:

@@ -18,8 +18,8 @@ ROWS = [
 ITEMS = "item,title\n" + "".join(f"i{n},{['red', 'green', 'blue'][n % 3]} lamp {n}\n" for n in range(12))
 FILE, ITEM_FILE = "shop/interactions.csv", "shop/items.csv"
 AT_ROW_4 = {
-    ("item", ""): "the id is empty",
-    ("user", ""): "the id is empty",
+    ("item", ""): "the value is missing (empty)",
+    ("user", ""): "the value is missing (empty)",
     ("time", "noon"): "'noon' is not a number",
     ("click", "yes"): "'yes' is not a number",
     ("click", ""): "the value is missing",

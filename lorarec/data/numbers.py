@@ -1,0 +1,296 @@
+"""Numbers: columns of ratings, weights and clicks as float64, of any type and in the spelling of shops.
+
+Spellings are detected only where all rows agree, and what was detected is a note for the data report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lorarec.errors import DataError
+
+LARGEST = 1e15
+"""A model in float32 computes with squares of ratings and weights, which stay finite."""
+SPACES = r"[\s\x{00A0}\x{202F}]"
+CURRENCY = r"[$€£¥₹₽₩₺₫฿]|USD|EUR|GBP|JPY|CHF|CAD|AUD|SEK|NOK|DKK|PLN|CZK|INR|BRL|CNY|kr|zł|Kč|R\$"
+SPELLED = (
+    rf"^(?P<sign>[+-]?)\s*(?P<before>{CURRENCY})?{SPACES}*(?P<minus>-?)"
+    rf"(?P<digits>[0-9.,](?:[0-9.,'\x{{2019}}]|{SPACES})*?)(?P<power>[eE][+-]?[0-9]{{1,3}})?{SPACES}*(?P<after>{CURRENCY})?$"
+)
+NOTHING = pa.scalar("", pa.large_string())
+WORDS = (("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"))
+"""Words for 1 and 0 in a column of clicks."""
+
+
+class Read(NamedTuple):
+    """A column of n numbers."""
+
+    values: np.ndarray
+    """[n] float64, finite."""
+    notes: tuple[str, ...] = ()
+    """What was detected, for the data report."""
+
+
+def row_of(index: int, rows: np.ndarray | None) -> int:
+    """The number, from 1, of a table's row in its files; `rows` [n] are their indices where rows were left out."""
+    return 1 + (index if rows is None else int(rows[index]))
+
+
+def read_numbers(
+    column: pa.ChunkedArray,
+    where: str,
+    rows: np.ndarray | None = None,
+    decimal: str | None = None,
+    largest: float = LARGEST,
+) -> Read:
+    """Numbers, true/false as 1/0, and numbers written as text: 4.5, 4,5, 1,234.5, 1.234,5, 1 234, $8, 8 €.
+
+    `where` names file and column, `rows` is as in `row_of`, `decimal` is the decimal mark where it is set. Raises
+    DataError naming the row and value of the first one that is missing, infinite, too large or no number, and where
+    values can be read in two ways, with both.
+    """
+    column = plain_column(column)
+    if not is_text(column.type):
+        return Read(_finite(column, as_float(column, where, rows), where, rows, largest))
+    words = pc.utf8_trim_whitespace(column)
+    refuse_missing(words, where, rows)
+    if decimal != ",":
+        try:
+            return Read(_finite(column, _array(words.cast(pa.float64())), where, rows, largest))
+        except pa.ArrowInvalid:
+            pass
+    read = _spelled(words, where, rows, decimal)
+    return Read(_finite(column, read.values, where, rows, largest), read.notes)
+
+
+def read_weights(
+    column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None, decimal: str | None = None
+) -> Read:
+    """[n] weights of rows, as scikit-learn's `sample_weight`: 0 or more, and not all 0; else as `read_numbers`."""
+    read = read_numbers(column, where, rows, decimal)
+    if (read.values < 0).any():
+        index = int(np.argmax(read.values < 0))
+        raise DataError(
+            f"{where}, row {row_of(index, rows)}: {read.values[index]:g} is below 0. Weights are 0 (the row is not "
+            "learned from) or more."
+        )
+    if not read.values.any():
+        raise DataError(f"{where}: all {len(read.values)} weights are 0, so that nothing would be learned.")
+    return read
+
+
+def read_clicks(
+    column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None, decimal: str | None = None
+) -> Read:
+    """As `read_numbers`, or yes/no, true/false, y/n, t/f in any case: one pair in all rows."""
+    column = plain_column(column)
+    if not is_text(column.type) or not len(column):
+        return read_numbers(column, where, rows, decimal)
+    words = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+    refuse_missing(words, where, rows)
+    first = words[0].as_py()
+    pair = next((pair for pair in WORDS if first in pair), None)
+    if pair is None:
+        return read_numbers(column, where, rows, decimal)
+    other = pc.index(pc.is_in(words, pa.array(pair)), pa.scalar(False)).as_py()
+    if other >= 0:
+        raise DataError(
+            f"{where}, row {row_of(other, rows)}: {column[other].as_py()!r}, but row {row_of(0, rows)} says "
+            f"{column[0].as_py()!r}. Write clicks as one of 1 and 0, yes and no, true and false, in all rows."
+        )
+    yes, no = pair
+    return Read(_array(pc.equal(words, yes).cast(pa.float64())), (f"{where}: {yes} is 1, {no} is 0 (detected)",))
+
+
+def as_float(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None) -> np.ndarray:
+    """[n] float64; missing and infinite values are allowed (missing ones as NaN). `rows` is as in `row_of`.
+
+    Raises DataError naming row and value of text that is not a number.
+    """
+    column = plain_column(column)
+    kind = column.type
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.uint8())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+              or pa.types.is_null(kind) or is_text(kind)):  # fmt: skip
+        raise DataError(f"{where}: values of type {kind} are not numbers. Convert the column.")
+    try:
+        return _array(column.cast(pa.float64(), safe=False))
+    except pa.ArrowInvalid:
+        index = _first_word(column)
+        raise _no_number(column[index].as_py(), where, row_of(index, rows)) from None
+
+
+def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column without a dictionary."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is that of text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """[n] whether a value is null, NaN or an empty text."""
+    column = plain_column(column)
+    missing = column.is_null(nan_is_null=True)
+    return pc.or_(missing, pc.fill_null(pc.equal(column, ""), True)) if is_text(column.type) else missing
+
+
+def refuse_missing(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None) -> None:
+    """Raise DataError naming the rows of missing values and their number, if there are any."""
+    missing = np.flatnonzero(is_missing(column).to_numpy())
+    if len(missing):
+        named = ", ".join(str(row_of(int(index), rows)) for index in missing[:5])
+        value = column[int(missing[0])].as_py()
+        what = f"is missing ({value or 'empty'})"
+        if len(missing) > 1:
+            what += f", as it is in {len(missing):,} rows: {named}{', ...' if len(missing) > 5 else ''}"
+        raise DataError(
+            f"{where}, row {row_of(int(missing[0]), rows)}: the value {what}. Correct or remove the row"
+            f"{'s' if len(missing) > 1 else ''}, or leave such rows out: data.missing=drop."
+        )
+
+
+def _spelled(words: pa.ChunkedArray, where: str, rows: np.ndarray | None, decimal: str | None) -> Read:
+    """Numbers with decimal commas, thousands separators and currency signs; `words` has no blanks."""
+    parts = pc.extract_regex(words.cast(pa.large_string()).combine_chunks(), SPELLED)
+    odd = pc.index(parts.is_valid(), pa.scalar(False)).as_py()
+    if odd >= 0:
+        raise _no_number(words[odd].as_py(), where, row_of(odd, rows))
+    sign = _one_currency(parts, words, where, rows)
+    digits = pc.replace_substring_regex(parts.field("digits"), SPACES, " ")
+    digits = pc.replace_substring(digits, "\u2019", "'")
+    mark = decimal or _decimal_mark(digits, words, where, rows)
+    fits = _fits(digits, mark)
+    if not fits.all():
+        index = int(np.argmin(fits))
+        raise _no_number(words[index].as_py(), where, row_of(index, rows), f" with a decimal '{mark}'")
+    plain = pc.replace_substring_regex(digits, f"[ '{'.' if mark == ',' else ','}]", "")
+    if mark == ",":
+        plain = pc.replace_substring(plain, ",", ".")
+    minus = _joined(parts.field("sign"), parts.field("minus"))
+    minus = pc.if_else(pc.match_substring(minus, "-"), pa.scalar("-", pa.large_string()), NOTHING)
+    texts = _joined(minus, plain, parts.field("power"))
+    values = _array(texts.cast(pa.float64()))
+    shown = _example(words, digits)
+    note = f"{where}: {words[shown].as_py()!r} is read as {values[shown]:.15g}"
+    left_out = f"; the currency sign {sign} is left out" if sign else ""
+    return Read(values, (f"{note} ({'set' if decimal else 'detected'}: decimal '{mark}'{left_out})",))
+
+
+def _joined(*texts: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(*texts, NOTHING)
+
+
+def _one_currency(parts: pa.StructArray, words: pa.ChunkedArray, where: str, rows: np.ndarray | None) -> str:
+    """The currency sign of all rows, or nothing."""
+    signs = _joined(parts.field("before"), parts.field("after"))
+    other = pc.index(pc.equal(signs, signs[0]), pa.scalar(False)).as_py()
+    if other >= 0:
+        raise DataError(
+            f"{where}: {words[0].as_py()!r} in row {row_of(0, rows)}, but {words[other].as_py()!r} in row "
+            f"{row_of(other, rows)}. Write all amounts in one currency, with its sign in all rows or in none."
+        )
+    return str(signs[0].as_py())
+
+
+def _decimal_mark(digits: pa.Array, words: pa.ChunkedArray, where: str, rows: np.ndarray | None) -> str:
+    """The decimal mark by which all rows are numbers. Raises DataError where both or neither are."""
+    point, comma = _fits(digits, "."), _fits(digits, ",")
+    if point.all() != comma.all():
+        return "." if point.all() else ","
+    marked = pc.match_substring_regex(digits, "[.,]").to_numpy(zero_copy_only=False)
+    if point.all():
+        if not marked.any():
+            return "."
+        index = int(np.argmax(marked))
+        text = digits[index].as_py().replace(" ", "").replace("'", "")
+        as_point, as_comma = text.replace(",", ""), text.replace(".", "").replace(",", ".")
+        raise DataError(
+            f"{where}, row {row_of(index, rows)}: {words[index].as_py()!r} can be {float(as_point):.15g} or "
+            f'{float(as_comma):.15g}, and so can all other rows. Set the decimal mark of the file, `decimal: "."` or '
+            '`decimal: ","` (an option of its table in the source `files`), or write plain numbers.'
+        )
+    neither = ~point & ~comma
+    if neither.any():
+        index = int(np.argmax(neither))
+        raise _no_number(words[index].as_py(), where, row_of(index, rows))
+    one, other = int(np.argmin(comma)), int(np.argmin(point))
+    raise DataError(
+        f"{where}: {words[one].as_py()!r} in row {row_of(one, rows)} has a decimal point, but {words[other].as_py()!r} "
+        f"in row {row_of(other, rows)} a decimal comma. Write all rows in one way."
+    )
+
+
+def _fits(digits: pa.Array, mark: str) -> np.ndarray:
+    """[n] whether digits are a number with this decimal mark, and groups of three by the other mark, blanks or '."""
+    group = "," if mark == "." else r"\."
+    mark = rf"\{mark}"
+    whole = rf"(?:[0-9]+|[1-9][0-9]{{0,2}}(?:(?:{group}[0-9]{{3}})+|(?: [0-9]{{3}})+|(?:'[0-9]{{3}})+))"
+    fits: np.ndarray = pc.match_substring_regex(digits, rf"^(?:{whole}(?:{mark}[0-9]*)?|{mark}[0-9]+)$").to_numpy(
+        zero_copy_only=False
+    )
+    return fits
+
+
+def _example(words: pa.ChunkedArray, digits: pa.Array) -> int:
+    """The index of a row that shows the spelling."""
+    for pattern in (r"[.,].*[.,]", r"[ '.,]"):
+        index = int(pc.index(pc.match_substring_regex(digits, pattern), pa.scalar(True)).as_py())
+        if index >= 0:
+            return index
+    return 0
+
+
+def _no_number(value: object, where: str, row: int, how: str = "") -> DataError:
+    return DataError(f"{where}, row {row}: {_cut(value)} is not a number{how}. Correct or remove the row.")
+
+
+def _cut(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _array(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    values = column.to_numpy() if isinstance(column, pa.ChunkedArray) else column.to_numpy(zero_copy_only=False)
+    return np.asarray(values, np.float64)
+
+
+def _first_word(column: pa.ChunkedArray) -> int:
+    """The index of the first text that is not a number, by bisection."""
+    start, stop = 0, len(column)
+    while stop - start > 1:
+        middle = (start + stop) // 2
+        try:
+            column.slice(start, middle - start).cast(pa.float64())
+            start = middle
+        except pa.ArrowInvalid:
+            stop = middle
+    return start
+
+
+def _finite(
+    column: pa.ChunkedArray, values: np.ndarray, where: str, rows: np.ndarray | None, largest: float
+) -> np.ndarray:
+    if np.isnan(values).any():
+        refuse_missing(column, where, rows)
+    bad = ~(np.abs(values) <= largest)
+    if bad.any():
+        index = int(np.argmax(bad))
+        what = "is too large to compute with" if np.isfinite(values[index]) else "is not a finite number"
+        raise DataError(
+            f"{where}, row {row_of(index, rows)}: {_cut(column[index].as_py())} {what}. Correct or remove the row."
+        )
+    return values
+
+
+def infinite_or_large(values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """[n] whether numbers, of which some may be NaN, are too large to compute with."""
+    return np.asarray(np.abs(np.asarray(values, np.float64)) > LARGEST)

@@ -1,0 +1,113 @@
+"""Rows that settings leave out: missing values, duplicates, rare users and items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lorarec.data.prepare import PreparedData
+from lorarec.errors import DataError
+
+Prepare = Callable[..., PreparedData]
+SPLIT = {"by": "random", "validation": 0, "test": 0.2}
+
+
+def events(count: int = 10, **columns: list[Any]) -> dict[str, list[Any]]:
+    rows = {"user": ["a", "b"] * (count // 2), "item": [f"i{n % 5}" for n in range(count)], "time": list(range(count))}
+    return rows | columns
+
+
+def test_missing_values_are_refused_with_count_and_rows_by_default(prepared: Prepare) -> None:
+    rows = events(rating=["3", "", None, "4", "  ", *"12345"])
+    with pytest.raises(DataError, match=r"row 2: the value is missing \(empty\), as it is in 3 rows: 2, 3, 5"):
+        prepared(rows, split=SPLIT)
+
+
+def test_missing_values_are_left_out_and_counted_by_column(prepared: Prepare) -> None:
+    rows = events(rating=["3", "", None, "4", "  ", *"12345"], user=["", *"abababab", None])
+    data = prepared(rows, split=SPLIT, missing="drop", label="rating")
+    assert data.interactions.column("rating").tolist() == [4, 1, 2, 3, 4]
+    assert data.interactions.user_ids.to_pylist() == ["a", "b"], "the users of rows that stay, in their order"
+    assert data.report.dropped == {
+        "no value in column 'user' (data.missing=drop)": 2,
+        "no value in column 'rating' (data.missing=drop)": 3,
+    }
+    lines = "\n".join(data.report.lines())
+    assert "events.csv: 5 rows of 2 users" in lines and "3 rows are left out: no value in column 'rating'" in lines
+
+
+def test_messages_name_the_rows_of_the_file_after_rows_were_left_out(prepared: Prepare) -> None:
+    rows = events(rating=["", "", "4", "x", *"123456"])
+    with pytest.raises(DataError, match=r"'rating', row 4: 'x' is not a number"):
+        prepared(rows, split=SPLIT, missing="drop")
+    rows = events(rating=["", *"333333333"], weight=["1"] * 9 + ["-1"])
+    with pytest.raises(DataError, match="row 10: -1 is below 0"):
+        prepared(rows, split=SPLIT, missing="drop", columns={"weight": "weight"})
+
+
+def test_duplicates_are_rows_of_the_same_user_item_and_time(prepared: Prepare) -> None:
+    rows = {"user": list("aaaab"), "item": list("xxxyx"), "time": [1, 1, 2, 1, 1], "rating": [3, 3, 3, 4, 5]}
+    assert len(prepared(rows, split=SPLIT).interactions) == 5
+    data = prepared(rows, split=SPLIT, duplicates="drop")
+    assert data.interactions.column("time").tolist() == [1, 2, 1, 1]
+    assert data.report.dropped == {"repeat user, item, time of an earlier row (data.duplicates=drop)": 1}
+    del rows["time"]
+    rows["rating"] = [3, 2, 3, 4, 5]
+    data = prepared(rows, split=SPLIT, duplicates="drop")
+    assert data.interactions.column("rating").tolist() == [3, 4, 5], "the first one stays"
+    assert data.report.dropped == {
+        "repeat user, item of an earlier row, 1 of them with another label (data.duplicates=drop)": 2
+    }
+
+
+def test_duplicates_are_added_up_as_weights(prepared: Prepare) -> None:
+    rows = {"user": list("aaaab"), "item": list("xxxyx"), "plays": ["1", "2,5", "3", "4", "5"]}
+    data = prepared(rows, split=SPLIT, duplicates="sum", columns={"weight": "plays"})
+    assert data.interactions.column("weight").tolist() == [6.5, 4, 5]
+    del rows["plays"]
+    data = prepared(rows, split=SPLIT, duplicates="sum")
+    assert data.interactions.column("weight").tolist() == [3, 1, 1]
+    with pytest.raises(DataError, match="rows 1 and 3 are the same event with a rating of 3 and 5, which cannot be"):
+        prepared({**rows, "rating": [3, 3, 5, 1, 1]}, split=SPLIT, duplicates="sum")
+
+
+def test_min_events_is_the_k_core_of_users_and_items(prepared: Prepare) -> None:
+    generator = np.random.default_rng(3)
+    user, item = generator.integers(0, 30, 150), generator.integers(0, 40, 150)
+    kept = np.ones(150, bool)
+    while True:
+        few_users = {u for u in set(user) if (user[kept] == u).sum() < 4}
+        few_items = {i for i in set(item) if (item[kept] == i).sum() < 3}
+        rest = kept & ~np.isin(user, list(few_users)) & ~np.isin(item, list(few_items))
+        if (rest == kept).all():
+            break
+        kept = rest
+    assert 0 < kept.sum() < 150
+    rows = {"user": user.tolist(), "item": item.tolist(), "time": list(range(150))}
+    data = prepared(rows, split=SPLIT, min_events={"user": 4, "item": 3})
+    assert data.interactions.column("time").tolist() == np.flatnonzero(kept).tolist()
+    assert len(data.catalog) == len(set(item[kept])) and len(data.interactions.user_ids) == len(set(user[kept]))
+    reason = "their user has fewer than 4 events or their item fewer than 3 (data.min_events)"
+    assert data.report.dropped == {reason: int((~kept).sum())}
+    one = prepared(rows, split=SPLIT, min_events=3)
+    assert one.report.fingerprint == prepared(rows, split=SPLIT, min_events={"user": 3, "item": 3}).report.fingerprint
+    with pytest.raises(DataError, match=r"leaves no row\. Lower it"):
+        prepared(rows, split=SPLIT, min_events=100)
+
+
+def test_ignored_kinds_are_not_touched_and_not_counted(prepared: Prepare) -> None:
+    rows = events(event=["view", "scroll"] * 5, item=[*"x-y-x-y-z", ""])
+    data = prepared(
+        rows, split=SPLIT, missing="drop", min_events=2, events={"positive": ["view"], "ignore": ["scroll"]}
+    )
+    assert data.report.rows == 4 and data.catalog.ids == ["x", "y"][: len(data.catalog)]
+
+
+def test_rows_with_their_own_histories_cannot_be_merged_or_thinned(prepared: Prepare) -> None:
+    rows = {"user": ["a", "b"], "item": [1, 2], "history": [[2], [1]]}
+    for setting in ({"duplicates": "drop"}, {"min_events": 2}):
+        with pytest.raises(DataError, match=f"data.{next(iter(setting))} does nothing here"):
+            prepared(rows, split=SPLIT, **setting)
