@@ -138,6 +138,9 @@ class DataSection(StrictConfig):
     """What the kinds of the column `event` mean; needed if there is such a column."""
     item_text: str | None = None
     """Template of an item's text over the item table, such as "{title} ({genres})"; the source's by default."""
+    item_text_html: Literal["keep", "strip"] = "keep"
+    """Whether tags are removed from the items' texts, and entities such as `&amp;` decoded; the run keeps the setting
+    for later items."""
     unlisted_items: Literal["some", "all"] = "some"
     """How many of the interactions' items may be missing from the item table; their ids are then their texts. some, or
     all, which is refused by default, since it usually means that the two tables spell their ids differently."""

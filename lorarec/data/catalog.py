@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import is_list
-from lorarec.data.item_table import COLUMN, Declared, Piece, id_column_of, item_rows, kind_of, listed_ids
+from lorarec.data.item_table import COLUMN, Declared, Piece, id_column_of, item_rows, kind_of, listed_ids, plain_texts
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ class Catalog:
                 f"catalog already ({int(old.sum()):,} such items). Leave it out, or keep the old row: known='keep'."
             )
         before = self._arrow()
-        new = _with_old_types(raw.filter(pa.array(~old)), before, self.declared)
+        new = plain_texts(raw.filter(pa.array(~old)), self.declared)
+        new = _with_old_types(new, before, self.declared)
         table = item_rows(listed.ids.filter(pa.array(~old)), new, self.declared, origin)
         joined = _joined(before, table, self.declared, origin)
         kinds = {name: kind_of(joined.schema.field(COLUMN + name).type) for name in self.declared.kinds}
@@ -113,7 +114,7 @@ class Catalog:
         if declared is None:
             return cls(kept)
         pieces = [Piece(*piece) for piece in declared["pieces"]]
-        return cls(kept, Declared(declared["id_column"], pieces, declared["kinds"]))
+        return cls(kept, Declared(declared["id_column"], pieces, declared["kinds"], declared.get("html", "keep")))
 
     def _arrow(self) -> pa.Table:
         table: pa.Table = self.table.with_format("arrow")[:]

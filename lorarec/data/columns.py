@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from lorarec.config.strict import did_you_mean
 from lorarec.data.ids import Encoded, encode_ids
-from lorarec.data.numbers import LARGEST, as_float, row_of
+from lorarec.data.numbers import LARGEST, as_float, is_text, row_of
 from lorarec.errors import DataError
 
 USER = "user"
@@ -137,7 +137,10 @@ def feedback_lists(
             "event."
         )
     of_value = lists.rows if rows is None else rows[lists.rows]
-    values = as_float(lists.values, where, of_value)
+    values = lists.values
+    if is_text(values.type):
+        values = pc.if_else(pc.equal(values, ""), pa.scalar(None, values.type), values)
+    values = as_float(values, where, of_value)
     large = np.flatnonzero(np.abs(values) > LARGEST)
     if len(large):
         raise DataError(

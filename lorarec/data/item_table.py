@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import ITEM, is_list, missing_column
+from lorarec.data.html_text import has_html, without_html
 from lorarec.data.ids import Encoded, encode_distinct
 from lorarec.errors import DataError
 
@@ -40,6 +41,8 @@ class Declared(NamedTuple):
     """The template of the items' text, over `kinds`."""
     kinds: Mapping[str, Kind]
     """Column of the item table -> what it holds."""
+    html: Literal["keep", "strip"] = "keep"
+    """Whether tags and entities of HTML are removed from texts; new items are read in the same way."""
 
 
 def id_column_of(table: pa.Table, name: str, origin: str) -> str:
@@ -148,6 +151,40 @@ def as_words(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(as_words(element) for element in value if element is not None)
     return str(value).strip()
+
+
+def plain_texts(table: pa.Table, declared: Declared) -> pa.Table:
+    """The table whose declared texts have no HTML, if `declared` says so."""
+    for name in _texts(table, declared) if declared.html == "strip" else ():
+        table = table.set_column(table.column_names.index(name), name, without_html(table.column(name)))
+    return table
+
+
+def html_note(table: pa.Table, declared: Declared, origin: str) -> tuple[str, ...]:
+    """How many items have HTML in their declared texts, with an example and what is done with it."""
+    rows = np.zeros(table.num_rows, bool)
+    example: Any = None
+    for name in _texts(table, declared):
+        found = has_html(table.column(name))
+        if found.any() and not rows.any():
+            example = as_words(table.column(name)[int(np.argmax(found))].as_py())
+        rows |= found
+    if not rows.any():
+        return ()
+    shown = repr(example if len(example) <= 80 else f"{example[:77]}...")
+    if declared.html == "strip":
+        what = "tags are removed and entities decoded (data.item_text_html=strip)"
+    else:
+        what = "it is read as it is; data.item_text_html=strip removes tags and decodes entities"
+    count = int(rows.sum())
+    counted = f"{count:,} items have" if count > 1 else "1 item has"
+    return (f"{origin}: {counted} HTML in the text, such as {shown}: {what}",)
+
+
+def _texts(table: pa.Table, declared: Declared) -> list[str]:
+    """The declared columns of text and of lists of text, without the ids."""
+    kinds = {name: kind_of(table.schema.field(name).type) for name in declared.kinds if name in table.column_names}
+    return [name for name, kind in kinds.items() if kind in ("text", "words") and name != declared.id_column]
 
 
 def item_rows(ids: pa.Array, table: pa.Table | None, declared: Declared | None, origin: str) -> pa.Table:

@@ -100,7 +100,7 @@ def _numbered(raw: RawTables, wanted: Wanted, section: DataSection) -> NumberedT
         )
     keep = [section.split.column] if section.split.by == "column" else []
     keep += [section.split.users] if section.split.users is not None else []
-    return number_tables(raw, keep, wanted.item_columns, section.unlisted_items, section.dates)
+    return number_tables(raw, keep, wanted.item_columns, section.unlisted_items, section.dates, section.item_text_html)
 
 
 def _refuse_no_weight(interactions: Interactions, raw: RawTables) -> None:

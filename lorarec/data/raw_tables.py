@@ -23,16 +23,13 @@ from lorarec.data.columns import (
     TIME,
     USER,
     WEIGHT,
-    Lists,
-    feedback_lists,
-    item_lists,
     missing_column,
-    read_lists,
     resolve_columns,
 )
 from lorarec.data.ids import Encoded, encode_ids, merge_ids
-from lorarec.data.item_table import declare, gaps, item_rows, listed_ids
+from lorarec.data.item_table import declare, gaps, html_note, item_rows, listed_ids, plain_texts
 from lorarec.data.numbers import Read, read_clicks, read_numbers, read_weights, refuse_missing
+from lorarec.data.own_lists import OwnLists, own_lists
 from lorarec.data.parquet_table import ParquetTable
 from lorarec.data.times import read_times
 from lorarec.errors import DataError
@@ -133,6 +130,7 @@ def number_tables(
     item_columns: Sequence[str] = (),
     unlisted: Literal["some", "all"] = "some",
     dates: str | None = None,
+    html: Literal["keep", "strip"] = "keep",
 ) -> NumberedTables:
     """Check and encode a source's tables.
 
@@ -144,16 +142,19 @@ def number_tables(
     """
     events = _events(raw)
     users, user_ids = _users(events)
-    histories = None
-    if events.has(HISTORY):
-        histories = read_lists(events.ids(HISTORY), events.where(HISTORY), events.rows)
-    named = [events.encoded(ITEM)]
-    if histories is not None:
-        named.append(item_lists(histories, events.where(HISTORY), events.rows))
+    items_of_rows = events.encoded(ITEM)
     items, origin = None if raw.items is None else as_arrow(raw.items), raw.items_origin or raw.origin
     name = raw.columns.get(ITEM, ITEM)
-    declared = None if items is None else declare(items, name, raw.item_text, item_columns, origin)
+    declared, notes = None, tuple[str, ...]()
+    if items is not None:
+        declared = declare(items, name, raw.item_text, item_columns, origin)._replace(html=html)
+        notes = html_note(items, declared, origin)
+        items = plain_texts(items, declared)
+    elif html != "keep":
+        raise DataError(f"data.item_text_html={html} does nothing here: {raw.origin} comes without an item table.")
     listed = listed_ids(items, "" if declared is None else declared.id_column, origin)
+    own = _own_lists(events, [items_of_rows.ids, listed.ids])
+    named = [items_of_rows] if own is None else [items_of_rows, own.items]
     codes, ids = merge_ids([listed, *named])
     if len(ids) < 2:
         raise DataError(f"{raw.origin}: the catalog has one item ({ids[0].as_py()!r}), so there is nothing to choose.")
@@ -161,10 +162,12 @@ def number_tables(
         _refuse_item_settings(raw.item_text, item_columns, raw.origin)
     elif unlisted == "some":
         _refuse_other_items(listed, named, raw.origin, origin)
-    numbers, notes = _numbers(events, dates)
+    numbers, detected = _numbers(events, dates)
+    notes = (*detected, *notes)
     columns = {USER: users, ITEM: pa.array(codes[1])} | numbers
-    if histories is not None:
-        columns |= _histories(events, histories, codes[2])
+    if own is not None:
+        columns |= own.columns(codes[2])
+        notes = (*notes, *own.notes)
     columns |= _kept(events, [name for name in keep if name not in columns])
     catalog = Catalog(Dataset(item_rows(ids, items, declared, origin)), declared)
     empty, blanks = (0, {}) if declared is None else gaps(items, declared.pieces)
@@ -238,13 +241,13 @@ def read_column(
     return reader(column, where, rows, decimal)
 
 
-def _histories(events: _Events, lists: Lists, items: np.ndarray) -> dict[str, pa.Array]:
-    """The rows' own histories, of encoded items, and their feedback."""
-    columns = {HISTORY: pa.LargeListArray.from_arrays(lists.offsets, pa.array(items))}
-    if events.has(HISTORY_FEEDBACK):
-        feedback, where = events.column(HISTORY_FEEDBACK), events.where(HISTORY_FEEDBACK)
-        columns[HISTORY_FEEDBACK] = feedback_lists(feedback, lists, where, events.rows)
-    return columns
+def _own_lists(events: _Events, item_ids: Sequence[pa.Array]) -> OwnLists | None:
+    """The rows' own histories, if they have any."""
+    if not events.has(HISTORY):
+        return None
+    names = [name for name in (HISTORY, HISTORY_FEEDBACK) if events.has(name)]
+    columns = {events.where(name): events.ids(name) for name in names}
+    return own_lists(columns, item_ids, events.column(ITEM).type, events.rows)
 
 
 def _kept(events: _Events, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 
 from lorarec.config.recipe import Seen
 from lorarec.data.columns import missing_column
+from lorarec.data.text_lists import BAR
 from lorarec.errors import DataError
 from lorarec.inference.recommender import Recommendation, Recommender, list_rows
-from lorarec.inference.request_files import SEPARATOR, FileRequests, id_column, read_requests, requests_in
+from lorarec.inference.request_files import FileRequests, id_column, read_requests, requests_in
 from lorarec.inference.requests import UnknownIdWarning
 from lorarec.prediction.diversity import list_measures
 
@@ -86,7 +87,9 @@ def recommend_file(
 
 def _requests_in(recommender: Recommender, table: pa.Table, source: Path) -> FileRequests:
     head = recommender.head
-    return requests_in(table, source, recommender.user_columns, learned_feedback=head.label() in head.needs())
+    ids = [recommender.catalog.table.data.column("item")]
+    learned_feedback = head.label() in head.needs()
+    return requests_in(table, source, recommender.user_columns, learned_feedback, ids)
 
 
 def _list_columns(lists: Sequence[Sequence[Recommendation]], users: Sequence[str] | None) -> dict[str, Any]:
@@ -164,6 +167,6 @@ def _joined(table: pa.Table) -> pa.Table:
     """The table with lists joined to text, because csv has no lists."""
     for index, field in enumerate(table.schema):
         if pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
-            texts = [SEPARATOR.join(map(str, value or [])) for value in table.column(index).to_pylist()]
+            texts = [BAR.join(map(str, value or [])) for value in table.column(index).to_pylist()]
             table = table.set_column(index, field.name, pa.array(texts))
     return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,12 +13,12 @@ import pyarrow as pa
 from lorarec.data.columns import missing_column
 from lorarec.data.delimited import typed
 from lorarec.data.ids import encode_ids, id_texts
+from lorarec.data.numbers import is_text
 from lorarec.data.open_files import format_of
-from lorarec.data.tables import read_into_memory
+from lorarec.data.tables import read_into_memory, reading_notes
+from lorarec.data.text_lists import separator_note, separator_of, text_lists
 from lorarec.errors import DataError
 
-SEPARATOR = "|"
-"""Between the items of a history in csv and tsv files."""
 USER_PREFIX = "user."
 """Prefix of the columns that hold user attributes, as in a template: user.age."""
 
@@ -47,17 +46,25 @@ def read_requests(path: Path) -> pa.Table:
     return table
 
 
-def requests_in(table: pa.Table, path: Path, user_columns: Sequence[str], learned_feedback: bool) -> FileRequests:
+def requests_in(
+    table: pa.Table,
+    path: Path,
+    user_columns: Sequence[str],
+    learned_feedback: bool,
+    item_ids: Sequence[pa.Array] = (),
+) -> FileRequests:
     """The histories, their feedback and the users of a request file that was read from `path`.
 
-    `user_columns`: user columns that the run reads; `learned_feedback`: whether it learned from feedback. Raises
-    DataError naming row and column of a value that cannot be read.
+    `user_columns`: user columns that the run reads; `learned_feedback`: whether it learned from feedback; `item_ids`:
+    those of the catalog. Raises DataError naming row and column of a value that cannot be read.
     """
     users, notices = _users(table, path, user_columns)
+    notices = [*reading_notes(path), *notices]
     if "history" not in table.column_names:
         return FileRequests(None, None, users, notices)
-    histories = list_column(table, "history", path)
-    feedback = feedback_column(table, "history_feedback", path, histories)
+    histories, separator = list_column(table, "history", path, item_ids)
+    feedback = feedback_column(table, "history_feedback", path, histories, separator)
+    notices = [*separator_note(f"{path}, column 'history'", separator), *notices]
     if feedback is None and learned_feedback:
         missing = f"{path} has no column 'history_feedback': histories are read without the users' feedback."
         notices = [missing, *notices]
@@ -70,28 +77,33 @@ def id_column(table: pa.Table, name: str, path: Path) -> list[str]:
     return id_texts(_as_read(table.column(name)), f"{path}, column '{name}'")
 
 
-def list_column(table: pa.Table, name: str, path: Path) -> list[list[str]]:
-    """A column of lists of ids: lists, JSON lists, or text joined by "|"; an empty field is an empty list.
+def list_column(
+    table: pa.Table, name: str, path: Path, item_ids: Sequence[pa.Array] = ()
+) -> tuple[list[list[str]], str | None]:
+    """A column of lists of ids: lists, or text as in `text_lists`; an empty field is an empty list. And the separator
+    of the text; `item_ids` are those of the catalog.
 
     Raises DataError naming the row of a list that cannot be read, or that holds an empty id.
     """
-    lists = [values for _, values in _lists(table, name, path)]
+    separator = _separator(table, name, item_ids)
+    lists = [values for _, values in _lists(table, name, path, separator)]
     rows = np.repeat(np.arange(len(lists)), [len(values) for values in lists])
     flat = _flat([value for values in lists for value in values], f"{path}, column '{name}'")
     encoded = encode_ids(_as_read(flat), f"{path}, column '{name}'", rows)
     ids = iter(encoded.ids.take(pa.array(encoded.codes)).to_pylist())
-    return [[next(ids) for _ in values] for values in lists]
+    return [[next(ids) for _ in values] for values in lists], separator
 
 
 def feedback_column(
-    table: pa.Table, name: str, path: Path, histories: Sequence[Sequence[str]]
+    table: pa.Table, name: str, path: Path, histories: Sequence[Sequence[str]], separator: str | None = None
 ) -> list[list[float]] | None:
     """A column of lists of numbers, one for each item of the histories, or None if there is no such column; NaN where a
-    number is missing. Raises DataError naming the row if a value is not a finite number, or if lengths differ."""
+    number is missing; `separator` is that of the histories. Raises DataError naming the row if a value is not a finite
+    number, or if lengths differ."""
     if name not in table.column_names:
         return None
     feedback = []
-    for (row, values), history in zip(_lists(table, name, path), histories, strict=True):
+    for (row, values), history in zip(_lists(table, name, path, separator), histories, strict=True):
         try:
             numbers = [math.nan if value in (None, "") else float(value) for value in values]
         except (TypeError, ValueError) as error:
@@ -125,11 +137,20 @@ def _users(table: pa.Table, path: Path, columns: Sequence[str]) -> tuple[list[di
     return [{name: column[row] for name, column in values.items()} for row in range(table.num_rows)], notices
 
 
-def _lists(table: pa.Table, name: str, path: Path) -> Iterator[tuple[int, list[Any]]]:
+def _separator(table: pa.Table, name: str, item_ids: Sequence[pa.Array]) -> str | None:
+    if name not in table.column_names or not is_text(table.column(name).type):
+        return None
+    return separator_of(table.column(name), item_ids)
+
+
+def _lists(table: pa.Table, name: str, path: Path, separator: str | None) -> Iterator[tuple[int, list[Any]]]:
     """The number of each row, from 1, and its list."""
     _refuse_missing(table, name, path)
-    for row, value in enumerate(table.column(name).to_pylist(), start=1):
-        yield row, _listed(value, path, row, name)
+    column = table.column(name)
+    if is_text(column.type):
+        column = text_lists(column, f"{path}, column '{name}'", separator)
+    for row, value in enumerate(column.to_pylist(), start=1):
+        yield row, [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _refuse_missing(table: pa.Table, name: str, path: Path) -> None:
@@ -150,19 +171,3 @@ def _flat(ids: list[Any], column: str) -> pa.ChunkedArray:
 def _as_read(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Text read like a column of a csv file, so that ids are the same in every file format."""
     return typed(column) if column.type == pa.string() and not column.null_count else column
-
-
-def _listed(value: Any, path: Path, row: int, name: str) -> list[Any]:
-    if value is None or value == "":
-        return []
-    if isinstance(value, list):
-        return value
-    if not isinstance(value, str):
-        return [value]
-    text = value.strip()
-    if text.startswith("["):
-        try:
-            return list(json.loads(text))
-        except ValueError as error:
-            raise DataError(f"{path}, row {row}, '{name}': not a list in JSON: {error}. Correct the row.") from error
-    return [part.strip() for part in text.split(SEPARATOR)] if text else []

@@ -135,7 +135,9 @@ def test_an_unknown_name_in_the_mapping_is_refused() -> None:
             {"item": [1, 2], "history": [[1, 2], [2]], "history_feedback": [["1", "0"], ["yes"]]},
             ["'history_feedback', row 2", "'yes'"],
         ),
-        ({"user": [1, 1], "item": [1, 2], "history": ["1 2", "2"]}, ["'history'", "list"]),
+        ({"user": [1, 1], "item": [1, 2], "history": ["[1", "2"]}, ["'history', row 1", "'[1' is not a list"]),
+        ({"user": [1, 1], "item": [1, 2], "history": ["1|2", "2||1"]}, ["'history', row 2", "the id is empty"]),
+        ({"user": [1, 1], "item": [1, 2], "history": [True, False]}, ["'history'", "bool"]),
         (
             {"user": [1, 1], "item": [1, 2], "history": [[1], [2]], "history_feedback": [[1], [1, 0]]},
             ["'history_feedback', row 2", "2 numbers", "history of 1"],

@@ -1,0 +1,104 @@
+"""Lists that a table holds as text: `i1|i2`, `i1 i2`, `i1,i2`, `["i1", "i2"]`, `['i1', 'i2']`, `[1 2]`.
+
+One reader for histories of training data and of requests.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic_core import from_json
+
+from lorarec.data.numbers import plain_column, row_of
+from lorarec.errors import DataError
+
+BAR = "|"
+SEPARATORS = {BAR: r"\|", ",": ",", ";": ";", " ": r"\s+"}
+"""Separators, in the order in which they are tried, as patterns; a blank is any whitespace."""
+NULLS = ("null", "None", "nan", "NaN")
+JOINED = re.compile(r"['\"]\s+['\"]")
+"""Two quoted texts without a comma between them."""
+QUOTED = r"'([^']*)'|\"([^\"]*)\""
+
+
+def text_lists(
+    column: pa.ChunkedArray, where: str, separator: str | None, rows: np.ndarray | None = None
+) -> pa.ChunkedArray:
+    """[n] lists of text: values in brackets are read as JSON, or as Python or NumPy prints a list; others are split by
+    the separator (None: they have one element). Empty texts are empty lists, null stays null.
+
+    `where` names file and column, `rows` is as in `row_of`. Raises DataError naming the row of a list that cannot be
+    read, or that holds something else than texts and numbers.
+    """
+    texts = pc.utf8_trim_whitespace(plain_column(column).cast(pa.large_string()))
+    kind = pa.large_list(pa.large_string())
+    if pc.any(pc.starts_with(texts, "[")).as_py():
+        lists = [_list(text, where, index, rows, separator) for index, text in enumerate(texts.to_pylist())]
+        return pa.chunked_array([pa.array(lists, kind)])
+    if separator is None:
+        lists = pc.split_pattern(texts, "\0")  # no text has a NUL
+    else:
+        lists = pc.split_pattern_regex(texts, rf"\s*{SEPARATORS[separator]}\s*")
+    empty = pa.array([[]], kind)[0]
+    return pc.if_else(pc.equal(texts, ""), empty, lists.cast(kind))
+
+
+def separator_of(column: pa.ChunkedArray, ids: Sequence[pa.Array]) -> str | None:
+    """The separator of lists written as text: a bar where there is one, else the first of comma, semicolon and blank
+    that is in the column and in no id; None where each text is one element."""
+    texts = pc.utf8_trim_whitespace(plain_column(column).cast(pa.large_string()))
+    for separator, pattern in SEPARATORS.items():
+        used = pc.any(pc.and_(pc.match_substring_regex(texts, pattern), pc.invert(pc.starts_with(texts, "[")))).as_py()
+        if used and (separator == BAR or not any(pc.any(pc.match_substring_regex(i, pattern)).as_py() for i in ids)):
+            return separator
+    return None
+
+
+def _list(
+    text: str | None, where: str, index: int, rows: np.ndarray | None, separator: str | None
+) -> list[str | None] | None:
+    if text is None or text == "":
+        return None if text is None else []
+    if not text.startswith("["):
+        return [text] if separator is None else re.split(rf"\s*{SEPARATORS[separator]}\s*", text)
+    values = _bracketed(text)
+    if values is None or not all(value is None or type(value) in (str, int, float) for value in values):
+        shown = text if len(text) <= 80 else f"{text[:77]}..."
+        raise DataError(
+            f"{where}, row {row_of(index, rows)}: {shown!r} is not a list of ids or numbers, such as "
+            '["i1", "i2"]. Correct the row.'
+        )
+    return [value if value is None or isinstance(value, str) else repr(value) for value in values]
+
+
+def _bracketed(text: str) -> list[Any] | None:
+    """The elements of a list in brackets, as they are written where they have no quotes; None for anything else, such
+    as a long list of which NumPy printed the ends."""
+    inner = text[1:-1].strip()
+    if not text.endswith("]"):
+        return None
+    if not re.search(r"[\"'\[\]{}]", inner):
+        words = re.split(r"\s*,\s*" if "," in inner else r"\s+", inner) if inner else []
+        return None if "..." in words else [None if word in NULLS else word for word in words]
+    for read in (from_json, ast.literal_eval):
+        try:
+            values = read(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(values, list) and not JOINED.search(inner):
+            return values
+    # NumPy prints texts without commas, and Python joins 'a' 'b' to one.
+    words = re.findall(rf"{QUOTED}|([^\s'\"]+)", inner)
+    return ["".join(word) for word in words] if re.fullmatch(rf"(?:(?:{QUOTED})\s*)+", inner) else None
+
+
+def separator_note(where: str, separator: str | None) -> tuple[str, ...]:
+    """The note of a separator for the data report; a bar is the documented one."""
+    name = {",": "commas", ";": "semicolons", " ": "blanks"}.get(separator or "")
+    return () if name is None else (f"{where}: items are separated by {name} (detected)",)
