@@ -130,8 +130,7 @@ class VectorPredictor(Predictor):
 
     def repeated(self, examples: Examples) -> np.ndarray:
         """Whether the item is among those that the user had before."""
-        had = examples.had(np.arange(len(examples)))
-        return np.array([item in items for item, items in zip(examples.items, had, strict=True)], bool)
+        return examples.collation.histories.have_seen(examples.events, examples.items)
 
     def tells_apart(self) -> bool:
         """True: the item against all others."""

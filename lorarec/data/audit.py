@@ -12,7 +12,7 @@ from lorarec.data.columns import HISTORY
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.numbers import row_of
-from lorarec.data.ordering import BLOCK, blocks, time_order
+from lorarec.data.ordering import blocks, time_order
 from lorarec.data.repeated import repeated_line
 
 EXAMPLES = 3
@@ -129,7 +129,7 @@ def _given_its_target(interactions: Interactions, histories: Histories, held_out
     given = np.zeros(len(interactions), bool)
     if interactions.has(HISTORY):
         items, offsets = interactions.lists(HISTORY)
-        for block in blocks(len(given), BLOCK // 16):
+        for block in blocks(len(given), 16):
             lengths = np.diff(offsets[block.start : block.stop + 1])
             same = items[offsets[block.start] : offsets[block.stop]] == np.repeat(interactions.item[block], lengths)
             given[block.start + np.repeat(np.arange(len(lengths)), lengths)[same]] = True
@@ -164,7 +164,7 @@ def _read_in_training(interactions: Interactions, held_out: np.ndarray) -> np.nd
     wanted, seen = np.unique(pairs), np.zeros(len(pairs), bool)
     of_held_out = np.zeros(len(interactions.user_ids), bool)
     of_held_out[interactions.user[held_out]] = True
-    for block in blocks(len(held_out), BLOCK // 16):
+    for block in blocks(len(held_out), 16):
         chosen = (interactions.part[block] == Part.TRAIN) & of_held_out[interactions.user[block]]
         lengths = np.diff(offsets[block.start : block.stop + 1])
         read = items[offsets[block.start] : offsets[block.stop]][np.repeat(chosen, lengths)]
@@ -216,7 +216,7 @@ def _repeated_hashes(columns: list[np.ndarray], lists: tuple[np.ndarray, np.ndar
     """[m] int64 the rows, ascending, whose hash of all columns another row has too: few, so that comparing them costs
     neither time nor memory."""
     hashes = np.zeros(len(columns[0]), np.uint64)
-    for block in blocks(len(hashes), BLOCK // 16):
+    for block in blocks(len(hashes), 16):
         for column in columns:
             hashes[block] = _mixed(hashes[block] ^ _bits(column[block]))
         if lists is not None:

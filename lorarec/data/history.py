@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
+from lorarec.data import ordering
 from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.ordering import blocks, row_type, time_order
@@ -217,6 +218,25 @@ class Histories:
         """
         source = self if self._had is None else self._had
         return source._cut(event, int(source._seen_starts[event]), int(source._seen_ends[event]), None).items
+
+    def have_seen(self, events: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """[n] whether the item [n] of each event [n] is among those that `seen` gives."""
+        source = self if self._had is None else self._had
+        starts, ends = source._seen_starts[events], source._seen_ends[events]
+        own = np.full(len(events), -1) if source._own is None else np.asarray(source._own[events], np.int64)
+        lengths, result = ends - starts, np.zeros(len(events), bool)
+        total = np.cumsum(lengths)
+        start = 0
+        while start < len(events):  # about BLOCK events of histories at a time, however long they are
+            done = total[start] - lengths[start]
+            stop = max(start + 1, int(np.searchsorted(total, done + ordering.BLOCK, side="right")))
+            few = lengths[start:stop]
+            row = np.repeat(np.arange(start, stop), few)
+            index = np.arange(len(row)) + np.repeat(starts[start:stop] - (total[start:stop] - few - done), few)
+            same = (source._flat.items[index] == items[row]) & (index != own[row])
+            result[row[same]] = True
+            start = stop
+        return result
 
     def lengths(self, events: np.ndarray) -> np.ndarray:
         """[n] int64 the length of each event's whole history."""

@@ -10,8 +10,9 @@ BLOCK = 1 << 22
 """Rows of temporary arrays."""
 
 
-def blocks(rows: int, size: int = BLOCK) -> Iterator[slice]:
-    """All rows in order, at most `size` at a time."""
+def blocks(rows: int, share: int = 1) -> Iterator[slice]:
+    """All rows in order, at most BLOCK / `share` at a time."""
+    size = max(1, BLOCK // share)
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
 

@@ -65,6 +65,10 @@ def test_no_history_holds_anything_but_visible_earlier_events(
         assert made.histories.before(event, 3).events.tolist() == expected[-3:]
         seen = expected if respects_time else others(data, event)
         assert made.histories.seen(event).tolist() == data.item[seen].tolist()
+    drawn = np.random.default_rng(seed).integers(0, len(made.catalog), len(data))
+    for items in (drawn, data.item):
+        have_seen = made.histories.have_seen(np.arange(len(data)), items)
+        assert have_seen.tolist() == [items[event] in made.histories.seen(event) for event in range(len(data))]
 
 
 @pytest.mark.parametrize("split", SPLITS[2:], ids=lambda split: str(split["by"]))

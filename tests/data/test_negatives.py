@@ -123,3 +123,23 @@ def test_each_epoch_and_each_step_draws_another_sample() -> None:
     sampler = NegativeSampler(1, 1000)
     drawn = {tuple(sampler.for_step(epoch, step, 5).tolist()) for epoch in range(3) for step in range(3)}
     assert len(drawn) == 9
+
+
+@pytest.mark.parametrize("by", ["popularity", "mixed"])
+def test_ten_million_items_are_drawn_as_often_as_their_popularity_says(by: Sampling) -> None:
+    items, draws = 10_000_000, 2_000_000
+    counts = (1000 / np.arange(1, items + 1)).astype(np.int64)  # a few popular items, and millions without an event
+    sampler = NegativeSampler(3, items, counts)
+    weights = (counts + 1.0) ** 0.75
+    exact = weights / weights.sum()
+    if by == "mixed":
+        exact = exact * 2 / 3 + 1 / 3 / items
+    sample = sampler.sample_for_step(0, 0, draws, by)
+    assert np.allclose(sample.expected, draws * exact[sample.items], rtol=1e-9)
+    edges = np.r_[0, 10, 100, 1000, 10_000, np.linspace(10**5, items, 90).astype(np.int64)]
+    drawn = np.histogram(sample.items, edges)[0]
+    wanted = draws * np.diff(np.r_[0, np.cumsum(exact)][edges])
+    assert (np.abs(drawn - wanted) < 5 * np.sqrt(wanted)).all()
+    # Each item has an interval of its own: cumulative sums in float32 would leave a third of them without one.
+    _, bounds = sampler._popular if by == "popularity" else sampler._mixed
+    assert (np.diff(bounds) > 0.5 * exact[1:]).all()
