@@ -6,6 +6,7 @@ signal: only time and memory are measured.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +53,8 @@ def write_shards(
     user_ids, item_ids = _ids("u", users, id_length), _ids("i", items, id_length)
     rows = events // (history + 1)
     bounds = np.linspace(0, rows, shards + 1).astype(np.int64)
-    for shard, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
-        count = int(stop - start)
+    for shard, (start, stop) in enumerate(pairwise(bounds.tolist())):
+        count = stop - start
         time = 1_600_000_000 + np.sort(
             generator.integers(shard * 30 * DAY // shards, (shard + 1) * 30 * DAY // shards, count)
         )
