@@ -50,6 +50,11 @@ class RunFolder:
         folder = self.path / layout.BACKBONE
         return folder if folder.is_dir() else None
 
+    def weight_files(self) -> list[Path]:
+        """The files of weights: of the head, the adapter, and the copy of the backbone."""
+        folders = (self.adapter, self.path / layout.BACKBONE)
+        return [self.path / layout.HEAD, *(file for each in folders for file in sorted(each.rglob("*.safetensors")))]
+
 
 class _Numbers(BaseModel):
     """What statistics.json holds."""

@@ -46,6 +46,7 @@ from lorarec.data.tables import cached_table, joined_tables, read_events, read_t
 from lorarec.disk import atomic_write
 from lorarec.errors import DataError, IncompatibleError, LorarecError
 from lorarec.prediction.ranking import Candidates
+from lorarec.untrusted import is_inside, read_json
 
 if TYPE_CHECKING:
     from lorarec.contracts.peft_adapter import PeftAdapter
@@ -131,6 +132,7 @@ __all__ = [
     "expand_pattern",
     "find_targets",
     "hookimpl",
+    "is_inside",
     "joined_tables",
     "known_encoding",
     "load_weights",
@@ -141,6 +143,7 @@ __all__ = [
     "pair_products",
     "read_cached",
     "read_events",
+    "read_json",
     "read_table",
     "reading_notes",
     "table_origin",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from accelerate import Accelerator
 from torch import nn
 
 from lorarec.artifact import layout
-from lorarec.artifact.reader import RunFolder, read_run
+from lorarec.artifact.build_limit import no_larger_than
+from lorarec.artifact.reader import RunFolder, read_run, reading
 from lorarec.config.document import Document, Location
 from lorarec.config.recipe import TrainSection
 from lorarec.config.recipe_file import load_recipe
 from lorarec.config.strict import StrictConfig
 from lorarec.config.yaml_text import read_yaml
+from lorarec.contracts.weight_files import check_finite
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.errors import ArtifactError, RecipeError
 from lorarec.inference.recommender import Recommender
@@ -28,6 +31,10 @@ from lorarec.registry.discover import KindName
 from lorarec.registry.faults import plugin_exits
 from lorarec.registry.registry import Registry, loss_settings
 from lorarec.registry.resolve import SECTIONS, ResolvedRecipe, resolve
+from lorarec.untrusted import read_text
+
+MOST_RECIPE = 2**18
+"""Bytes of a run's recipe."""
 
 
 @plugin_exits()
@@ -49,8 +56,9 @@ def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
     """
     registry, path = Registry.discover(), folder.path / layout.RECIPE
     try:
-        values, _ = read_yaml(path.read_text(encoding="utf-8"), str(path))
-        resolved = resolve(load_recipe(_with_present_names(values, registry)), registry)
+        with reading(path) as file:
+            text = read_text(file, MOST_RECIPE)
+        resolved = resolve(load_recipe(_with_present_names(_whole_recipe(text, path), registry)), registry)
     except RecipeError as error:
         raise ArtifactError(
             f"{folder.path}: its recipe is of another version of lorarec or of a plugin, and cannot be read:\n"
@@ -58,7 +66,22 @@ def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
         ) from error
     if folder.backbone is not None:
         resolved.backbone.load_from(folder.backbone)
+    elif not resolved.backbone.is_reproducible():
+        raise ArtifactError(
+            f"{folder.path}: it has no copy of backbone '{resolved.backbone.name}', which it needs ({layout.BACKBONE}/ "
+            "is missing). Restore it, or train the run again."
+        )
     return resolved
+
+
+def _whole_recipe(text: str, path: Path) -> Mapping[str, Any]:
+    """The recipe of a run, which has every section and extends no other file. Raises RecipeError otherwise."""
+    values, _ = read_yaml(text, str(path))
+    if not isinstance(values, dict) or not isinstance(values.get("train"), dict):
+        raise RecipeError(f"{path}: it does not hold the settings of a run.")
+    if "extends" in values:
+        raise RecipeError(f"{path}: extends: the recipe of a run is whole, and reads no other file.")
+    return values
 
 
 def _with_present_names(recipe: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
@@ -93,22 +116,19 @@ def _renamed(settings: Mapping[str, Any], config: type[StrictConfig]) -> dict[st
 def _assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
     """Rebuild backbone, adapter and head from a run folder."""
     backbone, adapter = resolved.backbone, resolved.adapter
-    architecture = check_compatible(backbone, adapter, gradient_checkpointing=False)
-    backbone.load(folder.catalog, derived_seed(resolved.recipe.seed, Purpose.BACKBONE_WEIGHTS))
+    with no_larger_than(folder.weight_files(), folder.path) if folder.backbone is not None else nullcontext():
+        architecture = check_compatible(backbone, adapter, gradient_checkpointing=False)
+        backbone.load(folder.catalog, derived_seed(resolved.recipe.seed, Purpose.BACKBONE_WEIGHTS))
     if backbone.fingerprint() != folder.environment.get("backbone_fingerprint"):
         raise ArtifactError(
             f"{folder.path}: backbone '{backbone.name}' has other weights now than when the adapter was trained. "
             "Restore that checkpoint, or train again."
         )
-    network = adapter.restore(backbone, folder.adapter)
-    head = resolved.head.build(architecture.hidden_size, folder.statistics)
-    try:
-        head.load_state_dict(folder.head_weights)
-    except RuntimeError as error:
-        raise ArtifactError(
-            f"{folder.path}: head '{resolved.head.name}' has other weights now than when the run was trained, "
-            f"probably by another version. Train again, or install the versions that environment.json names."
-        ) from error
+    with no_larger_than(folder.weight_files(), folder.path):
+        network = adapter.restore(backbone, folder.adapter)
+        head = resolved.head.build(architecture.hidden_size, folder.statistics).float()
+    check_finite(network.state_dict(), str(folder.path))
+    _load_head(head, folder, resolved.head.name)
     model = RecModel(backbone, adapter, network, head).eval()
     if torch.cuda.is_available():
         model = model.cuda()
@@ -127,6 +147,21 @@ def _assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
     )
 
 
+def _load_head(head: nn.Module, folder: RunFolder, name: str) -> None:
+    """Load the weights of the head. Raises ArtifactError if their names, shapes or types are others."""
+    types = {key: weight.dtype for key, weight in head.state_dict().items()}
+    other = [key for key, weight in folder.head_weights.items() if types.get(key, weight.dtype) != weight.dtype]
+    try:
+        if other:
+            raise RuntimeError(f"weight '{other[0]}' has type {folder.head_weights[other[0]].dtype}")
+        head.load_state_dict(folder.head_weights)
+    except RuntimeError as error:
+        raise ArtifactError(
+            f"{folder.path}: head '{name}' has other weights now than when the run was trained, "
+            f"probably by another version. Train again, or install the versions that environment.json names."
+        ) from error
+
+
 @dataclass(frozen=True)
 class OpenRun:
     """A finished run with the data it was trained on."""
@@ -142,7 +177,7 @@ def open_run(folder: RunFolder) -> OpenRun:
     resolved = open_run_recipe(folder)
     accelerator = make_accelerator(resolved)
     run_data = gather_run_data(resolved)
-    if run_data.data.report.fingerprint != folder.environment["split_fingerprint"]:
+    if run_data.data.report.fingerprint != folder.environment.get("split_fingerprint"):
         raise ArtifactError(
             f"{folder.path}: the data of its recipe, or their split, have changed since it was trained, so its metrics "
             "would not be comparable. Restore the data, or train again."

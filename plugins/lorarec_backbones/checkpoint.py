@@ -80,6 +80,14 @@ class Checkpoint:
                 self.name_or_path,
                 config.model_type,
             )
+        kernel = next(
+            (each for each in (config, config.get_text_config()) if "/" in (each._attn_implementation or "")), None
+        )
+        if kernel is not None:
+            raise LorarecError(
+                f"backbone.checkpoint '{self.name_or_path}': its config.json names an attention that is code of the "
+                f"hub ({kernel._attn_implementation[:100]}), and lorarec runs none. Remove attn_implementation from it."
+            )
         if config.is_encoder_decoder:
             raise LorarecError(
                 f"backbone.checkpoint '{self.name_or_path}' ({config.model_type}) is an encoder-decoder; "

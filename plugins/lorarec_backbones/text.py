@@ -28,6 +28,7 @@ from lorarec_backbones.item_tokens import item_tokens
 from lorarec_backbones.language_model import save_language_model, token_id, token_logits
 from lorarec_backbones.pooling import pool
 from lorarec_backbones.reading import LONGEST, USUAL_LENGTH, Reading, TextOptions
+from lorarec_backbones.saved_folder import check_saved_folder
 from lorarec_backbones.sentence_folder import SentenceFolder, read_sentence_folder
 from lorarec_backbones.sentence_layers import SentenceLayers
 from lorarec_backbones.text_featurizer import TextFeaturizer, listed_lead, lowercasing, make_words
@@ -290,7 +291,8 @@ class TextBackbone(Backbone):
             self._reading.folder.write(folder, self._architecture_info.config.hidden_size, layers)
 
     def load_from(self, folder: Path) -> None:
-        """Read configuration, tokenizer and weights from what `save` wrote."""
+        """Read configuration, tokenizer and weights from what `save` wrote. Raises LorarecError for anything else."""
+        check_saved_folder(folder)
         self._folder = Checkpoint(str(folder))
 
     def is_reproducible(self) -> bool:
