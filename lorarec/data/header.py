@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lorarec.data import open_files
 from lorarec.data.open_files import UTF8, ReadOptions, encoding_of, open_text, read_errors
@@ -15,8 +15,8 @@ from lorarec.errors import DataError
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 """Detected ones."""
-SAMPLE = 100
-"""Rows that a separator is detected from."""
+SAMPLE_ROWS, SAMPLE_CHARACTERS = 100, 1 << 18
+"""What a separator is detected from."""
 
 csv.field_size_limit(open_files.BLOCK)
 
@@ -60,11 +60,7 @@ def delimited(path: Path, tab: bool, options: ReadOptions) -> Delimited:
 def rows_of(path: Path, encoding: str, sep: str, literal: bool) -> Iterator[tuple[int, list[str]]]:
     """Rows, including the header, each with the line it begins on; `literal`: quotes are ordinary characters."""
     with read_errors(path, encoding), open_text(path, encoding, newline="") as file:
-        if literal:
-            reader = csv.reader(file, delimiter=sep, quoting=csv.QUOTE_NONE)
-        else:
-            reader = csv.reader(file, delimiter=sep, strict=True)
-        line = 1
+        reader, line = _reader(file, sep, literal), 1
         try:
             for row in reader:
                 yield line, row
@@ -73,15 +69,24 @@ def rows_of(path: Path, encoding: str, sep: str, literal: bool) -> Iterator[tupl
             raise DataError(f"{path}, line {line}: {error}. A quote may be unclosed or stray.") from error
 
 
+def _reader(text: Iterable[str], sep: str, literal: bool) -> Any:
+    if literal:
+        return csv.reader(text, delimiter=sep, quoting=csv.QUOTE_NONE)
+    return csv.reader(text, delimiter=sep, strict=True)
+
+
 def _detected(path: Path, encoding: str, usual: str, tab: bool, header: Sequence[str] | None) -> str:
     """The separator by which all of the first rows have the same number of fields, more than one."""
+    with read_errors(path, encoding), open_text(path, encoding, newline="") as file:
+        text = file.read(SAMPLE_CHARACTERS)
+        text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text if file.read(1) else text
     fits: dict[str, list[str]] = {}
     firsts: dict[str, list[str]] = {}
     for sep in (usual, *(sep for sep in SEPARATORS if sep != usual)):
-        rows = _sample(path, encoding, sep, tab and sep == "\t")
-        columns = len(header) if header is not None else len(rows[0]) if rows else 0
+        rows, is_whole = _sample(text, sep, tab and sep == "\t")
         firsts[sep] = rows[0] if rows else []
-        if columns > 1 and all(len(row) == columns for row in rows):
+        columns = len(firsts[sep]) if header is None else len(header)
+        if rows and is_whole and columns > 1 and all(len(row) == columns for row in rows):
             fits[sep] = firsts[sep]
     if len(fits) > 1:
         readings = " or ".join(f"as {len(row)} columns, {row[:3]}..., by {_shown(sep)}" for sep, row in fits.items())
@@ -94,13 +99,15 @@ def _detected(path: Path, encoding: str, usual: str, tab: bool, header: Sequence
     return usual if len(firsts[usual]) > 1 else max(firsts, key=lambda sep: len(firsts[sep]))
 
 
-def _sample(path: Path, encoding: str, sep: str, literal: bool) -> list[list[str]]:
-    """The first rows that are not empty, up to the first one that cannot be read."""
+def _sample(text: str, sep: str, literal: bool) -> tuple[list[list[str]], bool]:
+    """The first rows that are not empty, up to one that cannot be read, and whether there is none such."""
     rows: list[list[str]] = []
-    with suppress(DataError):
-        for _, row in islice(rows_of(path, encoding, sep, literal), SAMPLE):
+    try:
+        for row in islice(_reader(io.StringIO(text, newline=""), sep, literal), SAMPLE_ROWS):
             rows += [row] if row else []
-    return rows
+    except csv.Error:
+        return rows, False
+    return rows, True
 
 
 def _check_names(path: Path, names: list[str], first: list[str], in_file: bool) -> None:

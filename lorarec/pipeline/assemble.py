@@ -163,7 +163,8 @@ def _check_labels(resolved: ResolvedRecipe, data: PreparedData) -> None:
     label = label_column(resolved.head)
     if label is not None:
         labels = data.interactions.column(label)
-        resolved.head.check_labels(labels, np.arange(1, len(labels) + 1))
+        rows = data.interactions.rows_in_files
+        resolved.head.check_labels(labels, 1 + (np.arange(len(labels)) if rows is None else rows))
 
 
 PROBES = ("young", "old")
