@@ -19,9 +19,11 @@ from lorarec.errors import ArtifactError, LorarecError
 _PREFIX = 220
 """Bytes of the target's name in the name of a temporary folder or lock: names are limited to 255 bytes."""
 _REASONS = {
-    errno.ENOSPC: "The disk is full. Free some space and run the command again.",
-    errno.EDQUOT: "The disk is full (your quota). Free some space and run the command again.",
-    errno.EFBIG: "The disk is full (the limit of a file). Write to another disk.",
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        "The disk is full, or a limit is reached. Free some space and run the command again; a training run continues "
+        "from its checkpoint with --resume.",
+    ),
     errno.EROFS: "The disk is read-only. Write to another one.",
     errno.EACCES: "Permission is denied. Write to another folder, or change the permissions.",
     errno.ENAMETOOLONG: "The name is too long. Choose a shorter one.",
@@ -40,7 +42,7 @@ def atomic_write(target: Path) -> Iterator[Path]:
     `target` where the disk refuses.
     """
     with refusals(target):
-        remove_left(target.parent, re.escape(_start(target)))
+        _remove_left(target)
         folder, handle = _new_folder(target)
         try:
             yield folder / target.name
@@ -67,17 +69,32 @@ def move(source: Path, target: Path) -> None:
         _flush(target.parent)
 
 
+def remove(folder: Path) -> None:
+    """Remove a folder, if there is one: renamed first, so that a killed process leaves all of it or none under its
+    name."""
+    if not folder.exists():
+        return
+    with refusals(folder):
+        temporary, handle = _new_folder(folder)
+        os.replace(folder, temporary / folder.name)
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(handle)
+
+
 @contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """Hold the lock of `target`, a hidden file next to it; if the process is killed, the lock is free again.
+    """Hold the lock of `target`, a hidden file next to it; if the process is killed, the lock is free again. What a
+    killed process left is removed.
 
-    Raises ArtifactError naming `target` and the process that writes it if another one holds the lock.
+    Missing parent folders are created, and removed if they are still empty at the end. Raises ArtifactError naming
+    `target` and the process that writes it if another one holds the lock.
     """
     from filelock import FileLock, Timeout  # 0.07 s, and reading needs no lock
 
     path = target.with_name(f".{_start(target)}.lorarec-lock")
-    lock = FileLock(path, blocking=False)
+    lock, created = FileLock(path, blocking=False), [parent for parent in target.parents if not parent.exists()]
     with refusals(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()
         except Timeout:
@@ -87,10 +104,14 @@ def locked(target: Path) -> Iterator[None]:
             ) from None
         try:
             path.write_text(f" ({os.getpid()} on {socket.gethostname()})", encoding="utf-8")
+            _remove_left(target)
             yield
         finally:
             path.unlink(missing_ok=True)  # before the release: afterwards it may be another process's
             lock.release()
+            with suppress(OSError):  # they are not empty
+                for parent in created:
+                    parent.rmdir()
 
 
 @contextmanager
@@ -120,6 +141,10 @@ def _new_folder(target: Path) -> tuple[Path, int]:
         folder.mkdir()
         with suppress(BlockingIOError, FileNotFoundError):  # another writer took it as left
             return folder, _lock_folder(folder)
+
+
+def _remove_left(target: Path) -> None:
+    remove_left(target.parent, re.escape(_start(target)))
 
 
 def remove_left(folder: Path, start: str = ".+") -> None:

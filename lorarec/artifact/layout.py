@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from lorarec.disk import write_text
 from lorarec.errors import ArtifactError
 from lorarec.untrusted import UntrustedError, is_inside, plain_files, read_json
 
@@ -19,7 +21,9 @@ FEATURES = "feature_"
 STATISTICS = "statistics.json"
 ITEM_VECTORS = "item_vectors.safetensors"
 METRICS = "metrics.json"
-CALIBRATION = "calibration.json"
+CALIBRATION = "calibration"
+"""Beginning of the name of the calibration's file. The rest is its checksum, or nothing up to format 3: a new file is
+written first, and then the manifest, which says which one belongs to the run."""
 TEST_SCORES = "test_scores.parquet"
 USER = "user"
 """The column of the test scores with the user of each row; the others are the predictor's."""
@@ -31,13 +35,13 @@ MANIFEST = "manifest.json"
 PROFILE = "profile"
 CHECKPOINTS = "checkpoints"
 
-FORMAT = 3
-"""Version of the run folder, recorded in the manifest. Still read are 1, whose manifest has checksums alone, and 2,
-with former names in STATISTICS, HEAD and the protocol. A change that an older lorarec would misread takes the next
-number."""
+FORMAT = 4
+"""Version of the run folder, recorded in the manifest. Still read are 1, whose manifest has checksums alone, 2, with
+former names in STATISTICS, HEAD and the protocol, and 3, with one name for every calibration. A change that an older
+lorarec would misread takes the next number."""
 
 REQUIRED = (RECIPE, ADAPTER, HEAD, CATALOG, STATISTICS, METRICS, ENVIRONMENT, MANIFEST)
-OPTIONAL = (BACKBONE, ITEM_VECTORS, CALIBRATION, TEST_SCORES, HISTORY, DATA_REPORT, MODEL_CARD, PROFILE, CHECKPOINTS)
+OPTIONAL = (BACKBONE, ITEM_VECTORS, TEST_SCORES, HISTORY, DATA_REPORT, MODEL_CARD, PROFILE, CHECKPOINTS)
 """Any other file in the folder belongs to the user."""
 EDITABLE = (MANIFEST, MODEL_CARD)
 """Files without a checksum: a model card is meant to be edited."""
@@ -50,13 +54,32 @@ def unfinished(output: Path) -> Path:
 
 def write_checksums(folder: Path) -> None:
     """Record the format version and the checksum of every file of the run."""
-    sums = {name: _checksum(folder / name) for name in _files(folder)}
-    manifest = {"format": FORMAT, "files": sums}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    _write_manifest(folder, {name: _checksum(folder / name) for name in _files(folder)})
 
 
-def check_checksums(folder: Path) -> None:
-    """Check every file of the run against the manifest, without following a link in the folder.
+def write_calibration(folder: Path, text: str) -> None:
+    """Write the calibration of a checked run, and then the manifest, which replaces an earlier calibration by it."""
+    name = f"{CALIBRATION}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    write_text(folder / name, text)
+    others = {file: sum for file, sum in _read_sums(folder / MANIFEST).items() if not is_calibration(file)}
+    _write_manifest(folder, others | {name: _checksum(folder / name)})
+    for path in folder.iterdir():
+        if is_calibration(path.name) and path.name != name:
+            path.unlink()
+
+
+def is_calibration(name: str) -> bool:
+    """Whether a file of this name in a run folder holds a calibration."""
+    return name.startswith(CALIBRATION) and name.endswith(".json")
+
+
+def _write_manifest(folder: Path, sums: Mapping[str, str]) -> None:
+    write_text(folder / MANIFEST, json.dumps({"format": FORMAT, "files": sums}, indent=1))
+
+
+def check_checksums(folder: Path) -> dict[str, str]:
+    """Check every file of the run against the manifest, without following a link in the folder. Returns the manifest's
+    checksums by file.
 
     Raises ArtifactError naming the first file that is missing, was changed or is not a plain one, or if a newer lorarec
     wrote the folder.
@@ -73,6 +96,8 @@ def check_checksums(folder: Path) -> None:
             raise ArtifactError(f"{folder / name} is missing. Train the run again, or restore the file.")
     for name in files:
         if name not in sums:
+            if is_calibration(name):  # of a process that was killed while it replaced one by the other
+                continue
             raise ArtifactError(
                 f"{folder / name} is not listed in {MANIFEST}, so one of the two was changed since the run was "
                 "written. Remove the file if you added it; otherwise train the run again."
@@ -82,13 +107,14 @@ def check_checksums(folder: Path) -> None:
                 f"{folder / name}: not as it was written (truncated or changed). Train the run again, or restore the "
                 "file."
             )
+    return sums
 
 
 def check_plain(folder: Path) -> None:
     """Raises ArtifactError if anything of a run, finished or not, is a link, a device or a pipe: nothing outside of the
     folder is read or written through it."""
     try:
-        plain_files(folder, (*REQUIRED, *OPTIONAL).__contains__)
+        plain_files(folder, lambda name: name in (*REQUIRED, *OPTIONAL) or is_calibration(name))
     except UntrustedError as error:
         raise ArtifactError(f"{folder}: {error}. Copy the run with its files in place (cp -rL).") from None
 
@@ -122,7 +148,8 @@ def _files(folder: Path) -> list[str]:
 
 
 def _is_listed(name: str) -> bool:
-    return PurePosixPath(name).parts[0] in {*REQUIRED, *OPTIONAL} - {CHECKPOINTS, PROFILE}
+    top = PurePosixPath(name).parts[0]
+    return top in {*REQUIRED, *OPTIONAL} - {CHECKPOINTS, PROFILE} or is_calibration(top)
 
 
 def _checksum(path: Path) -> str:

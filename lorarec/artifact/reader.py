@@ -82,7 +82,7 @@ def read_run(path: Path) -> RunFolder:
     Raises ArtifactError naming what is missing, was changed, or is not of the form that lorarec writes.
     """
     with reading(path):
-        check_checksums(path)
+        sums = check_checksums(path)
     with reading(path / layout.CATALOG) as file:
         table = read_parquet(file)
         _check_texts(table)
@@ -103,7 +103,7 @@ def read_run(path: Path) -> RunFolder:
     with reading(path / layout.ENVIRONMENT) as file:
         if not isinstance(environment := read_json(file), dict):
             raise ValueError("it holds no settings")
-    vectors, calibration = path / layout.ITEM_VECTORS, path / layout.CALIBRATION
+    vectors, calibrations = path / layout.ITEM_VECTORS, [path / name for name in sums if layout.is_calibration(name)]
     return RunFolder(
         path=path,
         catalog=catalog,
@@ -112,7 +112,7 @@ def read_run(path: Path) -> RunFolder:
         environment=environment,
         head_weights=load_weights(path / layout.HEAD),
         item_vectors=_item_vectors(vectors, len(catalog)) if vectors.exists() else None,
-        calibration=_calibration(calibration) if calibration.exists() else None,
+        calibration=_calibration(calibrations[0]) if calibrations else None,
     )
 
 

@@ -22,15 +22,21 @@ from lorarec.artifact import layout
 from lorarec.artifact.layout import write_checksums
 from lorarec.artifact.reader import KeptScores
 from lorarec.contracts import Adapter, Catalog, Statistics
+from lorarec.disk import atomic_write, move, remove, write_text
 from lorarec.errors import ArtifactError
 
 PACKAGES = ("lorarec", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "pluggy", "safetensors")
 
 
 def check_new_folder(output: Path) -> None:
-    """Raises ArtifactError if `output` exists, or if it cannot be created because no parent folder is writable."""
+    """Raises ArtifactError if `output` exists, or if it cannot be created."""
     if output.exists() or output.is_symlink():
         raise ArtifactError(f"{output} exists already. Name another folder with --output, or remove it.")
+    check_creatable(output)
+
+
+def check_creatable(output: Path) -> None:
+    """Raises ArtifactError if `output` cannot be created because no parent folder is writable."""
     nearest = next(parent for parent in output.absolute().parents if parent.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         what = "is not writable" if nearest.is_dir() else "is not a folder"
@@ -38,44 +44,58 @@ def check_new_folder(output: Path) -> None:
 
 
 class RunWriter:
-    """Writer of an unfinished run. `folder` is `OUTPUT.unfinished`; `finish` renames it to `OUTPUT`."""
+    """Writer of an unfinished run. `folder` is `OUTPUT.unfinished`; `finish` renames it to `OUTPUT`.
+
+    The folder appears with recipe and environment in it, and each file in it is written whole or not at all. Its
+    methods are called on the main process, which holds the lock of `output`.
+    """
 
     def __init__(self, output: Path) -> None:
         self.output = output
         self.folder = layout.unfinished(output)
         self._complete = False
 
-    def start(self, recipe_text: str) -> None:
-        """Create the folder and write the recipe to it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.write_text(layout.RECIPE, recipe_text)
+    def start(self, recipe_text: str, identity: Mapping[str, Any]) -> None:
+        """Create the folder with the recipe and environment.json in it, in place of one without a checkpoint."""
+        remove(self.folder)
+        with atomic_write(self.folder) as partial:
+            partial.mkdir()
+            (partial / layout.RECIPE).write_text(recipe_text, encoding="utf-8")
+            (partial / layout.ENVIRONMENT).write_text(_json(identity), encoding="utf-8")
+
+    def has_checkpoints(self) -> bool:
+        """Whether the run can be resumed after its first step."""
+        return any((self.folder / layout.CHECKPOINTS).glob("step-*"))
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file."""
-        (self.folder / name).write_text(text, encoding="utf-8")
+        write_text(self.folder / name, text)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file."""
-        self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n")
+        self.write_text(name, _json(content))
 
     def write_weights(self, adapter: Adapter, network: nn.Module, head: nn.Module) -> None:
         """Write the adapter's files, and the head's weights and buffers."""
-        target = self.folder / layout.ADAPTER
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        adapter.save(network, target)
+        remove(self.folder / layout.ADAPTER)  # of a run that was stopped while it was finished
+        with atomic_write(self.folder / layout.ADAPTER) as partial:
+            partial.mkdir()
+            adapter.save(network, partial)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
-        save_file(state, self.folder / layout.HEAD)
+        with atomic_write(self.folder / layout.HEAD) as partial:
+            save_file(state, partial)
 
     def write_item_vectors(self, vectors: Tensor) -> None:
         """Write the head's item vectors [N, d], in catalog order."""
-        save_file({"item_vectors": vectors.cpu().contiguous()}, self.folder / layout.ITEM_VECTORS)
+        with atomic_write(self.folder / layout.ITEM_VECTORS) as partial:
+            save_file({"item_vectors": vectors.cpu().contiguous()}, partial)
 
     def write_test_scores(self, kept: KeptScores) -> None:
         """Write the scores of each test example, for comparing runs: the column `user`, and the predictor's columns."""
         columns = {layout.USER: kept.users, **kept.columns}
         table = pa.table({name: pa.array(values) for name, values in columns.items()})
-        pq.write_table(table, self.folder / layout.TEST_SCORES)
+        with atomic_write(self.folder / layout.TEST_SCORES) as partial:
+            pq.write_table(table, partial)
 
     def write_catalog(self, catalog: Catalog, statistics: Statistics) -> None:
         """Write the catalog and the statistics of the training rows, from which a head is rebuilt."""
@@ -84,32 +104,44 @@ class RunWriter:
             vectors = pa.FixedSizeListArray.from_arrays(features.ravel(), features.shape[1])
             table = table.append_column(layout.FEATURES + name, vectors)
         table = table.append_column("training_events", pa.array(statistics.item_counts))
-        pq.write_table(table, self.folder / layout.CATALOG)
+        with atomic_write(self.folder / layout.CATALOG) as partial:
+            pq.write_table(table, partial)
         numbers = ("label_mean", "label_min", "label_max", "liked_above", "label_levels")
         self.write_json(layout.STATISTICS, {name: getattr(statistics, name) for name in numbers})
 
-    def finish(self) -> Path:
-        """Write checksums, delete the checkpoints, and rename the folder."""
+    def write_checksums(self) -> None:
+        """Write the manifest: the folder can then be read as a finished run."""
         write_checksums(self.folder)
-        self._complete = True  # from here on, only the renaming is left
-        shutil.rmtree(self.folder / layout.CHECKPOINTS, ignore_errors=True)
+
+    def finish(self) -> Path:
+        """Rename the folder, and delete the checkpoints: last, so that the run can be resumed until it is finished."""
+        self._complete = True  # only the renaming is left
         if self.output.exists():
             raise ArtifactError(f"{self.output} was created in the meantime; the finished run is in {self.folder}.")
-        os.replace(self.folder, self.output)
+        move(self.folder, self.output)
+        remove_checkpoints(self.output)
         return self.output
 
-    def discard(self) -> None:
-        """Remove a run that failed before its first checkpoint: it could not be resumed.
+    def interrupted(self) -> str:
+        """What is left of a run that was stopped by a signal, before `discard`, and how to continue."""
+        if not self.folder.exists() and self.output.exists():
+            return f"Stopped at once, but the run is finished: it is in {self.output}."
+        if self.has_checkpoints():
+            return (
+                f"Stopped at once. The same command with --resume continues from the last checkpoint in {self.folder}."
+            )
+        return "Stopped at once, before the first checkpoint, so nothing was kept. Run the same command to start again."
 
-        A complete run that could not be renamed is kept: it has no checkpoints because it is finished.
-        """
-        if self._complete:
-            return
-        checkpoints = self.folder / layout.CHECKPOINTS
-        if not any(checkpoints.glob("step-*")):
-            shutil.rmtree(self.folder, ignore_errors=True)
-        for half_written in checkpoints.glob(".*.partial"):
-            shutil.rmtree(half_written, ignore_errors=True)
+    def discard(self) -> None:
+        """Remove a run that failed before its first checkpoint: it could not be resumed. A complete run that could not
+        be renamed is kept."""
+        if not self._complete and not self.has_checkpoints():
+            remove(self.folder)
+
+
+def remove_checkpoints(run: Path) -> None:
+    """Remove the checkpoints of a finished run, or what a process that was killed here left of them."""
+    shutil.rmtree(run / layout.CHECKPOINTS, ignore_errors=True)
 
 
 def environment(providers: Mapping[str, str], **values: Any) -> dict[str, Any]:
@@ -123,6 +155,10 @@ def environment(providers: Mapping[str, str], **values: Any) -> dict[str, Any]:
         "plugins": dict(providers),
         **values,
     }
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -81,9 +81,7 @@ def _run(argv: Sequence[str]) -> int:
         make_app()(args=list(argv), prog_name="lorarec")
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # typer turns KeyboardInterrupt into this
-            output.tell_error(
-                "Stopped at once. A run that had a checkpoint continues with --resume.", on_every_process=True
-            )
+            output.tell_error("Stopped at once: nothing was half written. Run it again.", on_every_process=True)
         return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else FAILED
     except Exception as error:
         return _status(error)

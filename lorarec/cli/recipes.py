@@ -38,6 +38,7 @@ def copy_recipe(
     ] = None,
 ) -> None:
     """Copy a recipe in order to change it."""
+    from lorarec.disk import write_text
     from lorarec.errors import RecipeError
 
     source = _find(name)
@@ -48,7 +49,7 @@ def copy_recipe(
         raise RecipeError(f"{target} exists already. Give another destination, or move it away.")
     if not target.parent.is_dir():
         raise RecipeError(f"There is no folder {target.parent} to copy the recipe into.")
-    target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    write_text(target, source.read_text(encoding="utf-8"))
     print(f"The recipe is in {target}.")
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from lorarec.contracts import Callback, StrictConfig, TrainState
-from lorarec.errors import CheckpointError
+from lorarec.errors import CheckpointError, PluginError
 
 
 class CallbackList:
@@ -28,8 +30,12 @@ class CallbackList:
             getattr(callback, method.__name__)(state)
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of all callbacks that have one."""
-        return {key: state for key, callback in self._keyed() if (state := callback.state_dict())}
+        """The states of all callbacks that have one. Raises PluginError naming a callback whose state a checkpoint
+        could not be read with."""
+        states = {key: state for key, callback in self._keyed() if (state := callback.state_dict())}
+        for key, state in states.items():
+            _check_plain(key.split(":", 1)[1], state)
+        return states
 
     def load_state_dict(self, states: dict[str, Any]) -> None:
         """Restore each callback's state. Raises CheckpointError if a state belongs to none of them."""
@@ -41,6 +47,20 @@ class CallbackList:
 
     def _keyed(self) -> Iterator[tuple[str, Callback]]:
         return ((f"{index}:{callback.name}", callback) for index, callback in enumerate(self.callbacks))
+
+
+def _check_plain(callback: str, state: dict[str, Any]) -> None:
+    """Write and read a state as a checkpoint does."""
+    file = io.BytesIO()
+    try:
+        torch.save(state, file)
+        file.seek(0)
+        torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise PluginError(
+            f"Callback '{callback}': its state cannot be read from a checkpoint, because it holds other objects than "
+            "numbers, text and tensors, and lists and dicts of them. Return only these from `state_dict`."
+        ) from error
 
 
 class EarlyStopping(Callback):
@@ -83,6 +103,8 @@ class ProgressReport(Callback):
 
     def on_fit_start(self, state: TrainState) -> None:
         self._first_step, self._started = state.step, time.perf_counter()
+        if state.step:
+            self._line(f"Resumed after step {state.step} of {state.total_steps}.")
         if not self._console.is_terminal:
             return
         columns = (

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from lorarec.contracts import TrainState
+from lorarec.disk import atomic_write, remove
 from lorarec.engine.callbacks import CallbackList
 from lorarec.engine.optimizer import OptimizerStep
 from lorarec.engine.sharding import reshard
@@ -75,24 +74,16 @@ class Checkpoints:
         optimizer = self._optimizer_state()
         target = self.path(state.step)
         if self._accelerator.is_main_process:
-            partial = self.folder / f".{target.name}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            save_file(weights, partial / WEIGHTS)
             kept = {
                 "optimizer": optimizer,
                 "schedule": self._schedule.state_dict(),
                 "callbacks": self._callbacks.state_dict(),
                 "scaler": self._scaler_state(),
             }
-            # Given a path, torch would not report that the disk is full.
-            with (partial / OPTIMIZER).open("wb") as file:
-                torch.save(kept, file)
-            (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-            checksums = {name: _checksum(partial / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
-            (partial / MANIFEST).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(partial, target)
+            if not target.exists():  # a run that is stopped where it was resumed has the same state
+                self.folder.mkdir(exist_ok=True)
+                with atomic_write(target) as partial:
+                    _write(partial, weights, kept, state)
             self._drop_old(state)
         self._accelerator.wait_for_everyone()
         return target
@@ -142,7 +133,18 @@ class Checkpoints:
         kept = set(self.steps()[-self.keep :]) | {state.best_step}
         for step in self.steps():
             if step not in kept:
-                shutil.rmtree(self.path(step))
+                remove(self.path(step))
+
+
+def _write(folder: Path, weights: dict[str, torch.Tensor], kept: dict[str, Any], state: TrainState) -> None:
+    folder.mkdir()
+    save_file(weights, folder / WEIGHTS)
+    # Given a path, torch would not report that the disk is full.
+    with (folder / OPTIMIZER).open("wb") as file:
+        torch.save(kept, file)
+    (folder / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
+    checksums = {name: _checksum(folder / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
+    (folder / MANIFEST).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
 
 
 def read_checked(folder: Path) -> dict[str, Any]:

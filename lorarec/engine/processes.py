@@ -1,17 +1,20 @@
-"""Processes: a check of their number, and the signals that stop training after the current step."""
+"""Processes: a check of their number, what the main one does for all, and the signals that stop a run."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 import psutil
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
-from lorarec.errors import RecipeError
+from lorarec.errors import LorarecError, RecipeError
 
 FLAGS = ("--num_processes", "--num-processes")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -60,6 +63,33 @@ def _accelerate_processes(words: list[str]) -> int | None:
             number = value or (words[index + 1] if index + 1 < len(words) else "")
             return int(number) if number.isdigit() else None
     return None
+
+
+def on_main_process(accelerator: Accelerator, work: Callable[[], object]) -> None:
+    """Do work on the main process while the others wait. A LorarecError of it is raised on every process."""
+    refusals: list[LorarecError | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            work()
+        except LorarecError as error:
+            refusals = [error]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(refusals)
+    if refusals[0] is not None:
+        raise refusals[0]
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt in the block, as SIGINT does, so that what was begun is cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class StopSignal:

@@ -13,6 +13,7 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from lorarec.contracts import Callback, TrainState
+from lorarec.disk import atomic_write, write_text
 
 WARM_UP = 2
 """Steps before the first measured one: allocators, caches and the profiler itself are slow at first."""
@@ -88,10 +89,11 @@ class Profile(Callback):
             self._say(f"No profile: it begins after {WARM_UP} steps, and this run took no more than {self._taken}.")
             return
         self._folder.mkdir(exist_ok=True)
-        profiler.export_chrome_trace(str(self._folder / TRACE))
+        with atomic_write(self._folder / TRACE) as partial:
+            profiler.export_chrome_trace(str(partial))
         events = profiler.events() or []  # type: ignore[no-untyped-call]
         table = profile_table(events, self._before + 1, state.step, self._on_gpu)
-        (self._folder / TABLE).write_text(table, encoding="utf-8")
+        write_text(self._folder / TABLE, table)
         self._say(f"{table}\nThe trace is {self._folder.name}/{TRACE} in the run folder: open it in ui.perfetto.dev.")
 
     def _say(self, text: str) -> None:

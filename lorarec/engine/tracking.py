@@ -10,6 +10,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from lorarec.contracts import Callback, TrainState
+from lorarec.disk import write_text
 from lorarec.errors import RecipeError
 
 
@@ -30,7 +31,7 @@ class HistoryFile(Callback):
     def on_fit_start(self, state: TrainState) -> None:
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= state.step]
-        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def on_optimizer_step(self, state: TrainState) -> None:
         if "loss" in state.logs:

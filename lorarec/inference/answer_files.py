@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from lorarec.config.recipe import Seen
 from lorarec.data.columns import missing_column
 from lorarec.data.text_lists import BAR
+from lorarec.disk import atomic_write, locked
 from lorarec.errors import DataError
 from lorarec.inference.recommender import Recommendation, Recommender, list_rows
 from lorarec.inference.request_files import FileRequests, id_column, read_requests, requests_in
@@ -31,21 +32,23 @@ def predict_file(recommender: Recommender, source: Path, target: Path) -> list[s
     predictor gives. Returns notices for the user.
 
     Columns read: `item`; `history` and `history_feedback` if present (lists; in csv joined by "|"); `user.NAME` for
-    each user column that the run reads. Raises DataError naming file, row and column.
+    each user column that the run reads. Raises DataError naming file, row and column, and ArtifactError if another
+    process is writing `target`.
     """
     check_output(target)
-    table, column = read_requests(source), recommender.predictor.column
-    if column in table.column_names:
-        raise DataError(f"{source} already has a column '{column}'. Rename it: the answers are written there.")
-    items = id_column(table, "item", source)
-    requests = _requests_in(recommender, table, source)
-    new_users = f"{source} has no column 'history': every row is scored as that of a new user."
-    scores, unknown = _with_unknown_ids(
-        lambda: recommender.predict(items, requests.histories, requests.feedback, requests.users)
-    )
-    columns: dict[str, Any] = {name: table.column(name) for name in table.column_names}
-    write_answers(target, columns | {column: pa.array(scores, from_pandas=True)})  # NaN becomes null
-    return [*([new_users] if requests.histories is None else []), *requests.notices, *unknown]
+    with locked(target):
+        table, column = read_requests(source), recommender.predictor.column
+        if column in table.column_names:
+            raise DataError(f"{source} already has a column '{column}'. Rename it: the answers are written there.")
+        items = id_column(table, "item", source)
+        requests = _requests_in(recommender, table, source)
+        new_users = f"{source} has no column 'history': every row is scored as that of a new user."
+        scores, unknown = _with_unknown_ids(
+            lambda: recommender.predict(items, requests.histories, requests.feedback, requests.users)
+        )
+        columns: dict[str, Any] = {name: table.column(name) for name in table.column_names}
+        write_answers(target, columns | {column: pa.array(scores, from_pandas=True)})  # NaN becomes null
+        return [*([new_users] if requests.histories is None else []), *requests.notices, *unknown]
 
 
 def recommend_file(
@@ -65,24 +68,25 @@ def recommend_file(
     with their coverage, intra-list diversity and novelty.
     """
     check_output(target)
-    table = read_requests(source)
-    users = id_column(table, "user", source) if "user" in table.column_names else None
-    requests = _requests_in(recommender, table, source)
-    if requests.histories is None:
-        raise missing_column("history", table.column_names, str(source))
-    histories = requests.histories
-    lists, unknown = _with_unknown_ids(
-        lambda: recommender.recommend(
-            histories, k, requests.feedback, requests.users, seen=seen, approximate=approximate, diversify=diversify
+    with locked(target):
+        table = read_requests(source)
+        users = id_column(table, "user", source) if "user" in table.column_names else None
+        requests = _requests_in(recommender, table, source)
+        if requests.histories is None:
+            raise missing_column("history", table.column_names, str(source))
+        histories = requests.histories
+        lists, unknown = _with_unknown_ids(
+            lambda: recommender.recommend(
+                histories, k, requests.feedback, requests.users, seen=seen, approximate=approximate, diversify=diversify
+            )
         )
-    )
-    write_answers(target, _list_columns(lists, users))
-    measured = [_measures(recommender, lists)] if diversify else []
-    short = sum(len(one_list) < k for one_list in lists)
-    masked = (seen or recommender.seen) == "mask"
-    left = " that are not in their history" if masked else ""
-    too_few = f"{short} rows got fewer than {k} items: the catalog has no more items{left}."
-    return [*measured, *requests.notices, *unknown, *([too_few] if short else [])]
+        write_answers(target, _list_columns(lists, users))
+        measured = [_measures(recommender, lists)] if diversify else []
+        short = sum(len(one_list) < k for one_list in lists)
+        masked = (seen or recommender.seen) == "mask"
+        left = " that are not in their history" if masked else ""
+        too_few = f"{short} rows got fewer than {k} items: the catalog has no more items{left}."
+        return [*measured, *requests.notices, *unknown, *([too_few] if short else [])]
 
 
 def _requests_in(recommender: Recommender, table: pa.Table, source: Path) -> FileRequests:
@@ -124,22 +128,18 @@ def _with_unknown_ids(answer: Callable[[], Answers]) -> tuple[Answers, list[str]
 
 
 def write_answers(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write a table to a temporary file and rename it when it is complete."""
+    """Write a table, whole or not at all."""
     table = pa.table({name: _array(values) for name, values in columns.items()})
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
+    with atomic_write(path) as partial:
         match _kind(path):
             case ".csv" | ".tsv":
                 options = pacsv.WriteOptions(delimiter="\t" if path.suffix == ".tsv" else ",")
-                pacsv.write_csv(_joined(table), temporary, options)
+                pacsv.write_csv(_joined(table), partial, options)
             case ".jsonl":
                 lines = (json.dumps(row, ensure_ascii=False) for row in table.to_pylist())
-                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+                partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             case _:
-                pq.write_table(table, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+                pq.write_table(table, partial)
 
 
 def check_output(path: Path) -> None:

@@ -18,6 +18,7 @@ from lorarec.artifact.reader import read_run
 from lorarec.config.yaml_text import read_yaml
 from lorarec.contracts import Backbone, Part, TrainingPlan
 from lorarec.data.streams import Purpose, derived_seed
+from lorarec.disk import atomic_write, remove
 from lorarec.engine.layer_cache import cache_layers
 from lorarec.engine.sharding import check_sharding, reshard
 from lorarec.engine.tracking import check_trackers
@@ -48,10 +49,10 @@ def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Acc
     return accelerator
 
 
-def build_model(run_data: RunData, plan: TrainingPlan, folder: Path | None = None) -> RecModel:
+def build_model(run_data: RunData, plan: TrainingPlan, copy: Path | None = None) -> RecModel:
     """Load the backbone, attach the adapter, build the head.
 
-    `folder`: where to write a copy of the unchanged backbone if it cannot be downloaded again.
+    `copy`: the folder to write the unchanged backbone to if it cannot be downloaded again.
 
     Network and head are initialized with separate seeds, so that runs that differ only in the adapter start from the
     same head.
@@ -61,8 +62,10 @@ def build_model(run_data: RunData, plan: TrainingPlan, folder: Path | None = Non
     backbone.load(run_data.data.catalog, derived_seed(seed, Purpose.BACKBONE_WEIGHTS))
     if resolved.recipe.train.gradient_checkpointing:
         _enable_gradient_checkpointing(backbone)
-    if folder is not None and not backbone.is_reproducible():
-        backbone.save(backbone.module, folder / layout.BACKBONE)
+    if copy is not None and not backbone.is_reproducible():
+        remove(copy)  # of a run that was stopped before its first checkpoint
+        with atomic_write(copy) as partial:
+            backbone.save(backbone.module, partial)
     pretrained = list(backbone.module.parameters())
     set_seed(derived_seed(seed, Purpose.ADAPTER_WEIGHTS))
     network = adapter.attach(backbone, plan)

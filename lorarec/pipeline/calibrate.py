@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from lorarec.artifact import layout
-from lorarec.artifact.layout import write_checksums
+from lorarec.artifact.layout import write_calibration
 from lorarec.artifact.reader import read_run
 from lorarec.contracts import Part, Scored
+from lorarec.disk import locked
 from lorarec.errors import DataError
 from lorarec.evaluation.calibration import Calibration, Method, calibration_error, log_loss
 from lorarec.pipeline.evaluate import held_out_predictions, refused_about
@@ -35,7 +36,12 @@ def calibrate(run: str | Path, method: Method = "temperature") -> CalibrationRep
     An earlier calibration of the run is replaced. Raises IncompatibleError if the run does not predict clicks,
     DataError if it has no validation part with both labels.
     """
-    folder = read_run(Path(run))
+    with locked(Path(run) / layout.MANIFEST):
+        return _calibrate(Path(run), method)
+
+
+def _calibrate(run: Path, method: Method) -> CalibrationReport:
+    folder = read_run(run)
     opened = open_run(folder)
     predictor = opened.recommender.predictor
     with refused_about(folder.path):
@@ -48,8 +54,7 @@ def calibrate(run: str | Path, method: Method = "temperature") -> CalibrationRep
     if Part.VALIDATION not in scored or len(np.unique(scored[Part.VALIDATION].labels)) < 2:
         raise DataError(f"{folder.path}: its validation part has no clicks, or only clicks, so nothing can be fitted.")
     fitted = Calibration.fit(method, *scored[Part.VALIDATION])
-    (folder.path / layout.CALIBRATION).write_text(json.dumps(fitted.to_dict(), indent=1) + "\n", encoding="utf-8")
-    write_checksums(folder.path)
+    write_calibration(folder.path, json.dumps(fitted.to_dict(), indent=1) + "\n")
     return CalibrationReport(
         [
             (part.name.lower(), name, measure(scores, labels), measure(fitted(scores), labels))

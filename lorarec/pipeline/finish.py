@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,17 +14,14 @@ from lorarec.artifact import layout
 from lorarec.artifact.model_card import model_card
 from lorarec.artifact.reader import KeptScores
 from lorarec.artifact.writer import RunWriter
-from lorarec.contracts import Catalog, Examples, Featurizer, Part, Predictions, TrainingPlan, View
-from lorarec.data.streams import Purpose, derived_seed
-from lorarec.errors import PluginError
+from lorarec.contracts import Examples, Part, Predictions, TrainingPlan
+from lorarec.engine.processes import on_main_process
 from lorarec.inference.recommender import Recommender
 from lorarec.model.encoded_catalog import encoded_catalog, is_sharded
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.pipeline.assemble import RunData
 from lorarec.pipeline.build_model import whole_copy
-
-SAME = 1e-4
-"""Largest difference of vectors of the trained and of the saved model, relative to the largest number."""
+from lorarec.pipeline.check_saved import check_saved
 
 
 def finish_run(
@@ -39,7 +35,8 @@ def finish_run(
     writer: RunWriter,
     accelerator: Accelerator,
 ) -> Recommender:
-    """Write the run folder, rename it, and return its Recommender. Called on every process.
+    """Write the run folder, check that it predicts the same when it is read again, rename it, and return its
+    Recommender. Called on every process.
 
     `table`: the item table of the final weights, if there is one; `kept`: their scores of the test part; `identity`:
     content of environment.json. A sharded model is gathered on the CPU: it may be too large for one device.
@@ -50,14 +47,7 @@ def finish_run(
     vectors = _item_vectors(run_data.examples[Part.TRAIN], model, table, accelerator)
     if is_sharded(accelerator):
         model, table = whole_copy(model, run_data, plan), None if table is None else table.cpu()
-    if accelerator.is_main_process:
-        _write(run_data, model, vectors, metrics, kept, identity, writer)
-        if model.network_trains:
-            seed = run_data.resolved.recipe.seed
-            _check_saved(model, run_data.data.catalog, run_data.featurizer, seed, writer.folder)
-        writer.finish()
-    accelerator.wait_for_everyone()
-    return Recommender(
+    recommender = Recommender(
         path=writer.output,
         metrics=dict(metrics),
         catalog=run_data.data.catalog,
@@ -71,6 +61,14 @@ def finish_run(
         sample=_sample(run_data),
         _table=table,
     )
+
+    def write() -> None:
+        _write(run_data, model, vectors, metrics, kept, identity, writer)
+        check_saved(recommender, table, run_data, writer.folder)
+        writer.finish()
+
+    on_main_process(accelerator, write)
+    return recommender
 
 
 def _write(
@@ -95,29 +93,7 @@ def _write(
     parts = {kind: getattr(resolved, kind).name for kind in ("backbone", "adapter", "head")}
     card = model_card(resolved.recipe.name, parts, resolved.source.name, data.report.lines(), metrics)
     writer.write_text(layout.MODEL_CARD, str(card))
-
-
-@torch.no_grad()
-def _check_saved(model: RecModel, catalog: Catalog, featurizer: Featurizer, seed: int, folder: Path) -> None:
-    """Encode a few texts with the saved model. Raises PluginError if it differs from the trained one."""
-    fresh = type(model.backbone)(model.backbone.config)
-    if (copy := folder / layout.BACKBONE).is_dir():
-        fresh.load_from(copy)
-    device = next(model.parameters()).device
-    with torch.random.fork_rng(devices=[]):
-        fresh.load(catalog, derived_seed(seed, Purpose.BACKBONE_WEIGHTS))
-        restored = model.adapter.restore(fresh, folder / layout.ADAPTER).to(device)
-    items = [int(row) for row in np.unique(np.linspace(0, len(catalog) - 1, 4).astype(int))]
-    features = featurizer([View(history=tuple(items)), *(View(candidate=item) for item in items)])
-    features = {name: tensor.to(device) for name, tensor in features.items()}
-    trained = model.backbone.encode(model.network, features).pooled.float()
-    difference = float((fresh.encode(restored, features).pooled.float() - trained).abs().max())
-    if not difference <= SAME * float(trained.abs().max()):
-        raise PluginError(
-            f"Adapter '{model.adapter.name}' does not restore what was trained: vectors of the saved model differ by "
-            f"up to {difference:.2g}. The run is not finished. Test the adapter's `save` and `restore` with "
-            "lorarec.testing.check_adapter."
-        )
+    writer.write_checksums()
 
 
 @torch.no_grad()

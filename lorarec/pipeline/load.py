@@ -38,15 +38,15 @@ MOST_RECIPE = 2**18
 
 
 @plugin_exits()
-def load(run: str | Path) -> Recommender:
+def load(run: str | Path, device: str | torch.device | None = None) -> Recommender:
     """Load a finished run, ready to predict and recommend exactly as after training.
 
-    Raises ArtifactError if the folder is incomplete or was changed, or if the backbone has other weights than in
-    training.
+    `device`: where it computes; by default the GPU, if there is one. Raises ArtifactError if the folder is incomplete
+    or was changed, or if the backbone has other weights than in training.
     """
     folder = read_run(Path(run))
     resolved = open_run_recipe(folder)
-    return _assemble_run(folder, resolved)
+    return _assemble_run(folder, resolved, device)
 
 
 def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
@@ -113,7 +113,7 @@ def _renamed(settings: Mapping[str, Any], config: type[StrictConfig]) -> dict[st
     return {config.renamed.get(name, name): value for name, value in settings.items()}
 
 
-def _assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
+def _assemble_run(folder: RunFolder, resolved: ResolvedRecipe, device: str | torch.device | None = None) -> Recommender:
     """Rebuild backbone, adapter and head from a run folder."""
     backbone, adapter = resolved.backbone, resolved.adapter
     with no_larger_than(folder.weight_files(), folder.path) if folder.backbone is not None else nullcontext():
@@ -130,8 +130,7 @@ def _assemble_run(folder: RunFolder, resolved: ResolvedRecipe) -> Recommender:
     check_finite(network.state_dict(), str(folder.path))
     _load_head(head, folder, resolved.head.name)
     model = RecModel(backbone, adapter, network, head).eval()
-    if torch.cuda.is_available():
-        model = model.cuda()
+    model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return Recommender(
         path=folder.path,
         metrics=folder.metrics,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from lorarec.artifact.writer import check_new_folder
+from lorarec.artifact.writer import check_creatable, check_new_folder
 from lorarec.contracts import View
+from lorarec.disk import atomic_write, locked
 from lorarec.errors import ArtifactError
 from lorarec.pipeline.load import load
 from lorarec.registry.faults import plugin_exits
@@ -30,7 +29,14 @@ def merge(run: str | Path, output: str | Path) -> Path:
     folder exists or the vectors differ.
     """
     output = Path(output)
-    check_new_folder(output)
+    check_creatable(output)
+    with locked(output):
+        check_new_folder(output)
+        _merge(Path(run), output)
+    return output
+
+
+def _merge(run: Path, output: Path) -> None:
     recommender = load(run)
     # Adapters are merged in float32, so the unmerged vectors are computed in float32, too.
     model = recommender.model.cpu().float()
@@ -46,11 +52,5 @@ def merge(run: str | Path, output: str | Path) -> Path:
             f"Merging changes the vectors by up to {difference:.2g} (allowed: {allowed:.2g}): nothing was written. The "
             "run itself is unchanged."
         )
-    temporary = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        model.backbone.save(merged, temporary)
-        os.replace(temporary, output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return output
+    with atomic_write(output) as partial:
+        model.backbone.save(merged, partial)

@@ -10,7 +10,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from lorarec.artifact import layout
-from lorarec.artifact.writer import check_new_folder, environment
+from lorarec.artifact.writer import check_new_folder, environment, remove_checkpoints
 from lorarec.config.yaml_text import read_yaml
 from lorarec.errors import ArtifactError, CheckpointError, RecipeError
 from lorarec.pipeline.assemble import RunData
@@ -23,21 +23,24 @@ def has_stopped_run(output: Path, resume: bool) -> bool:
     """Whether `OUTPUT.unfinished` holds a stopped run to resume; False if the run starts from the beginning.
 
     Raises ArtifactError if the run folder exists, if `OUTPUT.unfinished` exists and `resume` is False, or if it holds
-    no run.
+    no run. Called with the lock of `output`.
     """
     if resume and (output / layout.METRICS).exists():
+        remove_checkpoints(output)  # of a process that was killed while it did this
         raise ArtifactError(f"{output} exists already: that run is finished, there is nothing to resume.")
     check_new_folder(output)
     folder = layout.unfinished(output)
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"{folder} is not a folder. Remove it, or name another folder with --output.")
     if folder.exists() and not resume:
         raise ArtifactError(f"{folder} holds a stopped run. Add --resume to continue it, or remove that folder.")
-    stopped = (folder / layout.RECIPE).exists()
-    if folder.exists() and not stopped and any(folder.iterdir()):
+    if names and layout.RECIPE not in names:
         raise ArtifactError(
             f"{folder} does not hold a stopped run ({layout.RECIPE} is missing), but other files. "
             "Move them, or name another folder with --output."
         )
-    return stopped
+    return not names <= {layout.RECIPE}  # a former version wrote the recipe first
 
 
 def run_identity(run_data: RunData, accelerator: Accelerator) -> dict[str, Any]:

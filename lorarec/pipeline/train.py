@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from lorarec.artifact import layout
-from lorarec.artifact.writer import RunWriter
+from lorarec.artifact.writer import RunWriter, check_creatable
 from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import Part, Predictions, TrainingPlan, TrainState
+from lorarec.disk import locked
 from lorarec.engine.fit import Fit, Trained
-from lorarec.engine.processes import check_processes
+from lorarec.engine.processes import check_processes, on_main_process, sigterm_interrupts
+from lorarec.errors import Interrupted
 from lorarec.evaluation.evaluate import evaluate, refresh_head, table_for
 from lorarec.inference.recommender import Recommender
 from lorarec.model.rec_model import RecModel
@@ -35,8 +38,8 @@ from lorarec.pipeline.stopped_run import (
     has_stopped_run,
     run_identity,
 )
-from lorarec.registry.faults import plugin_exits
-from lorarec.registry.resolve import full_recipe
+from lorarec.registry.faults import fault_of, plugin_exits, real_interrupts
+from lorarec.registry.resolve import ResolvedRecipe, full_recipe
 
 _log = logging.getLogger(__name__)
 
@@ -53,19 +56,34 @@ def train(
 
     `output`: the run folder, `runs/NAME` by default; it must not exist, and is created only when the run is complete.
     Until then the run is in `OUTPUT.unfinished`; `resume` continues from its latest checkpoint, with exactly the
-    results of an uninterrupted run. Raises LorarecError for mistakes that the caller can fix, and Interrupted after
-    SIGINT or SIGTERM.
+    results of an uninterrupted run. One process at a time writes a run. Raises LorarecError for mistakes that the
+    caller can fix, and Interrupted after SIGINT or SIGTERM.
     """
     resolved = open_recipe(recipe, overrides)
     output = Path(output) if output else Path("runs") / resolved.recipe.name
-    resumes, writer = has_stopped_run(output, resume), RunWriter(output)
-    accelerator = make_accelerator(resolved, str(writer.folder))
+    check_creatable(output)
+    accelerator = make_accelerator(resolved, str(layout.unfinished(output)))
     check_processes(accelerator, resolved.recipe.train.processes)
+    writer = RunWriter(output)
+    with sigterm_interrupts(), real_interrupts() as signals, ExitStack() as lock:
+        on_main_process(accelerator, lambda: lock.enter_context(locked(output)))
+        try:
+            return _train_locked(resolved, writer, resume, accelerator)
+        except KeyboardInterrupt as stop:
+            if not signals and fault_of(stop):
+                raise  # a plugin's own, which `plugin_exits` names
+            raise Interrupted(writer.interrupted()) from None
+
+
+def _train_locked(resolved: ResolvedRecipe, writer: RunWriter, resume: bool, accelerator: Accelerator) -> Recommender:
+    """Train while the main process holds the lock of the run."""
+    resumes = has_stopped_run(writer.output, resume)
     with accelerator.main_process_first():  # it fills the caches for the others
         run_data = gather_run_data(resolved)
     if accelerator.is_main_process:
-        if resume and not resumes:
-            _log.warning("%s does not exist, so the run starts from the beginning.", writer.folder)
+        if resume and not writer.has_checkpoints():
+            what = "has no checkpoint yet" if writer.folder.exists() else "does not exist"
+            _log.warning("%s %s, so the run starts from the beginning.", writer.folder, what)
         for line in run_data.data.report.warnings():
             _log.warning("%s.", line)
         for leak in run_data.leaks:
@@ -125,13 +143,13 @@ def _begin(
     accelerator.wait_for_everyone()  # no process writes before all have checked
     writes = accelerator.is_main_process and not resumes  # the files of a resumed run must survive a full disk
     if writes:
-        writer.start(write_yaml(settings))
-        writer.write_json(layout.ENVIRONMENT, identity)
-    model = build_model(run_data, plan, folder if accelerator.is_main_process else None)
+        writer.start(write_yaml(settings), identity)
+    copies = accelerator.is_main_process and not writer.has_checkpoints()
+    model = build_model(run_data, plan, folder / layout.BACKBONE if copies else None)
     identity["backbone_fingerprint"] = model.backbone.fingerprint()
     check_same_backbone(folder, recorded, identity)
     start = recorded.get("warm_start")
-    if not any((folder / layout.CHECKPOINTS).glob("step-*")):  # otherwise the weights come from the checkpoint
+    if not writer.has_checkpoints():  # otherwise the weights come from the checkpoint
         start = warm_start(model, resolved)
         check_same_start(recorded.get("warm_start"), start)
     identity |= {} if start is None else {"warm_start": start}

@@ -13,7 +13,7 @@ import numpy as np
 
 from lorarec.artifact import layout
 from lorarec.artifact.reader import read_run
-from lorarec.artifact.writer import check_new_folder
+from lorarec.artifact.writer import check_new_folder, remove_checkpoints
 from lorarec.errors import RecipeError
 from lorarec.evaluation.protocol import differences
 from lorarec.pipeline.assemble import open_recipe
@@ -98,6 +98,7 @@ def train_seeds(
             check_same_recipe(folder, full_recipe(open_recipe(recipe, [*overrides, f"seed={seed}"])))
     for seed, folder in zip(seeds, folders, strict=True):
         if resume and (folder / layout.METRICS).exists():
+            remove_checkpoints(folder)  # of a process that was killed while it did this
             _log.warning("%s is already finished and is kept.", folder)
             continue
         train(recipe, [*overrides, f"seed={seed}"], output=folder, resume=resume and layout.unfinished(folder).exists())

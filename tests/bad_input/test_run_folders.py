@@ -46,7 +46,7 @@ def test_an_unfinished_run_is_not_started_again_by_accident(
 
 def test_a_finished_run_is_kept_if_its_output_folder_was_created_in_the_meantime(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path / "run")
-    writer.start("name: mine\n")
+    writer.start("name: mine\n", {})
     (tmp_path / "run").mkdir()
     with pytest.raises(ArtifactError, match="the finished run is in"):
         writer.finish()

@@ -4,17 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import lorarec
 from lorarec.cli.main import run as command
-from lorarec.contracts import OWN_ADAPTER, Backbone, TrainingPlan
+from lorarec.contracts import OWN_ADAPTER, Backbone, Batch, Encoder, TrainingPlan, Views
 from lorarec.errors import LorarecError, PluginError
+from lorarec.model.rec_model import RecModel
+from lorarec.pipeline import check_saved
 from lorarec.pipeline.calibrate import calibrate
 from lorarec.pipeline.evaluate import compare_lists, evaluate
 from lorarec_adapters.full import Full
+from lorarec_heads.ctr import CtrNetwork
 
 Make = Callable[..., dict[str, Any]]
 QUICK = {"max_steps": 2, "epochs": 1}
@@ -114,8 +118,57 @@ def test_an_adapter_that_does_not_save_what_it_trained_ends_in_an_error_and_no_r
     def untrained(self: Full, backbone: Backbone, folder: Path, name: str = OWN_ADAPTER) -> nn.Module:
         return self.attach(backbone, TrainingPlan(1, 1, 0)).eval()
 
-    monkeypatch.setattr(Full, "save", lambda *given: None)
-    monkeypatch.setattr(Full, "restore", untrained)
-    with pytest.raises(PluginError, match=r"Adapter 'full' does not restore what was trained: .* differ by up to"):
-        lorarec.train(recipe("full", train={"max_steps": 3}), output=tmp_path / "run")
+    settings = recipe("full", train={"max_steps": 3})
+    with monkeypatch.context() as patch:
+        patch.setattr(Full, "save", lambda *given: None)
+        patch.setattr(Full, "restore", untrained)
+        with pytest.raises(PluginError, match=r"Adapter 'full' does not restore what was trained: .* differ by up to"):
+            lorarec.train(settings, output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    assert np.isfinite(lorarec.train(settings, output=tmp_path / "run", resume=True).predict(["i1"])).all()
+
+
+@pytest.mark.parametrize("adapter", ["frozen", "lora"])
+def test_a_head_that_keeps_state_outside_of_its_weights_ends_in_an_error_and_can_be_resumed(
+    adapter: str, recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored = CtrNetwork.score
+
+    def with_steps(self: CtrNetwork, encode: Encoder, batch: Batch) -> torch.Tensor:
+        return scored(self, encode, batch) / (1 + getattr(self, "steps", 0))
+
+    losses = CtrNetwork.losses
+
+    def counted(self: CtrNetwork, encode: Encoder, batch: Batch) -> torch.Tensor:
+        self.steps = getattr(self, "steps", 0) + 1
+        return losses(self, encode, batch)
+
+    settings = recipe(adapter, train={"max_steps": 3})
+    with monkeypatch.context() as patch:
+        patch.setattr(CtrNetwork, "score", with_steps)
+        patch.setattr(CtrNetwork, "losses", counted)
+        with pytest.raises(PluginError, match=r"Head 'ctr' does not restore .* predictions of the saved run differ"):
+            lorarec.train(settings, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert lorarec.train(settings, output=tmp_path / "run", resume=True).path.exists()
+
+
+def test_a_saved_run_is_compared_without_encoding_the_catalog_again(
+    recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    vectors = RecModel.vectors
+
+    def counted(self: RecModel, views: Views, adapter: str = OWN_ADAPTER) -> torch.Tensor:
+        encoded.append(len(views.order))
+        return vectors(self, views, adapter)
+
+    counted.__name__ = "vectors"  # by which the model finds its methods
+    monkeypatch.setattr(RecModel, "vectors", counted)
+    monkeypatch.setattr(check_saved, "ROWS", 1)
+    monkeypatch.setattr(check_saved, "EVENTS", 2)
+    settings = recipe("lora", "next_item", train={**QUICK, "precision": "bf16"})
+    lorarec.train(settings, output=tmp_path / "run")
+    catalog = max(encoded)
+    assert encoded.count(catalog) <= 3, "validation, the final weights, and these in full precision"
+    assert len(encoded) >= 5 and max(sorted(encoded)[:-3]) <= 3
