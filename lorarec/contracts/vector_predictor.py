@@ -95,8 +95,9 @@ class VectorPredictor(Predictor):
 
     def asked(self, examples: Examples) -> Iterator[bytes]:
         """The items that are masked for each example."""
-        for items in examples.masked(np.arange(len(examples))):
-            yield items.astype("<i8").tobytes() + b"|"
+        for rows in examples.blocks(BLOCK):
+            for items in examples.masked(rows):
+                yield items.astype("<i8").tobytes() + b"|"
 
     def kept(self, predictions: Predictions, examples: Examples) -> dict[str, np.ndarray]:
         """The column `rank`. No items, for privacy."""

@@ -113,7 +113,7 @@ def statistics_of(
             f"data.liked_above={liked_above:g} does nothing here: no column holds the feedback of users on the items "
             f"of their histories ({columns}). Leave it out, or name it under data.columns."
         )
-    values = np.unique(labels).tolist()
+    values = np.unique(labels)
     chosen = train if interactions.use is None else train[interactions.use.kinds.meaning[train] == Meaning.POSITIVE]
     return Statistics(
         item_counts=np.bincount(interactions.item[chosen], minlength=catalog_size),
@@ -122,7 +122,7 @@ def statistics_of(
         label_min=float(labels.min()) if len(labels) else 0.0,
         label_max=float(labels.max()) if len(labels) else 1.0,
         liked_above=liked_above,
-        label_levels=values if len(values) <= Statistics.MOST_VALUES else (),
+        label_levels=values.tolist() if len(values) <= Statistics.MOST_VALUES else (),
         events=TrainingEvents(interactions, label),
     )
 

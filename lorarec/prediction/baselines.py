@@ -12,6 +12,7 @@ from torch import Tensor
 from lorarec.config.recipe import Seen
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
+from lorarec.data.ordering import blocks
 from lorarec.data.statistics import Statistics
 from lorarec.prediction.ranking import held_out_rank, held_out_ties, mask_seen, top_items, users_at_once
 
@@ -103,9 +104,10 @@ def _last_taken(asked: Asked, size: int) -> np.ndarray | None:
     interactions = asked.interactions
     if interactions.time is None:
         return None
-    rows = interactions.rows(Part.TRAIN)
     latest = np.full(size, interactions.time.min() - 1)
-    np.maximum.at(latest, interactions.item[rows], interactions.time[rows])
+    for block in blocks(len(interactions)):
+        train = interactions.part[block] == Part.TRAIN
+        np.maximum.at(latest, interactions.item[block][train], interactions.time[block][train])
     return latest
 
 
@@ -167,9 +169,14 @@ def _chosen(counts: np.ndarray, share: float) -> np.ndarray:
 def _item_biases(asked: Asked, label: str, statistics: Statistics) -> np.ndarray:
     """[N] how far the training labels of each item are above the mean, shrunk by PRIOR."""
     interactions = asked.interactions
-    size, rows = len(statistics.item_counts), interactions.rows(Part.TRAIN)
-    items, above = interactions.item[rows], interactions.column(label)[rows] - statistics.label_mean
-    return np.asarray(np.bincount(items, above, minlength=size) / (np.bincount(items, minlength=size) + PRIOR))
+    size, labels = len(statistics.item_counts), interactions.column(label)
+    above, counts = np.zeros(size), np.zeros(size, np.int64)
+    for block in blocks(len(interactions)):
+        train = interactions.part[block] == Part.TRAIN
+        items = interactions.item[block][train]
+        np.add.at(above, items, labels[block][train] - statistics.label_mean)
+        counts += np.bincount(items, minlength=size)
+    return np.asarray(above / (counts + PRIOR))
 
 
 def _user_biases(asked: Asked, label: str, mean: float, items: np.ndarray) -> np.ndarray | None:

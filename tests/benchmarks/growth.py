@@ -2,8 +2,10 @@
 
 Time: one epoch of next-item training (sampled softmax) on 10^4, 10^5 and 10^6 events of 1,000 items, and preparing the
 data. Memory: the peak resident memory of a fresh process that trains a few steps, of the whole run (which ends by
-encoding every item), and of another one that recommends, with 10^3 to 10^6 items and 10^5 events. Writes growth.json,
-which `growth_plot.py` draws. --encoder small replaces MiniLM by a random transformer of two narrow blocks, for which a
+encoding every item), and of another one that recommends, with 10^3 to 10^6 items and 10^5 events. Log: seconds and
+memory of all processes of `lorarec train`, from its start to the finished run of 20 steps, on 10^5 to 10^8 events in
+parquet shards, with 1,000 held-out rows for validation and for test. Writes growth.json, which `growth_plot.py`
+draws. --encoder small replaces MiniLM by a random transformer of two narrow blocks, for which a
 million items are feasible; the output names the encoder. Measurements that the file already has are skipped unless
 --again is given.
 """
@@ -25,6 +27,19 @@ ENCODERS = {
     "minilm": "{name: minilm, max_length: 32, dtype: bfloat16}",
     "small": "{name: text, checkpoint: FOLDER/encoder, max_length: 32}",
 }
+LOG_RECIPE = """name: growth
+data:
+  source: {name: files, interactions: FOLDER/events, items: FOLDER/items.parquet}
+  item_text: "{title}"
+  split: {by: time, validation: SHARE, test: SHARE}
+backbone: BACKBONE
+adapter: ADAPTER
+head: HEAD
+train: {epochs: 1, max_steps: 20, batch_size: BATCH, save_every: never}
+"""
+HELD_OUT = 1000
+SHARD = 2_000_000
+"""Largest number of events of a shard."""
 RECIPE = """name: growth
 data:
   source: {name: files, path: FOLDER}
@@ -46,6 +61,13 @@ def options() -> argparse.Namespace:
         "--events", type=int, nargs="*", default=[10**4, 10**5, 10**6], help="numbers of events to time"
     )
     parser.add_argument("--items", type=int, nargs="*", default=[10**3, 10**4, 10**5, 10**6], help="catalog sizes")
+    parser.add_argument("--log", type=int, nargs="*", default=[10**5, 10**6, 10**7], help="events in parquet shards")
+    parser.add_argument("--log-items", type=int, default=10_000, help="catalog size of the logs")
+    parser.add_argument("--log-users", type=int, help="users of the logs (default: one for each 50 events)")
+    parser.add_argument("--id-length", type=int, default=24, help="characters of the logs' ids")
+    parser.add_argument("--history", type=int, default=0, help="item ids of each row's own history in the logs")
+    parser.add_argument("--adapter", default="frozen", help="adapter of the runs on logs")
+    parser.add_argument("--head", default="{name: next_item, loss: sampled_softmax}", help="head of the runs on logs")
     parser.add_argument("--encoder", choices=tuple(ENCODERS), default="minilm")
     parser.add_argument("--batch", type=int, default=64, help="windows per optimizer step")
     parser.add_argument("--steps", type=int, default=5, help="steps of the runs whose memory is measured")
@@ -105,6 +127,36 @@ def memory_of(items: int, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def log_of(events: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Seconds and memory of a whole run on a log of so many events."""
+    from random_encoders import write_bert
+    from simulated_shop import write_shards
+
+    users = arguments.log_users or max(2, events // 50)
+    rows = events // (arguments.history + 1)
+    settings = {
+        "BACKBONE": ENCODERS[arguments.encoder],
+        "ADAPTER": arguments.adapter,
+        "HEAD": arguments.head,
+        "BATCH": str(arguments.batch),
+        "SHARE": str(HELD_OUT / rows),
+    }
+    with tempfile.TemporaryDirectory(prefix="lorarec-benchmark-") as name:
+        folder = Path(name)
+        shards = -(-events // SHARD)
+        write_shards(folder, events, arguments.log_items, users, shards, arguments.id_length, arguments.history)
+        if arguments.encoder == "small":
+            write_bert(folder / "encoder")
+        text = LOG_RECIPE
+        for word, setting in (settings | {"FOLDER": str(folder)}).items():
+            text = text.replace(word, setting)
+        (folder / "recipe.yaml").write_text(text, encoding="utf-8")
+        command = ["train", str(folder / "recipe.yaml"), *arguments.set, "--output", str(folder / "run")]
+        figures = Side("whole run", "ours.whole", command).run(arguments.threads)
+    shop = {"rows": rows, "users": users, "items": arguments.log_items, "shards": shards, "history": arguments.history}
+    return {"events": events, **shop, "id_length": arguments.id_length, **figures}
+
+
 def print_growth(rows: Sequence[Mapping[str, float]], size: str, figures: Sequence[str]) -> None:
     """Each figure at each size, and its increase per 1,000 from the previous size; constant or falling is linear."""
     for before, row in zip([None, *rows], rows, strict=False):
@@ -122,8 +174,14 @@ def main() -> None:
     """Run the missing measurements, write the file after each, print."""
     arguments = options()
     known = json.loads(arguments.out.read_text()) if arguments.out.exists() and not arguments.again else {}
-    results: dict[str, Any] = known.get(arguments.encoder, {"time": [], "memory": []})
-    work = [("time", "events", arguments.events, time_of), ("memory", "items", arguments.items, memory_of)]
+    results: dict[str, Any] = {"time": [], "memory": []} | known.get(arguments.encoder, {})
+    log = "histories" if arguments.history else "log"
+    results.setdefault(log, [])
+    work = [
+        ("time", "events", arguments.events, time_of),
+        ("memory", "items", arguments.items, memory_of),
+        (log, "events", arguments.log, log_of),
+    ]
     for part, size, counts, measure in work:
         for count in counts:
             if any(row[size] == count for row in results[part]):
@@ -136,6 +194,7 @@ def main() -> None:
     print(f"Encoder: {arguments.encoder}")
     print_growth(results["time"], "events", ["prepare_seconds", "train_seconds"])
     print_growth(results["memory"], "items", ["train_mib", "run_mib", "recommend_mib"])
+    print_growth(results[log], "events", ["seconds", "processor_seconds", "all_processes_mib"])
     record("growth", arguments, results)
 
 

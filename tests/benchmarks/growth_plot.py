@@ -1,4 +1,5 @@
-"""Draws growth.png from growth.json: time per event by number of events, memory by catalog size, on log-log axes."""
+"""Draws growth.png from growth.json: time per event by number of events, memory by catalog size, and whole runs on
+parquet shards, on log-log axes."""
 
 from __future__ import annotations
 
@@ -11,9 +12,12 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 TIME = {"train_microseconds_an_event": "training, one epoch", "prepare_microseconds_an_event": "preparing the data"}
 MEMORY = {"train_mib": "training", "run_mib": "whole run, every item encoded", "recommend_mib": "recommending"}
+LOGS = {"log": "events of users", "histories": "rows with their own histories"}
 MARKS = ("o", "s", "^")
 LIMIT_MIB = 24 * 1024
 """Target for a million items."""
+LOG_LIMIT_MIB = 8e9 / 2**20
+"""Target for a hundred million events."""
 
 
 def options() -> argparse.Namespace:
@@ -35,13 +39,13 @@ def draw_lines(axes: Any, rows: Sequence[Mapping[str, float]], size: str, figure
 
 
 def draw(results: Mapping[str, Any], encoder: str, target: Path) -> None:
-    """Both panels, side by side."""
+    """The panels, side by side."""
     import matplotlib
 
     matplotlib.use("Agg")  # needs no screen
     from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    figure, (left, right, seconds, memory) = pyplot.subplots(1, 4, figsize=(20, 4.5), layout="constrained")
     draw_lines(left, results["time"], "events", TIME)
     left.set(xlabel="events", ylabel="microseconds per event", title="Time: a horizontal line is linear growth")
     draw_lines(right, results["memory"], "items", MEMORY)
@@ -54,7 +58,18 @@ def draw(results: Mapping[str, Any], encoder: str, target: Path) -> None:
         right.axhline(LIMIT_MIB, linestyle="--", color="black", linewidth=1, label="24 GB")
         right.set_ylim(top=2 * max(LIMIT_MIB, *(row["run_mib"] for row in rows)))
     right.set(xlabel="items in the catalog", ylabel="peak resident memory, MiB", title="Memory")
-    for axes in (left, right):
+    for mark, (log, label) in zip(MARKS, LOGS.items(), strict=False):
+        rows = results.get(log, [])
+        events = [row["events"] for row in rows]
+        seconds.plot(events, [row["processor_seconds"] for row in rows], marker=mark, label=label)
+        memory.plot(events, [row["all_processes_mib"] for row in rows], marker=mark, label=label)
+    memory.axhline(LOG_LIMIT_MIB, linestyle="--", color="black", linewidth=1, label="8 GB")
+    seconds.set(xlabel="events in parquet shards", ylabel="processor seconds", title="Whole run of 20 steps")
+    memory.set(xlabel="events in parquet shards", ylabel="peak memory of all processes, MiB", title="Its memory")
+    for axes in (seconds, memory):
+        axes.set(xscale="log", yscale="log")
+        axes.grid(True, which="major", alpha=0.4)
+    for axes in (left, right, seconds, memory):
         axes.legend(fontsize="small")
     machine = results["machine"]
     threads = f"threads: {machine['threads']}"
