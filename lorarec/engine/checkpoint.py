@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -94,11 +93,6 @@ class Checkpoints:
         kept = read_checked(folder)
         reshard(self._model)
         put_back(self._accelerator.unwrap_model(self._model), kept["weights"], self._names, str(folder / WEIGHTS))
-        if kept["optimizer"] is None:
-            raise CheckpointError(
-                f"{folder}: written under DeepSpeed, which does not give out the optimizer's state: the weights can "
-                "be used, but training cannot resume from here. Use recipes/accelerate/fsdp2.yaml for runs to resume."
-            )
         if kept["optimizer"]:
             set_optimizer_state_dict(
                 self._model, self._optimizer, kept["optimizer"], options=StateDictOptions(full_state_dict=True)
@@ -117,9 +111,7 @@ class Checkpoints:
         put_back(self._accelerator.unwrap_model(self._model), kept["weights"], self._names, str(folder / WEIGHTS))
         self._callbacks.load_state_dict(kept["callbacks"])
 
-    def _optimizer_state(self) -> dict[str, Any] | None:
-        if self._accelerator.distributed_type == DistributedType.DEEPSPEED:
-            return None  # it is sharded in DeepSpeed's engine; `load` refuses to resume without it
+    def _optimizer_state(self) -> dict[str, Any]:
         if not self._optimizer.state:
             return {}  # before the first step; torch would take a step with zero gradients, which Adam counts
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)

@@ -6,14 +6,13 @@ adapters and heads read them outside of the network's forward.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils import FullyShardedDataParallelPlugin
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -21,43 +20,8 @@ from torch.distributed.tensor import DTensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from lorarec.contracts import Batch, Views
-from lorarec.errors import RecipeError
 from lorarec.model.rec_model import RecModel
 from lorarec.model.trainable import trainable_weights
-
-
-def check_sharding(accelerator: Accelerator) -> None:
-    """Raise RecipeError where a launcher's FSDP or DeepSpeed, or one of their settings, would be ignored.
-
-    Accelerate ignores both on CPUs without a word; `shard` works there all the same.
-    """
-    deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true"
-    if deepspeed and accelerator.distributed_type != DistributedType.DEEPSPEED:
-        raise RecipeError(
-            "The launcher asks for DeepSpeed, which Accelerate uses on GPUs only, and there is none. On CPUs, weights "
-            "are sharded by ACCELERATE_USE_CPU=true ACCELERATE_USE_FSDP=true FSDP_VERSION=2 torchrun ..."
-        )
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true":
-        return
-    if accelerator.num_processes == 1:
-        raise RecipeError(
-            "The launcher asks for FSDP, but one process is running: there is nothing to shard its weights over. On "
-            "CPUs: ACCELERATE_USE_CPU=true ACCELERATE_USE_FSDP=true FSDP_VERSION=2 torchrun --nproc_per_node 2 ..."
-        )
-    if accelerator.mixed_precision == "fp16":
-        raise RecipeError("train.precision=fp16 does not work with sharded weights. Use bf16 or fp32.")
-    plugin = FullyShardedDataParallelPlugin()
-    refused = {
-        "fsdp_version 1": plugin.fsdp_version != 2,
-        "fsdp_activation_checkpointing": plugin.activation_checkpointing,
-        "fsdp_cpu_ram_efficient_loading": plugin.cpu_ram_efficient_loading,
-        "fsdp_ignored_modules": plugin.ignored_modules is not None,
-    }
-    if wrong := [setting for setting, is_set in refused.items() if is_set]:
-        raise RecipeError(
-            f"The launcher sets {wrong[0]}, which lorarec does not use: it shards with fsdp_version 2 (FSDP_VERSION=2) "
-            "and recomputes activations by train.gradient_checkpointing. See recipes/accelerate/fsdp2.yaml."
-        )
 
 
 def shard(model: RecModel, accelerator: Accelerator) -> None:
@@ -70,7 +34,7 @@ def shard(model: RecModel, accelerator: Accelerator) -> None:
             if weight not in model.pretrained:
                 weight.data = weight.data.to(accelerator.device)
     accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)  # autocast alone
-    plugin = FullyShardedDataParallelPlugin()  # from the launcher's environment
+    frees_blocks = FullyShardedDataParallelPlugin().reshard_after_forward  # of the launcher's environment
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     whole = {weight for weight in model.parameters() if weight not in model.pretrained or not weight.ndim}
     for module in [*_blocks(model), model]:
@@ -78,8 +42,7 @@ def shard(model: RecModel, accelerator: Accelerator) -> None:
             module,
             mesh=mesh,
             # What is in no block is needed again as soon as the backward pass begins.
-            reshard_after_forward=plugin.reshard_after_forward and module is not model,
-            offload_policy=plugin.cpu_offload,
+            reshard_after_forward=frees_blocks and module is not model,
             ignored_params=whole,
         )
 

@@ -19,8 +19,9 @@ from lorarec.config.yaml_text import read_yaml
 from lorarec.contracts import Backbone, Part, TrainingPlan
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.disk import atomic_write, remove
+from lorarec.engine.launcher import check_launcher
 from lorarec.engine.layer_cache import cache_layers
-from lorarec.engine.sharding import check_sharding, reshard
+from lorarec.engine.sharding import reshard
 from lorarec.engine.tracking import check_trackers
 from lorarec.errors import IncompatibleError, RecipeError
 from lorarec.model.rec_model import RecModel
@@ -34,19 +35,18 @@ def make_accelerator(resolved: ResolvedRecipe, folder: str | None = None) -> Acc
     """The accelerator of a recipe: its precision and trackers."""
     train = resolved.recipe.train
     check_trackers(train.trackers)
+    check_launcher(train.precision)
     if train.precision == "fp16" and not torch.cuda.is_available():
         raise RecipeError("train.precision=fp16 needs a GPU: on a CPU small gradients would vanish. Use fp32 or bf16.")
     precision = {"fp32": "no"}.get(train.precision, train.precision)
     AcceleratorState._reset_state()  # a process has only one, which would keep an earlier run's precision
-    accelerator = Accelerator(
+    return Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision=precision,
         log_with=list(train.trackers) or None,
         project_dir=folder,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
-    check_sharding(accelerator)
-    return accelerator
 
 
 def build_model(run_data: RunData, plan: TrainingPlan, copy: Path | None = None) -> RecModel:

@@ -182,4 +182,6 @@ def open_run(folder: RunFolder) -> OpenRun:
             "would not be comparable. Restore the data, or train again."
         )
     recommender = _assemble_run(folder, resolved)
-    return OpenRun(run_data, recommender, accelerator.prepare(recommender.model), accelerator)
+    return OpenRun(
+        run_data, recommender, accelerator.prepare_model(recommender.model, evaluation_mode=True), accelerator
+    )

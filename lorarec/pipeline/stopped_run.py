@@ -13,6 +13,7 @@ from lorarec.artifact import layout
 from lorarec.artifact.writer import check_new_folder, environment, remove_checkpoints
 from lorarec.config.yaml_text import read_yaml
 from lorarec.errors import ArtifactError, CheckpointError, RecipeError
+from lorarec.model.encoded_catalog import is_sharded
 from lorarec.pipeline.assemble import RunData
 
 FREE = ("train.profile",)
@@ -52,6 +53,7 @@ def run_identity(run_data: RunData, accelerator: Accelerator) -> dict[str, Any]:
         seed=run_data.resolved.recipe.seed,
         attention=run_data.architecture.attention,
         split_fingerprint=run_data.data.report.fingerprint,
+        **({"sharded": True} if is_sharded(accelerator) else {}),
     )
 
 
@@ -60,9 +62,9 @@ def check_unchanged(folder: Path, settings: Mapping[str, Any], identity: Mapping
     that have changed since it was started."""
     before, recorded = _read_mapping(folder / layout.RECIPE), _read_mapping(folder / layout.ENVIRONMENT)
     changes = list(differences(before, json.loads(json.dumps(settings)), ""))
-    for key in ("processes", "split_fingerprint", "attention"):
-        if recorded.get(key) != identity[key]:
-            changes.append(f"{key}: was {recorded.get(key)}, is {identity[key]}")
+    for key in ("processes", "sharded", "split_fingerprint", "attention"):
+        if recorded.get(key) != identity.get(key):
+            changes.append(f"{key}: was {recorded.get(key)}, is {identity.get(key)}")
     if changes:
         raise CheckpointError(
             f"{folder} was started with other settings or data, and continuing would mix two runs:\n  "

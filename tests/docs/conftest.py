@@ -20,6 +20,7 @@ DOCUMENTS = (
     "docs/adapters.md",
     "docs/architecture.md",
     "docs/plugins.md",
+    "docs/several-devices.md",
     "plugins/lorarec-process/README.md",
     ".github/CONTRIBUTING.md",
     "tests/benchmarks/README.md",
@@ -49,7 +50,7 @@ class Document:
     def command_lines(self) -> list[str]:
         """Every line of a shell block, and every command in backquotes inside a table, that calls lorarec."""
         lines = [line for block in self.blocks("bash") for line in block.splitlines()]
-        cells = re.findall(r"`((?:accelerate launch|ACCELERATE_\w+=\w+ torchrun) [^`]+)`", self.text)
+        cells = re.findall(r"`((?:accelerate launch|ACCELERATE_\w+=\w+ (?:\w+=\w+ )*torchrun) [^`]+)`", self.text)
         parts = [part.strip() for line in [*lines, *cells] for part in re.split(r"&&|\s#\s", line)]
         return [part for part in parts if re.search(r"(^|/|-m )lorarec( |$)", part)]
 

@@ -43,9 +43,10 @@ def test_the_table_of_the_run_folder_names_every_possible_file(readme):
     assert listed == names
 
 
-def test_every_accelerate_profile_is_in_the_readme(readme):
+def test_every_accelerate_profile_is_in_the_page_on_several_devices():
+    page = (ROOT / "docs" / "several-devices.md").read_text(encoding="utf-8")
     for profile in (ROOT / "recipes" / "accelerate").glob("*.yaml"):
-        assert f"--config_file recipes/accelerate/{profile.name} " in readme.text
+        assert f"--config_file recipes/accelerate/{profile.name} " in page
 
 
 def test_the_table_of_recipes_has_one_row_per_recipe():

@@ -27,7 +27,7 @@ ADAPTERS: dict[str, Any] = {
 }
 CASES = list(itertools.product(HEADS, ADAPTERS))
 BATCH = {"ctr": 7, "rating": 7, "next_item": 3}
-STOPS = {("ctr", "lora"): 4, ("rating", "full"): 5, ("next_item", "adalora"): 1}
+STOPS = {("ctr", "lora"): 4, ("rating", "full"): 6, ("next_item", "adalora"): 1}
 """Steps after which a second run is stopped: in the middle of an epoch, at its end (after an evaluation), and in the
 middle."""
 ROUNDING = 1e-5

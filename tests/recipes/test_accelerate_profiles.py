@@ -1,6 +1,9 @@
 """Each profile is accepted by `accelerate launch --config_file`, and has the settings that its name implies."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,6 @@ EXPECTED = {
     "one_gpu": ("NO", 1, 1),
     "several_gpus": ("MULTI_GPU", 2, 1),
     "fsdp2": ("FSDP", 2, 1),
-    "deepspeed_zero2": ("DEEPSPEED", 2, 1),
     "several_machines": ("MULTI_GPU", 8, 2),
 }
 
@@ -36,12 +38,9 @@ def test_its_comments_have_the_command_that_uses_it(name):
     assert any(start in line for line in comments)
 
 
-@pytest.mark.parametrize(("name", "section"), [("fsdp2", "fsdp_config"), ("deepspeed_zero2", "deepspeed_config")])
-def test_every_setting_of_a_section_is_an_option_of_accelerate(name, section):
+def test_every_setting_of_fsdp_is_an_option_of_accelerate():
     options = {action.dest for action in launch_command_parser()._actions}
-    settings = getattr(load_config_from_file(str(FOLDER / f"{name}.yaml")), section)
-    assert settings
-    assert set(settings) <= options
+    assert set(load_config_from_file(str(FOLDER / "fsdp2.yaml")).fsdp_config) <= options
 
 
 def test_fsdp_has_the_settings_that_lorarec_reads():
@@ -54,10 +53,36 @@ def test_fsdp_has_the_settings_that_lorarec_reads():
     }
 
 
-def test_the_file_of_deepspeed_is_stage_2_and_has_no_value_auto():
-    settings = load_config_from_file(str(FOLDER / "deepspeed_zero2.yaml")).deepspeed_config
-    file = FOLDER.parents[1] / settings["deepspeed_config_file"]
-    written = json.loads(file.read_text(encoding="utf-8"))
-    assert written["zero_optimization"]["stage"] == 2
-    # lorarec uses its own loader, so that Accelerate could not replace "auto" by a batch size.
-    assert "auto" not in json.dumps(written)
+def test_the_command_of_fsdp_trains_on_cpus_too(tiny_checkpoint, tmp_path):
+    recipe = {
+        "name": "sharded",
+        "data": {"source": {"name": "synthetic", "users": 20, "items": 40, "events": 240}},
+        "backbone": {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 32},
+        "adapter": "lora",
+        "head": "ctr",
+        "train": {"max_steps": 1},
+    }
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    launch = [
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        str(FOLDER / "fsdp2.yaml"),
+        "--main_process_port",
+        "0",
+    ]
+    command = [
+        sys.executable,
+        *launch,
+        "-m",
+        "lorarec",
+        "train",
+        str(tmp_path / "recipe.yaml"),
+        "--output",
+        str(tmp_path / "run"),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert (environment["processes"], environment["sharded"]) == (2, True)
