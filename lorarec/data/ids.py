@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lorarec.data.numbers import is_text
 from lorarec.data.ordering import blocks
 from lorarec.errors import DataError
 
@@ -45,7 +46,7 @@ def encode_ids(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = No
     Raises DataError naming row and value of the first id that is missing, empty, of another type, not whole, or rounded
     by the program that wrote it.
     """
-    texts = pa.types.is_dictionary(column.type) and _is_text(column.type.value_type) and _are_plain(column)
+    texts = pa.types.is_dictionary(column.type) and is_text(column.type.value_type)
     if pa.types.is_dictionary(column.type) and not texts:
         column = column.cast(column.type.value_type)
     missing = pc.index(column.is_null(nan_is_null=True), pa.scalar(True)).as_py()
@@ -122,13 +123,16 @@ def _of_values(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
 
 def _of_dictionaries(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     """As `_of_values`, of texts that come dictionary-encoded, in any order and with words that no row has."""
-    if sum(chunk.dictionary.nbytes for chunk in column.chunks) > WIDE:
+    if column.type.value_type == pa.string() and sum(chunk.dictionary.nbytes for chunk in column.chunks) > WIDE:
         wide = ((chunk.indices, chunk.dictionary.cast(pa.large_string())) for chunk in column.chunks)
         column = pa.chunked_array([pa.DictionaryArray.from_arrays(*parts) for parts in wide])
-    column = column.unify_dictionaries()
+    if not all(chunk.dictionary.equals(column.chunk(0).dictionary) for chunk in column.chunks):
+        column = column.unify_dictionaries()
     if not column.num_chunks:
         return np.empty(0, np.int64), pa.array([], column.type.value_type)
     codes, words = _indices(column), column.chunk(0).dictionary
+    if words.null_count or pc.count_distinct(words).as_py() < len(words):
+        return _of_values(column.cast(words.type))
     first = np.full(len(words), len(codes))
     for block in reversed(list(blocks(len(codes)))):
         first[codes[block][::-1]] = np.arange(block.start, block.stop)[::-1]  # of equal indices, the last one counts
@@ -140,12 +144,6 @@ def _of_dictionaries(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     return codes, words.take(pa.array(order))
 
 
-def _are_plain(column: pa.ChunkedArray) -> bool:
-    """Whether no dictionary of a column has a missing word, or one that is there twice."""
-    words = [chunk.dictionary for chunk in column.chunks]
-    return all(each.null_count == 0 and pc.count_distinct(each).as_py() == len(each) for each in words)
-
-
 def _indices(column: pa.ChunkedArray) -> np.ndarray:
     """[n] int64 the indices of a dictionary-encoded column."""
     codes, start = np.empty(len(column), np.int64), 0
@@ -155,14 +153,10 @@ def _indices(column: pa.ChunkedArray) -> np.ndarray:
     return codes
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
 def _plain(column: pa.ChunkedArray, where: str, rows: np.ndarray | None, what: str) -> pa.ChunkedArray:
     """Integers and text as they are; whole floats (integers that pandas widened) as integers."""
     kind = column.type
-    if pa.types.is_integer(kind) or _is_text(kind):
+    if pa.types.is_integer(kind) or is_text(kind):
         return column
     if pa.types.is_floating(kind):
         column = column.cast(pa.float64())

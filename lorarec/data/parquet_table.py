@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lorarec.data.columns import is_list
+from lorarec.data.ids import WIDE
+from lorarec.data.numbers import is_text
 from lorarec.data.parquet_files import damaged, parquet_schema, storable
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+GROUP = 1 << 28
+"""Bytes of texts that are encoded at a time."""
 
 
 class ParquetTable:
@@ -47,15 +54,15 @@ class ParquetTable:
         return list(self._schema.names)
 
     def column(self, name: str, ids: bool = False) -> pa.ChunkedArray:
-        """[n] a column, read from all files. With `ids`, texts come dictionary-encoded, with a dictionary for each row
-        group: four bytes a row, and the distinct ones."""
+        """[n] a column, read from all files. With `ids`, texts come dictionary-encoded, also within lists: four bytes a
+        row, and the distinct ones."""
         kind = self._schema.field(name).type
         if name in self._added:
             texts = zip(self._added[name], self._files, strict=True)
             chunks = [pa.repeat(pa.scalar(text, kind), file.rows) for text, file in texts]
         else:
-            encoded = ids and all(file.schema.field(name).type == kind for file in self._files)
-            chunks = [chunk for file in self._files for chunk in file.chunks(name, kind, encoded)]
+            read = (chunk for file in self._files for chunk in file.chunks(name, kind))
+            chunks = list(_encoded(read) if ids and _holds_text(kind) else read)
         whole = pa.chunked_array(chunks) if chunks else pa.chunked_array([], kind)
         return whole if self._rows is None else whole.take(self._rows)
 
@@ -99,18 +106,60 @@ class _File:
             self._stamp = _stamp(path)
             with pq.ParquetFile(path) as file:
                 self.rows: int = file.metadata.num_rows
-                self.schema: pa.Schema = file.schema_arrow
-                columns = [file.schema.column(index) for index in range(len(file.schema))]
-        self._texts = [column.path for column in columns if column.logical_type.type == "STRING"]
 
-    def chunks(self, name: str, kind: pa.DataType, encoded: bool) -> Iterator[pa.Array]:
-        """A column's row groups, with texts dictionary-encoded, or in the type `kind`."""
-        with _readable(self.path), pq.ParquetFile(self.path, read_dictionary=self._texts if encoded else None) as file:
+    def chunks(self, name: str, kind: pa.DataType) -> Iterator[pa.Array]:
+        """A column's row groups, in the type `kind`."""
+        with _readable(self.path), pq.ParquetFile(self.path) as file:
             for group in range(file.num_row_groups):
                 column = file.read_row_group(group, columns=[name]).column(name)
-                yield from (column if encoded else storable(column, column.type).cast(kind)).chunks
+                yield from storable(column, column.type).cast(kind).chunks
         if _stamp(self.path) != self._stamp:
             raise DataError(f"{self.path}: changed while being read. Run the command again.")
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    return is_text(kind.value_type if is_list(kind) else kind)
+
+
+def _encoded(chunks: Iterable[pa.Array]) -> Iterator[pa.Array]:
+    """Texts, or lists of them, dictionary-encoded with one dictionary for all chunks; a GROUP at a time, so that never
+    all texts are in memory."""
+    words: pa.Array | None = None
+    groups: list[tuple[Any, pa.Array]] = []
+    for group in _groups(chunks):
+        lists = group if is_list(group.type) else None
+        fresh = (group if lists is None else group.values).dictionary_encode()
+        codes, words = _with_known(fresh, words)
+        shell = None if lists is None else (type(lists), lists.offsets, lists.is_null() if lists.null_count else None)
+        groups.append((shell, codes))
+    for shell, codes in groups:
+        encoded = pa.DictionaryArray.from_arrays(codes, words)
+        yield encoded if shell is None else shell[0].from_arrays(shell[1], encoded, mask=shell[2])
+
+
+def _with_known(fresh: pa.DictionaryArray, known: pa.Array | None) -> tuple[pa.Array, pa.Array]:
+    """The codes of `fresh` among the known words and its own, and these words: the known ones first."""
+    words = fresh.dictionary
+    if known is None:
+        return fresh.indices, words
+    if words.type == pa.string() and known.nbytes + words.nbytes > WIDE:
+        known, words = known.cast(pa.large_string()), words.cast(pa.large_string())
+    words = words.cast(known.type)
+    parts = [(pa.array([], pa.int32()), known), (fresh.indices, words)]
+    both = pa.chunked_array([pa.DictionaryArray.from_arrays(*part) for part in parts]).unify_dictionaries()
+    return both.chunk(1).indices, both.chunk(1).dictionary
+
+
+def _groups(chunks: Iterable[pa.Array]) -> Iterator[pa.Array]:
+    """The chunks, joined to arrays of about GROUP bytes."""
+    group: list[pa.Array] = []
+    for chunk in chunks:
+        group.append(chunk)
+        if sum(each.nbytes for each in group) >= GROUP:
+            yield pa.concat_arrays(group)
+            group = []
+    if group:
+        yield pa.concat_arrays(group)
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

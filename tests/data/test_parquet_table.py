@@ -141,3 +141,26 @@ def test_ids_of_more_than_two_gibibytes_have_wide_offsets(monkeypatch: pytest.Mo
     section = DataSection(source="files", split=SplitSection(by="time"))
     made = prepare(RawTables(Dataset.from_dict(rows), origin="events"), Wanted(), section, 13)
     assert made.catalog.ids == made.interactions.user_ids.to_pylist() == texts[:20]
+
+
+@pytest.mark.parametrize("group", [1, 200, 1 << 28])
+def test_texts_and_lists_of_them_are_encoded_group_by_group(
+    events: list[Path], monkeypatch: pytest.MonkeyPatch, group: int
+) -> None:
+    monkeypatch.setattr("lorarec.data.parquet_table.GROUP", group)
+    table = ParquetTable(events)
+    for name in ("user", "history", "time"):
+        assert table.column(name, ids=True).to_pylist() == table.column(name).to_pylist()
+    lists = pa.array([["a"], None, [], ["b", "a"]], pa.large_list(pa.string()))
+    pq.write_table(pa.table({"history": lists}), events[0])
+    assert ParquetTable(events[:1]).column("history", ids=True).to_pylist() == lists.to_pylist()
+
+
+def test_words_of_all_groups_together_may_exceed_32_bit_offsets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lorarec.data.parquet_table.GROUP", 1)
+    monkeypatch.setattr("lorarec.data.parquet_table.WIDE", 60)
+    words = [f"user-{number}" for number in range(9)]
+    column = ParquetTable(shards(tmp_path, {"user": words}, {"user": words[::-1]})).column("user", ids=True)
+    assert column.type.value_type == pa.large_string() and column.to_pylist() == words + words[::-1]
