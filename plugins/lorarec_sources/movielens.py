@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
+import io
 import tempfile
 import urllib.request
 import zipfile
@@ -19,7 +18,7 @@ from lorarec.contracts import (
     DataSource,
     RawTables,
     StrictConfig,
-    cache_folder,
+    cached,
     did_you_mean,
     hookimpl,
     read_table,
@@ -81,8 +80,14 @@ class MovieLensSource(DataSource):
 
     def load(self) -> RawTables:
         """The tables. Raises DataError naming file and line, or what the folder lacks, or a failed download."""
-        given = self.config.path
-        folder = existing_folder(given) if given is not None else downloaded(self.config.variant)
+        if self.config.path is not None:
+            folder = existing_folder(self.config.path)
+            return self._read(folder, str(folder))
+        with tempfile.TemporaryDirectory(prefix="lorarec-") as temporary:
+            folder = unpacked(self.config.variant, Path(temporary))
+            return self._read(folder, ADDRESS.format(variant=self.config.variant))
+
+    def _read(self, folder: Path, origin: str) -> RawTables:
         if (folder / "ratings.parquet").is_file():
             ratings = read_table(folder / "ratings.parquet")
             items = read_table(existing_file(folder / "items.parquet"))
@@ -104,54 +109,39 @@ class MovieLensSource(DataSource):
             users=users,
             columns=COLUMNS,
             item_text=ITEM_TEXT + (". {wiki_summary}" if self.config.wiki else ""),
-            origin=str(folder),
+            origin=origin,
         )
 
 
-def downloaded(variant: str) -> Path:
-    """The set's folder in the cache, downloaded if it is not there yet.
+def unpacked(variant: str, folder: Path) -> Path:
+    """The set's folder, unpacked in `folder` from the archive in the cache, which is downloaded if it is not there yet.
 
-    Unpacked in a temporary folder and renamed, so several processes may do this at once. Raises DataError if the
-    server cannot be reached or the checksum differs.
+    Raises DataError if the server cannot be reached or the checksum differs.
     """
-    folder = cache_folder() / "movielens" / variant
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        archive = Path(temporary) / f"{variant}.zip"
-        _fetch(ADDRESS.format(variant=variant), archive)
-        _verify(archive, variant)
-        with zipfile.ZipFile(archive) as content:
-            content.extractall(temporary)
-        try:
-            os.replace(Path(temporary) / variant, folder)
-        except OSError:  # another process was first
-            if not folder.is_dir():
-                raise
-    return folder
+    archive = cached("movielens", CHECKSUMS[variant], lambda sink: sink.write(_fetched(variant)))
+    with zipfile.ZipFile(io.BytesIO(archive.content)) as content:
+        content.extractall(folder)
+    return folder / variant
 
 
-def _fetch(address: str, archive: Path) -> None:
+def _fetched(variant: str) -> bytes:
+    """The bytes of the archive."""
+    address = ADDRESS.format(variant=variant)
     try:
-        with urllib.request.urlopen(address, timeout=PATIENCE) as response, archive.open("wb") as file:
-            shutil.copyfileobj(response, file)
+        with urllib.request.urlopen(address, timeout=PATIENCE) as response:
+            archive: bytes = response.read()
     except OSError as error:  # URLError, HTTPError and timeouts are OSErrors
         raise DataError(
             f"{address}: could not be downloaded: {error}. Download and unpack it manually and set "
             "data.source.path=FOLDER."
         ) from error
-
-
-def _verify(archive: Path, variant: str) -> None:
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "md5").hexdigest()
+    digest = hashlib.md5(archive).hexdigest()
     if digest != CHECKSUMS[variant]:
         raise DataError(
-            f"{ADDRESS.format(variant=variant)}: the archive's MD5 is {digest}, but "
-            f"{CHECKSUMS[variant]} is expected. It may be truncated, or the server's file has changed. Try again, or "
-            "set a folder you trust: data.source.path=FOLDER."
+            f"{address}: the archive's MD5 is {digest}, but {CHECKSUMS[variant]} is expected. It may be truncated, or "
+            "the server's file has changed. Try again, or set a folder you trust: data.source.path=FOLDER."
         )
+    return archive
 
 
 def _with_names(items: Dataset, folder: Path) -> pa.Table:

@@ -190,4 +190,7 @@ def test_a_download_is_checked_unpacked_and_kept(monkeypatch: pytest.MonkeyPatch
     checksum = hashlib.md5(archive.getvalue()).hexdigest()
     monkeypatch.setitem(movielens.CHECKSUMS, "ml-100k", checksum)
     assert len(load().interactions) == len(load().interactions) == 2
-    assert addresses == ["https://files.grouplens.org/datasets/movielens/ml-100k.zip"] * 2
+    (kept,) = (cache_folder() / "movielens").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-9])
+    assert len(load().interactions) == 2
+    assert addresses == ["https://files.grouplens.org/datasets/movielens/ml-100k.zip"] * 3
