@@ -9,6 +9,14 @@ import typer
 
 from lorarec.cli.output import print_lines, print_metrics, print_notices, print_slices, print_table, process_rank
 
+SafeCsv = Annotated[
+    bool,
+    typer.Option(
+        "--safe-csv",
+        help="In csv and tsv, write an apostrophe before every text that a spreadsheet would run as a formula (such as "
+        "=1+2); numbers stay numbers.",
+    ),
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.", show_default=False)]
 
 
@@ -115,6 +123,7 @@ def predict(
         Path,
         typer.Option("--output", help="The same rows with a score each: csv, jsonl or parquet.", show_default=False),
     ],
+    safe_csv: SafeCsv = False,
 ) -> None:
     """Score rows of an item and a history: stars, or the probability of a click.
 
@@ -125,7 +134,7 @@ def predict(
     from lorarec.inference.answer_files import predict_file
     from lorarec.pipeline.load import load
 
-    print_notices(predict_file(load(run), input_file, output_file))
+    print_notices(predict_file(load(run), input_file, output_file, safe_csv))
     print(f"Predictions are in {output_file}.")
 
 
@@ -157,6 +166,7 @@ def recommend(
             show_default=False,
         ),
     ] = None,
+    safe_csv: SafeCsv = False,
 ) -> None:
     """Recommend items that continue histories.
 
@@ -167,7 +177,7 @@ def recommend(
     from lorarec.inference.answer_files import recommend_file
     from lorarec.pipeline.load import load
 
-    print_notices(recommend_file(load(run), histories, output_file, k, approximate, diversify, seen))
+    print_notices(recommend_file(load(run), histories, output_file, k, approximate, diversify, seen, safe_csv))
     print(f"Recommendations are in {output_file}.")
 
 

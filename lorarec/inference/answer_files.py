@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from lorarec.config.recipe import Seen
 from lorarec.data.columns import missing_column
 from lorarec.data.text_lists import BAR
-from lorarec.disk import atomic_write, locked
+from lorarec.disk import atomic_write, locked, refusals
 from lorarec.errors import DataError
+from lorarec.inference.formulas import without_formulas
 from lorarec.inference.recommender import Recommendation, Recommender, list_rows
 from lorarec.inference.request_files import FileRequests, id_column, read_requests, requests_in
 from lorarec.inference.requests import UnknownIdWarning
@@ -27,15 +28,15 @@ KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 Answers = TypeVar("Answers")
 
 
-def predict_file(recommender: Recommender, source: Path, target: Path) -> list[str]:
+def predict_file(recommender: Recommender, source: Path, target: Path, safe_csv: bool = False) -> list[str]:
     """Score the rows of a file; the same rows are written with one more column, `score` or the name that the head's
     predictor gives. Returns notices for the user.
 
     Columns read: `item`; `history` and `history_feedback` if present (lists; in csv joined by "|"); `user.NAME` for
-    each user column that the run reads. Raises DataError naming file, row and column, and ArtifactError if another
-    process is writing `target`.
+    each user column that the run reads. `safe_csv`: write no cell that a spreadsheet would run as a formula. Raises
+    DataError naming file, row and column, and ArtifactError if another process is writing `target`.
     """
-    check_output(target)
+    check_output(target, source, safe_csv)
     with locked(target):
         table, column = read_requests(source), recommender.predictor.column
         if column in table.column_names:
@@ -47,7 +48,7 @@ def predict_file(recommender: Recommender, source: Path, target: Path) -> list[s
             lambda: recommender.predict(items, requests.histories, requests.feedback, requests.users)
         )
         columns: dict[str, Any] = {name: table.column(name) for name in table.column_names}
-        write_answers(target, columns | {column: pa.array(scores, from_pandas=True)})  # NaN becomes null
+        write_answers(target, columns | {column: pa.array(scores, from_pandas=True)}, safe_csv)  # NaN becomes null
         return [*([new_users] if requests.histories is None else []), *requests.notices, *unknown]
 
 
@@ -59,15 +60,16 @@ def recommend_file(
     approximate: bool = False,
     diversify: float = 0.0,
     seen: Seen | None = None,
+    safe_csv: bool = False,
 ) -> list[str]:
     """Recommend for the histories in a file. One row is written for each item, with `row` (from 1), `user` if the file
     has it, `rank`, `item`, `title` and `score`. Returns notices for the user.
 
     Columns read: `history`, `history_feedback` if present, and `user.NAME` for each user column that the run reads.
     `approximate`, `diversify` and `seen` are as in `Recommender.recommend`; for diversified lists, the notices begin
-    with their coverage, intra-list diversity and novelty.
+    with their coverage, intra-list diversity and novelty. `safe_csv` is as in `predict_file`.
     """
-    check_output(target)
+    check_output(target, source, safe_csv)
     with locked(target):
         table = read_requests(source)
         users = id_column(table, "user", source) if "user" in table.column_names else None
@@ -80,7 +82,7 @@ def recommend_file(
                 histories, k, requests.feedback, requests.users, seen=seen, approximate=approximate, diversify=diversify
             )
         )
-        write_answers(target, _list_columns(lists, users))
+        write_answers(target, _list_columns(lists, users), safe_csv)
         measured = [_measures(recommender, lists)] if diversify else []
         short = sum(len(one_list) < k for one_list in lists)
         masked = (seen or recommender.seen) == "mask"
@@ -127,14 +129,15 @@ def _with_unknown_ids(answer: Callable[[], Answers]) -> tuple[Answers, list[str]
     return answers, [str(warning.message) for warning in caught if warning.category is UnknownIdWarning]
 
 
-def write_answers(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write a table, whole or not at all."""
+def write_answers(path: Path, columns: Mapping[str, Sequence[Any]], safe_csv: bool = False) -> None:
+    """Write a table, whole or not at all; with `safe_csv` without formulas."""
     table = pa.table({name: _array(values) for name, values in columns.items()})
     with atomic_write(path) as partial:
         match _kind(path):
             case ".csv" | ".tsv":
                 options = pacsv.WriteOptions(delimiter="\t" if path.suffix == ".tsv" else ",")
-                pacsv.write_csv(_joined(table), partial, options)
+                joined = _joined(table)
+                pacsv.write_csv(without_formulas(joined) if safe_csv else joined, partial, options)
             case ".jsonl":
                 lines = (json.dumps(row, ensure_ascii=False) for row in table.to_pylist())
                 partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -142,15 +145,21 @@ def write_answers(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
                 pq.write_table(table, partial)
 
 
-def check_output(path: Path) -> None:
-    """Raises DataError, before any work is done, if answers could not be written to `path`."""
-    _kind(path)
-    if path.is_dir():
-        raise DataError(f"{path} is a folder. Name a file for the answers.")
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}. Create it, or name another file.")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise DataError(f"{path}: {path.parent} is not writable. Name another file.")
+def check_output(path: Path, source: Path, safe_csv: bool) -> None:
+    """Raises DataError, before any work is done, if answers to the requests in `source` could not be written to
+    `path`."""
+    kind = _kind(path)
+    if safe_csv and kind not in (".csv", ".tsv"):
+        raise DataError(f"{path}: --safe-csv does nothing for {kind} files. Leave it out.")
+    with refusals(path):
+        if path.is_dir():
+            raise DataError(f"{path} is a folder. Name a file for the answers.")
+        if not path.parent.is_dir():
+            raise DataError(f"{path}: there is no folder {path.parent}. Create it, or name another file.")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise DataError(f"{path}: {path.parent} is not writable. Name another file.")
+        if path.exists() and source.exists() and path.samefile(source):
+            raise DataError(f"{path} is the file of the requests itself. Name another file for the answers.")
 
 
 def _kind(path: Path) -> str:

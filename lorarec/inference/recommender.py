@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -27,6 +28,7 @@ from lorarec.contracts import (
 )
 from lorarec.errors import DataError
 from lorarec.evaluation.calibration import Calibration
+from lorarec.inference.arguments import asked, id_texts
 from lorarec.inference.requests import candidates_of, item_rows, requests_of
 from lorarec.model.encoded_catalog import encoded_on_one_process
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
@@ -78,23 +80,28 @@ class Recommender:
     @torch.inference_mode()
     def predict(
         self,
-        items: Sequence[str],
-        histories: Sequence[Sequence[str]] | None = None,
-        feedback: Sequence[Sequence[float]] | None = None,
-        users: Sequence[Mapping[str, Any] | None] | None = None,
+        items: Any,
+        histories: Any = None,
+        feedback: Any = None,
+        users: Any = None,
     ) -> np.ndarray:
         """[n] predictions for (history, item) pairs: stars, probabilities, dot products of a next-item head, or what
         the head's predictor returns.
 
-        `histories`: item ids of each user, oldest first; `feedback`: the stars or clicks of these items; `users`:
-        attributes of each user, such as {"age": 24}, if the backbone's templates name them ({user.age}); a missing
-        column, or None for a user, is read as empty. Unknown ids are named in an UnknownIdWarning: they are left out
-        of histories, and the score of an unknown item is NaN.
+        `items`: n ids; `histories`: item ids of each user, oldest first; `feedback`: the stars or clicks of these
+        items; `users`: attributes of each user, such as {"age": 24}, if the backbone's templates name them
+        ({user.age}); a missing column, or None for a user, is read as empty. Each may be a list, an array, a Series or
+        a generator. `items` may also be a table (DataFrame, Dataset, Arrow table, dict of columns) with the columns of
+        a request file: item, history, history_feedback, user.NAME.
+
+        Ids are text; 7 is read as "7". Unknown ids are named in an UnknownIdWarning: they are left out of histories,
+        and the score of an unknown item is NaN. Raises DataError naming argument and row of what cannot be read.
         """
-        rows = item_rows(items, self.catalog)
+        given = asked(items, histories, feedback, users, self.user_columns)
+        rows = item_rows(id_texts(items, "items"), self.catalog)
         scores = self.predictor.nothing(len(rows))
         known = np.flatnonzero(rows >= 0)
-        requests = self._requests(len(rows), histories, feedback, users)
+        requests = self._requests(len(rows), *given)
         if len(known):
             scores[known] = self._calibrated(self.predictor.answer(self, requests.about(known, rows[known])))
         return scores
@@ -102,11 +109,11 @@ class Recommender:
     @torch.inference_mode()
     def recommend(
         self,
-        histories: Sequence[Sequence[str]],
+        histories: Any,
         k: int = 10,
-        feedback: Sequence[Sequence[float]] | None = None,
-        users: Sequence[Mapping[str, Any] | None] | None = None,
-        candidates: Sequence[str] | None = None,
+        feedback: Any = None,
+        users: Any = None,
+        candidates: Any = None,
         seen: Seen | None = None,
         approximate: bool = False,
         diversify: float = 0.0,
@@ -114,8 +121,8 @@ class Recommender:
         """The best k items for each history, best first.
 
         `seen`: mask leaves the items of the history out, keep ranks them like all others; by default, as the run was
-        evaluated (`evaluate.seen`). `feedback` and `users` are as in `predict`; `candidates` restricts the catalog.
-        Fewer than k items are returned if there are not enough.
+        evaluated (`evaluate.seen`). `feedback` and `users` are as in `predict`, and `histories` may be a table as
+        `items` there; `candidates` restricts the catalog. Fewer than k items are returned if there are not enough.
 
         `diversify` is the weight of dissimilarity within a list against the scores; start with 0.3. The items are then
         in the order in which they were chosen.
@@ -125,11 +132,16 @@ class Recommender:
         """
         exclude_seen = (self.seen if seen is None else seen) == "mask"
         _check_list_settings(k, candidates, seen, approximate, diversify)
-        requests = self._requests(len(histories), histories, feedback, users)
+        k = min(int(k), len(self.catalog))
+        given = asked(histories, histories, feedback, users, self.user_columns)
+        if given.histories is None:
+            raise DataError("histories: None is not a list. Give a list of ids for each user: [['a', 'b'], ['c']].")
+        requests = self._requests(len(given.histories), *given)
         if approximate:
             lists = self.predictor.approximate(self, requests, k, exclude_seen)
         else:
-            among, count = candidates_of(candidates, self.catalog), pool_size(k) if diversify else k
+            chosen = None if candidates is None else id_texts(candidates, "candidates", ordered=False)
+            among, count = candidates_of(chosen, self.catalog), pool_size(k) if diversify else k
             lists = self.predictor.recommend(self, requests, among, count, exclude_seen)
         answers = []
         for rows, scores in lists:
@@ -228,11 +240,9 @@ class Recommender:
         )
 
 
-def _check_list_settings(
-    k: int, candidates: Sequence[str] | None, seen: str | None, approximate: bool, diversify: float
-) -> None:
-    if k < 1:
-        raise DataError(f"k is {k}, but must be at least 1.")
+def _check_list_settings(k: int, candidates: Any, seen: str | None, approximate: bool, diversify: float) -> None:
+    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
+        raise DataError(f"k is {k!r}, but must be a whole number, at least 1.")
     if seen not in (None, *get_args(Seen)):
         raise DataError(f"seen is {seen!r}: say 'mask', which leaves the items of a history out, or 'keep'.")
     if not 0 <= diversify <= 1:

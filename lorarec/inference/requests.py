@@ -10,7 +10,12 @@ import numpy as np
 
 from lorarec.contracts import Candidates, Catalog, Requests
 from lorarec.data.users import Users, users_of_requests
-from lorarec.errors import DataError
+from lorarec.errors import DataError, printable
+
+SHOWN = 60
+"""Characters of an unknown id in a warning."""
+LONGEST_NUMBER = 20
+"""Digits of the longest id that is compared as a number."""
 
 
 class UnknownIdWarning(UserWarning):
@@ -19,8 +24,9 @@ class UnknownIdWarning(UserWarning):
 
 def item_rows(items: Sequence[str], catalog: Catalog) -> np.ndarray:
     """[n] catalog rows of items to score, -1 for unknown ids, which an UnknownIdWarning names."""
-    rows = np.array([catalog.rows.get(str(item), -1) for item in items], np.int64)
-    _warn_unknown("items to score", [str(i) for i, row in zip(items, rows, strict=True) if row < 0], "get no score")
+    rows = np.array([catalog.rows.get(item, -1) for item in items], np.int64)
+    unknown = [item for item, row in zip(items, rows, strict=True) if row < 0]
+    _warn_unknown("items to score", unknown, "get no score", catalog)
     return rows
 
 
@@ -31,8 +37,8 @@ def candidates_of(items: Sequence[str] | None, catalog: Catalog) -> Candidates:
     """
     if items is None:
         return Candidates(np.arange(len(catalog)), len(catalog))
-    known = [catalog.rows[str(item)] for item in items if str(item) in catalog.rows]
-    _warn_unknown("candidates", [str(item) for item in items if str(item) not in catalog.rows], "are left out")
+    known = [catalog.rows[item] for item in items if item in catalog.rows]
+    _warn_unknown("candidates", [item for item in items if item not in catalog.rows], "are left out", catalog)
     if not known:
         raise DataError("None of the candidates is in the run's catalog: there is nothing to recommend.")
     return Candidates(np.unique(known), len(catalog))
@@ -70,7 +76,7 @@ def requests_of(
         unknown += [item for item, _ in events if item not in catalog.rows]
         rows.append([catalog.rows[item] for item, _ in events if item in catalog.rows])
         numbers.append([number for item, number in events if item in catalog.rows])
-    _warn_unknown("items in histories", unknown, "are left out of them")
+    _warn_unknown("items in histories", unknown, "are left out of them", catalog)
     return Requests.of(rows, numbers, None, liked_above, _users_of(users, count, user_columns))
 
 
@@ -79,8 +85,6 @@ def _users_of(
 ) -> Users | None:
     """The user attributes that the run reads; empty for a user who is None."""
     if not user_columns:
-        if users is not None:
-            raise DataError("users: this run reads no user columns, only histories. Leave it out.")
         return None
     for user in users or ():
         if not (user is None or isinstance(user, Mapping)):
@@ -92,9 +96,17 @@ def _users_of(
     return users_of_requests([None] * count if users is None else users, user_columns)
 
 
-def _warn_unknown(what: str, ids: list[str], consequence: str) -> None:
+def _warn_unknown(what: str, ids: list[str], consequence: str, catalog: Catalog) -> None:
     names = list(dict.fromkeys(ids))
     if names:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        message = f"{len(names)} unknown {what} {consequence}: {', '.join(names[:5])}{more}."
-        warnings.warn(message, UnknownIdWarning, stacklevel=4)
+        shown = ", ".join(f"{name[:SHOWN]}{'...' * (len(name) > SHOWN)}{_near(name, catalog)}" for name in names[:5])
+        message = f"{len(names)} unknown {what} {consequence}: {shown}{more}."
+        warnings.warn(printable(message), UnknownIdWarning, stacklevel=4)
+
+
+def _near(name: str, catalog: Catalog) -> str:
+    """The id of the catalog that is the same number, written with zeros in front, if there is one."""
+    padded = (name.zfill(width) for width in range(len(name) + 1, LONGEST_NUMBER + 1)) if name.isdecimal() else ()
+    spelled = next((other for other in padded if other in catalog.rows), "")
+    return f" (the run has '{spelled}': ids are text)" if spelled else ""

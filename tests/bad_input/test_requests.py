@@ -141,3 +141,40 @@ def test_whole_numbers_stored_as_floats_are_read_as_whole_ids(
     result = command("predict", finished_run("ctr"), "--input", "rows.parquet", "--output", "scores.parquet")
     assert result.code == 0 and "left out of them: 2, 3." in result.err
     assert pq.read_table("scores.parquet").column_names == ["item", "history", "score"]
+
+
+def test_answers_are_not_written_over_the_requests(
+    finished_run: Callable[[str], Path], refused: Callable[..., str]
+) -> None:
+    Path("rows.csv").write_text(WITH_HISTORY)
+    Path("link.csv").symlink_to("rows.csv")
+    for name in ("rows.csv", "link.csv"):
+        argv = ("predict", finished_run("ctr"), "--input", "rows.csv", "--output", name)
+        refused(*argv, says=[f"{name} is the file of the requests itself"])
+    assert Path("rows.csv").read_text() == WITH_HISTORY
+
+
+def test_csv_answers_can_be_written_without_formulas(
+    finished_run: Callable[[str], Path], refused: Callable[..., str], command: Callable[..., Any]
+) -> None:
+    Path("rows.csv").write_text("item,history,note\ni1,i2|i3,=1+2\n=x,-5,-5\n")
+    run = finished_run("ctr")
+    argv = ("predict", run, "--input", "rows.csv", "--output")
+    assert command(*argv, "plain.csv").code == 0
+    assert command(*argv, "safe.csv", "--safe-csv").code == 0
+    assert [row["note"] for row in rows("plain.csv")] == ["=1+2", "-5"]
+    assert [(row["item"], row["history"], row["note"]) for row in rows("safe.csv")] == [
+        ("i1", "i2|i3", "'=1+2"),
+        ("'=x", "-5", "-5"),
+    ]
+    assert [row["score"] for row in rows("safe.csv")] == [row["score"] for row in rows("plain.csv")]
+    refused(*argv, "safe.jsonl", "--safe-csv", says=["--safe-csv does nothing for .jsonl files"])
+
+
+def test_an_unknown_id_of_any_length_is_named_in_one_short_line(
+    finished_run: Callable[[str], Path], command: Callable[..., Any]
+) -> None:
+    Path("rows.jsonl").write_text(json.dumps({"item": "y" * 10_000, "history": []}))
+    result = command("predict", finished_run("ctr"), "--input", "rows.jsonl", "--output", "scores.csv")
+    assert result.code == 0
+    assert f"1 unknown items to score get no score: {'y' * 60}...." in result.err

@@ -1,0 +1,205 @@
+"""Arguments of `predict` and `recommend` in Python: lists, arrays, Series, data frames, tables, as plain lists."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Set
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from lorarec.data.text_lists import BAR, text_lists
+from lorarec.errors import DataError
+
+EXACT = 2**53
+"""Beyond it, a float may be another whole number than it was."""
+LARGEST = 10**300
+"""Whole numbers below it are ids; Python does not write those of thousands of digits."""
+Columns = Mapping[str, Any]
+
+
+def columns_of(value: Any) -> Columns | None:
+    """The columns of a data frame, Arrow table, Dataset or dict of columns, by name; None for anything else.
+
+    Raises DataError for columns of one name.
+    """
+    if isinstance(value, Mapping):
+        return value
+    names = getattr(value, "column_names", None) or getattr(
+        value, "columns", None
+    )  # of Arrow, datasets; of data frames
+    if names is None or isinstance(value, type) or callable(names):
+        return None
+    names = [str(name) for name in names]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"The table has two columns '{twice[0]}'. Rename one of them.")
+    if hasattr(value, "iloc"):  # pandas, whose names may be numbers
+        return {name: value.iloc[:, index] for index, name in enumerate(names)}
+    return {name: value[name] for name in names}
+
+
+def plain_list(value: Any, name: str, column: str, ordered: bool = True) -> list[Any]:
+    """The values of a list, array, Series, column or generator, or those of `column` of a table.
+
+    Raises DataError, calling the argument `name`, for one text, one number, None, a set if they must be `ordered`, and
+    a table without the column.
+    """
+    if isinstance(value, str | bytes):
+        raise DataError(f"{name}: {_shown(value)} is one text, not a list. Give a list: [...].")
+    columns = columns_of(value)
+    if columns is not None:
+        if column not in columns:
+            some = ", ".join(map(repr, list(columns)[:5])) or "none"
+            raise DataError(f"{name}: a table needs a column '{column}', but its columns are: {some}. Rename one.")
+        return plain_list(columns[column], name, column)
+    for method in ("to_pylist", "tolist", "to_list"):
+        if hasattr(value, method):
+            value = getattr(value, method)()
+            break
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | type):
+        raise DataError(f"{name}: {_shown(value)} is not a list. Give a list: [...].")
+    if ordered and isinstance(value, Set):
+        raise DataError(f"{name}: a {type(value).__name__} has no order. Give a list: [...].")
+    return list(value)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:  # of any object; also whole numbers of more digits than Python writes
+        return f"a {type(value).__name__}"
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN, and the missing values of pandas."""
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, Real) and value != value)
+    )
+
+
+def id_texts(value: Any, name: str, column: str = "item", ordered: bool = True) -> list[str]:
+    """Ids as text; whole numbers are written in digits. Raises DataError naming the row of any other value."""
+    values = plain_list(value, name, column, ordered)
+    if set(map(type, values)) <= {str}:
+        return values
+    unit = "item" if ", row " in name else "row"
+    return [_id(each, f"{name}, {unit} {number}") for number, each in enumerate(values, start=1)]
+
+
+def _id(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return str(value)
+    if is_missing(value):
+        raise DataError(f"{where}: the id is missing. Leave it out.")
+    if isinstance(value, Integral) and not isinstance(value, bool) and -LARGEST < int(value) < LARGEST:
+        return str(int(value))
+    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) < EXACT:
+        return str(int(float(value)))
+    raise DataError(f"{where}: {_shown(value)} is not an id. Ids are text or whole numbers.")
+
+
+def histories_of(value: Any) -> list[list[str]]:
+    """The ids of each history; None and NaN are empty ones. Raises DataError naming the row of another value.
+
+    In a table, a history may be a text as in request files: ids joined by "|", or a list in JSON.
+    """
+    values = plain_list(value, "histories", "history")
+    values = values if columns_of(value) is None else _with_texts_read(values, "histories")
+    histories = []
+    for row, history in enumerate(values, start=1):
+        where = f"histories, row {row}"
+        if isinstance(history, str):
+            raise DataError(
+                f"{where}: {_shown(history)} is one text, not a list of ids. Give a list for each user: [['a', 'b'], "
+                "['c']]."
+            )
+        histories.append([] if is_missing(history) else id_texts(_row(history, where), where))
+    return histories
+
+
+def feedback_of(value: Any) -> list[list[float]]:
+    """The numbers of each history; NaN where one is missing. Raises DataError naming the row of another value."""
+    values = plain_list(value, "feedback", "history_feedback")
+    values = values if columns_of(value) is None else _with_texts_read(values, "feedback")
+    feedback = []
+    for row, numbers in enumerate(values, start=1):
+        where = f"feedback, row {row}"
+        feedback.append([] if is_missing(numbers) else [_number(each, where) for each in _row(numbers, where)])
+    return feedback
+
+
+def _number(value: Any, where: str) -> float:
+    if is_missing(value) or value == "":
+        return math.nan
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(
+            f"{where}: {_shown(value)} is not a number. Give one number for each item of the history."
+        ) from None
+    if math.isinf(number):
+        raise DataError(f"{where}: an infinite number. Give finite ones, or NaN where there is none.")
+    return number
+
+
+def _row(value: Any, where: str) -> list[Any]:
+    if isinstance(value, Mapping) or columns_of(value) is not None:
+        raise DataError(f"{where}: a {type(value).__name__} is not a list. Give a list for each row.")
+    return plain_list(value, where, "")
+
+
+def _with_texts_read(values: list[Any], name: str) -> list[Any]:
+    """A table's column of lists, in which a list may be written as text, as in request files."""
+    try:
+        texts = pa.array([value if isinstance(value, str) else None for value in values], pa.string())
+    except UnicodeEncodeError as error:
+        raise DataError(f"{name}: {error.object!r} has characters that no text has. Correct it.") from error
+    lists = text_lists(pa.chunked_array([texts]), name, BAR).to_pylist()
+    return [one if isinstance(value, str) else value for value, one in zip(values, lists, strict=True)]
+
+
+class Asked(NamedTuple):
+    """The arguments of a call in addition to the items to score."""
+
+    histories: list[list[str]] | None
+    feedback: list[list[float]] | None
+    users: list[Mapping[str, Any] | None] | None
+
+
+def asked(first: Any, histories: Any, feedback: Any, users: Any, user_columns: tuple[str, ...]) -> Asked:
+    """The arguments as plain lists. If the call's `first` argument is a table, those that are not given are its columns
+    `history`, `history_feedback` and user.NAME, as in request files. Raises DataError for what cannot be read."""
+    table = columns_of(first)
+    if table is not None:
+        histories = table if histories is None and "history" in table else histories
+        feedback = table if feedback is None and "history_feedback" in table else feedback
+        if users is None and any(f"user.{name}" in table for name in user_columns):
+            users = {name: column for name, column in table.items() if str(name).startswith("user.")}
+    return Asked(
+        None if histories is None else histories_of(histories),
+        None if feedback is None else feedback_of(feedback),
+        None if users is None else users_of(users, user_columns),
+    )
+
+
+def users_of(value: Any, names: tuple[str, ...]) -> list[Mapping[str, Any] | None]:
+    """The columns of each user, or None; of a table, those in `names`, also as user.NAME. Raises DataError for tables
+    that have none of them, and for a run that reads none."""
+    if not names:
+        raise DataError("users: this run reads no user columns, only histories. Leave it out.")
+    columns = columns_of(value)
+    if columns is None:
+        users = plain_list(value, "users", "")
+        return [None if is_missing(user) else user for user in users]
+    read = {name: given for name in names for given in (f"user.{name}", name) if given in columns}
+    if not read:
+        raise DataError(f"users: the table has no column of those that the run reads ({', '.join(names)}). Rename one.")
+    if not any(isinstance(columns[given], Iterable) for given in read.values()):
+        raise DataError("users: one user, but a list is needed. Give a list with one mapping for each request.")
+    lists = {name: plain_list(columns[given], f"users, column '{given}'", "") for name, given in read.items()}
+    if len({len(values) for values in lists.values()}) > 1:
+        raise DataError("users: the columns have different lengths. Give one value for each request in each of them.")
+    rows = zip(*lists.values(), strict=True)
+    return [{name: None if is_missing(v) else v for name, v in zip(lists, row, strict=True)} for row in rows]
