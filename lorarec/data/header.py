@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -126,8 +127,8 @@ def _check_names(path: Path, names: list[str], first: list[str], in_file: bool) 
             )
         if not name.strip():
             raise DataError(f"{where}: a column has no name (the header is {', '.join(names)[:200]!r}).")
-        if names.count(name) > 1:
-            raise DataError(f"{where}: the column '{name}' appears twice. Rename one of them.")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{where}: the column '{twice[0]}' appears twice. Rename one of them.")
 
 
 def _shown(sep: str) -> str:

@@ -13,11 +13,22 @@ from pydantic_core import from_json
 
 from lorarec.data import open_files
 from lorarec.data.columns import common_type
-from lorarec.data.open_files import DETECT, UTF8, ReadOptions, encoding_of, open_text, read_errors, table_origin
+from lorarec.data.open_files import (
+    DETECT,
+    UTF8,
+    ReadOptions,
+    encoding_of,
+    open_text,
+    read_errors,
+    refuse_nul,
+    table_origin,
+)
 from lorarec.errors import DataError
 
 ROWS = 20_000
 """Objects converted to Arrow at a time."""
+LONGEST_LIST = 1 << 30
+"""Characters of a list of objects, also after decompression."""
 EXACT = 2**53
 """Beyond it, different whole numbers may be equal as float64."""
 
@@ -65,6 +76,7 @@ def json_tables(paths: Sequence[Path], lines: bool, options: ReadOptions = DETEC
                 values = [row.get(name) for row in chunk]
                 kinds[name] = common_type(kinds.get(name, pa.null()), _kind(values))
                 large |= {name} if _beyond(values, EXACT) else set()
+    refuse_nul(paths[0], kinds)
     if not kinds:
         raise DataError(f"{table_origin(paths)}: there are no rows in this file.")
     schema = pa.schema([(name, _exact(kind, name in large)) for name, kind in kinds.items()])
@@ -83,7 +95,13 @@ def _has_objects_per_line(path: Path, encoding: str) -> bool:
 def _objects(file: JsonFile) -> Iterator[Row]:
     with read_errors(file.path, file.encoding), open_text(file.path, file.encoding) as text:
         if not file.lines:
-            yield from _listed(file.path, text.read())
+            content = text.read(LONGEST_LIST + 1)
+            if len(content) > LONGEST_LIST:
+                raise DataError(
+                    f"{file.path}: a list of more than {LONGEST_LIST >> 20:,} MiB, which is read as a whole. Write one "
+                    "object per line, and name the file .jsonl."
+                )
+            yield from _listed(file.path, content)
             return
         number = 0
         while line := text.readline(open_files.BLOCK):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +161,13 @@ def _refuse_undecodable(path: Path, number: int, line: bytes, encoding: str) -> 
             f"{path}, line {number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not {name}. "
             "Save the file as UTF-8, or set its encoding: `encoding: cp1252` (Windows) or latin-1."
         ) from error
+
+
+def refuse_nul(path: Path, names: Iterable[str]) -> None:
+    """Raise DataError for a column name with a NUL character, which Arrow and Datasets cut at it."""
+    for name in names:
+        if "\0" in name:
+            raise DataError(f"{path}: the column {name[:80]!r} has a NUL character in its name. Rename it.")
 
 
 def table_origin(paths: Sequence[Path]) -> str:

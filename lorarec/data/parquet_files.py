@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lorarec.data.columns import common_type, is_list
+from lorarec.data.open_files import refuse_nul
 from lorarec.errors import DataError
 
 
@@ -56,9 +58,9 @@ def _schema(path: Path) -> pa.Schema:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise damaged(path, error) from error
-    for name in schema.names:
-        if schema.names.count(name) > 1:
-            raise DataError(f"{path}: the column '{name}' appears twice. Rename one of them.")
+    if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
+        raise DataError(f"{path}: the column '{twice[0]}' appears twice. Rename one of them.")
+    refuse_nul(path, schema.names)
     return _plain(schema.empty_table()).schema
 
 

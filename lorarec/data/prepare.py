@@ -63,7 +63,7 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
     raw = _readable(raw, kinds, wanted)
     numbered = _numbered(raw, wanted, section)
     use = None if kinds is None else kinds.use(numbered.table, wanted.needs, wanted.reads_feedback)
-    part, use = _parts(numbered, use, section.split, seed, raw.origin)
+    part, use = _parts(numbered, use, section.split, seed, raw)
     dropped = {**dropped, **_left_out(part, section.split)}
     interactions = replace(_interactions(numbered, part, dropped, use), rows_in_files=raw.rows)
     _refuse_no_weight(interactions, raw)
@@ -110,15 +110,15 @@ def _refuse_no_weight(interactions: Interactions, raw: RawTables) -> None:
 
 
 def _parts(
-    numbered: NumberedTables, use: EventUse | None, section: SplitSection, seed: int, origin: str
+    numbered: NumberedTables, use: EventUse | None, section: SplitSection, seed: int, raw: RawTables
 ) -> tuple[np.ndarray, EventUse | None]:
     """[E] the part of each row by the split, and the use of the rows in it."""
     if use is None:
-        part = split(numbered.table, section, seed, origin)
-        return few_shot(part, section.train_rows, seed, origin), None
-    part = split(numbered.table, section, seed, origin, use.target)
+        part = split(numbered.table, section, seed, raw.origin, rows=raw.rows)
+        return few_shot(part, section.train_rows, seed, raw.origin), None
+    part = split(numbered.table, section, seed, raw.origin, use.target, raw.rows)
     use = use.at_split(part, section.by)
-    part = few_shot(part, section.train_rows, seed, origin, use.target)
+    part = few_shot(part, section.train_rows, seed, raw.origin, use.target)
     return part, use.in_parts(part)
 
 

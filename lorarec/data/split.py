@@ -11,6 +11,7 @@ from lorarec.config.recipe import SplitSection
 from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import TIME, USER, missing_column
 from lorarec.data.interactions import Part
+from lorarec.data.numbers import row_of
 from lorarec.data.ordering import time_order
 from lorarec.data.streams import Purpose, generator
 from lorarec.errors import DataError
@@ -30,9 +31,14 @@ NAMES = {
 
 
 def split(
-    table: Dataset, section: SplitSection, seed: int, origin: str, target: np.ndarray | None = None
+    table: Dataset,
+    section: SplitSection,
+    seed: int,
+    origin: str,
+    target: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
 ) -> np.ndarray:
-    """[E] int8 of Part for each row of an encoded table.
+    """[E] int8 of Part for each row of an encoded table; `rows` is as in `row_of`.
 
     `target` [E] says which rows can be trained and evaluated on; all by default. Shares, last events and draws count
     these alone. The others go to the part of their time or column, and else to training.
@@ -48,11 +54,11 @@ def split(
     if section.by == "time":
         part = _by_time(table, section, origin, target)
     elif section.by == "last":
-        part = _last_out(table, section, origin, target)
+        part = _last_out(table, section, origin, target, rows)
     elif section.by == "random":
         part = _random(target, section, seed)
     else:
-        part = _by_column(table, section, seed, origin, target)
+        part = _by_column(table, section, seed, origin, target, rows)
     _refuse_empty(part[target], section, origin)
     return part
 
@@ -103,7 +109,9 @@ def _by_time(table: Dataset, section: SplitSection, origin: str, target: np.ndar
     return part
 
 
-def _last_out(table: Dataset, section: SplitSection, origin: str, target: np.ndarray) -> np.ndarray:
+def _last_out(
+    table: Dataset, section: SplitSection, origin: str, target: np.ndarray, rows: np.ndarray | None
+) -> np.ndarray:
     """Each user's last event is test and the one before it validation, if the user has three; ties by table
     order. Of users who are not evaluated, both are unused."""
     user = _column(table, USER)
@@ -115,12 +123,12 @@ def _last_out(table: Dataset, section: SplitSection, origin: str, target: np.nda
     part[order[ends - 1]] = Part.TEST
     part[order[ends - 2]] = Part.VALIDATION
     if section.users is not None:
-        evaluated = _evaluated(table, user, section.users, origin)
+        evaluated = _evaluated(table, user, section.users, origin, rows)
         part[(part != Part.TRAIN) & ~evaluated] = Part.UNUSED
     return part
 
 
-def _evaluated(table: Dataset, user: np.ndarray, name: str, origin: str) -> np.ndarray:
+def _evaluated(table: Dataset, user: np.ndarray, name: str, origin: str, in_files: np.ndarray | None) -> np.ndarray:
     """[E] bool of the column, which must be the same in all rows of a user."""
     where, column = f"{origin}, column '{name}'", table.data.column(name)
     if not pa.types.is_boolean(column.type) or column.null_count:
@@ -130,7 +138,8 @@ def _evaluated(table: Dataset, user: np.ndarray, name: str, origin: str) -> np.n
     mixed = np.flatnonzero((rows[user] > 0) & ~evaluated)
     if len(mixed):
         raise DataError(
-            f"{where}, row {mixed[0] + 1}: false, but true in another row of the same user. Make them the same."
+            f"{where}, row {row_of(int(mixed[0]), in_files)}: false, but true in another row of the same user. Make "
+            "them the same."
         )
     return evaluated
 
@@ -145,18 +154,21 @@ def _random(target: np.ndarray, section: SplitSection, seed: int) -> np.ndarray:
     return part
 
 
-def _by_column(table: Dataset, section: SplitSection, seed: int, origin: str, target: np.ndarray) -> np.ndarray:
+def _by_column(
+    table: Dataset, section: SplitSection, seed: int, origin: str, target: np.ndarray, rows: np.ndarray | None
+) -> np.ndarray:
     if section.column not in table.column_names:
         raise missing_column(section.column, table.column_names, origin, ", which data.split.column names")
     column = table.data.column(section.column)
     where = f"{origin}, column '{section.column}'"
     missing = np.flatnonzero(column.is_null().to_numpy())
     if len(missing):
-        raise DataError(f"{where}, row {missing[0] + 1}: the value is missing. Say train, validation or test.")
+        row = row_of(int(missing[0]), rows)
+        raise DataError(f"{where}, row {row}: the value is missing. Say train, validation or test.")
     if pa.types.is_boolean(column.type):
         part = np.where(column.to_numpy(), Part.TEST, Part.TRAIN).astype(np.int8)
     else:
-        part = _named_parts(column, where)
+        part = _named_parts(column, where, rows)
     train = np.flatnonzero((part == Part.TRAIN) & target)
     if (part == Part.VALIDATION)[target].any():
         if section.validation != type(section).model_fields["validation"].default:
@@ -170,7 +182,7 @@ def _by_column(table: Dataset, section: SplitSection, seed: int, origin: str, ta
     return part
 
 
-def _named_parts(column: pa.ChunkedArray, where: str) -> np.ndarray:
+def _named_parts(column: pa.ChunkedArray, where: str, rows: np.ndarray | None) -> np.ndarray:
     encoded = column.combine_chunks()
     if not pa.types.is_dictionary(encoded.type):
         encoded = encoded.dictionary_encode()
@@ -178,7 +190,7 @@ def _named_parts(column: pa.ChunkedArray, where: str) -> np.ndarray:
     values = encoded.dictionary.to_pylist()
     for code, value in enumerate(values):
         if str(value).strip().lower() not in NAMES:
-            row = int(np.flatnonzero(codes == code)[0]) + 1
+            row = row_of(int(np.flatnonzero(codes == code)[0]), rows)
             raise DataError(
                 f"{where}, row {row}: {value!r} is not a part of a split.{did_you_mean(str(value), NAMES)} "
                 "A split column says train, validation (valid, val, dev) or test, or is true where a row is "

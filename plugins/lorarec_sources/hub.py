@@ -12,6 +12,7 @@ from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
 from lorarec.contracts import (
+    SUFFIXES,
     DataError,
     DataSource,
     RawTables,
@@ -23,7 +24,6 @@ from lorarec.contracts import (
 )
 
 SplitName = Literal["train", "validation", "test"]
-SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 ABOUT = ("name", "version", "data_dir", "data_files", "description")
 """Settings of a configuration that describe it and do not change how its files are read."""
 PATIENCE = 10.0
@@ -160,9 +160,11 @@ def _plain_files(builder: datasets.DatasetBuilder) -> dict[str, list[str]] | Non
     usual = {**vars(type(config)()), "sep": getattr(config, "sep", None)}
     given = {name for name, value in vars(config).items() if name not in ABOUT and value != usual.get(name)}
     files = {str(split): list(names) for split, names in (config.data_files or {}).items()}
-    suffixes = {Path(name).suffix for names in files.values() for name in names}
-    separator = getattr(config, "sep", None) in (None, "\t" if suffixes == {".tsv"} else ",")
-    return files if files and suffixes <= set(SUFFIXES) and separator and not given else None
+    listed = [name for names in files.values() for name in names]
+    tab = all(".tsv" in Path(name).suffixes for name in listed)
+    separator = getattr(config, "sep", None) in (None, "\t" if tab else ",")
+    ours = bool(listed) and all(name.endswith(SUFFIXES) for name in listed)
+    return files if ours and separator and not given else None
 
 
 def _check_hub(path: str, revision: str | None) -> None:

@@ -43,6 +43,9 @@ def test_messages_name_the_rows_of_the_file_after_rows_were_left_out(prepared: P
     rows = events(rating=["", "", "4", "x", *"123456"])
     with pytest.raises(DataError, match=r"'rating', row 4: 'x' is not a number"):
         prepared(rows, split=SPLIT, missing="drop")
+    rows = events(rating=["", *"333333333"], fold=["train"] * 9 + ["tst"])
+    with pytest.raises(DataError, match="row 10: 'tst' is not a part"):
+        prepared(rows, split={"by": "column", "column": "fold"}, missing="drop")
     rows = events(rating=["", *"333333333"], weight=["1"] * 9 + ["-1"])
     with pytest.raises(DataError, match="row 10: -1 is below 0"):
         prepared(rows, split=SPLIT, missing="drop", columns={"weight": "weight"})

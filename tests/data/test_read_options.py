@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lorarec.contracts import DataError, ReadOptions, read_table, reading_notes
-from lorarec.data import open_files
+from lorarec.data import json_rows, open_files
 
 ROWS = [{"user": "ann", "title": "Café; no. 5, red"}, {"user": "bob", "title": "Up"}]
 
@@ -148,6 +148,7 @@ def test_a_json_file_may_have_an_object_per_line(file: Write) -> None:
     [
         ("a.csv", b"a\0b,c\n1,2\n", "a column name has a NUL character"),
         ("a.csv", b"a,b\n1,2\0\n", "a NUL byte"),
+        ("a.jsonl", b'{"a\\u0000b": 1}\n', "has a NUL character in its name"),
         ("a.csv", gzip.compress(b"a,b\n1,2\n"), "compressed by gzip: call it .csv.gz"),
         ("a.csv", b"PK\x03\x04....", "a zip archive or an Excel workbook"),
         ("a.csv.gz", b"a,b\n1,2\n", "not a whole gzip file"),
@@ -156,6 +157,12 @@ def test_a_json_file_may_have_an_object_per_line(file: Write) -> None:
 )
 def test_files_that_are_no_text_are_refused(name: str, content: bytes, wanted: str, file: Write) -> None:
     assert wanted in refusal(file(name, content))
+
+
+def test_a_list_of_json_is_read_as_a_whole_up_to_a_limit(file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_rows, "LONGEST_LIST", 1 << 20)
+    path = file("a.json.gz", gzip.compress(b'[{"a": "' + b"x" * 2_000_000 + b'"}]'))
+    assert "a list of more than 1 MiB, which is read as a whole" in refusal(path)
 
 
 def test_a_line_or_field_longer_than_a_block_is_refused(file: Write, monkeypatch: pytest.MonkeyPatch) -> None:

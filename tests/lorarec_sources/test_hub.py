@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,11 @@ def test_files_are_read_as_by_every_other_source(tmp_path: Path) -> None:
         {"user": "0001", "title": "NA"},
         {"user": "007", "title": "null"},
     ]
+
+
+def test_compressed_files_are_read_as_by_every_other_source(tmp_path: Path) -> None:
+    (tmp_path / "train.csv.gz").write_bytes(gzip.compress(b"user,title\n0000,None\n007,NA\n"))
+    assert load(path=str(tmp_path)).interactions["title"][:] == ["None", "NA"]
 
 
 def test_a_json_file_may_have_an_object_per_line(tmp_path: Path) -> None:

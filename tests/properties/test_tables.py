@@ -257,7 +257,7 @@ def test_a_mutant_is_refused_or_read_as_it_stands(
     Path("items.csv").write_text("item,title\n7,seven\n")
     message = refused("check", recipe(name, "items.csv"), "data.unlisted_items=all")
     if message is not None:
-        assert "events" in message or "data." in message, message
+        assert any(word in message for word in ("events.", "data.", "training examples")), message
         return
     data = gathered[-1].data.interactions
     other = independent(name)
