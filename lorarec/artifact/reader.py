@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
 from lorarec.artifact import layout
@@ -65,6 +65,15 @@ class _Numbers(BaseModel):
     label_max: float
     liked_above: float
     label_levels: Annotated[list[float], Field(max_length=Statistics.MOST_VALUES)] = []
+    liked_feedback: float | None = None
+
+    @model_validator(mode="after")
+    def _of_former_versions(self) -> _Numbers:
+        """They did not keep the liked feedback."""
+        liked = [level for level in self.label_levels if level > self.liked_above]
+        if liked and "liked_feedback" not in self.model_fields_set:
+            self.liked_feedback = float(np.mean(liked))
+        return self
 
 
 class _Metrics(BaseModel):

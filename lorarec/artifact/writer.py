@@ -106,7 +106,7 @@ class RunWriter:
         table = table.append_column("training_events", pa.array(statistics.item_counts))
         with atomic_write(self.folder / layout.CATALOG) as partial:
             pq.write_table(table, partial)
-        numbers = ("label_mean", "label_min", "label_max", "liked_above", "label_levels")
+        numbers = ("label_mean", "label_min", "label_max", "liked_above", "liked_feedback", "label_levels")
         self.write_json(layout.STATISTICS, {name: getattr(statistics, name) for name in numbers})
 
     def write_checksums(self) -> None:

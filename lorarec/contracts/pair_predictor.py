@@ -31,6 +31,11 @@ class PairHead(Head):
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] predictions in the unit of the label (stars; probability). Reads no label."""
 
+    def preference(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B] what items are ranked by, ascending with `score`, which is the default. Override it if scores are cut to
+        a range: the best items of a generous user would all have the largest one, and their order would be lost."""
+        return self.score(encode, batch)
+
 
 class PairPredictor(Predictor):
     """Scores each pair separately. Its heads are `PairHead`s, its examples have the column `label`."""
@@ -99,17 +104,18 @@ class PairPredictor(Predictor):
 
     def answer(self, run: FinishedRun, requests: Requests) -> np.ndarray:
         """[n] float64 scores of the head."""
-        return _scores(run, requests, BLOCK).double().numpy()
+        return _scores(run, requests, BLOCK, "score").double().numpy()
 
     def recommend(
         self, run: FinishedRun, requests: Requests, candidates: Candidates, k: int, exclude_seen: bool
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every candidate is scored for every request."""
+        """Every candidate is scored for every request; the best have the scores of `answer`."""
         size = min(BLOCK, users_at_once(len(candidates)))
         for start in range(0, len(requests), size):
             block = requests.between(start, start + size)
             seen = block.history_items() if exclude_seen else None
-            yield candidates.best(_pair_scores(run, block, candidates.rows), k, seen)
+            best, preferences = candidates.best(_preferences(run, block, candidates.rows), k, seen)
+            yield best, _scores_of(run, block, best, preferences)
 
     def calibrated(self, predictions: Predictions, calibrate: Callable[[np.ndarray], np.ndarray]) -> Predictions:
         """The same rows with calibrated scores."""
@@ -121,16 +127,28 @@ class PairPredictor(Predictor):
             super().check_calibration()
 
 
-def _pair_scores(run: FinishedRun, requests: Requests, items: np.ndarray) -> Tensor:
-    """[n, C] scores of these catalog rows for each request."""
+def _preferences(run: FinishedRun, requests: Requests, items: np.ndarray) -> Tensor:
+    """[n, C] of these catalog rows for each request."""
     scores = torch.empty(len(requests) * len(items))
     for start in range(0, len(scores), PAIRS):
         pairs = np.arange(start, min(start + PAIRS, len(scores)))
         block = requests.about(pairs // len(items), items[pairs % len(items)])
-        scores[start : start + len(pairs)] = _scores(run, block, PAIRS)
+        scores[start : start + len(pairs)] = _scores(run, block, PAIRS, "preference")
     return scores.view(len(requests), len(items))
 
 
-def _scores(run: FinishedRun, requests: Requests, size: int) -> Tensor:
-    """[n] on the CPU, `size` requests at a time."""
-    return run.answers(requests, "score", size).cpu()
+def _scores_of(run: FinishedRun, requests: Requests, rows_BK: Tensor, preferences_BK: Tensor) -> Tensor:
+    """[B, K] scores of the best catalog rows of each request; the preference of a row -1, which is no item."""
+    if type(run.weights).preference is PairHead.preference:  # type: ignore[attr-defined]  # its heads are PairHeads
+        return preferences_BK
+    request, column = np.nonzero(rows_BK.numpy() >= 0)
+    scores_BK = preferences_BK.clone()
+    if len(request):
+        block = requests.about(request, rows_BK.numpy()[request, column])
+        scores_BK[request, column] = _scores(run, block, PAIRS, "score")
+    return scores_BK
+
+
+def _scores(run: FinishedRun, requests: Requests, size: int, method: str) -> Tensor:
+    """[n] results of a method of the head on the CPU, `size` requests at a time."""
+    return run.answers(requests, method, size).cpu()

@@ -73,6 +73,9 @@ class Statistics:
     """Mean and range of the training labels (stars, clicks); 0, 0, 1 where the task has none."""
     liked_above: float
     """Feedback above this number counts as liked."""
+    liked_feedback: float | None = None
+    """The mean of the training feedback that counts as liked: what the items of a request's history without feedback
+    are read with. None where the histories of training have no feedback."""
     label_levels: Sequence[float] = ()
     """All distinct training labels, ascending, where there are at most `MOST_VALUES`; empty otherwise."""
     item_features: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -104,8 +107,8 @@ def statistics_of(
     """
     train = interactions.rows(Part.TRAIN)
     labels = interactions.column(label)[train] if label is not None else np.empty(0)
+    feedback = _feedback(interactions, train)
     if liked_above is None:
-        feedback = _feedback(interactions, train)
         liked_above = _middle(feedback if len(feedback) else labels)
     elif not any(interactions.has(name) for name in _feedback_columns(interactions)):
         columns = " or ".join(_feedback_columns(interactions))
@@ -122,6 +125,7 @@ def statistics_of(
         label_min=float(labels.min()) if len(labels) else 0.0,
         label_max=float(labels.max()) if len(labels) else 1.0,
         liked_above=liked_above,
+        liked_feedback=float(feedback[feedback > liked_above].mean()) if (feedback > liked_above).any() else None,
         label_levels=values.tolist() if len(values) <= Statistics.MOST_VALUES else (),
         events=TrainingEvents(interactions, label),
     )

@@ -21,9 +21,11 @@ from lorarec.errors import DataError
 from lorarec.inference.formulas import without_formulas
 from lorarec.inference.recommender import Recommendation, Recommender, list_rows
 from lorarec.inference.request_files import FileRequests, id_column, read_requests, requests_in
-from lorarec.inference.requests import UnknownIdWarning
+from lorarec.inference.requests import MissingFeedbackWarning, UnknownIdWarning
 from lorarec.prediction.diversity import list_measures
 
+NOTICES = (UnknownIdWarning, MissingFeedbackWarning)
+"""Warnings about requests that commands print as notices."""
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 Answers = TypeVar("Answers")
 
@@ -44,7 +46,7 @@ def predict_file(recommender: Recommender, source: Path, target: Path, safe_csv:
         items = id_column(table, "item", source)
         requests = _requests_in(recommender, table, source)
         new_users = f"{source} has no column 'history': every row is scored as that of a new user."
-        scores, unknown = _with_unknown_ids(
+        scores, unknown = _with_notices(
             lambda: recommender.predict(items, requests.histories, requests.feedback, requests.users)
         )
         columns: dict[str, Any] = {name: table.column(name) for name in table.column_names}
@@ -77,7 +79,7 @@ def recommend_file(
         if requests.histories is None:
             raise missing_column("history", table.column_names, str(source))
         histories = requests.histories
-        lists, unknown = _with_unknown_ids(
+        lists, unknown = _with_notices(
             lambda: recommender.recommend(
                 histories, k, requests.feedback, requests.users, seen=seen, approximate=approximate, diversify=diversify
             )
@@ -92,10 +94,8 @@ def recommend_file(
 
 
 def _requests_in(recommender: Recommender, table: pa.Table, source: Path) -> FileRequests:
-    head = recommender.head
     ids = [recommender.catalog.table.data.column("item")]
-    learned_feedback = head.label() in head.needs()
-    return requests_in(table, source, recommender.user_columns, learned_feedback, ids)
+    return requests_in(table, source, recommender.user_columns, ids)
 
 
 def _list_columns(lists: Sequence[Sequence[Recommendation]], users: Sequence[str] | None) -> dict[str, Any]:
@@ -118,15 +118,16 @@ def _measures(recommender: Recommender, lists: Sequence[Sequence[Recommendation]
     return "The lists: " + ", ".join(f"{name} {value:.4f}" for name, value in measures.items()) + "."
 
 
-def _with_unknown_ids(answer: Callable[[], Answers]) -> tuple[Answers, list[str]]:
-    """The answers, and the messages of the UnknownIdWarnings that were issued."""
+def _with_notices(answer: Callable[[], Answers]) -> tuple[Answers, list[str]]:
+    """The answers, and the messages of the warnings about the requests that were issued."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UnknownIdWarning)
+        for category in NOTICES:
+            warnings.simplefilter("always", category)
         answers = answer()
     for other in caught:
-        if other.category is not UnknownIdWarning:
+        if other.category not in NOTICES:
             warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
-    return answers, [str(warning.message) for warning in caught if warning.category is UnknownIdWarning]
+    return answers, [str(warning.message) for warning in caught if warning.category in NOTICES]
 
 
 def write_answers(path: Path, columns: Mapping[str, Sequence[Any]], safe_csv: bool = False) -> None:

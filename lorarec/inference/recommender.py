@@ -94,6 +94,9 @@ class Recommender:
         a generator. `items` may also be a table (DataFrame, Dataset, Arrow table, dict of columns) with the columns of
         a request file: item, history, history_feedback, user.NAME.
 
+        If the run learned from feedback, items of histories without any are read as liked, which a
+        MissingFeedbackWarning says.
+
         Ids are text; 7 is read as "7". Unknown ids are named in an UnknownIdWarning: they are left out of histories,
         and the score of an unknown item is NaN. Raises DataError naming argument and row of what cannot be read.
         """
@@ -219,6 +222,12 @@ class Recommender:
         return scores if self.calibration is None else self.calibration(scores.astype(np.float64))
 
     @property
+    def _learned_feedback(self) -> bool:
+        """Whether the head's answers depend on the feedback of histories."""
+        reads = self.head.reads_feedback(self.model.backbone.reads_feedback)
+        return reads or self.head.label() in self.head.needs()
+
+    @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
@@ -237,6 +246,7 @@ class Recommender:
             catalog=self.catalog,
             liked_above=self.statistics.liked_above,
             user_columns=self.user_columns,
+            liked_feedback=self.statistics.liked_feedback if self._learned_feedback else None,
         )
 
 

@@ -50,12 +50,11 @@ def requests_in(
     table: pa.Table,
     path: Path,
     user_columns: Sequence[str],
-    learned_feedback: bool,
     item_ids: Sequence[pa.Array] = (),
 ) -> FileRequests:
     """The histories, their feedback and the users of a request file that was read from `path`.
 
-    `user_columns`: user columns that the run reads; `learned_feedback`: whether it learned from feedback; `item_ids`:
+    `user_columns`: user columns that the run reads; `item_ids`:
     those of the catalog. Raises DataError naming row and column of a value that cannot be read.
     """
     users, notices = _users(table, path, user_columns)
@@ -65,9 +64,6 @@ def requests_in(
     histories, separator = list_column(table, "history", path, item_ids)
     feedback = feedback_column(table, "history_feedback", path, histories, separator)
     notices = [*separator_note(f"{path}, column 'history'", separator), *notices]
-    if feedback is None and learned_feedback:
-        missing = f"{path} has no column 'history_feedback': histories are read without the users' feedback."
-        notices = [missing, *notices]
     return FileRequests(histories, feedback, users, notices)
 
 

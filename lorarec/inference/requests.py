@@ -22,6 +22,10 @@ class UnknownIdWarning(UserWarning):
     """Ids that the run has never seen were left out; the message names them and says what was done about them."""
 
 
+class MissingFeedbackWarning(UserWarning):
+    """Histories came without the feedback that the run learned from; the message says how they were read."""
+
+
 def item_rows(items: Sequence[str], catalog: Catalog) -> np.ndarray:
     """[n] catalog rows of items to score, -1 for unknown ids, which an UnknownIdWarning names."""
     rows = np.array([catalog.rows.get(item, -1) for item in items], np.int64)
@@ -53,11 +57,14 @@ def requests_of(
     catalog: Catalog,
     liked_above: float,
     user_columns: tuple[str, ...],
+    liked_feedback: float | None = None,
 ) -> Requests:
     """`count` requests: the histories in catalog rows, the feedback of their items, and the user attributes.
 
     Unknown items are left out of the histories with an UnknownIdWarning. `liked_above`: feedback above it counts as
-    liked; `user_columns`: user columns that the run reads. Raises DataError if lengths differ.
+    liked; `user_columns`: user columns that the run reads; `liked_feedback`: of a run that learned from feedback, that
+    of a liked item, with which histories without any feedback are read, so that they still say something about their
+    users; a MissingFeedbackWarning says how many there are. Raises DataError if lengths differ.
     """
     histories = histories if histories is not None else [()] * count
     for name, given in (("histories", histories), ("feedback", feedback), ("users", users)):
@@ -77,7 +84,21 @@ def requests_of(
         rows.append([catalog.rows[item] for item, _ in events if item in catalog.rows])
         numbers.append([number for item, number in events if item in catalog.rows])
     _warn_unknown("items in histories", unknown, "are left out of them", catalog)
+    if liked_feedback is not None:
+        numbers = _with_feedback(numbers, liked_feedback)
     return Requests.of(rows, numbers, None, liked_above, _users_of(users, count, user_columns))
+
+
+def _with_feedback(numbers: list[list[float]], liked: float) -> list[list[float]]:
+    """The feedback of histories, `liked` in all events of those that have none."""
+    lacking = [bool(row) and all(number != number for number in row) for row in numbers]
+    if any(lacking):
+        message = (
+            f"{sum(lacking)} of {len(numbers)} histories come without feedback (history_feedback), from which this run "
+            f"has learned: their items are read as liked ({liked:.3g}). With feedback, answers fit users better."
+        )
+        warnings.warn(message, MissingFeedbackWarning, stacklevel=5)
+    return [[liked] * len(row) if lacks else row for row, lacks in zip(numbers, lacking, strict=True)]
 
 
 def _users_of(

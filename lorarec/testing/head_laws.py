@@ -232,7 +232,8 @@ def _check_answers(head: TaskHead, model: RecModel, statistics: Statistics) -> N
     run = Recommender(Path(), {}, catalog, statistics, head, model, featurizer, seed=0)
     with torch.no_grad():
         run.item_vectors = run.predictor.item_vectors(AskedModel(model), run.table())
-    answers = run.predict(catalog.ids, [catalog.ids[:2]] * ITEMS)
+    feedback = [[run.statistics.liked_above + 1.0] * 2] * ITEMS
+    answers = run.predict(catalog.ids, [catalog.ids[:2]] * ITEMS, feedback)
     assert answers.shape == (ITEMS,), f"there must be one answer a request, [{ITEMS}], not {answers.shape}"
     _check_finite(answers, "answers to requests")
 

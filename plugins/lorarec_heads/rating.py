@@ -119,7 +119,11 @@ class RatingNetwork(PairHead):
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] stars, within the range of the training labels."""
-        return self.loss.answer(self._predicted(encode, batch)).clamp(*self._range)
+        return self.preference(encode, batch).clamp(*self._range)
+
+    def preference(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B] stars, also beyond that range."""
+        return self.loss.answer(self._predicted(encode, batch))
 
     def regularizer(self, batch: Batch) -> Tensor | None:
         """[] L2 on the weights of the ratings' items."""

@@ -97,12 +97,12 @@ def test_rows_without_a_history_are_scored_as_new_users_with_a_notice(
     assert result.code == 0 and "has no column 'history': every row is scored as that of a new user" in result.err
 
 
-def test_histories_without_feedback_are_read_without_it_with_a_notice(
+def test_histories_without_feedback_are_read_as_liked_with_a_notice(
     finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:
     Path("rows.csv").write_text("item,history\ni1,i2|i3\n")
     result = command("predict", finished_run("ctr"), "--input", "rows.csv", "--output", "scores.csv")
-    assert result.code == 0 and "has no column 'history_feedback': histories are read without" in result.err
+    assert result.code == 0 and "1 of 1 histories come without feedback (history_feedback)" in result.err
 
 
 def test_fewer_items_than_requested_are_returned_with_a_notice(

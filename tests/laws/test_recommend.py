@@ -105,9 +105,9 @@ def test_candidates_are_ranked_as_in_the_whole_catalog_and_no_other_item_is_scor
     pairs: list[int] = []
     plain = pair_predictor._scores
 
-    def counted(run: Any, requests: Any, size: int) -> Any:
-        pairs.append(len(requests))
-        return plain(run, requests, size)
+    def counted(run: Any, requests: Any, size: int, method: str) -> Any:
+        pairs.append(len(requests) if method == "preference" else 0)
+        return plain(run, requests, size, method)
 
     everything = run.recommend(given, k=100, feedback=LIKED)
     monkeypatch.setattr(pair_predictor, "_scores", counted)

@@ -115,10 +115,14 @@ class ProcessNetwork(PairHead):
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] stars, within the range of the training labels."""
+        return self.preference(encode, batch).clamp(*self._range)
+
+    def preference(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B] stars, also beyond that range."""
         texts = encode.vectors("items").float()
         # Under mixed precision the users' regressions would be solved in half precision.
         with torch.autocast(texts.device.type, enabled=False):
-            return self.loss.answer(self._in_stars(self._answers(texts, batch))).clamp(*self._range)
+            return self.loss.answer(self._in_stars(self._answers(texts, batch)))
 
     def _answers(self, texts: Tensor, batch: Batch) -> Tensor:
         tensors, spreads = batch.tensors, self.kernel.spreads()

@@ -87,7 +87,11 @@ class RatingRidgeNetwork(PairHead):
 
     def score(self, encode: Encoder, batch: Batch) -> Tensor:
         """[B] stars, within the range of the training labels."""
-        return self.loss.answer(self._stars(encode, batch)).clamp(*self._range)
+        return self.preference(encode, batch).clamp(*self._range)
+
+    def preference(self, encode: Encoder, batch: Batch) -> Tensor:
+        """[B] stars, also beyond that range."""
+        return self.loss.answer(self._stars(encode, batch))
 
     def _stars(self, encode: Encoder, batch: Batch) -> Tensor:
         tensors = batch.tensors
