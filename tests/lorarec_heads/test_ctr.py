@@ -107,7 +107,7 @@ def test_items_of_the_histories_that_rows_bring_are_not_drawn_for_a_held_out_row
     had: dict[str, set[int]] = {}
     for user, item, history in zip(given["user"], given["item"], given["history"], strict=True):
         had.setdefault(user, set()).update([item, *history])
-    users = [toy.data.interactions.user_ids[user] for user in examples.users[examples.labels() == 0]]
+    users = [str(toy.data.interactions.user_ids[user]) for user in examples.users[examples.labels() == 0]]
     assert not any(item in had[user] for item, user in zip(drawn.tolist(), users, strict=True))
 
 
