@@ -91,6 +91,8 @@ class Fit:
                     self._step(step_batches, count, weight)
                     if state.step >= state.total_steps or state.stop:
                         break
+            if self._sum(int(signal.requested))[0]:  # since the last step began
+                self._interrupt()
         self.callbacks.call(Callback.on_fit_end, state)
 
     def _steps(self) -> Iterator[StepBatches]:
@@ -120,11 +122,16 @@ class Fit:
 
     def _agree(self, step_batches: StepBatches, stop: bool) -> tuple[int, float, bool]:
         """The count and weight of the step's targets over all processes, and whether any process was asked to stop."""
-        if self.accelerator.num_processes == 1:
-            return step_batches.count, step_batches.weight, stop
-        mine = torch.tensor([step_batches.count, step_batches.weight, int(stop)], dtype=torch.float64)
-        count, weight, stops = self.accelerator.reduce(mine.to(self.accelerator.device), reduction="sum").tolist()
+        count, weight, stops = self._sum(step_batches.count, step_batches.weight, int(stop))
         return int(count), weight, bool(stops)
+
+    def _sum(self, *mine: float) -> list[float]:
+        """The sums of these numbers over all processes."""
+        if self.accelerator.num_processes == 1:
+            return list(mine)
+        numbers = torch.tensor(mine, dtype=torch.float64).to(self.accelerator.device)
+        sums: list[float] = self.accelerator.reduce(numbers, reduction="sum").tolist()
+        return sums
 
     def _end_of_step(self) -> None:
         """Evaluation, the end of the epoch, and the checkpoint, in this order: a resumed run repeats none of it."""

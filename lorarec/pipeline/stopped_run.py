@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from accelerate import Accelerator
 from lorarec.artifact import layout
 from lorarec.artifact.writer import check_new_folder, environment, remove_checkpoints
 from lorarec.config.yaml_text import read_yaml
+from lorarec.disk import remove_left
 from lorarec.errors import ArtifactError, CheckpointError, RecipeError
 from lorarec.model.encoded_catalog import is_sharded
 from lorarec.pipeline.assemble import RunData
@@ -31,6 +33,10 @@ def has_stopped_run(output: Path, resume: bool) -> bool:
         raise ArtifactError(f"{output} exists already: that run is finished, there is nothing to resume.")
     check_new_folder(output)
     folder = layout.unfinished(output)
+    remove_left(output.parent, re.escape(folder.name))
+    for inner in (folder, folder / layout.CHECKPOINTS):
+        if inner.is_dir():
+            remove_left(inner)
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if folder.exists() and not folder.is_dir():
         raise ArtifactError(f"{folder} is not a folder. Remove it, or name another folder with --output.")

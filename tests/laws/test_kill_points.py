@@ -29,8 +29,8 @@ from lorarec.pipeline.calibrate import calibrate
 
 pytestmark = pytest.mark.no_cover  # child processes that are killed report no coverage
 ALL = os.environ.get("LORAREC_KILL_POINTS") == "all"
-SAMPLE = 16
-"""Points of training that are tried by default, half of them while the run is finished; of the others, all are."""
+SAMPLE = 6
+"""Points of each stage that are tried by default; of calibrate, all are."""
 
 CHANGES = ("os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.chmod", "os.truncate", "open")
 GROWING = ("os.mkdir", "open", "opened", "fsync")
@@ -210,7 +210,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory, recipe_file: Path) -> Pat
 
 
 @pytest.fixture(scope="module")
-def commands(recipe_file: Path, finished: Path) -> dict[str, Command]:
+def stopped(tmp_path_factory: pytest.TempPathFactory, recipe_file: Path) -> Path:
+    """A run that was killed before its second checkpoint had its name."""
+    folder = tmp_path_factory.mktemp("stopped")
+
+    def act(count: int, kind: str, path: str) -> None:
+        if kind == "os.rename" and path.endswith("step-00000006"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert called(["train", str(recipe_file), "--output", "run"], folder, act)[0] == -signal.SIGKILL
+    return folder / "run.unfinished"
+
+
+@pytest.fixture(scope="module")
+def commands(recipe_file: Path, finished: Path, stopped: Path) -> dict[str, Command]:
     def nothing(folder: Path) -> None:
         pass
 
@@ -219,12 +232,16 @@ def commands(recipe_file: Path, finished: Path) -> dict[str, Command]:
         (folder / "rows.csv").write_text("item,history\ni1,i2|i3\n")
         (folder / "answers.csv").write_text("of an earlier day\n")
 
+    def with_stopped_run(folder: Path) -> None:
+        shutil.copytree(stopped, folder / "run.unfinished")
+
     train = ["train", str(recipe_file), "--output", "run"]
     predict = ["predict", "run", "--input", "rows.csv", "--output", "answers.csv"]
     recommend = ["recommend", "run", "--histories", "rows.csv", "--output", "answers.csv"]
     merge = ["merge", "run", "--output", "plain"]
     return {
         "train": Command(nothing, train, [*train, "--resume"], "that run is finished"),
+        "resume": Command(with_stopped_run, [*train, "--resume"], [*train, "--resume"], "that run is finished"),
         "calibrate": Command(with_run, ["calibrate", "run"], ["calibrate", "run"], ""),
         "merge": Command(with_run, merge, merge, "plain exists already"),
         "predict": Command(with_run, predict, predict, ""),
@@ -246,16 +263,18 @@ def attempts(tmp_path: Path) -> Iterator[Callable[[Command], Path]]:
     return prepared
 
 
-def points(name: str, made: list[str]) -> list[int]:
-    """The numbers of the changes to try."""
-    numbers = list(range(1, len(made) + 1))
-    if ALL or name != "train":
+def points(name: str, made: list[str], most: int = SAMPLE) -> list[int]:
+    """The numbers of the changes to try: of training, a sample before and one after its last checkpoint."""
+    # A flush changes nothing that a killed process leaves, so the point after one is that before it.
+    numbers = [number for number in range(1, len(made) + 1) if number == 1 or not made[number - 2].startswith("fsync")]
+    if ALL:
         return numbers
-    trained = max(
-        number for number in numbers if "checkpoints/" in made[number - 1] and "unfinished" in made[number - 1]
-    )
+    if name == "calibrate":
+        return numbers[:: max(1, SAMPLE // most)]
+    steps = [number for number in numbers if "unfinished/checkpoints/" in made[number - 1]]
     draw = random.Random(0)
-    return sorted(draw.sample(numbers[:trained], SAMPLE // 2) + draw.sample(numbers[trained:], SAMPLE // 2))
+    stages = numbers[: max(steps, default=0)], numbers[max(steps, default=0) :]
+    return sorted(number for stage in stages for number in draw.sample(stage, min(most, len(stage))))
 
 
 def continued(command: Command, folder: Path, expected: dict[str, Any], where: str) -> None:
@@ -266,7 +285,7 @@ def continued(command: Command, folder: Path, expected: dict[str, Any], where: s
     assert state(folder) == expected, where
 
 
-@pytest.mark.parametrize("name", ["train", "calibrate", "merge", "predict", "recommend"])
+@pytest.mark.parametrize("name", ["train", "resume", "calibrate", "merge", "predict", "recommend"])
 def test_a_command_killed_at_any_change_of_the_disk_is_continued_to_the_same_result(
     name: str, commands: dict[str, Command], attempts: Callable[[Command], Path]
 ) -> None:
@@ -275,6 +294,7 @@ def test_a_command_killed_at_any_change_of_the_disk_is_continued_to_the_same_res
     made = changes(command.argv, folder)
     expected = state(folder)
     for number in points(name, made):
+        print(f"{name}: {number} of {len(made)}")
         folder = attempts(command)
         before, where = state(folder), f"killed before change {number} of {len(made)}: {made[number - 1]}"
         assert called(command.argv, folder, killed_at(number, signal.SIGKILL))[0] == -signal.SIGKILL, where
@@ -283,4 +303,38 @@ def test_a_command_killed_at_any_change_of_the_disk_is_continued_to_the_same_res
         if "answers.csv" in before:
             answers = state(folder)["answers.csv"]
             assert answers in (before["answers.csv"], expected["answers.csv"]), where
+        continued(command, folder, expected, where)
+
+
+@pytest.mark.parametrize("name", ["train", "calibrate", "merge", "predict"])
+def test_a_disk_that_is_full_from_any_change_on_is_one_sentence_and_the_command_continues_later(
+    name: str, commands: dict[str, Command], attempts: Callable[[Command], Path]
+) -> None:
+    command = commands[name]
+    folder = attempts(command)
+    made = changes(command.argv, folder)
+    expected = state(folder)
+    for number in points(name, made, most=2):
+        folder = attempts(command)
+        where = f"full from change {number} of {len(made)} on: {made[number - 1]}"
+        code, said = called(command.argv, folder, full_from(number))
+        assert (code == 2 and "disk is full" in said) or code == 0, f"{where}: {said}"
+        assert "Traceback" not in said and ".partial" not in " ".join(state(folder)), f"{where}: {said}"
+        continued(command, folder, expected, where)
+
+
+@pytest.mark.parametrize("name", ["train", "calibrate", "merge"])
+def test_sigterm_at_any_change_of_the_disk_ends_with_130_and_the_command_continues_later(
+    name: str, commands: dict[str, Command], attempts: Callable[[Command], Path]
+) -> None:
+    command = commands[name]
+    folder = attempts(command)
+    made = changes(command.argv, folder)
+    expected = state(folder)
+    for number in points(name, made, most=2):
+        folder = attempts(command)
+        where = f"SIGTERM before change {number} of {len(made)}: {made[number - 1]}"
+        code, said = called(command.argv, folder, killed_at(number, signal.SIGTERM))
+        assert code == 130 and "Stopped" in said, f"{where}: {said}"
+        assert "Traceback" not in said, f"{where}: {said}"
         continued(command, folder, expected, where)
