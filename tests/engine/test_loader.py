@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
-from lorarec.engine.loader import epoch_order, micro_batch_rows, steps_per_epoch
+from lorarec.contracts import Batch
+from lorarec.engine.loader import Loader, epoch_order, micro_batch_rows, steps_per_epoch
 
 SHAPES = [(1, 1, 1, 1), (10, 3, 2, 1), (100, 8, 4, 3), (97, 5, 1, 2), (64, 4, 2, 2), (5, 16, 4, 4)]
 
@@ -60,3 +64,30 @@ def test_a_short_last_window_leaves_some_processes_without_examples() -> None:
     order = np.arange(9)
     assert [micro.tolist() for micro in micro_batch_rows(order, 1, 4, 1, 0, 2)] == [[8]]
     assert [micro.tolist() for micro in micro_batch_rows(order, 1, 4, 1, 1, 2)] == [[]]
+
+
+class Rows:
+    """Examples whose batches hold their rows and nothing else."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, rows: np.ndarray, epoch: int, step: int) -> Batch:
+        return Batch(torch.from_numpy(rows), len(rows))
+
+
+@pytest.mark.parametrize("rows", [1, 9, 17, 24, 25])
+def test_every_process_has_as_many_micro_batches_and_placeholders_count_nothing(rows: int) -> None:
+    # Sharded weights are gathered for each micro-batch by all processes together.
+    examples: Any = Rows(rows)
+    loaders = [Loader(examples, 3, batch_size=4, accumulate=3, process=process, processes=2) for process in range(2)]
+    for each in zip(*(loader.steps(0) for loader in loaders), strict=True):
+        assert len({len(batches.batches) for batches in each}) == 1
+        assert all(len(batches.real) + batches.idle == len(batches.batches) for batches in each)
+        assert not each[0].idle
+    taken = [batch.rows for loader in loaders for batches in loader.steps(0) for batch in batches.real]
+    assert sorted(torch.cat(taken).tolist()) == list(range(rows))
+    assert sum(batches.count for loader in loaders for batches in loader.steps(0)) == rows
