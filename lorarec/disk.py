@@ -25,8 +25,11 @@ _REASONS = {
         "from its checkpoint with --resume.",
     ),
     errno.EROFS: "The disk is read-only. Write to another one.",
+    errno.EPERM: "Permission is denied. Write to another folder.",
     errno.EACCES: "Permission is denied. Write to another folder, or change the permissions.",
     errno.ENAMETOOLONG: "The name is too long. Choose a shorter one.",
+    errno.ENOENT: "Nothing can be created there. Choose another folder.",
+    errno.ENOTDIR: "A part of the path is a file. Choose another folder.",
     errno.ELOOP: "A link is in the way. Remove it, or choose another name.",
     errno.ENOTEMPTY: "It was created in the meantime. Remove it, or choose another name.",
 }
@@ -51,6 +54,21 @@ def atomic_write(target: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(handle)
+
+
+def check_target(target: Path) -> None:
+    """Raises ArtifactError, before any work is done, if no file or folder of this name can be created."""
+    with refusals(target):
+        if target.name in ("", "..") or "\0" in str(target):
+            raise ArtifactError(f"'{target}' is no name that a file or folder can have. Choose another one.")
+        with suppress(FileNotFoundError):
+            target.lstat()  # refuses names that are too long, and paths through files
+        if target.parts[0].startswith("~"):
+            raise ArtifactError(f"'{target}' begins with ~, which your shell did not replace. Write the whole path.")
+        nearest = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
+        probe = nearest / f".{secrets.token_hex(8)}.partial"
+        probe.mkdir()
+        probe.rmdir()
 
 
 def write_text(target: Path, text: str) -> None:
@@ -102,16 +120,18 @@ def locked(target: Path) -> Iterator[None]:
             raise ArtifactError(
                 f"{target} is being written by another process{owner}. Wait until it has ended, or choose another name."
             ) from None
-        try:
+    try:
+        with refusals(target):
             path.write_text(f" ({os.getpid()} on {socket.gethostname()})", encoding="utf-8")
             _remove_left(target)
-            yield
-        finally:
+        yield  # its errors may be about other files
+    finally:
+        with suppress(OSError):
             path.unlink(missing_ok=True)  # before the release: afterwards it may be another process's
-            lock.release()
-            with suppress(OSError):  # they are not empty
-                for parent in created:
-                    parent.rmdir()
+        lock.release()
+        with suppress(OSError):  # they are not empty
+            for parent in created:
+                parent.rmdir()
 
 
 @contextmanager

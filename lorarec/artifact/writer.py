@@ -22,7 +22,7 @@ from lorarec.artifact import layout
 from lorarec.artifact.layout import write_checksums
 from lorarec.artifact.reader import KeptScores
 from lorarec.contracts import Adapter, Catalog, Statistics
-from lorarec.disk import atomic_write, move, remove, write_text
+from lorarec.disk import atomic_write, check_target, move, remove, write_text
 from lorarec.errors import ArtifactError
 
 PACKAGES = ("lorarec", "torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "pluggy", "safetensors")
@@ -30,17 +30,15 @@ PACKAGES = ("lorarec", "torch", "transformers", "peft", "accelerate", "datasets"
 
 def check_new_folder(output: Path) -> None:
     """Raises ArtifactError if `output` exists, or if it cannot be created."""
-    if output.exists() or output.is_symlink():
+    if os.path.lexists(output):
         raise ArtifactError(f"{output} exists already. Name another folder with --output, or remove it.")
     check_creatable(output)
 
 
 def check_creatable(output: Path) -> None:
-    """Raises ArtifactError if `output` cannot be created because no parent folder is writable."""
-    nearest = next(parent for parent in output.absolute().parents if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        what = "is not writable" if nearest.is_dir() else "is not a folder"
-        raise ArtifactError(f"{output} cannot be created: {nearest} {what}. Name another folder with --output.")
+    """Raises ArtifactError if neither `output` nor the folder of an unfinished run can be created."""
+    check_target(output)
+    check_target(layout.unfinished(output))
 
 
 class RunWriter:

@@ -111,7 +111,7 @@ def _status(error: Exception) -> int:
     if isinstance(error, LorarecError):
         output.tell_error(error, on_every_process=isinstance(error, _SAME_IN_ALL_PROCESSES))
         return USER_MISTAKE
-    if message := _disk_message(error) or _plugin_message(error):
+    if message := _disk_message(error) or _plugin_message(error) or _file_message(error):
         output.tell_error(message, on_every_process=False)
         return USER_MISTAKE
     if not os.environ.get("LORAREC_TRACEBACK"):
@@ -132,6 +132,13 @@ def _disk_message(error: Exception) -> str:
         f"The disk is full{context}. No half-written run or output was left behind. "
         "Free some space and run the command again; a training run continues from its checkpoint with --resume."
     )
+
+
+def _file_message(error: Exception) -> str:
+    """Why the system refused a file, such as a name that is too long; empty for other errors."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}."
+    return ""
 
 
 def _plugin_message(error: Exception) -> str:

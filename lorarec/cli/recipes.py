@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -38,15 +39,16 @@ def copy_recipe(
     ] = None,
 ) -> None:
     """Copy a recipe in order to change it."""
-    from lorarec.disk import write_text
+    from lorarec.disk import check_target, write_text
     from lorarec.errors import RecipeError
 
     source = _find(name)
     target = destination or Path(source.name)
-    if target.is_dir():
+    if os.path.isdir(target):
         target = target / source.name
-    if target.exists():
+    if os.path.lexists(target):
         raise RecipeError(f"{target} exists already. Give another destination, or move it away.")
+    check_target(target)
     if not target.parent.is_dir():
         raise RecipeError(f"There is no folder {target.parent} to copy the recipe into.")
     write_text(target, source.read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from lorarec.config.recipe import Seen
 from lorarec.data.columns import missing_column
 from lorarec.data.text_lists import BAR
-from lorarec.disk import atomic_write, locked, refusals
+from lorarec.disk import atomic_write, check_target, locked
 from lorarec.errors import DataError
 from lorarec.inference.formulas import without_formulas
 from lorarec.inference.recommender import Recommendation, Recommender, list_rows
@@ -147,20 +147,18 @@ def write_answers(path: Path, columns: Mapping[str, Sequence[Any]], safe_csv: bo
 
 
 def check_output(path: Path, source: Path, safe_csv: bool) -> None:
-    """Raises DataError, before any work is done, if answers to the requests in `source` could not be written to
+    """Raises LorarecError, before any work is done, if answers to the requests in `source` could not be written to
     `path`."""
+    if os.path.isdir(path):
+        raise DataError(f"{path} is a folder. Name a file for the answers.")
     kind = _kind(path)
     if safe_csv and kind not in (".csv", ".tsv"):
         raise DataError(f"{path}: --safe-csv does nothing for {kind} files. Leave it out.")
-    with refusals(path):
-        if path.is_dir():
-            raise DataError(f"{path} is a folder. Name a file for the answers.")
-        if not path.parent.is_dir():
-            raise DataError(f"{path}: there is no folder {path.parent}. Create it, or name another file.")
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            raise DataError(f"{path}: {path.parent} is not writable. Name another file.")
-        if path.exists() and source.exists() and path.samefile(source):
-            raise DataError(f"{path} is the file of the requests itself. Name another file for the answers.")
+    if not os.path.isdir(path.parent):
+        raise DataError(f"{path}: there is no folder {path.parent}. Create it, or name another file.")
+    check_target(path)
+    if path.exists() and os.path.exists(source) and path.samefile(source):
+        raise DataError(f"{path} is the file of the requests itself. Name another file for the answers.")
 
 
 def _kind(path: Path) -> str:

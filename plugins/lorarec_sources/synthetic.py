@@ -136,6 +136,8 @@ class SyntheticSource(DataSource):
                     f"{self.events} events are too many for {self.users} users and {self.items} "
                     f"items, since no user has an item twice: at most {self.users * self.items // 3}"
                 )
+            if self.events < self.users:
+                raise ValueError(f"{self.events} events are too few for {self.users} users: at least one for each")
             return self
 
     config: Config

@@ -120,7 +120,7 @@ def test_a_second_process_is_refused_and_a_killed_one_blocks_nobody(tmp_path: Pa
 def test_what_the_disk_refuses_is_one_sentence_with_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ArtifactError, match=r"cannot be written[.] The name is too long"):
         write_text(tmp_path / ("x" * 300), "")
-    with pytest.raises(ArtifactError, match=r"none/file cannot be written. \[Errno 2\]"):
+    with pytest.raises(ArtifactError, match=r"none/file cannot be written. Nothing can be created there"):
         write_text(tmp_path / "none" / "file", "")
     write_text(tmp_path / ("ü" * 127), "a name of the longest possible length")
     for number, says in ((errno.ENOSPC, "The disk is full"), (errno.EROFS, "The disk is read-only")):

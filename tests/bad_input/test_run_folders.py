@@ -75,9 +75,36 @@ def test_a_folder_that_cannot_be_created_is_refused_before_any_work(
     recipe: Callable[..., Path], refused: Callable[..., str], finished_run: Callable[[str], Path]
 ) -> None:
     Path("file").write_text("")
-    says = ["file/run cannot be created: ", "file is not a folder. Name another folder with --output."]
-    refused("train", recipe(), "--output", "file/run", says=says)
-    refused("merge", finished_run("ctr"), "--output", "file/run", says=says)
+    Path("link").symlink_to("nothing")
+    reasons = {
+        "file/run": "A part of the path is a file",
+        "link/run": "Nothing can be created there",
+        "/proc/run": "Nothing can be created there",
+        "a" * 300: "The name is too long",
+        "a" * 250: "The name is too long",
+        "a/" * 3000: "The name is too long",
+        "run/..": "is no name that a file or folder can have",
+        "~/run": "begins with ~, which your shell did not replace",
+        "/": "is no name that a file or folder can have",
+        "": "is no name that a file or folder can have",
+        "link": "exists already",
+    }
+    for name, says in reasons.items():
+        refused("train", recipe(), "--output", name, says=[says])
+        refused("merge", finished_run("ctr"), "--output", name, says=[says])
+
+
+def test_answers_that_could_not_be_written_are_refused_before_any_work(
+    refused: Callable[..., str], finished_run: Callable[[str], Path]
+) -> None:
+    Path("requests.csv").write_text("item,history\ni1,i2\n")
+    Path("file").write_text("")
+    reasons = {"file/x.csv": "no folder file", "/proc/x.csv": "Nothing can be created", "a" * 300 + ".csv": "too long"}
+    for name, says in reasons.items():
+        refused("predict", finished_run("ctr"), "--input", "requests.csv", "--output", name, says=[says])
+        refused("recommend", finished_run("ctr"), "--histories", "requests.csv", "--output", name, says=[says])
+    says = ["File name too long"]
+    refused("predict", finished_run("ctr"), "--input", "a" * 300 + ".csv", "--output", "x.csv", says=says)
 
 
 @pytest.mark.parametrize("name", FILES)
