@@ -17,6 +17,10 @@ MOST_TEXT = 2**24
 """Bytes of a text or JSON file."""
 
 
+MOST_RECIPE = 2**18
+"""Bytes of a run's recipe."""
+
+
 class UntrustedError(ValueError):
     """Why a file or folder is not read, without its name: the caller knows what it is, and what to do."""
 

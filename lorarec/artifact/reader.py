@@ -18,10 +18,11 @@ from torch import Tensor
 from lorarec.artifact import layout
 from lorarec.artifact.layout import check_checksums
 from lorarec.artifact.parquet import read_parquet
+from lorarec.config.yaml_text import read_yaml
 from lorarec.contracts import Catalog, Statistics, load_weights
-from lorarec.errors import ArtifactError
+from lorarec.errors import ArtifactError, RecipeError
 from lorarec.evaluation.calibration import Calibration
-from lorarec.untrusted import read_json
+from lorarec.untrusted import MOST_RECIPE, read_json, read_text
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,18 @@ class RunFolder:
         """Folder of the copy of the backbone, if there is one."""
         folder = self.path / layout.BACKBONE
         return folder if folder.is_dir() else None
+
+    def recipe(self) -> dict[str, Any]:
+        """The recipe, which has every section and extends no other file. Raises RecipeError otherwise."""
+        with reading(self.path / layout.RECIPE) as file:
+            text = read_text(file, MOST_RECIPE)
+        values, _ = read_yaml(text, str(file))
+        sections = [values.get(name) for name in ("train", "adapter")] if isinstance(values, dict) else [None]
+        if not all(isinstance(section, dict) for section in sections):
+            raise RecipeError(f"{file}: it does not hold the settings of a run.")
+        if "extends" in values:
+            raise RecipeError(f"{file}: extends: the recipe of a run is whole, and reads no other file.")
+        return dict(values)
 
     def weight_files(self) -> list[Path]:
         """The files of weights: of the head, the adapter, and the copy of the backbone."""

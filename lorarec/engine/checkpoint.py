@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_optimizer_state_dict,
@@ -20,13 +15,13 @@ from torch.distributed.checkpoint.state_dict import (
 from lorarec.contracts import TrainState
 from lorarec.disk import atomic_write, remove
 from lorarec.engine.callbacks import CallbackList
+from lorarec.engine.checkpoint_files import WEIGHTS, Kept, read_checkpoint, write_checkpoint
 from lorarec.engine.optimizer import OptimizerStep
 from lorarec.engine.sharding import reshard
 from lorarec.errors import CheckpointError
 from lorarec.model.trainable import extract, put_back
 
 PREFIX = "step-"
-WEIGHTS, OPTIMIZER, STATE, MANIFEST = "weights.safetensors", "optimizer.pt", "state.json", "manifest.json"
 
 
 class Checkpoints:
@@ -73,7 +68,7 @@ class Checkpoints:
         optimizer = self._optimizer_state()
         target = self.path(state.step)
         if self._accelerator.is_main_process:
-            kept = {
+            states = {
                 "optimizer": optimizer,
                 "schedule": self._schedule.state_dict(),
                 "callbacks": self._callbacks.state_dict(),
@@ -82,34 +77,41 @@ class Checkpoints:
             if not target.exists():  # a run that is stopped where it was resumed has the same state
                 self.folder.mkdir(exist_ok=True)
                 with atomic_write(target) as partial:
-                    _write(partial, weights, kept, state)
+                    write_checkpoint(partial, Kept(weights, states, state))
             self._drop_old(state)
         self._accelerator.wait_for_everyone()
         return target
 
     def load(self, step: int) -> TrainState:
-        """Restore everything as it was after this step. Raises CheckpointError if a file is missing or altered."""
-        folder = self.path(step)
-        kept = read_checked(folder)
-        reshard(self._model)
-        put_back(self._accelerator.unwrap_model(self._model), kept["weights"], self._names, str(folder / WEIGHTS))
-        if kept["optimizer"]:
-            set_optimizer_state_dict(
-                self._model, self._optimizer, kept["optimizer"], options=StateDictOptions(full_state_dict=True)
-            )
-        self._schedule.load_state_dict(kept["schedule"])
-        self._callbacks.load_state_dict(kept["callbacks"])
-        if kept["scaler"] and self._accelerator.scaler is not None:
-            self._accelerator.scaler.load_state_dict(kept["scaler"])
-        return TrainState(**kept["state"])
+        """Restore everything as it was after this step. Raises CheckpointError if a file is missing, altered or of
+        another form."""
+        kept = self._load_weights(step)
+        states = kept.states
+        try:
+            if states["optimizer"]:
+                options = StateDictOptions(full_state_dict=True)
+                set_optimizer_state_dict(self._model, self._optimizer, states["optimizer"], options=options)
+            self._schedule.load_state_dict(states["schedule"])
+            self._callbacks.load_state_dict(states["callbacks"])
+            if states["scaler"] and self._accelerator.scaler is not None:
+                self._accelerator.scaler.load_state_dict(states["scaler"])
+        except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{self.path(step)}: its states are not those of this optimizer, schedule and callbacks. Remove the "
+                "folder to resume from an earlier checkpoint, or remove all of them to start again."
+            ) from error
+        return kept.state
 
     def load_weights(self, step: int) -> None:
         """Restore only what the model computes with: trainable weights and callback states (AdaLoRA's ranks)."""
+        self._callbacks.load_state_dict(self._load_weights(step).states["callbacks"])
+
+    def _load_weights(self, step: int) -> Kept:
         folder = self.path(step)
-        kept = read_checked(folder)
+        kept = read_checkpoint(folder)
         reshard(self._model)
-        put_back(self._accelerator.unwrap_model(self._model), kept["weights"], self._names, str(folder / WEIGHTS))
-        self._callbacks.load_state_dict(kept["callbacks"])
+        put_back(self._accelerator.unwrap_model(self._model), kept.weights, self._names, str(folder / WEIGHTS))
+        return kept
 
     def _optimizer_state(self) -> dict[str, Any]:
         if not self._optimizer.state:
@@ -126,40 +128,3 @@ class Checkpoints:
         for step in self.steps():
             if step not in kept:
                 remove(self.path(step))
-
-
-def _write(folder: Path, weights: dict[str, torch.Tensor], kept: dict[str, Any], state: TrainState) -> None:
-    folder.mkdir()
-    save_file(weights, folder / WEIGHTS)
-    # Given a path, torch would not report that the disk is full.
-    with (folder / OPTIMIZER).open("wb") as file:
-        torch.save(kept, file)
-    (folder / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-    checksums = {name: _checksum(folder / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
-    (folder / MANIFEST).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
-
-
-def read_checked(folder: Path) -> dict[str, Any]:
-    """The contents of a checkpoint, verified by its checksums. Raises CheckpointError naming the file."""
-    file = folder / MANIFEST
-    try:
-        checksums = json.loads(file.read_text(encoding="utf-8"))
-        for name in (WEIGHTS, OPTIMIZER, STATE):
-            file = folder / name
-            if _checksum(file) != checksums[name]:
-                raise ValueError("its checksum differs")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        gone = isinstance(error, FileNotFoundError)
-        what = "missing" if gone else "not as it was written (truncated or changed)"
-        raise CheckpointError(
-            f"{file}: {what}. Remove the folder {folder} to resume from an earlier checkpoint, or remove all "
-            "of them to start again."
-        ) from error
-    rest = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
-    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    return {"weights": load_file(folder / WEIGHTS), "state": state, **rest}
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

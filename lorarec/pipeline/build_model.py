@@ -13,10 +13,9 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import nn
 
-from lorarec.artifact import layout
 from lorarec.artifact.reader import read_run
-from lorarec.config.yaml_text import read_yaml
 from lorarec.contracts import Backbone, Part, TrainingPlan
+from lorarec.contracts.weight_files import check_finite
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.disk import atomic_write, remove
 from lorarec.engine.launcher import check_launcher
@@ -112,8 +111,7 @@ def warm_start(model: RecModel, resolved: ResolvedRecipe) -> dict[str, str] | No
     if resolved.recipe.train.warm_start is None:
         return None
     run = read_run(Path(resolved.recipe.train.warm_start))
-    text = (run.path / layout.RECIPE).read_text(encoding="utf-8")
-    before, _ = read_yaml(text, str(run.path / layout.RECIPE))
+    before = run.recipe()
     now = json.loads(json.dumps(full_recipe(resolved)["adapter"]))
     if changes := list(differences(before["adapter"], now, "adapter")):
         raise IncompatibleError(
@@ -127,6 +125,7 @@ def warm_start(model: RecModel, resolved: ResolvedRecipe) -> dict[str, str] | No
             f"of '{model.backbone.name}' here. Use the same backbone, or leave train.warm_start out."
         )
     model.adapter.warm_start(model.network, run.adapter)
+    check_finite(model.network.state_dict(), str(run.adapter))
     digest = hashlib.sha256()
     for file in sorted(run.adapter.iterdir()):
         digest.update(file.name.encode() + file.read_bytes())

@@ -14,12 +14,11 @@ from torch import nn
 
 from lorarec.artifact import layout
 from lorarec.artifact.build_limit import no_larger_than
-from lorarec.artifact.reader import RunFolder, read_run, reading
+from lorarec.artifact.reader import RunFolder, read_run
 from lorarec.config.document import Document, Location
 from lorarec.config.recipe import TrainSection
 from lorarec.config.recipe_file import load_recipe
 from lorarec.config.strict import StrictConfig
-from lorarec.config.yaml_text import read_yaml
 from lorarec.contracts.weight_files import check_finite
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.errors import ArtifactError, RecipeError
@@ -31,10 +30,6 @@ from lorarec.registry.discover import KindName
 from lorarec.registry.faults import plugin_exits
 from lorarec.registry.registry import Registry, loss_settings
 from lorarec.registry.resolve import SECTIONS, ResolvedRecipe, resolve
-from lorarec.untrusted import read_text
-
-MOST_RECIPE = 2**18
-"""Bytes of a run's recipe."""
 
 
 @plugin_exits()
@@ -54,11 +49,9 @@ def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
 
     Raises ArtifactError if another version wrote the recipe and this one cannot read it.
     """
-    registry, path = Registry.discover(), folder.path / layout.RECIPE
+    registry = Registry.discover()
     try:
-        with reading(path) as file:
-            text = read_text(file, MOST_RECIPE)
-        resolved = resolve(load_recipe(_with_present_names(_whole_recipe(text, path), registry)), registry)
+        resolved = resolve(load_recipe(_with_present_names(folder.recipe(), registry)), registry)
     except RecipeError as error:
         raise ArtifactError(
             f"{folder.path}: its recipe is of another version of lorarec or of a plugin, and cannot be read:\n"
@@ -72,16 +65,6 @@ def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
             "is missing). Restore it, or train the run again."
         )
     return resolved
-
-
-def _whole_recipe(text: str, path: Path) -> Mapping[str, Any]:
-    """The recipe of a run, which has every section and extends no other file. Raises RecipeError otherwise."""
-    values, _ = read_yaml(text, str(path))
-    if not isinstance(values, dict) or not isinstance(values.get("train"), dict):
-        raise RecipeError(f"{path}: it does not hold the settings of a run.")
-    if "extends" in values:
-        raise RecipeError(f"{path}: extends: the recipe of a run is whole, and reads no other file.")
-    return values
 
 
 def _with_present_names(recipe: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from lorarec.disk import remove_left
 from lorarec.errors import ArtifactError, CheckpointError, RecipeError
 from lorarec.model.encoded_catalog import is_sharded
 from lorarec.pipeline.assemble import RunData
+from lorarec.untrusted import MOST_RECIPE, UntrustedError, read_json, read_text
 
 FREE = ("train.profile",)
 """Settings that do not affect what is trained: they may change when a run is resumed."""
@@ -47,6 +48,8 @@ def has_stopped_run(output: Path, resume: bool) -> bool:
             f"{folder} does not hold a stopped run ({layout.RECIPE} is missing), but other files. "
             "Move them, or name another folder with --output."
         )
+    if names:
+        layout.check_plain(folder)
     return not names <= {layout.RECIPE}  # a former version wrote the recipe first
 
 
@@ -103,7 +106,8 @@ def check_same_backbone(folder: Path, recorded: Mapping[str, Any], identity: Map
 
 def check_same_start(recorded: Mapping[str, str] | None, start: Mapping[str, str] | None) -> None:
     """Raises CheckpointError if a run that starts again would start from other adapter weights than before."""
-    if recorded is not None and start is not None and recorded["adapter_sha256"] != start["adapter_sha256"]:
+    before = recorded.get("adapter_sha256") if isinstance(recorded, Mapping) else recorded
+    if before is not None and start is not None and before != start["adapter_sha256"]:
         raise CheckpointError(
             f"train.warm_start: the adapter in {start['run']} has changed since this run was started. Restore it, or "
             "train into another folder without --resume."
@@ -113,8 +117,8 @@ def check_same_start(recorded: Mapping[str, str] | None, start: Mapping[str, str
 def _read_mapping(path: Path) -> dict[str, Any]:
     """The content of a recipe.yaml or environment.json of a run. Raises CheckpointError if it cannot be read."""
     try:
-        content, _ = read_yaml(path.read_text(encoding="utf-8"), str(path))  # JSON is valid YAML
-    except (OSError, UnicodeDecodeError, RecipeError) as error:
+        content = read_json(path) if path.suffix == ".json" else read_yaml(read_text(path, MOST_RECIPE), str(path))[0]
+    except (OSError, UntrustedError, RecipeError) as error:
         raise _broken(path) from error
     if not isinstance(content, dict):
         raise _broken(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -130,7 +132,7 @@ def test_a_stopped_run_is_not_started_again_without_resume(stopped: Path, refuse
     refused("train", stopped, *STEPS, says=["run.unfinished holds a stopped run. Add --resume"])
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.pt", "state.json", "manifest.json"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"])
 def test_a_damaged_checkpoint_is_named_and_an_earlier_one_can_be_used(
     name: str, stopped: Path, refused: Callable[..., str], command: Callable[..., Any]
 ) -> None:
@@ -165,3 +167,68 @@ def test_a_damaged_unfinished_run_is_named(
         "--resume",
         says=["run.unfinished", name, "emove" if name != "recipe.yaml" or content else "Move"],
     )
+
+
+@pytest.fixture
+def forged(stopped: Path, refused: Callable[..., str]) -> Callable[..., str]:
+    """forged(change): the message by which resuming is refused after `change` of the latest checkpoint, whose checksums
+    are made to fit."""
+
+    def of(change: Callable[[Path], Any]) -> str:
+        change(LATEST)
+        files = ("weights.safetensors", "optimizer.safetensors", "state.json")
+        sums = {name: hashlib.sha256((LATEST / name).read_bytes()).hexdigest() for name in files}
+        (LATEST / "manifest.json").write_text(json.dumps(sums))
+        return refused("train", stopped, *STEPS, "--resume", says=[str(LATEST)])
+
+    return of
+
+
+def in_state(*keys: str, value: Any) -> Callable[[Path], Any]:
+    """Replaces a value of state.json."""
+
+    def change(checkpoint: Path) -> None:
+        content = json.loads((checkpoint / "state.json").read_text())
+        section = content
+        for key in keys[:-1]:
+            section = section[key]
+        section[keys[-1]] = value
+        (checkpoint / "state.json").write_text(json.dumps(content))
+
+    return change
+
+
+def with_nan(checkpoint: Path) -> None:
+    """Puts NaN into a weight."""
+    weights = load_file(checkpoint / "weights.safetensors")
+    next(iter(weights.values())).view(-1)[0] = float("nan")
+    save_file(weights, checkpoint / "weights.safetensors")
+
+
+def test_a_forged_checkpoint_is_refused(forged: Callable[..., str]) -> None:
+    state = (LATEST / "state.json").read_bytes()
+    weights = (LATEST / "weights.safetensors").read_bytes()
+    for change in (
+        lambda checkpoint: (checkpoint / "state.json").write_text("[" * 100_000),
+        lambda checkpoint: (checkpoint / "state.json").write_text("[]"),
+        in_state("state", "step", value="three"),
+        in_state("state", value=None),
+        in_state("states", "optimizer", value={"entries": [["state", {"tensor": "none"}]]}),
+        in_state("states", "optimizer", value={"a": 1, "b": 2}),
+        in_state("states", "schedule", value=7),
+        in_state("states", "callbacks", value=[]),
+        with_nan,
+    ):
+        forged(change)
+        (LATEST / "state.json").write_bytes(state)
+        (LATEST / "weights.safetensors").write_bytes(weights)
+
+
+def test_a_checkpoint_holds_no_pickle(stopped: Path) -> None:
+    assert {path.suffix for path in LATEST.iterdir()} == {".json", ".safetensors"}
+
+
+def test_a_link_in_a_stopped_run_is_not_followed(stopped: Path, refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    Path("run.unfinished/adapter").symlink_to(tmp_path / "theirs")
+    refused("train", stopped, *STEPS, "--resume", says=["'adapter' is a link"])
