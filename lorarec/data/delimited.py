@@ -20,7 +20,8 @@ WHOLE = r"^(0|-?[1-9][0-9]*)$"
 """A whole number in canonical spelling: 007, +5, -0, 12E4 and 0x1F are text, because as ids they are not 7, 5, 0,
 120000 and 31."""
 DECIMAL = r"^(0(\.0+)?|-?[1-9][0-9]{0,14}(\.[0-9]+)?|-?0\.[0-9]*[1-9][0-9]*|-?[1-9](\.[0-9]+)?[eE]-[0-9]+)$"
-"""A number that float64 holds, spelled so that no two different whole numbers become equal (5.0 may become 5)."""
+"""A number that float64 holds, spelled so that no two different whole numbers become equal (5.0 may become 5). One that
+float64 rounds to a whole number, such as 1e-400, is text."""
 
 
 def delimited_tables(
@@ -92,7 +93,12 @@ def _type_of(column: pa.ChunkedArray, decimal: str | None = None) -> pa.DataType
         except pa.ArrowInvalid:
             return pa.string()
         return pa.int64()
-    return pa.float64() if decimal != "," and pc.all(pc.match_substring_regex(values, DECIMAL)).as_py() else pa.string()
+    if decimal == "," or not pc.all(pc.match_substring_regex(values, DECIMAL)).as_py():
+        return pa.string()
+    floats = values.cast(pa.float64())
+    whole = values.filter(pc.equal(floats, pc.floor(floats)))
+    rounded = pc.any(pc.match_substring_regex(whole, r"\.[0-9]*[1-9]|[eE]")).as_py()
+    return pa.string() if rounded else pa.float64()
 
 
 def _converted(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:

@@ -18,7 +18,16 @@ from lorarec.data.tables import read_into_memory
 
 Write = Callable[[str, list[Any]], Path]
 FORMATS = ("csv", "tsv", "json", "jsonl", "parquet")
-SPELLED = [["12E4", "120E3", "1E5"], ["0x1F", "31"], ["+5", "5"], ["-0", "0"], ["007", "7"], ["1e3", "1000"]]
+SPELLED = [
+    ["12E4", "120E3", "1E5"],
+    ["0x1F", "31"],
+    ["+5", "5"],
+    ["-0", "0"],
+    ["007", "7"],
+    ["1e3", "1000"],
+    ["1e-400", "0"],
+]
+SPELLED += [["5.00000000000000000001", "5"], ["0." + "0" * 400 + "1", "0"]]
 
 
 @pytest.fixture(autouse=True)
