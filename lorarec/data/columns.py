@@ -122,7 +122,10 @@ def read_lists(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = No
 def item_lists(lists: Lists, where: str, rows: np.ndarray | None = None) -> Encoded:
     """The elements as numbered item ids."""
     values = lists.values.cast(pa.string()) if pa.types.is_null(lists.values.type) else lists.values
-    return encode_ids(values, where, lists.rows if rows is None else rows[lists.rows])
+    try:
+        return encode_ids(values, where)
+    except DataError:  # only its message needs the row of each element
+        return encode_ids(values, where, lists.rows if rows is None else rows[lists.rows])
 
 
 def feedback_lists(

@@ -49,8 +49,8 @@ def own_lists(
         notes = separator_note(where, separator)
         column = text_lists(column, where, separator, rows)
     lists = read_lists(column, where, rows)
-    if pa.types.is_floating(item_type) and is_text(lists.values.type):
-        lists = lists._replace(values=_like_floats(lists.values))
+    if pa.types.is_floating(item_type) and is_text(plain_column(lists.values).type):
+        lists = lists._replace(values=_like_floats(plain_column(lists.values)))
     numbers = None
     for of, other in feedback:
         other = _texts_of_numbers(other)
