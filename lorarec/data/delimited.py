@@ -143,7 +143,7 @@ def _words(file: Delimited, order: list[str]) -> Iterator[pa.Table]:
             for batch in reader:
                 yield pa.Table.from_batches([batch]).select(order)
     except pa.ArrowInvalid as error:
-        if "Empty CSV file" in str(error):
+        if "Empty CSV file" in str(error) or "Could not skip initial" in str(error):  # a header without a line end
             return
         raise_undecodable(file.path, file.encoding)
         _check_lines(file)

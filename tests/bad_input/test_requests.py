@@ -17,6 +17,7 @@ UNREADABLE: dict[str, tuple[str, bytes, str]] = {
     "another format": ("rows.txt", b"item\ni1\n", "files of this kind are not read. Use one of: .csv, .tsv,"),
     "empty": ("rows.csv", b"", "the file is empty. Line 1 must name the columns."),
     "no rows": ("rows.csv", b"item,history\n", "rows.csv has no rows"),
+    "only a header, without a line end": ("rows.csv", b"item,history", "rows.csv has no rows"),
     "short row": ("rows.csv", b"item,history\ni1,i2\ni3\n", "rows.csv, line 3: 1 fields, but line 1 names 2 columns"),
     "not UTF-8": ("rows.csv", b"item\n\xff\n", "line 2: byte 0xff at position 1 is not UTF-8"),
     "broken line": ("rows.jsonl", b'{"item": "i1"\n', "rows.jsonl, line 1, column 13: not JSON"),

@@ -47,8 +47,8 @@ def test_predict_and_recommend_print_notices(pipeline, monkeypatch, capsys):
     assert capsys.readouterr().err == "item i7 is unknown\n"
     assert run(["recommend", "run", "--histories", "h.jsonl", "-k", "3", "--output", "r.csv"]) == 0
     assert calls == [
-        ("loaded run", Path("a.csv"), Path("b.csv")),
-        ("loaded run", Path("h.jsonl"), Path("r.csv"), 3, False, 0.0, None),
+        ("loaded run", Path("a.csv"), Path("b.csv"), False),
+        ("loaded run", Path("h.jsonl"), Path("r.csv"), 3, False, 0.0, None, False),
     ]
 
 

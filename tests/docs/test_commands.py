@@ -73,7 +73,7 @@ def test_the_reference_lists_exactly_the_existing_commands_with_their_options(re
     for row in rows:
         words = " ".join(row.split()[:2])
         name = words if words in commands else row.split()[0]
-        listed[name] = set(re.findall(r"(?<!\w)--?[a-z]+", row))
+        listed[name] = set(re.findall(r"(?<!\w)--?[a-z]+(?:-[a-z]+)*", row))
     existing = {
         name: {option for each in command.params for option in each.opts if option.startswith("-")}
         for name, command in commands.items()
