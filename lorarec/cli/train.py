@@ -65,10 +65,15 @@ def train(
 
 
 def check(recipe: RecipeName, overrides: Overrides = None) -> None:
-    """Do everything except training: print the recipe, the parts, the data, trainable weights, memory and time."""
-    from lorarec.pipeline.check import check as check_recipe
+    """Do everything except training: print the recipe, the parts, the data, trainable weights, memory and time.
 
-    report = check_recipe(recipe, overrides or ())
+    Of the override seeds=1,2,3, the first seed is checked.
+    """
+    from lorarec.pipeline.check import check as check_recipe
+    from lorarec.pipeline.train_seeds import seeds_of
+
+    seeds, rest = seeds_of(overrides or [])
+    report = check_recipe(recipe, [*rest, *(f"seed={seed}" for seed in seeds[:1])])
     if not process_rank():
         print_lines(report.lines())
 
@@ -100,9 +105,10 @@ def _train_seeds(recipe: str, overrides: list[str], output: Path | None, resume:
 
 def _effort(metrics: Mapping[str, Any]) -> Iterator[str]:
     """Trained weights and training time."""
+    from lorarec.pipeline.check import duration
+
     trained, total, seconds = metrics["trainable_weights"], metrics["total_weights"], metrics["train_seconds"]
-    time = f"{seconds / 60:.1f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
-    yield f"Trained {trained:,} of {total:,} weights ({trained / total:.2%}) in {time}."
+    yield f"Trained {trained:,} of {total:,} weights ({trained / total:.2%}) in {duration(seconds)}."
     yield ""
 
 

@@ -68,9 +68,17 @@ def _scalars(value: Any) -> Iterator[Any]:
         yield value
 
 
+def _initials(name: str) -> str:
+    """The first letters of the words of a name: "lr" of learning_rate, "r" of rank."""
+    return "".join(part[:1] for part in name.split("_"))
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint to put at the end of a message: " Did you mean 'alpha'?", or nothing when no name is near."""
     names = sorted(known)
     folded = {name.lower(): name for name in names}
     near = get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    near = near or [
+        name for name in folded if word.lower() in (name, _initials(name)) or name == _initials(word.lower())
+    ]
     return f" Did you mean '{folded[near[0]]}'?" if near else ""

@@ -146,8 +146,8 @@ class ProgressReport(Callback):
 
     def _left(self, state: TrainState) -> str:
         done = state.step - self._first_step
-        seconds = (time.perf_counter() - self._started) / max(1, done) * (state.total_steps - state.step)
+        seconds = max(0.0, time.perf_counter() - self._started) / max(1, done) * (state.total_steps - state.step)
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
     def _line(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)

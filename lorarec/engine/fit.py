@@ -180,7 +180,7 @@ class Fit:
             return
         self._fold_loss()
         mean = state.loss_since_log / state.steps_since_log
-        seconds = time.perf_counter() - self._since
+        seconds = max(time.perf_counter() - self._since, 1e-6)  # some clocks stand still for a while
         rate = float(self.optimizer_step.schedule.get_last_lr()[0])
         state.logs = {"loss": mean, "learning_rate": rate, "targets_per_second": self._targets / seconds}
         state.loss_since_log, state.steps_since_log = 0.0, 0

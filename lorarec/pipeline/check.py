@@ -107,13 +107,21 @@ class CheckReport:
                 "are computed once and cached (train.cache_frozen_layers)."
             )
         seconds = self.estimated_seconds
-        time = f"{seconds / 60:.1f} minutes" if seconds >= 120 else f"{max(seconds, 1):.0f} seconds"
+        time = duration(max(seconds, 1))
         yield (
             f"Estimate: {self.total_steps} steps of {costs.seconds_per_step:.2f} s and "
             f"{costs.evaluation_seconds:.0f} s of evaluation: about {time}. "
             f"Peak memory: about {costs.peak_memory_mib:.0f} MiB."
         )
         yield from (f"Note: {note}" for note in self.notes)
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that people use for it."""
+    for size, unit in ((3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} {'second' if round(seconds) == 1 else 'seconds'}"
 
 
 @plugin_exits()

@@ -241,3 +241,24 @@ def test_the_middle_of_a_long_message_is_left_out(train, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("events.csv:3: 'xxx") and lines[0].endswith("xxx' is no number.\\x1b[31m")
     assert lines[-1].startswith("... and ") and lines[-1].endswith(" more lines.") and sum(map(len, lines)) < 2_000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1, "1 second"), (0, "0 seconds"), (90, "90 seconds"), (150, "2.5 minutes"), (23_934, "6.6 hours")],
+)
+def test_a_time_is_given_in_its_unit(seconds, text):
+    from lorarec.pipeline.check import duration
+
+    assert duration(seconds) == text
+
+
+def test_check_takes_several_seeds_and_checks_the_first(monkeypatch):
+    from lorarec.pipeline import check
+
+    calls = []
+    monkeypatch.setattr(
+        check, "check", lambda recipe, overrides: calls.append(overrides) or SimpleNamespace(lines=list)
+    )
+    assert run(["check", "quickstart", "seeds=4,5", "train.epochs=1"]) == 0
+    assert calls == [["train.epochs=1", "seed=4"]]

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from lorarec.config.strict import StrictConfig
+from lorarec.config.strict import StrictConfig, did_you_mean
 
 
 class Settings(StrictConfig):
@@ -34,3 +34,26 @@ def test_a_setting_that_nothing_reads_is_named_unless_it_is_at_its_default():
     settings = Settings.model_validate({"count": 5})
     assert settings.idle({"count": False, "rate": False}) == ["count"]
     assert settings.idle({"count": True, "rate": False}) == []
+
+
+def test_abbreviations_of_settings_are_suggested():
+    assert did_you_mean("lr", ["epochs", "learning_rate"]) == " Did you mean 'learning_rate'?"
+    assert did_you_mean("rank", ["alpha", "r"]) == " Did you mean 'r'?"
+    assert did_you_mean("zzz", ["alpha", "r"]) == ""
+
+
+@pytest.mark.parametrize("values", [[True], 2**63, [2**64]])
+def test_numbers_inside_lists_are_checked_too(values):
+    class Lists(StrictConfig):
+        numbers: int | tuple[int, ...] = ()
+
+    with pytest.raises(ValidationError):
+        Lists.model_validate({"numbers": values})
+
+
+def test_text_that_no_file_can_hold_is_refused():
+    class Text(StrictConfig):
+        words: dict[str, str] = {}
+
+    with pytest.raises(ValidationError):
+        Text.model_validate({"words": {"a": "\ud800"}})
