@@ -60,3 +60,21 @@ def test_a_temperature_at_a_bound_of_the_search_is_reported():
     assert Calibration.fit("temperature", np.array([0.99, 0.01, 0.98, 0.02]), labels).at_its_limit
     assert not Calibration.fit("temperature", np.array([0.3, 0.6, 0.8, 0.7]), labels).at_its_limit
     assert not Calibration.fit("isotonic", np.array([0.99, 0.01, 0.98, 0.02]), labels).at_its_limit
+
+
+def test_the_calibration_error_has_fifteen_bins_and_the_last_one_holds_certainty():
+    # 0.62 and 0.68 are in two of fifteen bins, and would be in one of ten.
+    assert calibration_error(np.array([0.62, 0.68]), np.array([1.0, 0.0])) == pytest.approx((0.38 + 0.68) / 2)
+    assert calibration_error(np.array([1.0, 0.0]), np.array([1.0, 0.0])) == 0.0
+
+
+def test_certain_scores_cost_a_finite_loss_and_keep_a_finite_probability():
+    assert log_loss(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == pytest.approx(-np.log(1e-6))
+    fitted = Calibration("temperature", 1.0, np.empty(0), np.empty(0))
+    assert fitted(np.array([0.0, 1.0])).tolist() == pytest.approx([1e-6, 1 - 1e-6], rel=1e-6)
+
+
+def test_a_temperature_at_the_upper_bound_is_reported_as_well():
+    scores, labels = np.array([0.9, 0.9, 0.1, 0.1]), np.array([0.0, 0.0, 1.0, 1.0])
+    fitted = Calibration.fit("temperature", scores, labels)
+    assert fitted.temperature == pytest.approx(20, rel=1e-3) and fitted.at_its_limit
