@@ -14,7 +14,7 @@ from torch import nn
 
 from lorarec.artifact import layout
 from lorarec.artifact.build_limit import no_larger_than
-from lorarec.artifact.reader import RunFolder, read_run
+from lorarec.artifact.reader import RunFolder, read_run, reading
 from lorarec.config.document import Document, Location
 from lorarec.config.recipe import TrainSection
 from lorarec.config.recipe_file import load_recipe
@@ -40,8 +40,8 @@ def load(run: str | Path, device: str | torch.device | None = None) -> Recommend
     or was changed, or if the backbone has other weights than in training.
     """
     folder = read_run(Path(run))
-    resolved = open_run_recipe(folder)
-    return _assemble_run(folder, resolved, device)
+    with reading(folder.path):  # settings of a kind that no check has foreseen
+        return _assemble_run(folder, open_run_recipe(folder), device)
 
 
 def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
