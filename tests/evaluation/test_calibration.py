@@ -74,7 +74,8 @@ def test_certain_scores_cost_a_finite_loss_and_keep_a_finite_probability():
     assert fitted(np.array([0.0, 1.0])).tolist() == pytest.approx([1e-6, 1 - 1e-6], rel=1e-6)
 
 
-def test_a_temperature_at_the_upper_bound_is_reported_as_well():
-    scores, labels = np.array([0.9, 0.9, 0.1, 0.1]), np.array([0.0, 0.0, 1.0, 1.0])
-    fitted = Calibration.fit("temperature", scores, labels)
-    assert fitted.temperature == pytest.approx(20, rel=1e-3) and fitted.at_its_limit
+@pytest.mark.parametrize(("wrong", "bound"), [(True, 20), (False, 0.05)])
+def test_a_temperature_at_either_bound_is_reported(wrong, bound):
+    scores, labels = np.array([0.6, 0.6, 0.4, 0.4]), np.array([1.0, 1.0, 0.0, 0.0])
+    fitted = Calibration.fit("temperature", scores, 1 - labels if wrong else labels)
+    assert fitted.temperature == pytest.approx(bound, rel=1e-3) and fitted.at_its_limit
