@@ -65,7 +65,7 @@ def test_a_temperature_at_a_bound_of_the_search_is_reported():
 def test_the_calibration_error_has_fifteen_bins_and_the_last_one_holds_certainty():
     # 0.62 and 0.68 are in two of fifteen bins, and would be in one of ten.
     assert calibration_error(np.array([0.62, 0.68]), np.array([1.0, 0.0])) == pytest.approx((0.38 + 0.68) / 2)
-    assert calibration_error(np.array([1.0, 0.0]), np.array([1.0, 0.0])) == 0.0
+    assert calibration_error(np.array([1.0, 0.95]), np.array([0.0, 1.0])) == pytest.approx((1.0 - 0.05) / 2)
 
 
 def test_certain_scores_cost_a_finite_loss_and_keep_a_finite_probability():
