@@ -58,8 +58,9 @@ def draw(results: Mapping[str, Any], encoder: str, target: Path) -> None:
         right.axhline(LIMIT_MIB, linestyle="--", color="black", linewidth=1, label="24 GB")
         right.set_ylim(top=2 * max(LIMIT_MIB, *(row["run_mib"] for row in rows)))
     right.set(xlabel="items in the catalog", ylabel="peak resident memory, MiB", title="Memory")
-    for mark, (log, label) in zip(MARKS, LOGS.items(), strict=False):
-        rows = results.get(log, [])
+    measured = {log: label for log, label in LOGS.items() if results.get(log)}
+    for mark, (log, label) in zip(MARKS, measured.items(), strict=False):
+        rows = results[log]
         events = [row["events"] for row in rows]
         seconds.plot(events, [row["processor_seconds"] for row in rows], marker=mark, label=label)
         memory.plot(events, [row["all_processes_mib"] for row in rows], marker=mark, label=label)
