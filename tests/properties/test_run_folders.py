@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from lorarec.artifact.layout import write_checksums
 from lorarec.cli.main import run as lorarec
 from lorarec.config.yaml_text import read_yaml, write_yaml
+from lorarec.errors import ArtifactError
 
 Refused = Callable[..., str | None]
 SETTINGS: dict[str, Any] = {
@@ -246,7 +247,7 @@ def mutant(draw: Random, runs: Runs, here: Path) -> tuple[Path, bool]:
         with suppress(Exception):  # a second change may find a file that the first one has broken
             draw.choice(FITTING if fits else OTHERS)(draw, run, runs)
     if fits:
-        with suppress(IsADirectoryError):
+        with suppress(ArtifactError):  # where the manifest is a folder now
             write_checksums(run)
     return run, fits
 
