@@ -45,7 +45,16 @@ def set_up_logging() -> None:
     logger.setLevel(logging.WARNING if process_rank() == 0 else logging.ERROR)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Printable("%(levelname)s: %(message)s"))
+    said: set[str] = set()
+    handler.addFilter(lambda record: _is_new(record.getMessage(), said))
     logger.handlers = [handler]
+
+
+def _is_new(message: str, said: set[str]) -> bool:
+    """Whether the command has not said this yet: a finished run is read again with the plugins of its training."""
+    new = message not in said
+    said.add(message)
+    return new
 
 
 class _Printable(logging.Formatter):
