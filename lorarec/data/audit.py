@@ -87,7 +87,12 @@ def _checks(interactions: Interactions, histories: Histories, section: SplitSect
         "came first",
         "Give finer times, or mention it with the metrics.",
     )  # fmt: skip
-    yield "duplicate", again, "rows repeat another row of their part", "Remove them, unless they are separate events."
+    yield (
+        "duplicate",
+        again,
+        "rows repeat another row of their part",
+        "data.duplicates=drop removes them, unless they are separate events.",
+    )
 
 
 def _overlaps(interactions: Interactions, section: SplitSection) -> Iterator[_Check]:

@@ -51,9 +51,11 @@ def delimited(path: Path, tab: bool, options: ReadOptions) -> Delimited:
     if not first:
         expected = "Line 1 must name the columns." if options.header is None else "It needs at least one row."
         raise DataError(f"{path}: the file is empty. {expected}")
-    names = first if options.header is None else list(options.header)
+    names = _named(first) if options.header is None else list(options.header)
     _check_names(path, names, first, options.header is None)
-    notes = [f"separator: {_shown(sep)} (detected)"] if options.sep is None and sep != usual else []
+    unnamed = [name for name in names if name not in first] if options.header is None else []
+    notes = [f"columns without a name: {', '.join(map(repr, unnamed))[:200]}"] if unnamed else []
+    notes += [f"separator: {_shown(sep)} (detected)"] if options.sep is None and sep != usual else []
     notes += [f"encoding: {encoding} (by its byte order mark)"] if encoding != UTF8 and not options.encoding else []
     return Delimited(path, encoding, sep, literal, names, options.header is None, tuple(notes))
 
@@ -109,6 +111,11 @@ def _sample(text: str, sep: str, literal: bool) -> tuple[list[list[str]], bool]:
     except csv.Error:
         return rows, False
     return rows, True
+
+
+def _named(header: Sequence[str]) -> list[str]:
+    """The names of a header, in which columns without one are called as pandas calls them: spreadsheets export some."""
+    return [name if name.strip() else f"Unnamed: {index}" for index, name in enumerate(header)]
 
 
 def _check_names(path: Path, names: list[str], first: list[str], in_file: bool) -> None:

@@ -159,7 +159,7 @@ def _refuse_undecodable(path: Path, number: int, line: bytes, encoding: str) -> 
         name = "UTF-8" if encoding == UTF8 else encoding
         raise DataError(
             f"{path}, line {number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not {name}. "
-            "Save the file as UTF-8, or set its encoding: `encoding: cp1252` (Windows) or latin-1."
+            "Save the file as UTF-8, or set its encoding, such as `encoding: cp1252` (Western European Windows)."
         ) from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -27,7 +27,7 @@ from lorarec.data.columns import (
     resolve_columns,
 )
 from lorarec.data.ids import Encoded, encode_ids, merge_ids
-from lorarec.data.item_table import declare, gaps, html_note, item_rows, listed_ids, plain_texts
+from lorarec.data.item_table import declare, gaps, html_note, item_rows, listed_ids, other_spellings, plain_texts
 from lorarec.data.numbers import Read, read_clicks, read_numbers, read_weights, refuse_missing
 from lorarec.data.own_lists import OwnLists, own_lists
 from lorarec.data.parquet_table import ParquetTable
@@ -161,7 +161,7 @@ def number_tables(
     if declared is None:
         _refuse_item_settings(raw.item_text, item_columns, raw.origin)
     elif unlisted == "some":
-        _refuse_other_items(listed, named, raw.origin, origin)
+        notes = (*notes, *other_spellings(ids, len(listed.ids), codes[1:], (raw.origin, origin)))
     numbers, detected = _numbers(events, dates)
     notes = (*detected, *notes)
     columns = {USER: users, ITEM: pa.array(codes[1])} | numbers
@@ -268,23 +268,3 @@ def _refuse_item_settings(template: str | None, item_columns: Sequence[str], ori
         )
     if item_columns:
         raise DataError(f"head.item_columns: {origin} comes without an item table. Leave it out, or give one.")
-
-
-def _refuse_other_items(listed: Encoded, sources: Sequence[Encoded], origin: str, items_origin: str) -> None:
-    """Raise DataError where none of the items is in the item table, with a likely reason why the ids differ."""
-    others, some = listed.ids.to_pylist(), list(dict.fromkeys(item for ids in sources for item in ids.ids.to_pylist()))
-    if not set(others).isdisjoint(some):
-        return
-    causes: dict[str, Callable[[str], str]] = {
-        "leading zeros are lost in one of them": lambda text: text.lstrip("0"),
-        "one of them ends ids with .0": lambda text: text.removesuffix(".0"),
-        "capital letters differ": str.casefold,
-        "there are blanks around the ids of one": str.strip,
-    }
-    likely = next((cause for cause, plain in causes.items() if {*map(plain, some)} & {*map(plain, others)}), None)
-    example = f", such as '{others[0]}'" if others else ""
-    raise DataError(
-        f"No item of {origin} (such as '{some[0]}') is in the item table of {items_origin}{example}"
-        f"{f': {likely}' if likely else ''}. Write the ids the same way in both, name the right columns under "
-        "data.columns, or read all items as their ids with data.unlisted_items=all."
-    )

@@ -219,11 +219,25 @@ def _of_numbers(column: pa.ChunkedArray, where: str, rows: np.ndarray | None, de
         else:
             values = values / per_second
         notes = (*notes, f"{where}: {name} since 1970 (detected)")
+    if style := _calendar_style(values):
+        example = f"{int(values[0])} may be a date: data.dates='{style}' reads it as one"
+        notes = (*notes, f"{where}: numbers that count up, as they are; {example}")
     zeros = int((values == 0).sum())
     if largest >= FIRST and 0 < zeros < len(values):
         missing = "the time 0, which is 1970-01-01 and may stand for a missing one"
         notes = (*notes, f"{where}: {zeros:,} row{'s have' if zeros > 1 else ' has'} {missing}")
     return Read(values, notes)
+
+
+def _calendar_style(values: np.ndarray) -> str:
+    """The format by which all whole numbers are dates of 1900 to 2100, such as 20220131; empty if they are none."""
+    for style, clock in (("%Y%m%d", 1), ("%Y%m%d%H%M%S", 10**6)):
+        days = values // clock
+        year, month, day = days // 10000, days // 100 % 100, days % 100
+        fits = (year >= 1900) & (year <= 2100) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+        if fits.all() and (values == np.floor(values)).all():
+            return style
+    return ""
 
 
 def _of_timestamps(column: pa.ChunkedArray, where: str, rows: np.ndarray | None) -> np.ndarray:

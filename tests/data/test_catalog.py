@@ -109,9 +109,9 @@ def test_gaps_in_items_texts_are_counted_column_by_column(prepared: Callable[...
 @pytest.mark.parametrize(
     ("asked", "listed", "cause"),
     [
-        (["355", "77"], ["0355", "08"], "leading zeros are lost"),
-        (["5", "x"], ["5.0", "y.0"], "ends ids with .0"),
-        (["ab", "c"], ["AB", "D"], "capital letters differ"),
+        (["355", "77"], ["0355", "08"], "differ in leading zeros"),
+        (["5", "x"], ["5.0", "y.0"], "differ in a .0 at the end"),
+        (["ab", "c"], ["AB", "D"], "differ in capital letters"),
         (["p", "q"], ["r", "s"], "'r'. Write"),
     ],
 )
@@ -125,6 +125,17 @@ def test_an_item_table_of_other_items_is_refused_with_the_likely_cause(
     assert cause in message and f"'{asked[0]}'" in message and f"'{listed[0]}'" in message
     assert "data.unlisted_items=all" in message
     assert number_tables(RawTables(events, items, origin="t.csv"), unlisted="all").items_without_text == 2
+
+
+def test_items_that_are_spelled_otherwise_in_the_item_table_are_noted() -> None:
+    events = Dataset.from_dict({"user": [1, 1, 1, 1], "item": ["7", "08", "x", "10"]})
+    items = Dataset.from_dict({"item": ["007", "08", "010"]})
+    tables = number_tables(RawTables(events, items, origin="t.csv", items_origin="i.csv"))
+    (note,) = tables.notes
+    assert note.startswith("t.csv: 2 of the items that are not in the item table may be other spellings")
+    assert "'7' and '007' differ in leading zeros" in note
+    listed = Dataset.from_dict({"item": ["7", "08", "x", "10"]})
+    assert number_tables(RawTables(events, listed, origin="t.csv", items_origin="i.csv")).notes == ()
 
 
 def test_new_items_are_written_as_the_old_ones_whatever_types_their_file_has() -> None:

@@ -121,3 +121,13 @@ def test_counters_stay_as_they_are() -> None:
 @pytest.mark.parametrize("kind", [pa.time32("s"), pa.duration("s")])
 def test_types_that_are_no_time_are_refused(kind: pa.DataType) -> None:
     assert "are not numbers" in refusal([3], None, kind)
+
+
+@pytest.mark.parametrize(
+    ("values", "style"),
+    [([20220103, 20221231], "%Y%m%d"), ([20220103235959, 20221231000000], "%Y%m%d%H%M%S"), ([20220103, 20221331], "")],
+)
+def test_numbers_that_may_be_dates_are_noted_with_the_setting(values: list[int], style: str) -> None:
+    result = read_times(pa.chunked_array([pa.array(values)]), WHERE, None, None)
+    assert result.values.tolist() == values
+    assert (f"may be a date: data.dates='{style}'" in " ".join(result.notes)) == bool(style)

@@ -141,7 +141,6 @@ def test_an_empty_or_ambiguous_folder_is_refused_by_name(folder: Write, tmp_path
         ("a.csv", 'user,item\n"1\n\n",2\n1\n', r"a\.csv, line 5: 1 fields"),
         ("a.csv", 'user,item\n1,2\n3,"4\n', r"a\.csv, line 3: .*quote"),
         ("a.csv", "user,user\n1,2\n", r"line 1: the column 'user' appears twice"),
-        ("a.csv", "user,\n1,2\n", r"line 1: a column has no name"),
         ("a.csv", "", r"the file is empty"),
         ("a.tsv", "user\titem\n1\n", r"a\.tsv, line 2: 1 fields"),
         (
@@ -197,6 +196,13 @@ def test_options_that_name_nothing_are_refused() -> None:
 def test_a_file_without_rows_keeps_its_columns(folder: Write) -> None:
     tables = load(path=str(folder({"interactions.csv": "user,item\n"})))
     assert tables.interactions.column_names == ["user", "item"] and len(tables.interactions) == 0
+
+
+def test_columns_without_a_name_are_read_under_one_and_noted(folder: Write) -> None:
+    path = folder({"interactions.csv": "user,item,,\n1,a,,\n2,b,,x\n"})
+    raw = load(path=str(path))
+    assert raw.interactions.column_names == ["user", "item", "Unnamed: 2", "Unnamed: 3"]
+    assert "columns without a name: 'Unnamed: 2', 'Unnamed: 3'" in raw.notes[0]
 
 
 def test_a_table_is_a_list_a_pattern_or_a_folder_of_files(folder: Write, monkeypatch: pytest.MonkeyPatch) -> None:
