@@ -203,8 +203,8 @@ def _check_predictions(model: RecModel, examples: Examples) -> None:
         list(predictor.predict(AskedModel(model), examples, examples.blocks(4), (), table))
     )
     assert predictions.rows.tolist() == list(range(len(examples))), "predict must answer about each example once"
-    assert set(predictions.answers) <= set(predictor.reads), (
-        f"predict gives {set(predictions.answers)}, of which `reads` lacks some"
+    assert set(predictions.answers) & set(predictor.reads), (
+        f"predict gives {set(predictions.answers)}, none of which `reads` names"
     )
     for name, answers in predictions.answers.items():
         _check_finite(answers, f"predictions '{name}'")

@@ -22,7 +22,7 @@ from transformers.utils import cached_file
 from lorarec.contracts import LorarecError
 from lorarec_backbones.architecture_info import ArchitectureInfo, architecture_info
 from lorarec_backbones.language_model import decoder_of
-from lorarec_backbones.transformers_internals import probe_features
+from lorarec_backbones.transformers_internals import attention_in, probe_features
 
 logger = logging.getLogger(__name__)
 PATIENCE = 5.0
@@ -80,13 +80,11 @@ class Checkpoint:
                 self.name_or_path,
                 config.model_type,
             )
-        kernel = next(
-            (each for each in (config, config.get_text_config()) if "/" in (each._attn_implementation or "")), None
-        )
-        if kernel is not None:
+        attentions = (attention_in(config), attention_in(config.get_text_config()))
+        if kernel := next((name for name in attentions if "/" in name), ""):
             raise LorarecError(
                 f"backbone.checkpoint '{self.name_or_path}': its config.json names an attention that is code of the "
-                f"hub ({kernel._attn_implementation[:100]}), and lorarec runs none. Remove attn_implementation from it."
+                f"hub ({kernel[:100]}), and lorarec runs none. Remove attn_implementation from it."
             )
         if config.is_encoder_decoder:
             raise LorarecError(

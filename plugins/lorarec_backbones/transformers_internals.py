@@ -22,7 +22,11 @@ TESTED = "5.23"
 
 def attention_of(module: nn.Module) -> str:
     """How attention is computed ("eager", "sdpa"), as transformers chose it; empty where there is no choice."""
-    config: Any = module.config
+    return attention_in(module.config)
+
+
+def attention_in(config: Any) -> str:
+    """As `attention_of`, from a configuration."""
     chosen: str | None = config._attn_implementation
     return chosen or ""
 

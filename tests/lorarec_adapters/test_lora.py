@@ -265,9 +265,10 @@ def test_dora_and_dropout_work_with_half_precision_weights(options: Any, attach:
 @pytest.fixture
 def two_named(attach: Any, read: Any, tmp_path: Path) -> Any:
     """A half-precision backbone with the adapters "one" and "two", and what each of them gives alone."""
-    expected = {}
+    expected, adapters = {}, {}
     for seed, name in enumerate(("one", "two")):
         adapter, backbone, module = attach(Lora, "bert", "bfloat16", r=2 + seed)
+        adapters[name] = adapter
         torch.manual_seed(seed)
         for layer in (part for part in module.modules() if hasattr(part, "lora_B")):
             nn.init.normal_(layer.lora_B["default"].weight)
@@ -275,8 +276,8 @@ def two_named(attach: Any, read: Any, tmp_path: Path) -> Any:
         adapter.save(module, tmp_path / name)
         expected[name] = read(backbone, module)
     backbone = tiny_backbone("bert", "bfloat16").load(tiny_catalog(), 0)
-    module = adapter.restore(backbone, tmp_path / "one", "one")
-    adapter.add(module, backbone, tmp_path / "two", "two")
+    module = adapters["one"].restore(backbone, tmp_path / "one", "one")
+    adapters["two"].add(module, backbone, tmp_path / "two", "two")
     return adapter, backbone, module, expected
 
 

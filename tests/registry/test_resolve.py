@@ -66,7 +66,7 @@ def test_mistakes_of_recipe_plugins_and_metrics_come_together_in_the_files_order
         "ctr.yaml:4: There is no backbone 'wrods'. Did you mean 'words'? Backbones: words.",
         "ctr.yaml:7: adapter 'bend': r must be at least 1, not 0.",
         "ctr.yaml:9: evaluate has no setting 'evry'. Did you mean 'every'? "
-        "Settings: batch_size, every, metrics, patience.",
+        "Settings: batch_size, every, metrics, patience, seen.",
         "ctr.yaml:9: There is no metric 'rmes'. Did you mean 'rmse'? Metrics: auc, ndcg, rmse.",
         "override 'train.epochs=x': train.epochs must be a whole number, not 'x'.",
     ]
