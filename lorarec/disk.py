@@ -66,9 +66,11 @@ def check_target(target: Path) -> None:
         if target.parts[0].startswith("~"):
             raise ArtifactError(f"'{target}' begins with ~, which your shell did not replace. Write the whole path.")
         nearest = next(parent for parent in target.absolute().parents if os.path.lexists(parent))
-        probe = nearest / f".{secrets.token_hex(8)}.partial"
-        probe.mkdir()
+        first = nearest / target.absolute().relative_to(nearest).parts[0]  # as far as folders exist
+        _remove_left(first)
+        probe, handle = _new_folder(first)
         probe.rmdir()
+        os.close(handle)
 
 
 def write_text(target: Path, text: str) -> None:
