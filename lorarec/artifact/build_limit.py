@@ -28,10 +28,7 @@ def no_larger_than(files: Iterable[Path], run: Path) -> Iterator[None]:
     spent on a size that a forged configuration claims.
     """
     sizes, thread, built = weight_sizes(files), threading.get_ident(), {"weights": 0, "numbers": 0, "modules": 0}
-    most = {
-        "weights": TIMES * len(sizes) + MORE_WEIGHTS,
-        "numbers": TIMES * sum(sizes) + MORE_NUMBERS,
-    }
+    most = {"weights": TIMES * len(sizes) + MORE_WEIGHTS, "numbers": TIMES * sum(sizes) + MORE_NUMBERS}
     most["modules"] = MODULES_PER_WEIGHT * most["weights"]
 
     def count(kind: str, number: int) -> None:
@@ -57,6 +54,16 @@ def no_larger_than(files: Iterable[Path], run: Path) -> Iterator[None]:
         torch_module.register_module_module_registration_hook(part),
     ]
     try:
+        with _within_memory(run):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _within_memory(run: Path) -> Iterator[None]:
+    try:
         yield
     except (RuntimeError, MemoryError, OverflowError) as error:
         if "allocate" in str(error) or not isinstance(error, RuntimeError):
@@ -65,6 +72,3 @@ def no_larger_than(files: Iterable[Path], run: Path) -> Iterator[None]:
                 "again, or restore its files."
             ) from error
         raise
-    finally:
-        for handle in handles:
-            handle.remove()

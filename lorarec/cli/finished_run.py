@@ -17,6 +17,14 @@ SafeCsv = Annotated[
         "=1+2); numbers stay numbers.",
     ),
 ]
+SeenItems = Annotated[
+    Literal["mask", "keep"] | None,
+    typer.Option(
+        help="mask leaves the items of a history out, keep ranks them like all others; by default, what "
+        "`evaluate.seen` of the run's recipe says.",
+        show_default=False,
+    ),
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.", show_default=False)]
 
 
@@ -158,14 +166,7 @@ def recommend(
         float,
         typer.Option(min=0, max=1, help="Weight of dissimilarity within a list against the scores, such as 0.3."),
     ] = 0.0,
-    seen: Annotated[
-        Literal["mask", "keep"] | None,
-        typer.Option(
-            help="mask leaves the items of a history out, keep ranks them like all others; by default, what "
-            "`evaluate.seen` of the run's recipe says.",
-            show_default=False,
-        ),
-    ] = None,
+    seen: SeenItems = None,
     safe_csv: SafeCsv = False,
 ) -> None:
     """Recommend items that continue histories.

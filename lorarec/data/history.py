@@ -163,14 +163,8 @@ class Histories:
         if scope == "training" or not all_visible:
             own = np.full(rows, -1, row_type(rows))
             own[events] = np.arange(len(events))
-        return cls(
-            flat,
-            everything if scope == "training" else past,
-            past if all_visible else everything,
-            own,
-            liked_above,
-            had,
-        )
+        read, seen = everything if scope == "training" else past, past if all_visible else everything
+        return cls(flat, read, seen, own, liked_above, had)
 
     def before(self, event: int, limit: int | None = None) -> History:
         """The events of the user strictly before this one; the latest `limit` ones, or all."""

@@ -27,7 +27,16 @@ from lorarec.data.columns import (
     resolve_columns,
 )
 from lorarec.data.ids import Encoded, encode_ids, merge_ids
-from lorarec.data.item_table import declare, gaps, html_note, item_rows, listed_ids, other_spellings, plain_texts
+from lorarec.data.item_table import (
+    Declared,
+    declare,
+    gaps,
+    html_note,
+    item_rows,
+    listed_ids,
+    other_spellings,
+    plain_texts,
+)
 from lorarec.data.numbers import Read, read_clicks, read_numbers, read_weights, refuse_missing
 from lorarec.data.own_lists import OwnLists, own_lists
 from lorarec.data.parquet_table import ParquetTable
@@ -143,36 +152,49 @@ def number_tables(
     events = _events(raw)
     users, user_ids = _users(events)
     items_of_rows = events.encoded(ITEM)
-    items, origin = None if raw.items is None else as_arrow(raw.items), raw.items_origin or raw.origin
-    name = raw.columns.get(ITEM, ITEM)
-    declared, notes = None, tuple[str, ...]()
-    if items is not None:
-        declared = declare(items, name, raw.item_text, item_columns, origin)._replace(html=html)
-        notes = html_note(items, declared, origin)
-        items = plain_texts(items, declared)
-    elif html != "keep":
-        raise DataError(f"data.item_text_html={html} does nothing here: {raw.origin} comes without an item table.")
-    listed = listed_ids(items, "" if declared is None else declared.id_column, origin)
-    own = _own_lists(events, [items_of_rows.ids, listed.ids])
-    named = [items_of_rows] if own is None else [items_of_rows, own.items]
-    codes, ids = merge_ids([listed, *named])
+    items = _listed_items(raw, item_columns, html)
+    own = _own_lists(events, [items_of_rows.ids, items.listed.ids])
+    codes, ids = merge_ids([items.listed, items_of_rows, *([] if own is None else [own.items])])
     if len(ids) < 2:
         raise DataError(f"{raw.origin}: the catalog has one item ({ids[0].as_py()!r}), so there is nothing to choose.")
-    if declared is None:
-        _refuse_item_settings(raw.item_text, item_columns, raw.origin)
-    elif unlisted == "some":
-        notes = (*notes, *other_spellings(ids, len(listed.ids), codes[1:], (raw.origin, origin)))
+    notes = items.notes
+    if items.declared is not None and unlisted == "some":
+        notes += other_spellings(ids, len(items.listed.ids), codes[1:], (raw.origin, items.origin))
     numbers, detected = _numbers(events, dates)
-    notes = (*detected, *notes)
     columns = {USER: users, ITEM: pa.array(codes[1])} | numbers
     if own is not None:
         columns |= own.columns(codes[2])
-        notes = (*notes, *own.notes)
+        notes += own.notes
     columns |= _kept(events, [name for name in keep if name not in columns])
-    catalog = Catalog(Dataset(item_rows(ids, items, declared, origin)), declared)
-    empty, blanks = (0, {}) if declared is None else gaps(items, declared.pieces)
-    without_text = len(ids) - len(listed.ids)
-    return NumberedTables(in_memory(columns), user_ids, catalog, without_text, empty, blanks, notes)
+    catalog = Catalog(Dataset(item_rows(ids, items.table, items.declared, items.origin)), items.declared)
+    empty, blanks = (0, {}) if items.declared is None else gaps(items.table, items.declared.pieces)
+    without_text = len(ids) - len(items.listed.ids)
+    return NumberedTables(in_memory(columns), user_ids, catalog, without_text, empty, blanks, (*detected, *notes))
+
+
+class _Items(NamedTuple):
+    """The item table, if there is one, as the catalog keeps it."""
+
+    table: pa.Table | None
+    declared: Declared | None
+    listed: Encoded
+    """Its ids; none without a table."""
+    origin: str
+    notes: tuple[str, ...] = ()
+
+
+def _listed_items(raw: RawTables, item_columns: Sequence[str], html: Literal["keep", "strip"]) -> _Items:
+    """Raises DataError for settings of items where there is no item table."""
+    origin = raw.items_origin or raw.origin
+    if raw.items is None:
+        if html != "keep":
+            raise DataError(f"data.item_text_html={html} does nothing here: {raw.origin} comes without an item table.")
+        _refuse_item_settings(raw.item_text, item_columns, raw.origin)
+        return _Items(None, None, listed_ids(None, "", origin), origin)
+    table = as_arrow(raw.items)
+    declared = declare(table, raw.columns.get(ITEM, ITEM), raw.item_text, item_columns, origin)._replace(html=html)
+    notes = html_note(table, declared, origin)
+    return _Items(plain_texts(table, declared), declared, listed_ids(table, declared.id_column, origin), origin, notes)
 
 
 def in_memory(columns: Mapping[str, pa.Array]) -> Dataset:

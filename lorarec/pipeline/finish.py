@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,27 @@ def finish_run(
     vectors = _item_vectors(run_data.examples[Part.TRAIN], model, table, accelerator)
     if is_sharded(accelerator):
         model, table = whole_copy(model, run_data, plan), None if table is None else table.cpu()
-    recommender = Recommender(
-        path=writer.output,
+    recommender = _recommender(run_data, model, metrics, vectors, table, writer.output)
+
+    def write() -> None:
+        _write(run_data, model, vectors, metrics, kept, identity, writer)
+        check_saved(recommender, table, run_data, writer.folder)
+        writer.finish()
+
+    on_main_process(accelerator, write)
+    return recommender
+
+
+def _recommender(
+    run_data: RunData,
+    model: RecModel,
+    metrics: Mapping[str, Any],
+    vectors: Tensor | None,
+    table: Tensor | None,
+    path: Path,
+) -> Recommender:
+    return Recommender(
+        path=path,
         metrics=dict(metrics),
         catalog=run_data.data.catalog,
         statistics=run_data.data.statistics,
@@ -61,14 +81,6 @@ def finish_run(
         sample=_sample(run_data),
         _table=table,
     )
-
-    def write() -> None:
-        _write(run_data, model, vectors, metrics, kept, identity, writer)
-        check_saved(recommender, table, run_data, writer.folder)
-        writer.finish()
-
-    on_main_process(accelerator, write)
-    return recommender
 
 
 def _write(

@@ -59,9 +59,7 @@ def check_task_head(head_class: type[TaskHead], micro_batches: bool = True, **op
     interactions = tiny_interactions()
     missing = head.needs() - set(interactions.table.column_names)
     assert not missing, f"needs names columns that lorarec does not know: {sorted(missing)}"
-    label = head.label()
-    if label is not None and label not in head.needs():  # the head makes its labels: the data have none
-        interactions, label = replace(interactions, table=interactions.table.remove_columns(label)), None
+    interactions, label = _labeled(head, interactions)
     histories = Histories.of(interactions, "past", feedback_column(interactions), 3.0, "time")
     examples = head.examples(interactions, histories, Part.TRAIN)
     assert "event" in examples.column_names, "examples must have the column 'event'"
@@ -85,6 +83,14 @@ def check_task_head(head_class: type[TaskHead], micro_batches: bool = True, **op
     held_out = head.examples(interactions, histories, Part.TEST)
     _check_predictions(model, Examples(held_out, head, _collation(interactions, histories, training=False)))
     _check_answers(head, model, statistics)
+
+
+def _labeled(head: TaskHead, interactions: Interactions) -> tuple[Interactions, str | None]:
+    """The interactions and their label; both without it if the head makes its labels."""
+    label = head.label()
+    if label is None or label in head.needs():
+        return interactions, label
+    return replace(interactions, table=interactions.table.remove_columns(label)), None
 
 
 def tiny_interactions() -> Interactions:

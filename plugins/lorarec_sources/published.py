@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Layout:
     read_items: Reader = read_table
     parts: bool = False
     """Whether several files of interactions are parts of one set."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def _options(**options: Any) -> Reader:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from lorarec.artifact.layout import write_checksums
 from lorarec.artifact.reader import read_run
-from lorarec.config.yaml_text import read_yaml, write_yaml
-from lorarec.errors import ArtifactError, LorarecError
-from lorarec.pipeline.load import load
-from lorarec_backbones.text import TextBackbone
+from lorarec.errors import ArtifactError
 
 MANY = 2_000_000
 
@@ -258,168 +254,3 @@ def test_a_catalog_in_another_compression_is_refused(forged: Callable[..., str])
     table = pa.table({"text": ["x" * 10**6]})
     message = forged(lambda run: pq.write_table(table, run / "catalog.parquet", compression="zstd"))
     assert "compressed as ZSTD" in message
-
-
-@pytest.fixture
-def loaded(copied_run: Callable[[str], Path]) -> Callable[..., str]:
-    """loaded(change, head): the message by which loading a forged run is refused."""
-
-    def of(change: Callable[[Path], Any], head: str = "ctr") -> str:
-        run = copied_run(head)
-        change(run)
-        write_checksums(run)
-        with pytest.raises(LorarecError) as refusal:
-            load(run)
-        message = str(refusal.value)
-        assert len(message) < 1_500 and run.name in message
-        return message
-
-    return of
-
-
-def in_json(file: str, **entries: Any) -> Callable[[Path], Any]:
-    """Sets entries of a JSON file; those that are None are removed."""
-
-    def change(run: Path) -> None:
-        content = json.loads((run / file).read_text()) | entries
-        (run / file).write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
-
-    return change
-
-
-def in_recipe(*keys: str, value: Any) -> Callable[[Path], Any]:
-    """Sets a value of the recipe."""
-
-    def change(run: Path) -> None:
-        recipe, _ = read_yaml((run / "recipe.yaml").read_text(), "recipe.yaml")
-        section = recipe
-        for key in keys[:-1]:
-            section = section[key]
-        section[keys[-1]] = value
-        (run / "recipe.yaml").write_text(write_yaml(recipe))
-
-    return change
-
-
-def in_weights(file: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], Any]:
-    """Replaces the first weight of several dimensions, or else the first one."""
-
-    def replace(run: Path) -> None:
-        weights = load_file(run / file)
-        name = next((name for name, weight in weights.items() if weight.dim() > 1), next(iter(weights)))
-        save_file(weights | {name: change(weights[name]).contiguous()}, run / file, {"format": "pt"})
-
-    return replace
-
-
-@pytest.mark.parametrize("where", ["adapter/adapter_model.safetensors", "backbone/model.safetensors"])
-def test_weights_of_adapter_and_backbone_must_be_finite(
-    where: str, loaded: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def change(run: Path) -> None:
-        monkeypatch.setattr(TextBackbone, "fingerprint", lambda _: "fits")
-        in_weights(where, lambda weight: weight.fill_(float("nan")))(run)
-        in_json("environment.json", backbone_fingerprint="fits")(run)
-
-    message = loaded(change)
-    assert "NaN or infinite" in message and "weight '" in message
-
-
-@pytest.mark.parametrize("file", ["adapter/adapter_model.safetensors", "head.safetensors"])
-@pytest.mark.parametrize(
-    "change",
-    [lambda weight: weight.half(), lambda weight: weight.int(), lambda weight: weight.T, lambda weight: weight[None]],
-)
-def test_weights_of_another_shape_or_type_are_refused(
-    file: str, change: Callable[[torch.Tensor], torch.Tensor], loaded: Callable[..., str]
-) -> None:
-    assert (
-        "has shape" in (message := loaded(in_weights(file, change))) or "type" in message or "other weights" in message
-    )
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda run: (run / "recipe.yaml").write_text("[]"), "does not hold the settings of a run"),
-        (lambda run: (run / "recipe.yaml").write_text("name: x\ntrain: []\n"), "does not hold the settings of a run"),
-        (lambda run: (run / "recipe.yaml").write_text(f"# {'x' * 2**18}\n"), "more than 262,144 bytes"),
-        (in_recipe("extends", value="/etc/passwd"), "extends: the recipe of a run is whole"),
-        (in_recipe("extends", value="quickstart"), "extends: the recipe of a run is whole"),
-        (in_recipe("adapter", "r", value=10**7), "describes a model"),
-        (in_recipe("adapter", "r", value=10**15), "does not fit"),
-        (lambda run: shutil.rmtree(run / "backbone"), "it has no copy of backbone 'text'"),
-    ],
-)
-def test_a_recipe_that_reaches_outside_or_explodes_is_refused(
-    change: Callable[[Path], Any], says: str, loaded: Callable[..., str]
-) -> None:
-    assert says in loaded(change)
-
-
-@pytest.mark.parametrize(
-    ("entries", "says"),
-    [
-        ({"num_hidden_layers": 10**9}, "num_hidden_layers=1e+09"),
-        ({"num_hidden_layers": 150}, "describes a model with more weights"),
-        ({"num_labels": 10**9}, "num_labels=1e+09"),
-        ({"hidden_size": 10**12}, "hidden_size=1e+12"),
-        ({"max_position_embeddings": 2**23}, "describes a model with more numbers"),
-        ({"vocab_size": 10**400}, "vocab_size=1e+300"),
-        ({"num_attention_heads": 0}, "cannot read"),
-        ({"hidden_act": "nothing"}, "cannot read"),
-        ({"model_type": ["bert"]}, "cannot read"),
-        ({"text_config": {"n_layer": 10**9}}, "n_layer=1e+09"),
-    ],
-)
-def test_a_configuration_that_its_weights_do_not_fill_is_refused(
-    entries: dict[str, Any], says: str, loaded: Callable[..., str]
-) -> None:
-    assert says in loaded(in_json("backbone/config.json", **entries))
-
-
-@pytest.mark.parametrize("shard", ["../head.safetensors", "/etc/passwd", "a/b.safetensors", "none.safetensors", 7])
-def test_an_index_of_weights_names_files_of_the_folder_alone(shard: Any, loaded: Callable[..., str]) -> None:
-    def change(run: Path) -> None:
-        (run / "backbone/model.safetensors").rename(run / "backbone/other.safetensors")
-        (run / "backbone/model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
-
-    assert "which is no file in the folder" in loaded(change)
-
-
-def test_pickles_are_not_read_instead_of_weights(loaded: Callable[..., str]) -> None:
-    def change(run: Path) -> None:
-        weights = load_file(run / "backbone/model.safetensors")
-        torch.save(weights, run / "backbone/pytorch_model.bin")
-        (run / "backbone/model.safetensors").unlink()
-
-    assert "it has no weights in safetensors files" in loaded(change)
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (
-            lambda run: (run / "backbone/adapter_config.json").write_text("{}"),
-            "adapter_config.json names another model",
-        ),
-        (in_json("backbone/tokenizer_config.json", vocab_file="/etc/passwd"), "names another file (vocab_file)"),
-        (in_json("backbone/tokenizer_config.json", fast_tokenizer_files=["../tokenizer.4.json"]), "another file"),
-        (
-            in_json(
-                "backbone/tokenizer.json", normalizer={"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}
-            ),
-            "which may never end",
-        ),
-    ],
-)
-def test_a_tokenizer_reads_its_own_folder_and_no_slow_pattern(
-    change: Callable[[Path], Any], says: str, loaded: Callable[..., str]
-) -> None:
-    assert says in loaded(change)
-
-
-@pytest.mark.parametrize("entry", ["attn_implementation", "_attn_implementation"])
-def test_an_attention_that_is_code_of_the_hub_is_refused(entry: str, loaded: Callable[..., str]) -> None:
-    change = in_json("backbone/config.json", **{entry: "someone/kernel"})
-    assert "names an attention that is code of the hub (someone/kernel)" in loaded(change)

@@ -66,19 +66,19 @@ def test_a_second_resume_is_refused_and_the_first_continues(
 ) -> None:
     path = recipe()
     argv = ["train", str(path), "--output", "run"]
-    told: list[int] = []
+    codes: list[int] = []
     gathered = train.gather_run_data
 
     def meanwhile(*given: Any) -> Any:
         child = multiprocessing.get_context("fork").Process(target=lambda: os._exit(run([*argv, "--resume"])))
         child.start()
         child.join()
-        told.append(child.exitcode or 0)
+        codes.append(child.exitcode or 0)
         return gathered(*given)
 
     monkeypatch.setattr(train, "gather_run_data", meanwhile)
     assert command(*argv).code == 0
-    assert told == [2] and Path("run/metrics.json").exists()
+    assert codes == [2] and Path("run/metrics.json").exists()
 
 
 @pytest.mark.parametrize("name", ["calibrate", "merge", "predict", "recommend"])

@@ -43,7 +43,7 @@ Act = Callable[[int, str, str], None]
 
 
 class Command(NamedTuple):
-    """A command in a folder, how to continue it, and how its result is told from its beginning."""
+    """A command in a folder, how to continue it, and what says that its result is there."""
 
     prepare: Callable[[Path], None]
     """Creates what the command reads in an empty folder."""
@@ -277,6 +277,17 @@ def points(name: str, made: list[str], most: int = SAMPLE) -> list[int]:
     return sorted(number for stage in stages for number in draw.sample(stage, min(most, len(stage))))
 
 
+def trials(
+    name: str, command: Command, attempts: Callable[[Command], Path], most: int = SAMPLE
+) -> Iterator[tuple[int, Path, str, dict[str, Any]]]:
+    """For each change to disturb: its number, a new folder, which one it is, and what an undisturbed command leaves."""
+    folder = attempts(command)
+    made = changes(command.argv, folder)
+    expected = state(folder)
+    for number in points(name, made, most):
+        yield number, attempts(command), f"change {number} of {len(made)}: {made[number - 1]}", expected
+
+
 def continued(command: Command, folder: Path, expected: dict[str, Any], where: str) -> None:
     """Continue, and compare with an undisturbed command."""
     code, said = called(command.again, folder)
@@ -290,13 +301,8 @@ def test_a_command_killed_at_any_change_of_the_disk_is_continued_to_the_same_res
     name: str, commands: dict[str, Command], attempts: Callable[[Command], Path]
 ) -> None:
     command = commands[name]
-    folder = attempts(command)
-    made = changes(command.argv, folder)
-    expected = state(folder)
-    for number in points(name, made):
-        print(f"{name}: {number} of {len(made)}")
-        folder = attempts(command)
-        before, where = state(folder), f"killed before change {number} of {len(made)}: {made[number - 1]}"
+    for number, folder, change, expected in trials(name, command, attempts):
+        before, where = state(folder), f"killed before {change}"
         assert called(command.argv, folder, killed_at(number, signal.SIGKILL))[0] == -signal.SIGKILL, where
         if (folder / "run").exists():
             lorarec.load(folder / "run")
@@ -311,12 +317,8 @@ def test_a_disk_that_is_full_from_any_change_on_is_one_sentence_and_the_command_
     name: str, commands: dict[str, Command], attempts: Callable[[Command], Path]
 ) -> None:
     command = commands[name]
-    folder = attempts(command)
-    made = changes(command.argv, folder)
-    expected = state(folder)
-    for number in points(name, made, most=2):
-        folder = attempts(command)
-        where = f"full from change {number} of {len(made)} on: {made[number - 1]}"
+    for number, folder, change, expected in trials(name, command, attempts, most=2):
+        where = f"full from {change}"
         code, said = called(command.argv, folder, full_from(number))
         assert (code == 2 and "disk is full" in said) or code == 0, f"{where}: {said}"
         assert "Traceback" not in said and ".partial" not in " ".join(state(folder)), f"{where}: {said}"
@@ -328,12 +330,8 @@ def test_sigterm_at_any_change_of_the_disk_ends_with_130_and_the_command_continu
     name: str, commands: dict[str, Command], attempts: Callable[[Command], Path]
 ) -> None:
     command = commands[name]
-    folder = attempts(command)
-    made = changes(command.argv, folder)
-    expected = state(folder)
-    for number in points(name, made, most=2):
-        folder = attempts(command)
-        where = f"SIGTERM before change {number} of {len(made)}: {made[number - 1]}"
+    for number, folder, change, expected in trials(name, command, attempts, most=2):
+        where = f"SIGTERM before {change}"
         code, said = called(command.argv, folder, killed_at(number, signal.SIGTERM))
         assert code == 130 and "Stopped" in said, f"{where}: {said}"
         assert "Traceback" not in said, f"{where}: {said}"

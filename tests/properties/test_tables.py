@@ -125,7 +125,7 @@ def as_json(columns: Table, lines: bool) -> str:
 
 
 def written(draw: Random, columns: Table, stem: str) -> str:
-    """Write a table in a random format; what the source `files` is to be told."""
+    """Write a table in a random format; the options with which the source `files` reads it."""
     form = draw.choice(["csv", "csv", "tsv", "json", "jsonl", "parquet"])
     pack = draw.choice(list(PACKED))
     if form == "parquet":
