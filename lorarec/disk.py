@@ -96,9 +96,11 @@ def remove(folder: Path) -> None:
         return
     with refusals(folder):
         temporary, handle = _new_folder(folder)
-        os.replace(folder, temporary / folder.name)
-        shutil.rmtree(temporary, ignore_errors=True)
-        os.close(handle)
+        try:
+            os.replace(folder, temporary / folder.name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            os.close(handle)
 
 
 @contextmanager

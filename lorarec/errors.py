@@ -28,10 +28,11 @@ def printable(message: str) -> str:
 
 
 def _short(line: str) -> str:
-    if len(line) > LONGEST_LINE:
-        half = LONGEST_LINE // 2 - 20
-        line = f"{line[:half]} [{len(line) - 2 * half:,} characters] {line[-half:]}"
-    return "".join(each if each.isprintable() else _escaped(each) for each in line)
+    line = "".join(each if each.isprintable() else _escaped(each) for each in line)
+    if len(line) <= LONGEST_LINE:
+        return line
+    half = LONGEST_LINE // 2 - 20
+    return f"{line[:half]} [{len(line) - 2 * half:,} characters] {line[-half:]}"
 
 
 def _escaped(character: str) -> str:

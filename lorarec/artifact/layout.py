@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -61,7 +62,7 @@ def write_calibration(folder: Path, text: str) -> None:
     """Write the calibration of a checked run, and then the manifest, which replaces an earlier calibration by it."""
     name = f"{CALIBRATION}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
     write_text(folder / name, text)
-    others = {file: sum for file, sum in _read_sums(folder / MANIFEST).items() if not is_calibration(file)}
+    others = {file: checksum for file, checksum in _read_sums(folder / MANIFEST).items() if not is_calibration(file)}
     _write_manifest(folder, others | {name: _checksum(folder / name)})
     for path in folder.iterdir():
         if is_calibration(path.name) and path.name != name:
@@ -70,7 +71,7 @@ def write_calibration(folder: Path, text: str) -> None:
 
 def is_calibration(name: str) -> bool:
     """Whether a file of this name in a run folder holds a calibration."""
-    return name.startswith(CALIBRATION) and name.endswith(".json")
+    return re.fullmatch(rf"{CALIBRATION}(-[0-9a-f]{{16}})?\.json", name) is not None
 
 
 def _write_manifest(folder: Path, sums: Mapping[str, str]) -> None:
@@ -91,7 +92,7 @@ def check_checksums(folder: Path) -> dict[str, str]:
         if not (folder / name).exists():
             raise ArtifactError(f"{folder} is not a complete run folder: '{name}' is missing. Train it again.")
     sums, files = _read_sums(folder / MANIFEST), _files(folder)
-    for name in sums.keys() - set(files):
+    for name in sorted(sums.keys() - set(files)):
         if _is_listed(name):  # otherwise a user's own file, which an earlier lorarec has listed
             raise ArtifactError(f"{folder / name} is missing. Train the run again, or restore the file.")
     for name in files:

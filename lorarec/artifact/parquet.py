@@ -22,8 +22,8 @@ def read_parquet(path: Path) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
             bytes_of_file = path.stat().st_size
-            longest = _check_sizes(file.metadata, bytes_of_file)
             most = max(SMALLEST, LARGEST_RATIO * bytes_of_file)
+            longest = _check_sizes(file.metadata, bytes_of_file, most)
             batches, size = [], 0
             for batch in file.iter_batches(max(32, min(1024, AT_ONCE // longest)), use_threads=False):
                 batches.append(batch)
@@ -35,11 +35,11 @@ def read_parquet(path: Path) -> pa.Table:
         raise ValueError(str(error).splitlines()[0][:200]) from error
 
 
-def _check_sizes(metadata: pq.FileMetaData, bytes_of_file: int) -> int:
+def _check_sizes(metadata: pq.FileMetaData, bytes_of_file: int, most: int) -> int:
     """Raises ValueError if the file claims to hold more than fits; returns the bytes of the longest value possible."""
     if metadata.num_rows > ROWS_PER_BYTE * bytes_of_file:
         raise ValueError(f"it claims {metadata.num_rows:,} rows in {bytes_of_file:,} bytes")
-    most, longest = max(SMALLEST, LARGEST_RATIO * bytes_of_file), 1
+    longest = 1
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         for index in range(group.num_columns):

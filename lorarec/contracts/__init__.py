@@ -33,10 +33,11 @@ from lorarec.contracts.vector_predictor import VectorHead, VectorPredictor
 from lorarec.contracts.weight_files import load_weights
 from lorarec.data.cache import Cached, cache_folder, cached, read_cached
 from lorarec.data.catalog import Catalog
+from lorarec.data.columns import is_list
 from lorarec.data.history import Histories, History
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.negatives import NegativeSampler, StepSample
-from lorarec.data.open_files import SUFFIXES, ReadOptions, known_encoding, table_origin
+from lorarec.data.open_files import SUFFIXES, ReadOptions, known_encoding, open_text, read_errors, table_origin
 from lorarec.data.ordering import order_by
 from lorarec.data.parquet_table import ParquetTable
 from lorarec.data.raw_tables import RawTables
@@ -133,15 +134,18 @@ __all__ = [
     "find_targets",
     "hookimpl",
     "is_inside",
+    "is_list",
     "joined_tables",
     "known_encoding",
     "load_weights",
     "moved",
     "named",
+    "open_text",
     "order_by",
     "pair_batch",
     "pair_products",
     "read_cached",
+    "read_errors",
     "read_events",
     "read_json",
     "read_table",

@@ -236,13 +236,7 @@ class Examples:
     def masked(self, rows: np.ndarray) -> list[np.ndarray]:
         """The catalog rows to leave out of the ranking of each of these example numbers: the items that its user had
         before; none if `seen` is keep."""
-        if self.seen == "keep":
-            return [np.empty(0, np.int64)] * len(rows)
-        return self.had(rows)
-
-    def had(self, rows: np.ndarray) -> list[np.ndarray]:
-        """The catalog rows that the user of each of these example numbers had before, with repeats."""
-        return [self.collation.histories.seen(int(event)) for event in self.events[rows]]
+        return self.collation.histories.masked(self.events[rows], self.seen)
 
     def labels(self) -> np.ndarray:
         """[n] float64 targets of prediction: the examples' column `label`."""

@@ -8,6 +8,7 @@ from datasets import Dataset
 from lorarec.contracts.batch import Collation
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
+from lorarec.data.numbers import row_of
 from lorarec.errors import DataError
 
 ITSELF = -1
@@ -116,8 +117,9 @@ def _negatives(event: int, chosen: int, count: int, collation: Collation) -> np.
     drawn = collation.negatives.for_row(epoch, event, count, had)
     if len(drawn) < count:
         raise DataError(
-            f"Row {event + 1}: its user has had all but {len(drawn)} of the {collation.catalog_size} items, so "
-            f"{count} negatives cannot be drawn. Lower head.negatives, or leave such users out of the data."
+            f"Row {row_of(event, interactions.rows_in_files)}: its user has had all but {len(drawn)} of the "
+            f"{collation.catalog_size} items, so {count} negatives cannot be drawn. Lower "
+            "head.negatives, or leave such users out of the data."
         )
     return drawn
 

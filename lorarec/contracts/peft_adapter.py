@@ -229,10 +229,6 @@ def _described(backbone: Backbone) -> str:
     return f"backbone '{backbone.name}' ({backbone.architecture().model_type})"
 
 
-def _device(module: nn.Module) -> str:
-    return str(next(module.parameters()).device)
-
-
 def _saved_config(folder: Path) -> dict[str, Any]:
     try:
         saved = read_json(folder / CONFIG_NAME)

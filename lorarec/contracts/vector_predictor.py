@@ -164,9 +164,9 @@ class VectorPredictor(Predictor):
             vectors = vectors[torch.from_numpy(candidates.rows)]
         for start in range(0, len(requests), BLOCK):
             block = requests.between(start, start + BLOCK)
-            histories = block.history_items()
+            seen = block.history_items() if exclude_seen else None
             for part, scores in catalog_scores(_user_vectors(run, block), vectors):
-                yield candidates.best(scores, k, histories[part] if exclude_seen else None)
+                yield candidates.best(scores, k, None if seen is None else seen[part])
 
     def approximate(
         self, run: FinishedRun, requests: Requests, k: int, exclude_seen: bool

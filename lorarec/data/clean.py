@@ -17,7 +17,7 @@ from lorarec.data.columns import CLICK, HISTORY, ITEM, RATING, TIME, USER, WEIGH
 from lorarec.data.events import EventKinds, Meaning
 from lorarec.data.ids import encode_ids
 from lorarec.data.numbers import is_missing, is_text, plain_column, row_of
-from lorarec.data.raw_tables import RawTables, as_arrow, column_of, read_column
+from lorarec.data.raw_tables import RawTables, as_arrow, column_of, in_memory, read_column
 from lorarec.errors import DataError
 
 
@@ -167,11 +167,8 @@ def _weighed(raw: RawTables, events: _Events, first: np.ndarray) -> RawTables:
     weight[events.rows] = np.bincount(first, events.weight, minlength=len(first))
     name = raw.columns.get(WEIGHT, "summed_weight")
     table = as_arrow(raw.interactions)
-    if name in table.column_names:
-        table = table.drop_columns([name])
-    from datasets import Dataset
-
-    interactions = Dataset(table.append_column(name, pa.array(weight)))
+    columns = {column: table.column(column) for column in table.column_names}
+    interactions = in_memory(columns | {name: pa.array(weight)})
     return replace(raw, interactions=interactions, columns={**raw.columns, WEIGHT: name})
 
 

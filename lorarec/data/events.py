@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class EventKinds:
     unread: tuple[str, ...] = ()
     """Columns named as rating or click that are not read, since kinds define what was liked and clicked."""
 
-    @property
+    @cached_property
     def meaning(self) -> np.ndarray:
         """[E] int8 of Meaning."""
         meaning: np.ndarray = np.array(self.meanings, np.int8)[self.kind]

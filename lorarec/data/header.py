@@ -14,8 +14,8 @@ from lorarec.data import open_files
 from lorarec.data.open_files import UTF8, ReadOptions, encoding_of, open_text, read_errors
 from lorarec.errors import DataError
 
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
-"""Detected ones."""
+SEPARATORS = ",;\t|"
+"""Those that are detected."""
 SAMPLE_ROWS, SAMPLE_CHARACTERS = 100, 1 << 18
 """What a separator is detected from."""
 

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
+from lorarec.config.recipe import Seen
 from lorarec.data import ordering
 from lorarec.data.columns import CLICK, HISTORY, HISTORY_FEEDBACK, RATING
 from lorarec.data.interactions import Interactions, Part
@@ -203,6 +204,12 @@ class Histories:
         seen = _Lookup(self._seen_starts[events]), _Lookup(self._seen_ends[events])
         had = None if self._had is None else self._had.of_rows(events)
         return type(self)(self._flat, bounds, seen, own, self.liked_above, had)
+
+    def masked(self, events: np.ndarray, seen: Seen) -> list[np.ndarray]:
+        """For each event, the catalog rows to leave out of its ranking: those seen before; none if `seen` is keep."""
+        if seen == "keep":
+            return [np.empty(0, np.int64)] * len(events)
+        return [self.seen(int(event)) for event in events]
 
     def seen(self, event: int) -> np.ndarray:
         """[L] int64 catalog rows that the event's user has seen before, for masking; with repeats.

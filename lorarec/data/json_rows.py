@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from lorarec.data import open_files
 from lorarec.data.columns import common_type
+from lorarec.data.ids import EXACT
 from lorarec.data.open_files import (
     DETECT,
     UTF8,
@@ -29,8 +30,6 @@ ROWS = 20_000
 """Objects converted to Arrow at a time."""
 LONGEST_LIST = 1 << 30
 """Characters of a list of objects, also after decompression."""
-EXACT = 2**53
-"""Beyond it, different whole numbers may be equal as float64."""
 
 Row = dict[str, Any]
 

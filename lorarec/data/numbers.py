@@ -5,7 +5,6 @@ Spellings are detected only where all rows agree, and what was detected is a not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -250,10 +249,10 @@ def _example(words: pa.ChunkedArray, digits: pa.Array) -> int:
 
 
 def _no_number(value: object, where: str, row: int, how: str = "") -> DataError:
-    return DataError(f"{where}, row {row}: {_cut(value)} is not a number{how}. Correct or remove the row.")
+    return DataError(f"{where}, row {row}: {cut(value)} is not a number{how}. Correct or remove the row.")
 
 
-def _cut(value: object) -> str:
+def cut(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -286,11 +285,6 @@ def _finite(
         index = int(np.argmax(bad))
         what = "is too large to compute with" if np.isfinite(values[index]) else "is not a finite number"
         raise DataError(
-            f"{where}, row {row_of(index, rows)}: {_cut(column[index].as_py())} {what}. Correct or remove the row."
+            f"{where}, row {row_of(index, rows)}: {cut(column[index].as_py())} {what}. Correct or remove the row."
         )
     return values
-
-
-def infinite_or_large(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """[n] whether numbers, of which some may be NaN, are too large to compute with."""
-    return np.asarray(np.abs(np.asarray(values, np.float64)) > LARGEST)

@@ -116,7 +116,7 @@ def open_utf8(path: Path, encoding: str) -> pa.NativeFile:
     return stream if encoding == UTF8 else pa.transcoding_input_stream(stream, encoding, "utf-8")
 
 
-def open_text(path: Path, encoding: str, newline: str | None = None) -> io.TextIOWrapper:
+def open_text(path: Path, encoding: str = UTF8, newline: str | None = None) -> io.TextIOWrapper:
     """The file's text; `newline` as in Python's `open`."""
     return io.TextIOWrapper(open_bytes(path), encoding=encoding, newline=newline)
 

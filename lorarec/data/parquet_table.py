@@ -49,6 +49,11 @@ class ParquetTable:
         return len(self)
 
     @property
+    def schema(self) -> pa.Schema:
+        """The columns' names and types, as of an Arrow table."""
+        return self._schema
+
+    @property
     def column_names(self) -> list[str]:
         """The columns' names."""
         return list(self._schema.names)
@@ -152,12 +157,13 @@ def _with_known(fresh: pa.DictionaryArray, known: pa.Array | None) -> tuple[pa.A
 
 def _groups(chunks: Iterable[pa.Array]) -> Iterator[pa.Array]:
     """The chunks, joined to arrays of about GROUP bytes."""
-    group: list[pa.Array] = []
+    group, size = list[pa.Array](), 0
     for chunk in chunks:
         group.append(chunk)
-        if sum(each.nbytes for each in group) >= GROUP:
+        size += chunk.nbytes
+        if size >= GROUP:
             yield pa.concat_arrays(group)
-            group = []
+            group, size = [], 0
     if group:
         yield pa.concat_arrays(group)
 

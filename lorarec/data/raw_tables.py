@@ -212,7 +212,9 @@ def as_arrow(rows: Dataset | ParquetTable) -> pa.Table:
 
 def column_of(rows: Dataset | ParquetTable, name: str, ids: bool = False) -> pa.ChunkedArray:
     """One column of the rows; with `ids`, texts may be dictionary-encoded."""
-    return rows.column(name, ids=ids) if isinstance(rows, ParquetTable) else as_arrow(rows).column(name)
+    if isinstance(rows, ParquetTable):
+        return rows.column(name, ids=ids)
+    return as_arrow(rows.select_columns([name])).column(name)
 
 
 def _events(raw: RawTables) -> _Events:
@@ -269,7 +271,8 @@ def _own_lists(events: _Events, item_ids: Sequence[pa.Array]) -> OwnLists | None
         return None
     names = [name for name in (HISTORY, HISTORY_FEEDBACK) if events.has(name)]
     columns = {events.where(name): events.ids(name) for name in names}
-    return own_lists(columns, item_ids, events.column(ITEM).type, events.rows)
+    item_type = events.table.schema.field(events.columns[ITEM]).type
+    return own_lists(columns, item_ids, item_type, events.rows)
 
 
 def _kept(events: _Events, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from lorarec.contracts import Callback, StrictConfig, TrainState
+from lorarec.engine.checkpoint_files import packed
 from lorarec.errors import CheckpointError, PluginError
 
 
@@ -50,13 +49,10 @@ class CallbackList:
 
 
 def _check_plain(callback: str, state: dict[str, Any]) -> None:
-    """Write and read a state as a checkpoint does."""
-    file = io.BytesIO()
+    """Raises PluginError naming the callback for a state that a checkpoint cannot keep."""
     try:
-        torch.save(state, file)
-        file.seek(0)
-        torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
+        packed(state, {}, callback)
+    except CheckpointError as error:
         raise PluginError(
             f"Callback '{callback}': its state cannot be read from a checkpoint, because it holds other objects than "
             "numbers, text and tensors, and lists and dicts of them. Return only these from `state_dict`."

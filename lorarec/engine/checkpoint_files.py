@@ -33,7 +33,7 @@ class Kept(NamedTuple):
 def write_checkpoint(folder: Path, kept: Kept) -> None:
     """Write the files into a new folder. Raises CheckpointError for a state that cannot be kept without a pickle."""
     tensors: dict[str, Tensor] = {}
-    states = {name: _packed(kept.states[name], tensors, name) for name in STATES}
+    states = {name: packed(kept.states[name], tensors, name) for name in STATES}
     folder.mkdir()
     save_file(kept.weights, folder / WEIGHTS)
     save_file(tensors, folder / OPTIMIZER)
@@ -70,18 +70,21 @@ def _advice(folder: Path) -> str:
     return f"Remove the folder {folder} to resume from an earlier checkpoint, or remove all of them to start again."
 
 
-def _packed(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
-    """A value for JSON; its tensors are put into `tensors`, and named in it."""
+def packed(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
+    """A value for JSON; its tensors are put into `tensors`, and named in it.
+
+    Raises CheckpointError for other objects in the state of `where`.
+    """
     if isinstance(value, Tensor):
         name = str(len(tensors))
         tensors[name] = value.detach().cpu().clone().contiguous()
         return {"tensor": name}
     if isinstance(value, dict):
-        return {"entries": [[_packed(key, {}, where), _packed(each, tensors, where)] for key, each in value.items()]}
+        return {"entries": [[packed(key, {}, where), packed(each, tensors, where)] for key, each in value.items()]}
     if isinstance(value, list | tuple):
         kind = "tuple" if isinstance(value, tuple) else "list"
-        return {kind: [_packed(each, tensors, where) for each in value]}
-    if value is None or isinstance(value, bool | int | float | str):
+        return {kind: [packed(each, tensors, where) for each in value]}
+    if value is None or type(value) in (bool, int, float, str):  # exactly: a subclass would be read as another type
         return value
     raise CheckpointError(
         f"A checkpoint cannot keep the {type(value).__name__} in the state of '{where}': states hold tensors, numbers, "

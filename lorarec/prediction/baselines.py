@@ -45,9 +45,7 @@ class Asked(NamedTuple):
 
     def masked(self, rows: slice) -> list[np.ndarray]:
         """The catalog rows to leave out of the ranking of each question."""
-        if self.seen == "keep":
-            return [np.empty(0, np.int64)] * len(self.events[rows])
-        return [self.histories.seen(int(event)) for event in self.events[rows]]
+        return self.histories.masked(self.events[rows], self.seen)
 
     def blocks(self, size: int) -> Iterator[slice]:
         """All questions in order, `size` at a time."""

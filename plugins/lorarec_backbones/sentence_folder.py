@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lorarec.contracts import LorarecError
+from lorarec.contracts import LorarecError, is_inside
 from lorarec_backbones.pooling import MODES
 from lorarec_backbones.sentence_layers import ACTIVATIONS, WEIGHTS, LayerSpec, SentenceLayers
 
@@ -138,11 +138,11 @@ def _modules(files: Files, name: str) -> list[tuple[str, str]]:
         kind, path = (entry.get(key) if isinstance(entry, dict) else None for key in ("type", "path"))
         if not isinstance(kind, str) or not isinstance(path, str):
             raise _damaged(name, MODULES, "an entry has no type and path")
-        parts = PurePosixPath(path).parts
-        if "\\" in path or ":" in path or path.startswith("/") or ".." in parts:
+        plain = "/".join(PurePosixPath(path).parts)
+        if plain and not is_inside(plain):
             raise _damaged(name, MODULES, f"the path {path[:100]!r} is not inside the folder")
         package, _, last = kind.rpartition(".")
-        modules.append((last if package.startswith("sentence_transformers.") else kind[:100], "/".join(parts)))
+        modules.append((last if package.startswith("sentence_transformers.") else kind[:100], plain))
     if not modules:
         raise _damaged(name, MODULES, "it has no module")
     return modules

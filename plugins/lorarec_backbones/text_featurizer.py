@@ -219,7 +219,7 @@ def lowercasing(tokenizer: Any) -> Any:
             "lowercase. Save the checkpoint with a fast tokenizer."
         )
     own = tokenizer.backend_tokenizer.normalizer
-    if own is None or '"Lowercase"' not in tokenizer.backend_tokenizer.to_str():
+    if own is None or b'"Lowercase"' not in own.__getstate__():  # not in the vocabulary
         tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(
             [normalizers.Lowercase(), *([] if own is None else [own])]
         )

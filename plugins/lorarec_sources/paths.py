@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from glob import glob, has_magic
 from pathlib import Path
@@ -44,8 +45,8 @@ def existing_files(names: Sequence[str], folder: Path | None = None) -> list[Pat
             files += matches
         else:
             files.append(existing_file(path))
-    for file in files:
-        if files.count(file) > 1:
+    for file, times in Counter(files).items():
+        if times > 1:
             raise DataError(f"{file}: named twice, so that each of its rows would count twice. Name it once.")
     return files
 

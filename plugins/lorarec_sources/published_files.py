@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import csv
-import gzip
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pajson
 from datasets import Dataset
 
-from lorarec.contracts import DataError, ReadOptions, cached_table, read_table
+from lorarec.contracts import DataError, ReadOptions, cached_table, is_list, open_text, read_errors, read_table
 
 ROWS = 50_000
 """Rows that are converted at a time."""
@@ -133,8 +132,7 @@ def python_literals(files: Sequence[Path], fields: Sequence[str]) -> Dataset:
     """Lines that are dictionaries of Python ({u'title': u'Doom'}), not JSON: these fields of them. Nothing is run."""
 
     def read() -> Iterator[pa.Table]:
-        opened = gzip.open if files[0].suffix == ".gz" else open
-        with opened(files[0], "rt", encoding="utf-8") as lines:
+        with read_errors(files[0]), open_text(files[0]) as lines:
             numbered = enumerate(lines, start=1)
             yield _literal_table([], fields)
             while chunk := list(islice(numbered, ROWS)):
@@ -222,7 +220,7 @@ def goodreads(files: Sequence[Path]) -> Dataset:
 def exploded_lists(files: Sequence[Path]) -> Dataset:
     """A table with a row for each event; or for each user with lists, of which an event is made for each element."""
     table = _arrow(read_table(files))
-    lists = [name for name in table.column_names if pa.types.is_list(table.schema.field(name).type)]
+    lists = [field.name for field in table.schema if is_list(field.type)]
     if not lists:
         return Dataset(table)
     table = table.combine_chunks()

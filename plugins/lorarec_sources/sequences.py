@@ -9,7 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, did_you_mean, hookimpl, read_table
+from lorarec.contracts import (
+    DataError,
+    DataSource,
+    RawTables,
+    StrictConfig,
+    did_you_mean,
+    hookimpl,
+    is_list,
+    read_table,
+)
 from lorarec_sources.paths import existing_file, existing_folder
 
 EVAL_USERS = "eval_users"
@@ -81,7 +90,7 @@ def _column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
 
 
 def _check_lists(lists: pa.Array, location: str) -> None:
-    if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
+    if not is_list(lists.type):
         raise DataError(f"{location}: values of type {lists.type}; each row needs a list of item ids, oldest first.")
     if lists.null_count:
         row = pc.index(lists.is_null(), True).as_py() + 1

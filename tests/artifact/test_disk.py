@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lorarec.disk import atomic_write, locked, move, write_text
+from lorarec.disk import atomic_write, locked, move, remove, write_text
 from lorarec.errors import ArtifactError
 
 
@@ -150,3 +150,17 @@ def test_a_moved_folder_is_flushed_before_it_is_renamed(tmp_path: Path, monkeypa
     move(tmp_path / "old", tmp_path / "new")
     names = [Path(path).relative_to(tmp_path).as_posix() for path in flushed]
     assert sorted(names[:-1]) == ["old", "old/inner", "old/inner/file"] and names[-1] == "."
+
+
+def test_a_folder_that_cannot_be_moved_away_leaves_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "denied")
+
+    with monkeypatch.context() as patch, pytest.raises(ArtifactError):
+        patch.setattr(os, "replace", refuse)
+        remove(tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

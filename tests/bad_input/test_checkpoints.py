@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from lorarec.engine.checkpoint_files import read_checkpoint
 from lorarec.engine.fit import Fit
 
 STEPS = ("train.max_steps=6", "train.save_every=2", "--output", "run")
@@ -169,6 +170,13 @@ def test_a_damaged_unfinished_run_is_named(
     )
 
 
+def fit_checksums(checkpoint: Path) -> None:
+    """Writes a manifest of the files as they are."""
+    files = ("weights.safetensors", "optimizer.safetensors", "state.json")
+    sums = {name: hashlib.sha256((checkpoint / name).read_bytes()).hexdigest() for name in files}
+    (checkpoint / "manifest.json").write_text(json.dumps(sums))
+
+
 @pytest.fixture
 def forged(stopped: Path, refused: Callable[..., str]) -> Callable[..., str]:
     """forged(change): the message by which resuming is refused after `change` of the latest checkpoint, whose checksums
@@ -176,9 +184,7 @@ def forged(stopped: Path, refused: Callable[..., str]) -> Callable[..., str]:
 
     def of(change: Callable[[Path], Any]) -> str:
         change(LATEST)
-        files = ("weights.safetensors", "optimizer.safetensors", "state.json")
-        sums = {name: hashlib.sha256((LATEST / name).read_bytes()).hexdigest() for name in files}
-        (LATEST / "manifest.json").write_text(json.dumps(sums))
+        fit_checksums(LATEST)
         return refused("train", stopped, *STEPS, "--resume", says=[str(LATEST)])
 
     return of
@@ -222,6 +228,8 @@ def test_a_forged_checkpoint_is_refused(forged: Callable[..., str]) -> None:
         forged(change)
         (LATEST / "state.json").write_bytes(state)
         (LATEST / "weights.safetensors").write_bytes(weights)
+    fit_checksums(LATEST)
+    read_checkpoint(LATEST)  # nothing but the forged values was refused above
 
 
 def test_a_checkpoint_holds_no_pickle(stopped: Path) -> None:

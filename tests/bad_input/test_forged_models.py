@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -84,17 +85,21 @@ def test_weights_of_adapter_and_backbone_must_be_finite(
     assert "NaN or infinite" in message and "weight '" in message
 
 
-@pytest.mark.parametrize("file", ["adapter/adapter_model.safetensors", "head.safetensors"])
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("adapter/adapter_model.safetensors", r"weight '.*' has (shape|type) .*, the model's has"),
+        ("head.safetensors", r"head 'ctr' has other weights now than when the run was trained"),
+    ],
+)
 @pytest.mark.parametrize(
     "change",
     [lambda weight: weight.half(), lambda weight: weight.int(), lambda weight: weight.T, lambda weight: weight[None]],
 )
 def test_weights_of_another_shape_or_type_are_refused(
-    file: str, change: Callable[[torch.Tensor], torch.Tensor], loaded: Callable[..., str]
+    file: str, says: str, change: Callable[[torch.Tensor], torch.Tensor], loaded: Callable[..., str]
 ) -> None:
-    assert (
-        "has shape" in (message := loaded(in_weights(file, change))) or "type" in message or "other weights" in message
-    )
+    assert re.search(says, loaded(in_weights(file, change)))
 
 
 @pytest.mark.parametrize(

@@ -230,8 +230,8 @@ def test_an_argument_that_is_not_utf_8_is_one_sentence(capsys):
 @pytest.mark.parametrize("variables", [{"RANK": "x"}, {"RANK": ""}, {"COLUMNS": "1"}, {"COLUMNS": "x", "LINES": "x"}])
 def test_odd_environment_variables_are_no_error(variables):
     environment = {key: value for key, value in os.environ.items() if key not in ("HOME", "TERM")}
-    done = process("status = run(['--help']); output.print_table(['a'], [['b']]); sys.exit(output.process_rank())",
-                   env={**environment, "LANG": "C", "LC_ALL": "C", **variables})  # fmt: skip
+    code = "status = run(['--help']); output.print_table(['a'], [['b']]); sys.exit(status or output.process_rank())"
+    done = process(code, env={**environment, "LANG": "C", "LC_ALL": "C", **variables})
     assert (done.returncode, done.stderr) == (0, "")
 
 

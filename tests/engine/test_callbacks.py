@@ -46,7 +46,9 @@ def test_a_state_of_plain_values_and_tensors_is_kept(state: Any) -> None:
     assert CallbackList([Keeps(state)]).state_dict()["0:keeps"]["state"] == state
 
 
-@pytest.mark.parametrize("state", [Path("here"), object(), np.float64(1), lambda: None], ids=str)
+@pytest.mark.parametrize(
+    "state", [Path("here"), object(), np.float64(1), {1, 2}, b"x", torch.float32, lambda: None], ids=str
+)
 def test_a_state_that_no_checkpoint_could_be_read_with_is_refused_by_the_name_of_the_callback(state: Any) -> None:
     with pytest.raises(PluginError, match="Callback 'keeps': its state cannot be read from a checkpoint"):
         CallbackList([Keeps(state)]).state_dict()

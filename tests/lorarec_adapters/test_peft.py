@@ -44,7 +44,7 @@ EVERYWHERE = ("lora", "ia3", "vera")
 IN_CI = [(method, family) for method in open_methods() for family in ("bert", "llama")]
 IN_CI += [(method, family) for method in EVERYWHERE for family in script.FAMILIES if family not in ("bert", "llama")]
 ALL = [(method, family) for method in open_methods() for family in script.FAMILIES]
-ROUNDING = 0.05
+ROUNDING, ROUNDING_OF = 0.02, {"adamss": 0.05}
 """Allowed difference of a share from the page, which was measured on another processor: AdaMSS chooses its weights by a
 clustering of singular vectors, which rounding decides."""
 
@@ -61,7 +61,7 @@ def _check(method: str, checkpoint: Path, expected: Any) -> None:
     assert (outcome.refusal, outcome.merges) == (expected.refusal, expected.merges), (
         "docs/adapters.md: run peft_page.py"
     )
-    assert abs(outcome.share - expected.share) < ROUNDING, "docs/adapters.md: run peft_page.py"
+    assert abs(outcome.share - expected.share) < ROUNDING_OF.get(method, ROUNDING), "docs/adapters.md: run peft_page.py"
 
 
 @pytest.mark.parametrize(("method", "family"), IN_CI)

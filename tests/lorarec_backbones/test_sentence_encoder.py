@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sentence_transformers as sentences
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from sentence_transformers.sentence_transformer import modules
 
 from lorarec.contracts import Catalog, LorarecError, TrainingPlan, View
 from lorarec_adapters.full import Full
 from lorarec_adapters.lora import Lora
 from lorarec_backbones.text import TextBackbone
 
-sentences = pytest.importorskip("sentence_transformers")
-modules = pytest.importorskip("sentence_transformers.models")
 Folder = Callable[..., Path]
 
 

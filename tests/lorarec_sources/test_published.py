@@ -290,12 +290,23 @@ def test_lists_of_different_lengths_in_a_row_are_refused(tmp_path: Path) -> None
         load(write(tmp_path, {"likes.parquet": uneven}))
 
 
-def test_lines_that_are_no_python_dictionary_are_refused_and_nothing_is_run(tmp_path: Path) -> None:
+def test_lines_that_are_no_python_dictionary_are_refused_and_nothing_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for line in ("__import__('os').system('touch hacked')\n", "[1]\n", "{" * 5000 + "\n", "\n"):
         files = SETS["steam"] | {"steam_new.json.gz": gzip.compress(line.encode())}
         with pytest.raises(DataError, match="line 1: not a dictionary of Python"):
             load(write(tmp_path, files))
     assert not Path("hacked").exists()
+
+
+def test_lines_that_are_cut_or_no_utf8_are_refused(tmp_path: Path) -> None:
+    whole = SETS["steam"]["steam_new.json.gz"]
+    assert isinstance(whole, bytes)
+    for content, message in ((whole[:40], "not a whole gzip file"), (gzip.compress(b"{'a': '\xff'}\n"), "not UTF-8")):
+        with pytest.raises(DataError, match=message):
+            load(write(tmp_path, SETS["steam"] | {"steam_new.json.gz": content}))
 
 
 def test_sessions_of_another_form_are_refused(tmp_path: Path) -> None:

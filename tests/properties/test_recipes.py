@@ -15,6 +15,7 @@ import pytest
 
 from lorarec.config.recipe_file import load_recipe, recipe_files
 from lorarec.config.yaml_text import write_yaml
+from lorarec.errors import LorarecError
 from lorarec.pipeline import check
 from lorarec.registry.discover import KindName
 from lorarec.registry.registry import Registry
@@ -85,7 +86,7 @@ def recipe_with(kind: KindName, name: str) -> dict[str, Any] | None:
     inside[last] = [name] if kind == "callback" else name
     try:
         return full_recipe(resolve(load_recipe(recipe), Registry.discover()))
-    except Exception:
+    except LorarecError:
         return None
 
 
@@ -237,13 +238,17 @@ def test_a_mutant_is_refused_by_one_message_or_resolves_to_what_resolves_to_itse
         assert resolved[1] == resolved[0]
 
 
-@pytest.mark.parametrize("number", range(30))
 def test_another_number_is_resolved_as_written_and_nothing_else_changes(
-    number: int, refused: Refused, resolved: list[dict[str, Any]]
+    refused: Refused, resolved: list[dict[str, Any]]
 ) -> None:
-    argv, expected = with_another_number(Random(number))
-    if refused("check", *argv) is None:
-        assert resolved == [expected]
+    accepted = 0
+    for number in range(30):
+        resolved.clear()
+        argv, expected = with_another_number(Random(number))
+        if refused("check", *argv) is None:
+            assert resolved == [expected], argv
+            accepted += 1
+    assert accepted, "every number was refused"
 
 
 def test_a_mutant_is_refused_by_a_process_of_its_own(

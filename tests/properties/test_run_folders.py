@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -243,8 +243,8 @@ def mutant(draw: Random, runs: Runs, here: Path) -> tuple[Path, bool]:
     name = draw.choice(["ids", "ids", "text"])
     run = Path(shutil.copytree(runs.folders[name], here / name))
     fits = draw.random() < 0.75
-    for _ in range(draw.choice([1, 1, 1, 2])):
-        with suppress(Exception):  # a second change may find a file that the first one has broken
+    for turn in range(draw.choice([1, 1, 1, 2])):
+        with suppress(Exception) if turn else nullcontext():  # it may find a file broken
             draw.choice(FITTING if fits else OTHERS)(draw, run, runs)
     if fits:
         with suppress(ArtifactError):  # where the manifest is a folder now
