@@ -104,7 +104,7 @@ def _type_of(column: pa.ChunkedArray, decimal: str | None = None) -> pa.DataType
 def _converted(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
     if target in (pa.string(), pa.null()):
         return column
-    return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column).cast(target)
+    return pc.if_else(pc.equal(column, ""), pa.scalar(None, column.type), column).cast(target)
 
 
 def _refuse_broken(file: Delimited) -> None:

@@ -13,7 +13,9 @@ from lorarec.data.ordering import blocks
 from lorarec.errors import DataError
 
 EXACT = 2**53
-"""Beyond it, float64 does not hold all whole numbers: ids that became floats have changed."""
+"""From it on, float64 does not hold all whole numbers: ids that became floats may have changed."""
+MANTISSA = {16: 11, 32: 24, 64: 53}
+"""Width of a float -> bits of its digits: half and single precision hold still fewer whole numbers."""
 SCIENTIFIC = r"^[+-]?[0-9](\.[0-9]+)?[eE]\+[0-9]{2,}$"
 """How spreadsheets and columns of floats write whole numbers that are too long for them (7.65612E+16); 12E4, without a
 sign, is a text id."""
@@ -154,13 +156,16 @@ def _indices(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _plain(column: pa.ChunkedArray, where: str, rows: np.ndarray | None, what: str) -> pa.ChunkedArray:
-    """Integers and text as they are; whole floats (integers that pandas widened) as integers."""
+    """Integers and text as they are; decimals as text, whole floats (integers that pandas widened) as integers."""
     kind = column.type
     if pa.types.is_integer(kind) or is_text(kind):
         return column
+    if pa.types.is_decimal(kind) and kind.scale == 0:  # as databases export their whole numbers
+        return column.cast(pa.string())
     if pa.types.is_floating(kind):
         column = column.cast(pa.float64())
-        large = pc.index(pc.greater(pc.abs(column), EXACT), pa.scalar(True)).as_py()
+        limit = 2.0 ** MANTISSA[kind.bit_width]
+        large = pc.index(pc.greater_equal(pc.abs(column), limit), pa.scalar(True)).as_py()
         if large >= 0:
             value = column[large].as_py()
             raise _refusal(where, large, rows, f"digits of the {what} are lost in the float {value!r}", EXPORT)
@@ -168,4 +173,4 @@ def _plain(column: pa.ChunkedArray, where: str, rows: np.ndarray | None, what: s
         if fraction < 0:
             return column.cast(pa.int64())
         raise _refusal(where, fraction, rows, f"{column[fraction].as_py()!r} is not a valid {what}")
-    raise DataError(f"{where}: values of type {kind} cannot be a {what}. Convert it to text or whole numbers.")
+    raise DataError(f"{where}: values of type {kind}, but each {what} is text or a whole number. Convert the column.")

@@ -74,7 +74,7 @@ def json_tables(paths: Sequence[Path], lines: bool, options: ReadOptions = DETEC
             for name in dict.fromkeys(name for row in chunk for name in row):
                 values = [row.get(name) for row in chunk]
                 kinds[name] = common_type(kinds.get(name, pa.null()), _kind(values))
-                large |= {name} if _beyond(values, EXACT) else set()
+                large |= {name} if _beyond(values, EXACT - 1) else set()
     refuse_nul(paths[0], kinds)
     if not kinds:
         raise DataError(f"{table_origin(paths)}: there are no rows in this file.")

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK, Lists, feedback_lists, item_lists, read_lists
+from lorarec.data.delimited import typed
 from lorarec.data.ids import Encoded
 from lorarec.data.numbers import is_text, plain_column
 from lorarec.data.text_lists import separator_note, separator_of, text_lists
@@ -49,8 +50,8 @@ def own_lists(
         notes = separator_note(where, separator)
         column = text_lists(column, where, separator, rows)
     lists = read_lists(column, where, rows)
-    if pa.types.is_floating(item_type) and is_text(plain_column(lists.values).type):
-        lists = lists._replace(values=_like_floats(plain_column(lists.values)))
+    if (pa.types.is_floating(item_type) or pa.types.is_integer(item_type)) and is_text(plain_column(lists.values).type):
+        lists = lists._replace(values=_like_numbers(plain_column(lists.values)))
     numbers = None
     for of, other in feedback:
         other = _texts_of_numbers(other)
@@ -67,9 +68,6 @@ def _texts_of_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.fill_null(column.cast(pa.large_string()), "")
 
 
-def _like_floats(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Ids of histories as numbers, where the column of items has numbers such as 7.0, which are the ids 7."""
-    try:
-        return values.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return values
+def _like_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Ids of histories as numbers, where the column of items has numbers: 7.0 is the id 7 in both."""
+    return typed(values) if not values.null_count and pc.any(pc.match_substring(values, ".")).as_py() else values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Set
+from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -13,8 +14,8 @@ import pyarrow as pa
 from lorarec.data.text_lists import BAR, text_lists
 from lorarec.errors import DataError
 
-EXACT = 2**53
-"""Beyond it, a float may be another whole number than it was."""
+BITS = {"float16": 11, "halffloat": 11, "bfloat16": 8, "float32": 24, "float": 24}
+"""Bits of the digits of floats, by the names of numpy, torch, pandas and Arrow; other floats have 53."""
 LARGEST = 10**300
 """Whole numbers below it are ids; Python does not write those of thousands of digits."""
 Columns = Mapping[str, Any]
@@ -85,18 +86,33 @@ def id_texts(value: Any, name: str, column: str = "item", ordered: bool = True) 
     if set(map(type, values)) <= {str}:
         return values
     unit = "item" if ", row " in name else "row"
-    return [_id(each, f"{name}, {unit} {number}") for number, each in enumerate(values, start=1)]
+    columns = columns_of(value)
+    exact = _exact(value if columns is None else columns[column])
+    return [_id(each, f"{name}, {unit} {number}", exact) for number, each in enumerate(values, start=1)]
 
 
-def _id(value: Any, where: str) -> str:
+def _exact(value: Any) -> int:
+    """From which whole number on the floats of a list, array or column, or a float, may be other ones than they were
+    written as."""
+    name = str(getattr(value, "dtype", getattr(value, "type", ""))).lower()
+    return 1 << BITS.get(name.removeprefix("torch.").removesuffix("[pyarrow]"), 53)
+
+
+def _id(value: Any, where: str, exact: int) -> str:
     if isinstance(value, str):
         return str(value)
     if is_missing(value):
         raise DataError(f"{where}: the id is missing. Leave it out.")
     if isinstance(value, Integral) and not isinstance(value, bool) and -LARGEST < int(value) < LARGEST:
         return str(int(value))
-    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) < EXACT:
-        return str(int(float(value)))
+    if isinstance(value, Decimal) and value.is_finite() and abs(value) < LARGEST and value == int(value):
+        return str(int(value))
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        if abs(float(value)) < min(exact, _exact(value)):
+            return str(int(float(value)))
+        raise DataError(
+            f"{where}: digits of the id are lost in the float {_shown(value)}. Give ids as text or integers."
+        )
     raise DataError(f"{where}: {_shown(value)} is not an id. Ids are text or whole numbers.")
 
 
@@ -115,7 +131,7 @@ def histories_of(value: Any) -> list[list[str]]:
                 f"{where}: {_shown(history)} is one text, not a list of ids. Give a list for each user: [['a', 'b'], "
                 "['c']]."
             )
-        histories.append([] if is_missing(history) else id_texts(_row(history, where), where))
+        histories.append([] if is_missing(history) else id_texts(_no_table(history, where), where))
     return histories
 
 
@@ -126,7 +142,11 @@ def feedback_of(value: Any) -> list[list[float]]:
     feedback = []
     for row, numbers in enumerate(values, start=1):
         where = f"feedback, row {row}"
-        feedback.append([] if is_missing(numbers) else [_number(each, where) for each in _row(numbers, where)])
+        feedback.append(
+            []
+            if is_missing(numbers)
+            else [_number(each, where) for each in plain_list(_no_table(numbers, where), where, "")]
+        )
     return feedback
 
 
@@ -144,10 +164,10 @@ def _number(value: Any, where: str) -> float:
     return number
 
 
-def _row(value: Any, where: str) -> list[Any]:
-    if isinstance(value, Mapping) or columns_of(value) is not None:
+def _no_table(value: Any, where: str) -> Any:
+    if columns_of(value) is not None:
         raise DataError(f"{where}: a {type(value).__name__} is not a list. Give a list for each row.")
-    return plain_list(value, where, "")
+    return value
 
 
 def _with_texts_read(values: list[Any], name: str) -> list[Any]:

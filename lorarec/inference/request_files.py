@@ -70,7 +70,7 @@ def requests_in(
 def id_column(table: pa.Table, name: str, path: Path) -> list[str]:
     """A column of ids as strings. Raises DataError if it is missing or has gaps."""
     _refuse_missing(table, name, path)
-    return id_texts(_as_read(table.column(name)), f"{path}, column '{name}'")
+    return id_texts(table.column(name), f"{path}, column '{name}'")
 
 
 def list_column(
@@ -85,7 +85,7 @@ def list_column(
     lists = [values for _, values in _lists(table, name, path, separator)]
     rows = np.repeat(np.arange(len(lists)), [len(values) for values in lists])
     flat = _flat([value for values in lists for value in values], f"{path}, column '{name}'")
-    encoded = encode_ids(_as_read(flat), f"{path}, column '{name}'", rows)
+    encoded = encode_ids(flat, f"{path}, column '{name}'", rows)
     ids = iter(encoded.ids.take(pa.array(encoded.codes)).to_pylist())
     return [[next(ids) for _ in values] for values in lists], separator
 
@@ -165,5 +165,5 @@ def _flat(ids: list[Any], column: str) -> pa.ChunkedArray:
 
 
 def _as_read(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text read like a column of a csv file, so that ids are the same in every file format."""
+    """Text read like a column of a csv file, so that attributes are the same in every file format."""
     return typed(column) if column.type == pa.string() and not column.null_count else column

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from lorarec.contracts import Candidates, Catalog, Requests
 from lorarec.data.users import Users, users_of_requests
 from lorarec.errors import DataError, printable
 
+WHOLE = re.compile(r"(0|-?[1-9][0-9]*)(\.0+)?")
+"""A whole number, also as a float."""
 SHOWN = 60
 """Characters of an unknown id in a warning."""
 LONGEST_NUMBER = 20
@@ -28,10 +31,19 @@ class MissingFeedbackWarning(UserWarning):
 
 def item_rows(items: Sequence[str], catalog: Catalog) -> np.ndarray:
     """[n] catalog rows of items to score, -1 for unknown ids, which an UnknownIdWarning names."""
-    rows = np.array([catalog.rows.get(item, -1) for item in items], np.int64)
+    rows = np.array([_row(item, catalog) for item in items], np.int64)
     unknown = [item for item, row in zip(items, rows, strict=True) if row < 0]
     _warn_unknown("items to score", unknown, "get no score", catalog)
     return rows
+
+
+def _row(item: str, catalog: Catalog) -> int:
+    """The catalog row of an id, -1 for an unknown one. A whole number may be written as 5 or 5.0, as columns of floats
+    do, whatever else the request holds."""
+    row = catalog.rows.get(item)
+    if row is None and (number := WHOLE.fullmatch(item)):
+        row = catalog.rows.get(number[1] if number[2] else f"{item}.0")
+    return -1 if row is None else row
 
 
 def candidates_of(items: Sequence[str] | None, catalog: Catalog) -> Candidates:
@@ -41,11 +53,12 @@ def candidates_of(items: Sequence[str] | None, catalog: Catalog) -> Candidates:
     """
     if items is None:
         return Candidates(np.arange(len(catalog)), len(catalog))
-    known = [catalog.rows[item] for item in items if item in catalog.rows]
-    _warn_unknown("candidates", [item for item in items if item not in catalog.rows], "are left out", catalog)
-    if not known:
+    rows = np.array([_row(item, catalog) for item in items], np.int64)
+    unknown = [item for item, row in zip(items, rows, strict=True) if row < 0]
+    _warn_unknown("candidates", unknown, "are left out", catalog)
+    if len(unknown) == len(rows):
         raise DataError("None of the candidates is in the run's catalog: there is nothing to recommend.")
-    return Candidates(np.unique(known), len(catalog))
+    return Candidates(np.unique(rows[rows >= 0]), len(catalog))
 
 
 def requests_of(
@@ -79,10 +92,10 @@ def requests_of(
             raise DataError(
                 f"Request {index + 1}: {len(history)} items in the history, but {len(values)} values of feedback."
             )
-        events = [(str(item), float(number)) for item, number in zip(history, values, strict=True)]
-        unknown += [item for item, _ in events if item not in catalog.rows]
-        rows.append([catalog.rows[item] for item, _ in events if item in catalog.rows])
-        numbers.append([number for item, number in events if item in catalog.rows])
+        events = [(_row(item, catalog), float(number)) for item, number in zip(history, values, strict=True)]
+        unknown += [item for item, (row, _) in zip(history, events, strict=True) if row < 0]
+        rows.append([row for row, _ in events if row >= 0])
+        numbers.append([number for row, number in events if row >= 0])
     _warn_unknown("items in histories", unknown, "are left out of them", catalog)
     if liked_feedback is not None:
         numbers = _with_feedback(numbers, liked_feedback)
@@ -128,6 +141,7 @@ def _warn_unknown(what: str, ids: list[str], consequence: str, catalog: Catalog)
 
 def _near(name: str, catalog: Catalog) -> str:
     """The id of the catalog that is the same number, written with zeros in front, if there is one."""
+    name = name.removesuffix(".0")
     padded = (name.zfill(width) for width in range(len(name) + 1, LONGEST_NUMBER + 1)) if name.isdecimal() else ()
     spelled = next((other for other in padded if other in catalog.rows), "")
     return f" (the run has '{spelled}': ids are text)" if spelled else ""

@@ -166,8 +166,9 @@ def test_words_of_all_groups_together_may_exceed_32_bit_offsets(
     assert column.type.value_type == pa.large_string() and column.to_pylist() == words + words[::-1]
 
 
-def test_histories_of_texts_beside_items_of_floats_are_read_as_from_a_copy(tmp_path: Path) -> None:
-    columns = {"item": [7.0, 8.0, 9.0] * 9, "history": [["8.0"], [], ["7.0", "9.0"]] * 9, "time": list(range(27))}
+@pytest.mark.parametrize("items", [[7.0, 8.0, 9.0], [7, 8, 9]])
+def test_histories_of_texts_with_items_of_numbers_are_read_as_from_a_copy(items: list[float], tmp_path: Path) -> None:
+    columns = {"item": items * 9, "history": [["8.0"], [], ["7.0", "9.0"]] * 9, "time": list(range(27))}
     (path,) = shards(tmp_path, columns)
     section = DataSection(source="files", split=SplitSection(by="time"))
     tables = ParquetTable([path]), read_table(path)

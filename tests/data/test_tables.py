@@ -92,10 +92,25 @@ def test_floats_whose_digits_are_lost_are_refused_with_a_remedy(suffix: str, col
         ids(column(suffix, ["a", "1.01463E+20"]))
 
 
-@pytest.mark.parametrize("value", [float("inf"), 2.0**53 + 2])
-def test_infinite_and_too_large_floats_are_refused_not_cast(value: float) -> None:
-    with pytest.raises(DataError, match="digits of the id are lost"):
-        encode_ids(pa.chunked_array([pa.array([1.0, value])]), "a.parquet, column 'id'")
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.float64(), float("inf")),
+        (pa.float64(), 2.0**53),  # it may have been 2**53 + 1
+        (pa.float32(), 2.0**24),
+        (pa.float32(), -(2.0**24)),
+        (pa.float16(), 2.0**11),
+    ],
+)
+def test_infinite_and_too_large_floats_are_refused_not_cast(kind: pa.DataType, value: float) -> None:
+    with pytest.raises(DataError, match="row 2: digits of the id are lost"):
+        encode_ids(pa.chunked_array([pa.array([1.0, value], kind)]), "a.parquet, column 'id'")
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(38, 0), pa.decimal256(60, 0), pa.float64(), pa.float32()])
+def test_whole_numbers_of_any_type_are_their_digits(kind: pa.DataType) -> None:
+    column = pa.chunked_array([pa.array([5, 2**24 - 1, -1], pa.int64()).cast(kind)])
+    assert encode_ids(column, "a.parquet").ids.to_pylist() == ["5", "16777215", "-1"]
 
 
 def test_a_number_written_with_all_its_digits_is_an_id(column: Write) -> None:
@@ -106,6 +121,7 @@ def test_a_number_written_with_all_its_digits_is_an_id(column: Write) -> None:
 def test_whole_numbers_beyond_int64_or_beside_fractions_lose_no_digit(suffix: str, column: Write) -> None:
     assert ids(column(suffix, [2**70, 5])) == [str(2**70), "5"]
     assert read_table(column(suffix, [2**53 + 1, 0.5]))["id"][:] == [str(2**53 + 1), "0.5"]
+    assert ids(column(suffix, [2**53, 5.0])) == [str(2**53), "5.0"]
 
 
 def test_a_json_field_of_several_kinds_is_text_as_it_is_written(column: Write) -> None:

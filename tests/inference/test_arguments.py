@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ def test_an_argument_that_is_given_comes_before_the_tables_column() -> None:
         iter(["1", "2"]),
         [1, 2],
         [np.int64(1), 2.0],
+        [Decimal(1), Decimal("2.00")],
         range(1, 3),
         np.array([1, 2]),
         np.array([1.0, 2.0], np.float32),
@@ -119,7 +121,17 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "missing id": (lambda: id_texts(["a", None], "items"), "items, row 2: the id is missing"),
     "nan": (lambda: id_texts(pd.Series([1, None]), "items"), "items, row 2: the id is missing"),
     "fraction": (lambda: id_texts([1.5], "items"), "items, row 1: 1.5 is not an id"),
-    "rounded": (lambda: id_texts([1e17], "items"), "is not an id"),
+    "rounded": (lambda: id_texts([1e17], "items"), "digits of the id are lost in the float 1e.17"),
+    "rounded array": (lambda: id_texts(np.array([1, 2**24 + 1], np.float32), "items"), "row 2: digits of the id are"),
+    "rounded column": (
+        lambda: id_texts(pd.DataFrame({"item": np.array([2**24 + 1], np.float32)}), "items"),
+        "row 1: digits of the id are lost",
+    ),
+    "rounded tensor": (lambda: id_texts(torch.tensor([2049.0], dtype=torch.float16), "items"), "digits of the id are"),
+    "rounded history": (lambda: histories_of([pa.array([2.0**24], pa.float32())]), "item 1: digits of the id are"),
+    "rounded number": (lambda: id_texts([np.float32(2**24 + 1)], "items"), "digits of the id are lost"),
+    "decimal fraction": (lambda: id_texts([Decimal("1.5")], "items"), r"Decimal\('1.5'\) is not an id"),
+    "no decimal": (lambda: id_texts([Decimal("sNaN")], "items"), "is not an id"),
     "true": (lambda: id_texts([True], "items"), "True is not an id"),
     "digits": (lambda: id_texts([10**5000], "items"), "items, row 1: a int is not an id"),
     "nested": (lambda: id_texts([["a"]], "items"), r"items, row 1: \['a'\] is not an id"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from datasets import Dataset
 
 from lorarec.contracts import Catalog
+from lorarec.inference.answer_files import write_answers
+from lorarec.inference.request_files import id_column, list_column, read_requests
 from lorarec.inference.requests import UnknownIdWarning, item_rows
 
 
@@ -13,3 +17,20 @@ def test_an_unknown_number_is_named_with_the_spelling_that_the_run_has() -> None
     catalog = Catalog(Dataset.from_dict({"item": ["007", "12"], "title": ["a", "b"], "text": ["a", "b"]}))
     with pytest.warns(UnknownIdWarning, match=r"2 unknown .*: 7 \(the run has '007': ids are text\), 8\.$"):
         assert item_rows(["12", "7", "8"], catalog).tolist() == [1, -1, -1]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_whole_number_is_the_same_id_with_and_without_a_point_whatever_else_is_asked(
+    suffix: str, tmp_path: Path
+) -> None:
+    catalog = Catalog(Dataset.from_dict({name: ["5", "6.0", "007", "1.5"] for name in ("item", "title", "text")}))
+    asked_rows = ((["5.0", "6", "5.00"], [0, 1, 0]), (["5", "6.0", "1.5"], [0, 1, 3]), (["5.0", "007"], [0, 2]))
+    for asked, rows in asked_rows:
+        path = tmp_path / f"asked.{suffix}"
+        write_answers(path, {"item": asked, "history": [[item, *asked] for item in asked]})
+        table = read_requests(path)
+        assert item_rows(id_column(table, "item", path), catalog).tolist() == rows
+        histories, _ = list_column(table, "history", path)
+        assert [item_rows(history, catalog).tolist() for history in histories] == [[row, *rows] for row in rows]
+    with pytest.warns(UnknownIdWarning, match=r"4 unknown items to score get no score: 7\.0 .*, 1\.50, x, x\.0\."):
+        assert item_rows(["7.0", "1.50", "x", "x.0"], catalog).tolist() == [-1] * 4
