@@ -127,6 +127,10 @@ class MinEvents(StrictConfig):
     item: Count = 1
 
 
+Word = Annotated[str, BeforeValidator(lambda value: f"{value:g}" if isinstance(value, float) else _kind(value))]
+Words = Annotated[tuple[Word, ...], Field(min_length=1)]
+
+
 class DataSection(StrictConfig):
     """Where events come from and how they are read."""
 
@@ -134,6 +138,9 @@ class DataSection(StrictConfig):
     columns: dict[str, str] = Field(default_factory=dict)
     """lorarec's column name (user, item, time, rating, click, event, weight, history, history_feedback, split) ->
     the data's. `weight` says how much each row counts in the training loss; metrics are not weighted."""
+    item_id: str | None = None
+    user_id: str | None = None
+    """The columns of ids in the item and users' tables, where they are not called as in the interactions."""
     events: EventsSection | None = None
     """What the kinds of the column `event` mean; needed if there is such a column."""
     item_text: str | None = None
@@ -148,7 +155,12 @@ class DataSection(StrictConfig):
     """How times are written as dates: day_first (28/02/2013), month_first (02/28/2013), or a format of Python's
     strptime such as "%d/%m/%y"; detected by default where all rows agree."""
     missing: Literal["refuse", "drop"] = "refuse"
-    """Rows without a value in user, item, time, rating, click or weight: refused by row, or left out and counted."""
+    """Rows without a value in user, item, time, rating, click or weight, and items and users without an id in their
+    tables: refused by row, or left out and counted."""
+    missing_values: Words | dict[Literal["user", "item", "time", "rating", "click", "weight"], Words] | None = None
+    """Words that stand for a missing value, such as N/A, NULL or -, as pandas' `na_values`: a list for all columns,
+    those of the item and users' tables too, or one for each column of the interactions, {rating: [0]}. By default,
+    only an empty field does."""
     duplicates: Literal["keep", "drop", "sum"] = "keep"
     """Rows that repeat user, item, time and kind of an earlier row: kept as events of their own, left out and counted,
     or added up: the earlier row has the sum of their weights, which are 1 without a column `weight`."""

@@ -43,7 +43,7 @@ from lorarec.data.parquet_table import ParquetTable
 from lorarec.data.raw_tables import RawTables
 from lorarec.data.requests import Requests
 from lorarec.data.statistics import Statistics, TrainingEvents
-from lorarec.data.tables import cached_table, joined_tables, read_events, read_table, reading_notes
+from lorarec.data.tables import cached_table, joined_tables, read_events, read_table, reading_notes, table_rows
 from lorarec.disk import atomic_write
 from lorarec.errors import DataError, IncompatibleError, LorarecError
 from lorarec.prediction.ranking import Candidates
@@ -151,6 +151,7 @@ __all__ = [
     "read_table",
     "reading_notes",
     "table_origin",
+    "table_rows",
     "weighted_mean",
     "weighted_ratio",
 ]

@@ -6,9 +6,9 @@ import numpy as np
 from datasets import Dataset
 
 from lorarec.contracts.batch import Collation
+from lorarec.data.file_rows import row_of
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
-from lorarec.data.numbers import row_of
 from lorarec.errors import DataError
 
 ITSELF = -1

@@ -9,9 +9,9 @@ import numpy as np
 
 from lorarec.config.recipe import Seen, SplitSection
 from lorarec.data.columns import HISTORY
+from lorarec.data.file_rows import row_of
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
-from lorarec.data.numbers import row_of
 from lorarec.data.ordering import blocks, time_order
 from lorarec.data.repeated import repeated_line
 
@@ -115,7 +115,7 @@ def _overlaps(interactions: Interactions, section: SplitSection) -> Iterator[_Ch
 def _named(concerned: np.ndarray, interactions: Interactions) -> str:
     rows = [row_of(int(index), interactions.rows_in_files) for index in np.flatnonzero(concerned)[:EXAMPLES]]
     more = ", ..." if concerned.sum() > len(rows) else ""
-    return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows))}{more}"
+    return f"row{'s' if len(rows) > 1 else ''} {', '.join(rows)}{more}"
 
 
 def _sees_future(interactions: Interactions, histories: Histories) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from lorarec.config.strict import did_you_mean
-from lorarec.data.columns import is_list
+from lorarec.data.columns import ITEM, is_list
 from lorarec.data.item_table import COLUMN, Declared, Piece, id_column_of, item_rows, kind_of, listed_ids, plain_texts
 from lorarec.errors import DataError
 
@@ -82,7 +82,7 @@ class Catalog:
                 "with an item table."
             )
         raw: pa.Table = items.with_format("arrow")[:]
-        id_column = id_column_of(raw, self.declared.id_column, origin)
+        id_column = id_column_of(raw.column_names, self.declared.id_column, ITEM, origin)
         listed = listed_ids(raw, id_column, origin)
         old = np.array([item in self.rows for item in listed.ids.to_pylist()], bool)
         if old.any() and known == "refuse":

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from lorarec.config.recipe import DataSection, MinEvents
 from lorarec.data.columns import CLICK, HISTORY, ITEM, RATING, TIME, USER, WEIGHT, resolve_columns
 from lorarec.data.events import EventKinds, Meaning
+from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.ids import encode_ids
-from lorarec.data.numbers import is_missing, is_text, plain_column, row_of
+from lorarec.data.numbers import is_missing, is_text, plain_column, refuse_missing
 from lorarec.data.raw_tables import RawTables, as_arrow, column_of, in_memory, read_column
 from lorarec.errors import DataError
 
@@ -35,13 +36,14 @@ def clean(raw: RawTables, kinds: EventKinds | None, section: DataSection) -> Cle
 
     Raises DataError where a setting cannot be applied, or leaves nothing.
     """
-    if section.missing == "refuse" and section.duplicates == "keep" and section.min_events is None:
+    declared = section.missing_values is not None
+    if section.missing == "refuse" and not declared and section.duplicates == "keep" and section.min_events is None:
         return Cleaned(raw, kinds, {})
     dropped: dict[str, int] = {}
     unread = () if kinds is None else kinds.unread
     columns = resolve_columns([n for n in raw.interactions.column_names if n not in unread], raw.columns, raw.origin)
-    if section.missing == "drop":
-        raw, kinds, counts = _without_missing(raw, kinds, columns)
+    if section.missing == "drop" or declared:
+        raw, kinds, counts = _without_missing(raw, kinds, columns, section)
         dropped |= counts
     if section.duplicates != "keep" or section.min_events is not None:
         _refuse_own_histories(columns, section, raw.origin)
@@ -79,15 +81,15 @@ class _Events(NamedTuple):
     liked: np.ndarray
     """[n] bool, true for positive kinds and where there are no kinds."""
     where: str
-    in_files: np.ndarray | None
-    """[n] their indices in the files, as in `row_of`."""
+    in_files: Rows | None
+    """[n] the same in the files, as in `row_of`."""
 
     @classmethod
     def of(cls, raw: RawTables, kinds: EventKinds | None, columns: dict[str, str], section: DataSection) -> _Events:
         used = raw.interactions
         rows = np.arange(len(used)) if kinds is None else np.flatnonzero(kinds.meaning > Meaning.IGNORED)
         used = used if kinds is None else used.select(rows)
-        in_files = rows if raw.rows is None else raw.rows[rows]
+        in_files = (raw.rows or Rows())[rows]
 
         def numbers(name: str) -> np.ndarray:
             column = column_of(used, columns[name])
@@ -141,7 +143,7 @@ class _Events(NamedTuple):
 
 
 def _without_missing(
-    raw: RawTables, kinds: EventKinds | None, columns: dict[str, str]
+    raw: RawTables, kinds: EventKinds | None, columns: dict[str, str], section: DataSection
 ) -> tuple[RawTables, EventKinds | None, dict[str, int]]:
     rows = len(raw.interactions)
     used = np.ones(rows, bool) if kinds is None else kinds.meaning > Meaning.IGNORED
@@ -151,7 +153,11 @@ def _without_missing(
             column = plain_column(column_of(raw.interactions, columns[name]))
             if name not in (USER, ITEM) and is_text(column.type):
                 column = pc.utf8_trim_whitespace(column)
-            missing = used & kept & is_missing(column).to_numpy()
+            words = _missing_words(section, name)
+            if section.missing == "refuse":
+                where, in_files = f"{raw.origin}, column '{columns[name]}'", (raw.rows or Rows())[np.flatnonzero(used)]
+                refuse_missing(column.filter(pa.array(used)), where, in_files, words)
+            missing = used & kept & is_missing(column, words).to_numpy()
             counts |= _counted(f"no value in column '{columns[name]}' (data.missing=drop)", int(missing.sum()))
             kept &= ~missing
     if not (kept & used).any():
@@ -159,6 +165,12 @@ def _without_missing(
     if kept.all():
         return raw, kinds, counts
     return *_selected(raw, kinds, np.flatnonzero(kept)), counts
+
+
+def _missing_words(section: DataSection, name: str) -> tuple[str, ...]:
+    """The words that stand for a missing value in this column of lorarec's."""
+    words = section.missing_values or ()
+    return words if isinstance(words, tuple) else words.get(name, ())  # type: ignore[call-overload]
 
 
 def _weighed(raw: RawTables, events: _Events, first: np.ndarray) -> RawTables:
@@ -192,7 +204,7 @@ def _frequent(events: _Events, kept: np.ndarray, limits: MinEvents, origin: str)
 
 
 def _selected(raw: RawTables, kinds: EventKinds | None, rows: np.ndarray) -> tuple[RawTables, EventKinds | None]:
-    in_files = rows if raw.rows is None else raw.rows[rows]
+    in_files = (raw.rows or Rows())[rows]
     raw = replace(raw, interactions=raw.interactions.select(rows), rows=in_files)
     return raw, None if kinds is None else replace(kinds, kind=kinds.kind[rows])
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lorarec.config.strict import did_you_mean
+from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.ids import Encoded, encode_ids
-from lorarec.data.numbers import LARGEST, as_float, is_text, row_of
+from lorarec.data.numbers import LARGEST, as_float, is_text
 from lorarec.errors import DataError
 
 USER = "user"
@@ -104,7 +105,7 @@ class Lists(NamedTuple):
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
 
-def read_lists(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None) -> Lists:
+def read_lists(column: pa.ChunkedArray, where: str, rows: Rows | None = None) -> Lists:
     """A column of lists, flat. `where` names file and column, `rows` is as in `row_of`. Raises DataError for other
     types and missing lists."""
     kind = column.type
@@ -119,18 +120,16 @@ def read_lists(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = No
     return Lists(values, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
 
 
-def item_lists(lists: Lists, where: str, rows: np.ndarray | None = None) -> Encoded:
+def item_lists(lists: Lists, where: str, rows: Rows | None = None) -> Encoded:
     """The elements as numbered item ids."""
     values = lists.values.cast(pa.string()) if pa.types.is_null(lists.values.type) else lists.values
     try:
         return encode_ids(values, where)
     except DataError:  # only its message needs the row of each element
-        return encode_ids(values, where, lists.rows if rows is None else rows[lists.rows])
+        return encode_ids(values, where, (rows or Rows())[lists.rows])
 
 
-def feedback_lists(
-    column: pa.ChunkedArray, history: Lists, where: str, rows: np.ndarray | None = None
-) -> pa.LargeListArray:
+def feedback_lists(column: pa.ChunkedArray, history: Lists, where: str, rows: Rows | None = None) -> pa.LargeListArray:
     """A column of lists of numbers, one for each event of the histories; NaN where an element is missing.
 
     Raises DataError naming the row where the lengths differ, or where a number is infinite.
@@ -144,7 +143,7 @@ def feedback_lists(
             f"{where}, row {row_of(index, rows)}: {have} numbers for a history of {need} events. Give one for each "
             "event."
         )
-    of_value = lists.rows if rows is None else rows[lists.rows]
+    of_value = (rows or Rows())[lists.rows]
     values = lists.values
     if is_text(values.type):
         values = pc.if_else(pc.equal(values, ""), pa.scalar(None, values.type), values)
@@ -152,7 +151,7 @@ def feedback_lists(
     large = np.flatnonzero(np.abs(values) > LARGEST)
     if len(large):
         raise DataError(
-            f"{where}, row {of_value[large[0]] + 1}: {values[large[0]]:g} is too large to compute with. Correct or "
-            "remove the row."
+            f"{where}, row {row_of(int(large[0]), of_value)}: {values[large[0]]:g} is too large to compute with. "
+            "Correct or remove the row."
         )
     return pa.LargeListArray.from_arrays(lists.offsets, pa.array(values))

@@ -13,7 +13,15 @@ import pyarrow.csv as pacsv
 from lorarec.data import open_files
 from lorarec.data.columns import common_type
 from lorarec.data.header import Delimited, delimited, rows_of
-from lorarec.data.open_files import DETECT, ReadOptions, open_bytes, open_utf8, raise_undecodable, read_errors
+from lorarec.data.open_files import (
+    DETECT,
+    ReadOptions,
+    open_bytes,
+    open_utf8,
+    other_columns,
+    raise_undecodable,
+    read_errors,
+)
 from lorarec.errors import DataError
 
 WHOLE = r"^(0|-?[1-9][0-9]*)$"
@@ -36,8 +44,8 @@ def delimited_tables(
     """
     files = [delimited(path, tab, options) for path in paths]
     for file in files:
-        if odd := set(file.names) ^ set(files[0].names):
-            raise DataError(f"{file.path}: columns {sorted(odd)} are not in both this file and {files[0].path}.")
+        if set(file.names) != set(files[0].names):
+            raise other_columns(file.path, file.names, files[0].path, files[0].names)
         _refuse_broken(file)
 
     def words() -> Iterator[pa.Table]:

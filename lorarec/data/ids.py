@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.numbers import is_text
 from lorarec.data.ordering import blocks
 from lorarec.errors import DataError
@@ -39,7 +40,7 @@ class Encoded(NamedTuple):
     """Distinct ids as strings."""
 
 
-def encode_ids(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None, what: str = "id") -> Encoded:
+def encode_ids(column: pa.ChunkedArray, where: str, rows: Rows | None = None, what: str = "id") -> Encoded:
     """Encode ids: text as it is written, whole numbers (also those kept as floats) in digits.
 
     `where` names file and column for messages, `rows` [n] the row of each id where that is not its index,
@@ -67,19 +68,19 @@ def encode_ids(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = No
     return Encoded(codes, ids)
 
 
-def encode_distinct(column: pa.ChunkedArray, where: str, what: str) -> Encoded:
-    """Encode the ids of a table that has one row for each `what` ("item").
+def encode_distinct(column: pa.ChunkedArray, where: str, what: str, rows: Rows | None = None) -> Encoded:
+    """Encode the ids of a table that has one row for each `what` ("item"); `rows` is as in `row_of`.
 
     Raises DataError as `encode_ids` does, and naming the row of an id that is listed again.
     """
-    encoded = encode_ids(column, where)
+    encoded = encode_ids(column, where, rows)
     if len(encoded.ids) < len(encoded.codes):
         first = np.unique(encoded.codes, return_index=True)[1]
         row = int(np.setdiff1d(np.arange(len(encoded.codes)), first)[0])
         code = int(encoded.codes[row])
         raise DataError(
-            f"{where}, row {row + 1}: {what} '{encoded.ids[code].as_py()}' is listed again (first in row "
-            f"{first[code] + 1}). Keep one row for each {what}."
+            f"{where}, row {row_of(row, rows)}: {what} '{encoded.ids[code].as_py()}' is listed again (first in row "
+            f"{row_of(int(first[code]), rows)}). Keep one row for each {what}."
         )
     return encoded
 
@@ -103,9 +104,8 @@ def merge_ids(columns: list[Encoded]) -> tuple[list[np.ndarray], pa.Array]:
     return codes, ids
 
 
-def _refusal(where: str, index: int, rows: np.ndarray | None, what: str, remedy: str = KINDS) -> DataError:
-    row = (index if rows is None else int(rows[index])) + 1
-    return DataError(f"{where}, row {row}: {what}. {remedy}")
+def _refusal(where: str, index: int, rows: Rows | None, what: str, remedy: str = KINDS) -> DataError:
+    return DataError(f"{where}, row {row_of(index, rows)}: {what}. {remedy}")
 
 
 def _rounded(ids: pa.Array) -> list[int]:
@@ -155,7 +155,7 @@ def _indices(column: pa.ChunkedArray) -> np.ndarray:
     return codes
 
 
-def _plain(column: pa.ChunkedArray, where: str, rows: np.ndarray | None, what: str) -> pa.ChunkedArray:
+def _plain(column: pa.ChunkedArray, where: str, rows: Rows | None, what: str) -> pa.ChunkedArray:
     """Integers and text as they are; decimals as text, whole floats (integers that pandas widened) as integers."""
     kind = column.type
     if pa.types.is_integer(kind) or is_text(kind):

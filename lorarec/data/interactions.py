@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lorarec.data.columns import ITEM, TIME, USER
+from lorarec.data.file_rows import Rows
 from lorarec.data.user_items import UserItems
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ class Interactions:
     """Number of rows in no part, by reason."""
     use: EventUse | None = None
     """The use of each row, where the data have kinds of events. Rows that are not targets are `Part.UNUSED`."""
-    rows_in_files: np.ndarray | None = None
-    """[E] int64 the index of each row in the files, where rows were left out before; messages name it."""
+    rows_in_files: Rows | None = None
+    """[E] the rows in the files, where rows were left out or there are several files; messages name them."""
 
     def __len__(self) -> int:
         return len(self.table)

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import ITEM, is_list, missing_column
+from lorarec.data.file_rows import Rows
 from lorarec.data.html_text import has_html, without_html
 from lorarec.data.ids import Encoded, encode_distinct
 from lorarec.errors import DataError
@@ -45,27 +46,27 @@ class Declared(NamedTuple):
     """Whether tags and entities of HTML are removed from texts; new items are read in the same way."""
 
 
-def id_column_of(table: pa.Table, name: str, origin: str) -> str:
-    """The item table's id column: of the name in the interactions, or lorarec's own."""
-    for candidate in (name, ITEM):
-        if candidate in table.column_names:
+def id_column_of(available: Sequence[str], name: str, kind: str, origin: str) -> str:
+    """The column of ids of an item or user table, by its `kind`: of the name in the interactions, or lorarec's own."""
+    for candidate in (name, kind):
+        if candidate in available:
             return candidate
-    raise missing_column(name, table.column_names, f"item table of {origin}", ", which should hold the item's id")
+    what = f", which should hold the {kind}'s id; say which one it is: data.{kind}_id=NAME"
+    raise missing_column(name, available, f"{kind} table of {origin}", what)
 
 
-def listed_ids(table: pa.Table | None, id_column: str, origin: str) -> Encoded:
-    """The item table's ids, each of which may occur once."""
+def listed_ids(table: pa.Table | None, id_column: str, origin: str, rows: Rows | None = None) -> Encoded:
+    """The item table's ids, each of which may occur once; `rows` is as in `row_of`."""
     if table is None:
         return Encoded(np.empty(0, np.int64), pa.array([], pa.string()))
-    return encode_distinct(table.column(id_column), f"item table of {origin}, column '{id_column}'", "item")
+    return encode_distinct(table.column(id_column), f"item table of {origin}, column '{id_column}'", "item", rows)
 
 
-def declare(table: pa.Table, id_name: str, template: str | None, more: Sequence[str], origin: str) -> Declared:
+def declare(table: pa.Table, id_column: str, template: str | None, more: Sequence[str], origin: str) -> Declared:
     """The columns of an item table that the template and `more` (the head's) name, and its titles.
 
-    `id_name` is as in `id_column_of`. Raises DataError naming a missing column, with the most similar one.
+    Raises DataError naming a missing column, with the most similar one.
     """
-    id_column = id_column_of(table, id_name, origin)
     if template is None:
         pieces = default_template(table, id_column)
     else:

@@ -5,12 +5,14 @@ Spellings are detected only where all rows agree, and what was detected is a not
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lorarec.data.file_rows import Rows, row_of
 from lorarec.errors import DataError
 
 LARGEST = 1e15
@@ -24,6 +26,8 @@ SPELLED = (
 NOTHING = pa.scalar("", pa.large_string())
 WORDS = (("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"))
 """Words for 1 and 0 in a column of clicks."""
+LONGEST_WORD = 20
+"""Characters of a word that may stand for a missing value."""
 
 
 class Read(NamedTuple):
@@ -35,15 +39,10 @@ class Read(NamedTuple):
     """What was detected, for the data report."""
 
 
-def row_of(index: int, rows: np.ndarray | None) -> int:
-    """The number, from 1, of a table's row in its files; `rows` [n] are their indices where rows were left out."""
-    return 1 + (index if rows is None else int(rows[index]))
-
-
 def read_numbers(
     column: pa.ChunkedArray,
     where: str,
-    rows: np.ndarray | None = None,
+    rows: Rows | None = None,
     decimal: str | None = None,
     largest: float = LARGEST,
 ) -> Read:
@@ -67,9 +66,7 @@ def read_numbers(
     return Read(_finite(column, read.values, where, rows, largest), read.notes)
 
 
-def read_weights(
-    column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None, decimal: str | None = None
-) -> Read:
+def read_weights(column: pa.ChunkedArray, where: str, rows: Rows | None = None, decimal: str | None = None) -> Read:
     """[n] weights of rows, as scikit-learn's `sample_weight`: 0 or more, and not all 0; else as `read_numbers`."""
     read = read_numbers(column, where, rows, decimal)
     if (read.values < 0).any():
@@ -83,9 +80,7 @@ def read_weights(
     return read
 
 
-def read_clicks(
-    column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None, decimal: str | None = None
-) -> Read:
+def read_clicks(column: pa.ChunkedArray, where: str, rows: Rows | None = None, decimal: str | None = None) -> Read:
     """As `read_numbers`, or yes/no, true/false, y/n, t/f in any case: one pair in all rows."""
     column = plain_column(column)
     if not is_text(column.type) or not len(column):
@@ -101,12 +96,13 @@ def read_clicks(
         raise DataError(
             f"{where}, row {row_of(other, rows)}: {column[other].as_py()!r}, but row {row_of(0, rows)} says "
             f"{column[0].as_py()!r}. Write clicks as one of 1 and 0, yes and no, true and false, in all rows."
+            f"{missing_hint(words[other].as_py(), words)}"
         )
     yes, no = pair
     return Read(_array(pc.equal(words, yes).cast(pa.float64())), (f"{where}: {yes} is 1, {no} is 0 (detected)",))
 
 
-def as_float(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None) -> np.ndarray:
+def as_float(column: pa.ChunkedArray, where: str, rows: Rows | None = None) -> np.ndarray:
     """[n] float64; missing and infinite values are allowed (missing ones as NaN). `rows` is as in `row_of`.
 
     Raises DataError naming row and value of text that is not a number.
@@ -122,7 +118,7 @@ def as_float(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None
         return _array(column.cast(pa.float64(), safe=False))
     except pa.ArrowInvalid:
         index = _first_word(column)
-        raise _no_number(column[index].as_py(), where, row_of(index, rows)) from None
+        raise _no_number(column, index, where, rows) from None
 
 
 def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -135,20 +131,36 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def is_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """[n] whether a value is null, NaN or an empty text."""
+def is_missing(column: pa.ChunkedArray, words: Sequence[str] = ()) -> pa.ChunkedArray:
+    """[n] whether a value is null, NaN, an empty text, or one of the words (data.missing_values); blanks around a word
+    do not matter, and words that are numbers are also those of columns of numbers."""
     column = plain_column(column)
     missing = column.is_null(nan_is_null=True)
-    return pc.or_(missing, pc.fill_null(pc.equal(column, ""), True)) if is_text(column.type) else missing
+    if is_text(column.type):
+        missing = pc.or_(missing, pc.fill_null(pc.equal(column, ""), True))
+        same = pc.is_in(pc.utf8_trim_whitespace(column), pa.array(list(words), column.type)) if words else missing
+    else:
+        numbers = [number for number in map(_as_number, words) if number is not None]
+        is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+        same = pc.is_in(column.cast(pa.float64(), safe=False), pa.array(numbers)) if numbers and is_number else missing
+    return pc.or_(missing, same)
 
 
-def refuse_missing(column: pa.ChunkedArray, where: str, rows: np.ndarray | None = None) -> None:
-    """Raise DataError naming the rows of missing values and their number, if there are any."""
-    missing = np.flatnonzero(is_missing(column).to_numpy())
+def _as_number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def refuse_missing(column: pa.ChunkedArray, where: str, rows: Rows | None = None, words: Sequence[str] = ()) -> None:
+    """Raise DataError naming the rows of missing values and their number, if there are any; `words` is as in
+    `is_missing`."""
+    missing = np.flatnonzero(is_missing(column, words).to_numpy())
     if len(missing):
-        named = ", ".join(str(row_of(int(index), rows)) for index in missing[:5])
-        value = column[int(missing[0])].as_py()
-        what = f"is missing ({value or 'empty'})"
+        named = ", ".join(row_of(int(index), rows) for index in missing[:5])
+        value = plain_column(column)[int(missing[0])].as_py()
+        what = f"is missing ({cut(value) if str(value).strip() in words else value or 'empty'})"
         if len(missing) > 1:
             what += f", as it is in {len(missing):,} rows: {named}{', ...' if len(missing) > 5 else ''}"
         raise DataError(
@@ -157,12 +169,24 @@ def refuse_missing(column: pa.ChunkedArray, where: str, rows: np.ndarray | None 
         )
 
 
-def _spelled(words: pa.ChunkedArray, where: str, rows: np.ndarray | None, decimal: str | None) -> Read:
+def missing_hint(value: object, column: pa.ChunkedArray | pa.Array) -> str:
+    """What to do with a value that may stand for a missing one: it recurs, or is a word without a digit."""
+    count = int(pc.sum(pc.equal(column, value)).as_py() or 0) if isinstance(value, str) else 0
+    if len(str(value)) > LONGEST_WORD or (count < 2 and any(letter.isdigit() for letter in str(value))):
+        return ""
+    rows = f" (in {count:,} rows)" if count > 1 else ""
+    return (
+        f" If {cut(value)}{rows} stands for a missing value, leave such rows out: `missing_values: [{cut(value)}]` and "
+        "`missing: drop` in the section data."
+    )
+
+
+def _spelled(words: pa.ChunkedArray, where: str, rows: Rows | None, decimal: str | None) -> Read:
     """Numbers with decimal commas, thousands separators and currency signs; `words` has no blanks."""
     parts = pc.extract_regex(words.cast(pa.large_string()).combine_chunks(), SPELLED)
     odd = pc.index(parts.is_valid(), pa.scalar(False)).as_py()
     if odd >= 0:
-        raise _no_number(words[odd].as_py(), where, row_of(odd, rows))
+        raise _no_number(words, odd, where, rows)
     sign = _one_currency(parts, words, where, rows)
     digits = pc.replace_substring_regex(parts.field("digits"), SPACES, " ")
     digits = pc.replace_substring(digits, "\u2019", "'")
@@ -170,7 +194,7 @@ def _spelled(words: pa.ChunkedArray, where: str, rows: np.ndarray | None, decima
     fits = _fits(digits, mark)
     if not fits.all():
         index = int(np.argmin(fits))
-        raise _no_number(words[index].as_py(), where, row_of(index, rows), f" with a decimal '{mark}'")
+        raise _no_number(words, index, where, rows, f" with a decimal '{mark}'")
     plain = pc.replace_substring_regex(digits, f"[ '{'.' if mark == ',' else ','}]", "")
     if mark == ",":
         plain = pc.replace_substring(plain, ",", ".")
@@ -188,7 +212,7 @@ def _joined(*texts: pa.Array) -> pa.Array:
     return pc.binary_join_element_wise(*texts, NOTHING)
 
 
-def _one_currency(parts: pa.StructArray, words: pa.ChunkedArray, where: str, rows: np.ndarray | None) -> str:
+def _one_currency(parts: pa.StructArray, words: pa.ChunkedArray, where: str, rows: Rows | None) -> str:
     """The currency sign of all rows, or nothing."""
     signs = _joined(parts.field("before"), parts.field("after"))
     other = pc.index(pc.equal(signs, signs[0]), pa.scalar(False)).as_py()
@@ -200,7 +224,7 @@ def _one_currency(parts: pa.StructArray, words: pa.ChunkedArray, where: str, row
     return str(signs[0].as_py())
 
 
-def _decimal_mark(digits: pa.Array, words: pa.ChunkedArray, where: str, rows: np.ndarray | None) -> str:
+def _decimal_mark(digits: pa.Array, words: pa.ChunkedArray, where: str, rows: Rows | None) -> str:
     """The decimal mark by which all rows are numbers. Raises DataError where both or neither are."""
     point, comma = _fits(digits, "."), _fits(digits, ",")
     if point.all() != comma.all():
@@ -220,7 +244,7 @@ def _decimal_mark(digits: pa.Array, words: pa.ChunkedArray, where: str, rows: np
     neither = ~point & ~comma
     if neither.any():
         index = int(np.argmax(neither))
-        raise _no_number(words[index].as_py(), where, row_of(index, rows))
+        raise _no_number(words, index, where, rows)
     one, other = int(np.argmin(comma)), int(np.argmin(point))
     raise DataError(
         f"{where}: {words[one].as_py()!r} in row {row_of(one, rows)} has a decimal point, but {words[other].as_py()!r} "
@@ -248,8 +272,10 @@ def _example(words: pa.ChunkedArray, digits: pa.Array) -> int:
     return 0
 
 
-def _no_number(value: object, where: str, row: int, how: str = "") -> DataError:
-    return DataError(f"{where}, row {row}: {cut(value)} is not a number{how}. Correct or remove the row.")
+def _no_number(column: pa.ChunkedArray, index: int, where: str, rows: Rows | None, how: str = "") -> DataError:
+    value = column[index].as_py()
+    what = f"{cut(value)} is not a number{how}. Correct or remove the row.{missing_hint(value, column)}"
+    return DataError(f"{where}, row {row_of(index, rows)}: {what}")
 
 
 def cut(value: object) -> str:
@@ -275,9 +301,7 @@ def _first_word(column: pa.ChunkedArray) -> int:
     return start
 
 
-def _finite(
-    column: pa.ChunkedArray, values: np.ndarray, where: str, rows: np.ndarray | None, largest: float
-) -> np.ndarray:
+def _finite(column: pa.ChunkedArray, values: np.ndarray, where: str, rows: Rows | None, largest: float) -> np.ndarray:
     if np.isnan(values).any():
         refuse_missing(column, where, rows)
     bad = ~(np.abs(values) <= largest)
@@ -286,5 +310,6 @@ def _finite(
         what = "is too large to compute with" if np.isfinite(values[index]) else "is not a finite number"
         raise DataError(
             f"{where}, row {row_of(index, rows)}: {cut(column[index].as_py())} {what}. Correct or remove the row."
+            f"{missing_hint(column[index].as_py(), column)}"
         )
     return values

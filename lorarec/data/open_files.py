@@ -175,3 +175,14 @@ def table_origin(paths: Sequence[Path]) -> str:
     if len(paths) <= 3:
         return ", ".join(map(str, paths))
     return f"{paths[0]}, ..., {paths[-1]} ({len(paths):,} files)"
+
+
+def other_columns(path: str | Path, names: Sequence[str], first: str | Path, others: Sequence[str]) -> DataError:
+    """The error for a file whose columns are not those of the table's first one."""
+    lacking, more = ([n for n in others if n not in names], [n for n in names if n not in others])
+    differences = (("lacks", lacking), ("also has", more))
+    what = " and ".join(f"{verb} {', '.join(map(repr, odd))[:200]}" for verb, odd in differences if odd)
+    return DataError(
+        f"{path}: {what}, other than {first}. The files of a table have the same columns, in any order: add or remove "
+        "them, or leave the file out."
+    )

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK, Lists, feedback_lists, item_lists, read_lists
 from lorarec.data.delimited import typed
+from lorarec.data.file_rows import Rows
 from lorarec.data.ids import Encoded
 from lorarec.data.numbers import is_text, plain_column
 from lorarec.data.text_lists import separator_note, separator_of, text_lists
@@ -36,7 +37,7 @@ def own_lists(
     columns: Mapping[str, pa.ChunkedArray],
     item_ids: Sequence[pa.Array],
     item_type: pa.DataType,
-    rows: np.ndarray | None,
+    rows: Rows | None,
 ) -> OwnLists:
     """Read the column of histories, and that of feedback if it is the second one, by their names for messages.
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lorarec.data.columns import common_type, is_list
-from lorarec.data.open_files import refuse_nul
+from lorarec.data.open_files import other_columns, refuse_nul
 from lorarec.errors import DataError
 
 
@@ -37,8 +37,8 @@ def parquet_schema(paths: Sequence[Path]) -> pa.Schema:
     schema = _schema(paths[0])
     for path in paths[1:]:
         other = _schema(path)
-        if odd := set(other.names) ^ set(schema.names):
-            raise DataError(f"{path}: columns {sorted(odd)} are not in both this file and {paths[0]}.")
+        if set(other.names) != set(schema.names):
+            raise other_columns(path, other.names, paths[0], schema.names)
         types = [joined_type(field.type, other.field(field.name).type, str(path), field.name) for field in schema]
         schema = pa.schema(list(zip(schema.names, types, strict=True)))
     return schema

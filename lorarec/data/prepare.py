@@ -14,6 +14,7 @@ from lorarec.data.columns import CLICK, EVENT, KNOWN, WEIGHT, missing_column
 from lorarec.data.events import NONE, EventKinds, EventUse, read_kinds
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.interactions import Interactions, Part
+from lorarec.data.listed_tables import with_listed_ids
 from lorarec.data.raw_tables import NumberedTables, RawTables, number_tables
 from lorarec.data.report import DataReport, report_of
 from lorarec.data.split import few_shot, split
@@ -57,14 +58,21 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
     Raises DataError naming file, row and column of values that cannot be used.
     """
     item_text = raw.item_text if section.item_text is None else section.item_text
-    raw = replace(raw, columns={**raw.columns, **section.columns}, item_text=item_text)
+    raw = replace(
+        raw,
+        columns={**raw.columns, **section.columns},
+        item_text=item_text,
+        item_id=section.item_id or raw.item_id,
+        user_id=section.user_id or raw.user_id,
+    )
     kinds = read_kinds(raw.interactions, raw.columns, section, wanted.needs, raw.origin)
     raw, kinds, dropped = clean(raw, kinds, section)
+    raw, unlisted = with_listed_ids(raw, section, bool(wanted.user_columns))
     raw = _readable(raw, kinds, wanted)
     numbered = _numbered(raw, wanted, section)
     use = None if kinds is None else kinds.use(numbered.table, wanted.needs, wanted.reads_feedback)
     part, use = _parts(numbered, use, section.split, seed, raw)
-    dropped = {**dropped, **_left_out(part, section.split)}
+    dropped = {**dropped, **unlisted, **_left_out(part, section.split)}
     interactions = replace(_interactions(numbered, part, dropped, use), rows_in_files=raw.rows)
     _refuse_no_weight(interactions, raw)
     statistics = statistics_of(interactions, wanted.label, len(numbered.catalog), section.liked_above)

@@ -26,12 +26,14 @@ from lorarec.data.columns import (
     missing_column,
     resolve_columns,
 )
+from lorarec.data.file_rows import Rows
 from lorarec.data.ids import Encoded, encode_ids, merge_ids
 from lorarec.data.item_table import (
     Declared,
     declare,
     gaps,
     html_note,
+    id_column_of,
     item_rows,
     listed_ids,
     other_spellings,
@@ -73,8 +75,15 @@ class RawTables:
     """What was detected when the files were read, such as their separator; for the data report."""
     decimal: str | None = None
     """The decimal mark of numbers written as text, where it is set."""
-    rows: np.ndarray | None = None
-    """[E] int64 the index of each row in the files, where rows were left out; messages name it."""
+    rows: Rows | None = None
+    """[E] the rows in the files, where rows were left out or there are several files; messages name them."""
+    item_rows: Rows | None = None
+    user_rows: Rows | None = None
+    """The same of the item and users' tables."""
+    item_id: str | None = None
+    """The item table's column of ids where it is not called as in the interactions; `data.item_id` overrides it."""
+    user_id: str | None = None
+    """The same of the users' table; `data.user_id` overrides it."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ class _Events(NamedTuple):
     """lorarec's name -> the table's."""
     origin: str
     decimal: str | None
-    rows: np.ndarray | None
+    rows: Rows | None
 
     def has(self, name: str) -> bool:
         return name in self.columns
@@ -192,9 +201,11 @@ def _listed_items(raw: RawTables, item_columns: Sequence[str], html: Literal["ke
         _refuse_item_settings(raw.item_text, item_columns, raw.origin)
         return _Items(None, None, listed_ids(None, "", origin), origin)
     table = as_arrow(raw.items)
-    declared = declare(table, raw.columns.get(ITEM, ITEM), raw.item_text, item_columns, origin)._replace(html=html)
+    id_column = raw.item_id or id_column_of(table.column_names, raw.columns.get(ITEM, ITEM), ITEM, origin)
+    declared = declare(table, id_column, raw.item_text, item_columns, origin)._replace(html=html)
     notes = html_note(table, declared, origin)
-    return _Items(plain_texts(table, declared), declared, listed_ids(table, declared.id_column, origin), origin, notes)
+    listed = listed_ids(table, id_column, origin, raw.item_rows)
+    return _Items(plain_texts(table, declared), declared, listed, origin, notes)
 
 
 def in_memory(columns: Mapping[str, pa.Array]) -> Dataset:
@@ -254,7 +265,7 @@ def read_column(
     name: str,
     column: pa.ChunkedArray,
     where: str,
-    rows: np.ndarray | None = None,
+    rows: Rows | None = None,
     dates: str | None = None,
     decimal: str | None = None,
 ) -> Read:

@@ -10,8 +10,8 @@ import pyarrow as pa
 from lorarec.config.recipe import SplitSection
 from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import TIME, USER, missing_column
+from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.interactions import Part
-from lorarec.data.numbers import row_of
 from lorarec.data.ordering import time_order
 from lorarec.data.streams import Purpose, generator
 from lorarec.errors import DataError
@@ -36,7 +36,7 @@ def split(
     seed: int,
     origin: str,
     target: np.ndarray | None = None,
-    rows: np.ndarray | None = None,
+    rows: Rows | None = None,
 ) -> np.ndarray:
     """[E] int8 of Part for each row of an encoded table; `rows` is as in `row_of`.
 
@@ -109,9 +109,7 @@ def _by_time(table: Dataset, section: SplitSection, origin: str, target: np.ndar
     return part
 
 
-def _last_out(
-    table: Dataset, section: SplitSection, origin: str, target: np.ndarray, rows: np.ndarray | None
-) -> np.ndarray:
+def _last_out(table: Dataset, section: SplitSection, origin: str, target: np.ndarray, rows: Rows | None) -> np.ndarray:
     """Each user's last event is test and the one before it validation, if the user has three; ties by table
     order. Of users who are not evaluated, both are unused."""
     user = _column(table, USER)
@@ -128,7 +126,7 @@ def _last_out(
     return part
 
 
-def _evaluated(table: Dataset, user: np.ndarray, name: str, origin: str, in_files: np.ndarray | None) -> np.ndarray:
+def _evaluated(table: Dataset, user: np.ndarray, name: str, origin: str, in_files: Rows | None) -> np.ndarray:
     """[E] bool of the column, which must be the same in all rows of a user."""
     where, column = f"{origin}, column '{name}'", table.data.column(name)
     if not pa.types.is_boolean(column.type) or column.null_count:
@@ -155,7 +153,7 @@ def _random(target: np.ndarray, section: SplitSection, seed: int) -> np.ndarray:
 
 
 def _by_column(
-    table: Dataset, section: SplitSection, seed: int, origin: str, target: np.ndarray, rows: np.ndarray | None
+    table: Dataset, section: SplitSection, seed: int, origin: str, target: np.ndarray, rows: Rows | None
 ) -> np.ndarray:
     if section.column not in table.column_names:
         raise missing_column(section.column, table.column_names, origin, ", which data.split.column names")
@@ -182,7 +180,7 @@ def _by_column(
     return part
 
 
-def _named_parts(column: pa.ChunkedArray, where: str, rows: np.ndarray | None) -> np.ndarray:
+def _named_parts(column: pa.ChunkedArray, where: str, rows: Rows | None) -> np.ndarray:
     encoded = column.combine_chunks()
     if not pa.types.is_dictionary(encoded.type):
         encoded = encoded.dictionary_encode()

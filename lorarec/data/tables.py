@@ -8,16 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lorarec.data.cache import cached
 from lorarec.data.delimited import delimited_tables
+from lorarec.data.file_rows import Rows
 from lorarec.data.header import delimited
 from lorarec.data.json_rows import json_file, json_tables
-from lorarec.data.open_files import DETECT, Format, ReadOptions, format_of, table_origin
+from lorarec.data.open_files import DETECT, Format, ReadOptions, format_of, other_columns, table_origin
 from lorarec.data.parquet_files import joined_type, parquet_tables
 from lorarec.data.parquet_table import ParquetTable
 from lorarec.errors import DataError
@@ -98,6 +101,22 @@ def reading_notes(paths: Path | Sequence[Path], options: ReadOptions = DETECT) -
     return tuple(f"{table_origin(of)}: {note}" for note, of in detected.items())
 
 
+def table_rows(files: Sequence[tuple[Path, ReadOptions]]) -> Rows | None:
+    """The rows of a table of these files, each with its options, for messages; None for one file."""
+    if len(files) == 1:
+        return None
+    return Rows(None, [(str(path), partial(_count_rows, path, options)) for path, options in files])
+
+
+def _count_rows(path: Path, options: ReadOptions) -> int:
+    try:
+        if format_of(path) == "parquet":
+            return int(pq.read_metadata(path).num_rows)
+        return sum(table.num_rows for table in tables([path], options=options))
+    except DataError:  # a json file without a row, which may be one of several
+        return 0
+
+
 def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
     """Tables of the same columns, one after the other; each under the name of its file, for messages.
 
@@ -109,8 +128,8 @@ def joined_tables(parts: Mapping[str, Dataset]) -> Dataset:
 
     first, *others = parts
     for name in others:
-        if odd := set(parts[name].column_names) ^ set(parts[first].column_names):
-            raise DataError(f"{name}: columns {sorted(odd)} are not in both this file and {first}.")
+        if set(parts[name].column_names) != set(parts[first].column_names):
+            raise other_columns(name, parts[name].column_names, first, parts[first].column_names)
     tables = {name: _as_stored(part) for name, part in parts.items()}
     common = tables[first].schema
     for name in others:

@@ -10,12 +10,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic_core import from_json
 
-from lorarec.data.numbers import plain_column, row_of
+from lorarec.data.file_rows import Rows, row_of
+from lorarec.data.numbers import plain_column
 from lorarec.errors import DataError
 
 BAR = "|"
@@ -27,9 +27,7 @@ JOINED = re.compile(r"['\"]\s+['\"]")
 QUOTED = r"'([^']*)'|\"([^\"]*)\""
 
 
-def text_lists(
-    column: pa.ChunkedArray, where: str, separator: str | None, rows: np.ndarray | None = None
-) -> pa.ChunkedArray:
+def text_lists(column: pa.ChunkedArray, where: str, separator: str | None, rows: Rows | None = None) -> pa.ChunkedArray:
     """[n] lists of text: values in brackets are read as JSON, or as Python or NumPy prints a list; others are split by
     the separator (None: they have one element). Empty texts are empty lists, null stays null.
 
@@ -61,7 +59,7 @@ def separator_of(column: pa.ChunkedArray, ids: Sequence[pa.Array]) -> str | None
 
 
 def _list(
-    text: str | None, where: str, index: int, rows: np.ndarray | None, separator: str | None
+    text: str | None, where: str, index: int, rows: Rows | None, separator: str | None
 ) -> list[str | None] | None:
     if text is None or text == "":
         return None if text is None else []

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lorarec.data.numbers import NOTHING, Read, cut, is_text, plain_column, read_numbers, refuse_missing, row_of
+from lorarec.data.file_rows import Rows, row_of
+from lorarec.data.numbers import NOTHING, Read, cut, is_text, missing_hint, plain_column, read_numbers, refuse_missing
 from lorarec.errors import DataError
 
 LARGEST = 1e19
@@ -47,7 +48,7 @@ STYLES = {
 def read_times(
     column: pa.ChunkedArray,
     where: str,
-    rows: np.ndarray | None = None,
+    rows: Rows | None = None,
     dates: str | None = None,
     decimal: str | None = None,
 ) -> Read:
@@ -76,9 +77,7 @@ def read_times(
     return _of_text(words, where, rows, dates, decimal)
 
 
-def _of_text(
-    words: pa.ChunkedArray, where: str, rows: np.ndarray | None, dates: str | None, decimal: str | None
-) -> Read:
+def _of_text(words: pa.ChunkedArray, where: str, rows: Rows | None, dates: str | None, decimal: str | None) -> Read:
     if dates is None and (fast := _iso(words)) is not None:
         return fast
     texts = words.cast(pa.large_string()).combine_chunks()
@@ -86,7 +85,7 @@ def _of_text(
     counts = {style: sum(int(pc.sum(fit).as_py() or 0) for fit in found) for style, found in fits.items()}
     style = max(counts, key=lambda name: counts[name])
     if not counts[style]:
-        raise _no_date(texts[0].as_py(), where, row_of(0, rows))
+        raise _no_date(texts, 0, where, rows)
     if style == NUMBER:
         _refuse_idle(dates, where, "has numbers")
         return _of_numbers(words, where, rows, decimal)
@@ -111,7 +110,7 @@ def _iso(words: pa.ChunkedArray) -> Read | None:
     return None
 
 
-def _of_parts(texts: pa.Array, style: str, where: str, rows: np.ndarray | None, dates: str | None) -> Read:
+def _of_parts(texts: pa.Array, style: str, where: str, rows: Rows | None, dates: str | None) -> Read:
     """Dates of one style, by their parts."""
     extracted = [pc.extract_regex(texts, pattern) for pattern in STYLES[style]]
 
@@ -140,14 +139,14 @@ def _of_parts(texts: pa.Array, style: str, where: str, rows: np.ndarray | None, 
     if wrong.any():
         index = int(np.argmax(wrong))
         hint = f", read {dates.replace('_', ' ')} by data.dates" if dates is not None else ""
-        raise _no_date(texts[index].as_py(), where, row_of(index, rows), hint)
+        raise _no_date(texts, index, where, rows, hint)
     hour = np.where(clock12, hour % 12 + 12 * (half == "p"), hour)
     micros = _ints(pc.utf8_slice_codeunits(pc.ascii_rpad(part("part"), 6, "0"), 0, 6))
     seconds = days.astype(np.int64) * 86_400 + hour * 3_600 + minute * 60 + second - _offsets(zone, texts, where, rows)
     return Read((seconds * 10**6 + micros) / 1e6, notes)
 
 
-def _order(one: np.ndarray, two: np.ndarray, texts: pa.Array, where: str, rows: np.ndarray | None) -> str:
+def _order(one: np.ndarray, two: np.ndarray, texts: pa.Array, where: str, rows: Rows | None) -> str:
     """Which of the two numbers is the day, where some row decides it."""
     if (one > 12).any() and (two > 12).any():
         first, other = int(np.argmax(one > 12)), int(np.argmax(two > 12))
@@ -168,7 +167,7 @@ def _order(one: np.ndarray, two: np.ndarray, texts: pa.Array, where: str, rows: 
     )
 
 
-def _offsets(zone: pa.Array, texts: pa.Array, where: str, rows: np.ndarray | None) -> np.ndarray:
+def _offsets(zone: pa.Array, texts: pa.Array, where: str, rows: Rows | None) -> np.ndarray:
     """[n] seconds of the offsets from UTC. Raises DataError where only some rows have a zone."""
     without = pc.equal(zone, "").to_numpy(zero_copy_only=False)
     if without.any() and not without.all():
@@ -184,7 +183,7 @@ def _offsets(zone: pa.Array, texts: pa.Array, where: str, rows: np.ndarray | Non
     return offsets
 
 
-def _by_format(words: pa.ChunkedArray, where: str, rows: np.ndarray | None, dates: str) -> Read:
+def _by_format(words: pa.ChunkedArray, where: str, rows: Rows | None, dates: str) -> Read:
     """Dates by a format of Python's `strptime`, parsed once for each distinct text."""
     refuse_missing(words, where, rows)
     encoded = words.combine_chunks().dictionary_encode()
@@ -196,11 +195,11 @@ def _by_format(words: pa.ChunkedArray, where: str, rows: np.ndarray | None, date
             seconds[code] = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError):
             index = int(np.argmax(codes == code))
-            raise _no_date(text, where, row_of(index, rows), f" of the format data.dates='{dates}'") from None
+            raise _no_date(words, index, where, rows, f" of the format data.dates='{dates}'") from None
     return Read(seconds[codes])
 
 
-def _of_numbers(column: pa.ChunkedArray, where: str, rows: np.ndarray | None, decimal: str | None = None) -> Read:
+def _of_numbers(column: pa.ChunkedArray, where: str, rows: Rows | None, decimal: str | None = None) -> Read:
     """Numbers, divided by their unit, which the largest of them shows."""
     values, notes = read_numbers(column, where, rows, decimal, LARGEST)
     largest = float(np.abs(values).max(initial=0))
@@ -244,7 +243,7 @@ def _are_days(numbers: np.ndarray) -> bool:
     return bool(((year >= 1900) & (year <= 2100) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())
 
 
-def _of_timestamps(column: pa.ChunkedArray, where: str, rows: np.ndarray | None) -> np.ndarray:
+def _of_timestamps(column: pa.ChunkedArray, where: str, rows: Rows | None) -> np.ndarray:
     refuse_missing(column, where, rows)
     units = column.cast(pa.int64())
     if column.type.unit == "ns":  # float64 holds the microseconds of current dates exactly
@@ -269,12 +268,12 @@ def _months(names: pa.Array) -> np.ndarray:
     return months.astype(np.int64)
 
 
-def _refuse_others(texts: pa.Array, fits: list[pa.Array], where: str, rows: np.ndarray | None) -> None:
+def _refuse_others(texts: pa.Array, fits: list[pa.Array], where: str, rows: Rows | None) -> None:
     fit = np.logical_or.reduce([found.to_numpy(zero_copy_only=False) for found in fits])
     if not fit.all():
         index, usual = int(np.argmin(fit)), int(np.argmax(fit))
         like = f" like {texts[usual].as_py()!r} in row {row_of(usual, rows)}"
-        raise _no_date(texts[index].as_py(), where, row_of(index, rows), like)
+        raise _no_date(texts, index, where, rows, like)
 
 
 def _refuse_idle(dates: str | None, where: str, why: str) -> None:
@@ -282,5 +281,7 @@ def _refuse_idle(dates: str | None, where: str, why: str) -> None:
         raise DataError(f"data.dates={dates} does nothing here: {where} {why}. Leave it out.")
 
 
-def _no_date(value: object, where: str, row: int, how: str = "") -> DataError:
-    return DataError(f"{where}, row {row}: {cut(value)} is not a date{how}. Correct or remove the row.")
+def _no_date(column: pa.ChunkedArray | pa.Array, index: int, where: str, rows: Rows | None, how: str = "") -> DataError:
+    value = column[index].as_py()
+    what = f"{cut(value)} is not a date{how}. Correct or remove the row.{missing_hint(value, column)}"
+    return DataError(f"{where}, row {row_of(index, rows)}: {what}")

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from lorarec.data.columns import USER, missing_column
 from lorarec.data.ids import encode_distinct
-from lorarec.data.item_table import as_words
+from lorarec.data.item_table import as_words, id_column_of
 from lorarec.data.raw_tables import RawTables, as_arrow
 from lorarec.errors import DataError
 
@@ -52,7 +52,7 @@ def users_of(raw: RawTables, names: Sequence[str], user_ids: pa.Array) -> tuple[
         )
     if raw.columns.get(USER, USER) not in raw.interactions.column_names:
         raise DataError(f"backbone.templates name {written}, but the rows of {raw.origin} have no user column.")
-    users, without = _read(as_arrow(raw.users), names, user_ids, raw.columns.get(USER, USER), raw.origin)
+    users, without = _read(raw, as_arrow(raw.users), names, user_ids)
     count = len(user_ids)
     return users, f"{written} of the users' table are read; {without:,} of {count:,} users have no row there"
 
@@ -81,25 +81,21 @@ def _unread_table(raw: RawTables) -> str:
     return note
 
 
-def _read(table: pa.Table, names: Sequence[str], user_ids: pa.Array, id_name: str, origin: str) -> tuple[Users, int]:
-    """The columns of the users, and the number of users without a row. The id column has the name of that in the
-    interactions, or lorarec's own."""
-    where = f"users' table of {origin}"
+def _read(raw: RawTables, table: pa.Table, names: Sequence[str], user_ids: pa.Array) -> tuple[Users, int]:
+    """The columns of the users, and the number of users without a row."""
+    where = f"users' table of {raw.origin}"
     for name in names:
         if name not in table.column_names:
             what = f", which the backbone's templates write as {{user.{name}}}"
             raise missing_column(name, table.column_names, where, what)
-    id_column = next((name for name in (id_name, USER) if name in table.column_names), None)
-    if id_column is None:
-        what = ", which should hold the user's id"
-        raise missing_column(id_name, table.column_names, where, what)
-    listed = encode_distinct(table.column(id_column), f"{where}, column '{id_column}'", "user")
+    id_column = raw.user_id or id_column_of(table.column_names, raw.columns.get(USER, USER), USER, raw.origin)
+    listed = encode_distinct(table.column(id_column), f"{where}, column '{id_column}'", "user", raw.user_rows)
     rows_of_users = pc.index_in(user_ids, value_set=listed.ids.cast(user_ids.type))
     if rows_of_users.null_count == len(user_ids):
         example = f" (it has '{listed.ids[0].as_py()}')" if len(listed.ids) else ""
         raise DataError(
             f"{where}: none of the users, such as '{user_ids[0].as_py()}', is in its column '{id_column}'{example}. "
-            "Write the ids the same way in both files, or name the right column: data.columns.user=NAME."
+            "Write the ids the same way in both files, or name the right column: data.user_id=NAME."
         )
     known = Users(table.select(list(names)).take(rows_of_users))
     return known, rows_of_users.null_count

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from lorarec.data.columns import missing_column
 from lorarec.data.delimited import typed
+from lorarec.data.file_rows import Rows
 from lorarec.data.ids import encode_ids, id_texts
 from lorarec.data.numbers import is_text
 from lorarec.data.open_files import format_of
@@ -85,7 +86,7 @@ def list_column(
     lists = [values for _, values in _lists(table, name, path, separator)]
     rows = np.repeat(np.arange(len(lists)), [len(values) for values in lists])
     flat = _flat([value for values in lists for value in values], f"{path}, column '{name}'")
-    encoded = encode_ids(flat, f"{path}, column '{name}'", rows)
+    encoded = encode_ids(flat, f"{path}, column '{name}'", Rows(rows))
     ids = iter(encoded.ids.take(pa.array(encoded.codes)).to_pylist())
     return [[next(ids) for _ in values] for values in lists], separator
 

@@ -164,7 +164,8 @@ def _check_labels(resolved: ResolvedRecipe, data: PreparedData) -> None:
     if label is not None:
         labels = data.interactions.column(label)
         rows = data.interactions.rows_in_files
-        resolved.head.check_labels(labels, 1 + (np.arange(len(labels)) if rows is None else rows))
+        indices = None if rows is None else rows.indices
+        resolved.head.check_labels(labels, 1 + (np.arange(len(labels)) if indices is None else indices))
 
 
 PROBES = ("young", "old")

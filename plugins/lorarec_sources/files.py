@@ -25,6 +25,7 @@ from lorarec.contracts import (
     read_table,
     reading_notes,
     table_origin,
+    table_rows,
 )
 from lorarec_sources.paths import contents, existing_files, existing_folder, one_of
 
@@ -78,12 +79,13 @@ Read = Callable[..., Any]
 
 
 class Loaded(NamedTuple):
-    """A table, its files for messages, and what was detected when they were read."""
+    """A table, its files, and what was detected when they were read."""
 
     table: Dataset | ParquetTable
     origin: str
     notes: tuple[str, ...]
     decimal: str | None
+    files: list[tuple[Path, ReadOptions]]
 
 
 class FilesSource(DataSource):
@@ -147,6 +149,9 @@ class FilesSource(DataSource):
             items_origin="" if items is None else items.origin,
             notes=tuple(note for table in tables for note in table.notes),
             decimal=interactions.decimal,
+            rows=table_rows(interactions.files),
+            item_rows=None if items is None else table_rows(items.files),
+            user_rows=None if users is None else table_rows(users.files),
         )
 
 
@@ -169,7 +174,8 @@ def _read(form: str | Sequence[str] | Table, folder: Path | None, read: Read) ->
     paths = existing_files([table.path] if isinstance(table.path, str) else table.path, folder)
     options = ReadOptions(table.sep, table.encoding, table.header, table.decimal)
     notes = reading_notes(paths, options)
-    return Loaded(read(paths, options=options), table_origin(paths), notes, table.decimal)
+    files = [(path, options) for path in paths]
+    return Loaded(read(paths, options=options), table_origin(paths), notes, table.decimal, files)
 
 
 def _joined(parts: Mapping[SplitName, Loaded]) -> Loaded:
@@ -185,7 +191,9 @@ def _joined(parts: Mapping[SplitName, Loaded]) -> Loaded:
     decimals = {part.decimal for part in parts.values()}
     if len(decimals) > 1:
         raise DataError(f"{origin}: `decimal` is set for some parts only. Set the same one for all.")
-    return Loaded(table, origin, tuple(note for part in parts.values() for note in part.notes), *decimals)
+    notes = tuple(note for part in parts.values() for note in part.notes)
+    files = [file for part in parts.values() for file in part.files]
+    return Loaded(table, origin, notes, decimals.pop(), files)
 
 
 def _with_split(tables: Mapping[str, Dataset | ParquetTable], names: Sequence[str]) -> Dataset | ParquetTable:

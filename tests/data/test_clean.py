@@ -39,6 +39,61 @@ def test_missing_values_are_left_out_and_counted_by_column(prepared: Prepare) ->
     assert "events.csv: 5 rows of 2 users" in lines and "3 rows are left out: no value in column 'rating'" in lines
 
 
+@pytest.mark.parametrize("word", ["k.A.", "\\\\N", "NULL", "N/A", "-", "0000-00-00"])
+def test_declared_words_stand_for_a_missing_value_and_the_refusal_suggests_them(word: str, prepared: Prepare) -> None:
+    rows = events(
+        time=["2024-01-01", word, *(f"2024-01-{day:02}" for day in range(2, 9)), word],
+        rating=["3", "4", word, *"1234512"],
+    )
+    with pytest.raises(DataError, match=r"'time', row 2: .* is not a date") as caught:
+        prepared(rows, split=SPLIT)
+    assert f"If {word!r} (in 2 rows) stands for a missing value" in str(caught.value)
+    with pytest.raises(DataError, match=r"'time', row 2: the value is missing \(.*\), as it is in 2 rows: 2, 10\."):
+        prepared(rows, split=SPLIT, missing_values=[word])
+    data = prepared(rows, split=SPLIT, missing="drop", missing_values=[word], label="rating")
+    assert data.interactions.column("rating").tolist() == [3, 1, 2, 3, 4, 5, 1]
+    assert data.report.dropped == {
+        "no value in column 'time' (data.missing=drop)": 2,
+        "no value in column 'rating' (data.missing=drop)": 1,
+    }
+
+
+def test_words_may_be_declared_for_one_column_and_be_numbers(prepared: Prepare) -> None:
+    rows = events(rating=[0, 1, 2, 3, 4, 5, 1, 2, 3, 0], item=["-", *"xyzxyzxyz"])
+    data = prepared(rows, split=SPLIT, missing="drop", missing_values={"rating": [0]}, label="rating")
+    assert data.interactions.column("rating").tolist() == [1, 2, 3, 4, 5, 1, 2, 3]
+    data = prepared(rows, split=SPLIT)
+    assert "-" in data.catalog.ids, "ids stay as they are written"
+    data = prepared(rows, split=SPLIT, missing="drop", missing_values=["-"])
+    assert "-" not in data.catalog.ids and len(data.interactions) == 9
+
+
+def test_items_without_an_id_are_refused_by_row_or_left_out_and_counted(prepared: Prepare) -> None:
+    items = {"item": ["i0", None, "i1", "", "-"], "title": ["A", "B", "-", "D", "E"]}
+    with pytest.raises(
+        DataError, match=r"item table of .*, column 'item', row 2: .* in 2 rows: 2, 4.*data\.missing=drop"
+    ):
+        prepared(events(), items, split=SPLIT)
+    data = prepared(events(), items, split=SPLIT, missing="drop", missing_values=["-"])
+    assert data.catalog.ids[:2] == ["i0", "i1"] and data.catalog.titles([0, 1]) == ["A", "i1"]
+    assert data.report.dropped == {"no value in column 'item' of the item table (data.missing=drop)": 3}
+    assert data.report.empty_texts == 1
+    items = {"item": [None, "i0", "i0"], "title": ["A", "B", "C"]}
+    with pytest.raises(DataError, match=r"row 3: item 'i0' is listed again \(first in row 2\)"):
+        prepared(events(), items, split=SPLIT, missing="drop")
+
+
+def test_the_item_tables_id_may_have_another_name(prepared: Prepare) -> None:
+    items = {"sku": ["i0", "i1"], "title": ["A", "B"]}
+    with pytest.raises(DataError, match=r"no column 'item', which should hold the item's id; .* data\.item_id=NAME"):
+        prepared(events(), items, split=SPLIT)
+    assert prepared(events(), items, split=SPLIT, item_id="sku").catalog.titles([0, 1]) == ["A", "B"]
+    with pytest.raises(DataError, match=r"no column 'skuu', which data\.item_id names\. Did you mean 'sku'"):
+        prepared(events(), items, split=SPLIT, item_id="skuu")
+    with pytest.raises(DataError, match=r"data\.item_id=sku does nothing here"):
+        prepared(events(), split=SPLIT, item_id="sku")
+
+
 def test_messages_name_the_rows_of_the_file_after_rows_were_left_out(prepared: Prepare) -> None:
     rows = events(rating=["", "", "4", "x", *"123456"])
     with pytest.raises(DataError, match=r"'rating', row 4: 'x' is not a number"):

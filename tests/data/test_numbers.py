@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lorarec.data.file_rows import Rows
 from lorarec.data.numbers import read_clicks, read_numbers, read_weights
 from lorarec.errors import DataError
 
@@ -111,4 +112,4 @@ def test_clicks_in_two_spellings_are_refused_by_row() -> None:
 
 def test_rows_that_were_left_out_still_count_in_messages() -> None:
     with pytest.raises(DataError, match="row 8: 'x' is not a number"):
-        read_weights(pa.chunked_array([pa.array(["1", "x"])]), WHERE, np.array([3, 7]))
+        read_weights(pa.chunked_array([pa.array(["1", "x"])]), WHERE, Rows(np.array([3, 7])))

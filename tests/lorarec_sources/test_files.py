@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from lorarec.config.recipe import DataSection
 from lorarec.contracts import DataError, RawTables, cache_folder
 from lorarec.data import delimited, json_rows, open_files
-from lorarec.data.raw_tables import as_arrow
+from lorarec.data.prepare import Wanted, prepare
+from lorarec.data.raw_tables import as_arrow, number_tables
 from lorarec_sources.files import FilesSource
 
 Write = Callable[[dict[str, str | bytes]], Path]
@@ -184,7 +186,9 @@ def test_a_malformed_file_is_refused_with_the_location(
 
 def test_parts_with_other_columns_or_a_split_column_are_refused(folder: Write) -> None:
     path = folder({"a.csv": CSV, "b.csv": "user,item\n1,2\n", "c.csv": "user,split\n1,train\n"})
-    assert "['rating'] are not in both" in refusal(path=str(path), interactions={"train": "a.csv", "test": "b.csv"})
+    assert "b.csv: lacks 'rating', other than" in refusal(
+        path=str(path), interactions={"train": "a.csv", "test": "b.csv"}
+    )
     assert "already has a column 'split'" in refusal(path=str(path), interactions={"train": "c.csv"})
 
 
@@ -222,6 +226,51 @@ def test_a_table_is_a_list_a_pattern_or_a_folder_of_files(folder: Write, monkeyp
     assert as_arrow(parts.interactions)["split"].to_pylist() == ["train", "train", "test"]
     assert "no file has such a name. In shards there are" in refusal(interactions="shards/*.csv")
     assert "named twice" in refusal(interactions=["shards", "shards/part-01.parquet"])
+
+
+BAD = "user,item,rating,time\nb,y,3,4\nc,x,k.A.,2\n"
+GOOD = "user,item,rating,time\na,x,4,1\na,y,5,2\nb,x,2,3\n"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_of_several_files_the_bad_row_is_named_with_its_file(packed: bool, folder: Write) -> None:
+    name = "feb.csv.gz" if packed else "feb.csv"
+    path = folder({"jan.csv": GOOD, name: gzip.compress(BAD.encode()) if packed else BAD, "mar.csv": GOOD})
+    tables = load(path=str(path), interactions=["jan.csv", name, "mar.csv"])
+
+    def said(tables: RawTables = tables, **section: Any) -> str:
+        with pytest.raises(DataError) as caught:
+            prepare(tables, Wanted(), DataSection(source="files", **section), 13)
+        return str(caught.value)
+
+    assert f"column 'rating', row 2 of {name}: 'k.A.' is not a number" in said()
+    assert f"column 'rating', row 2 of {name}: the value is missing ('k.A.')" in said(missing_values=["k.A."])
+    assert "'time', row 1 of jan.csv: '1' is not a date" in said(
+        dates="%Y", missing="drop", missing_values={"rating": ["k.A."], "time": [2, 3]}
+    )
+    assert "rows 1 of jan.csv and 1 of mar.csv are the same event with a rating of 4 and 3" in said(
+        load(path=str(folder({"mar.csv": GOOD.replace("x,4", "x,3")})), interactions=["jan.csv", "mar.csv"]),
+        duplicates="sum",
+    )
+    folder({"mar.csv": "user,item,rating,time\n,x,4,1\n"})
+    tables = load(path=str(path), interactions={"train": "jan.csv", "test": "mar.csv"})
+    assert "column 'user', row 1 of mar.csv: the value is missing (empty)" in said(tables)
+
+
+def test_rows_of_parquet_shards_and_of_files_of_one_name_are_named_by_file(folder: Write) -> None:
+    path = folder({})
+    for name, users in (("a", ["u"]), ("b", ["u", None])):
+        (path / name).mkdir()
+        pq.write_table(pa.table({"user": users, "item": ["x"] * len(users)}), path / name / "events.parquet")
+    tables = load(interactions=str(path / "*/events.parquet"))
+    with pytest.raises(DataError, match=rf"'user', row 2 of {path / 'b/events.parquet'}: the value is missing"):
+        number_tables(tables)
+
+
+def test_an_item_that_is_listed_in_two_files_is_named_with_both(folder: Write) -> None:
+    path = folder({"interactions.csv": GOOD, "i1.csv": "item,title\nx,A\n", "i2.csv": "item,title\ny,B\nx,C\n"})
+    with pytest.raises(DataError, match=r"row 2 of i2\.csv: item 'x' is listed again \(first in row 1 of i1\.csv\)"):
+        number_tables(load(path=str(path), items=["i1.csv", "i2.csv"]))
 
 
 def test_each_table_has_its_own_options_and_the_source_says_what_it_detected(folder: Write) -> None:
