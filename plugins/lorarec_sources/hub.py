@@ -16,6 +16,7 @@ from lorarec.contracts import (
     DataError,
     DataSource,
     RawTables,
+    ReadOptions,
     StrictConfig,
     did_you_mean,
     hookimpl,
@@ -26,6 +27,7 @@ from lorarec.contracts import (
 SplitName = Literal["train", "validation", "test"]
 ABOUT = ("name", "version", "data_dir", "data_files", "description")
 """Settings of a configuration that describe it and do not change how its files are read."""
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 PATIENCE = 10.0
 """Seconds to wait for the hub's first answer."""
 
@@ -117,9 +119,8 @@ class HubSource(DataSource):
 def load_table(path: str, config: str | None, revision: str | None) -> Mapping[str, Dataset]:
     """All splits of a repository or local folder. Raises DataError saying what is missing and what to do.
 
-    csv, tsv, json, jsonl and parquet files are read as by every other source; `datasets` lists them, and reads all
-    other files (archives, files with other separators). The hub is checked once, briefly, before `datasets`, which
-    retries for minutes, is called.
+    csv, tsv, json, jsonl and parquet files, also in archives, are read as by every other source; `datasets` lists them,
+    and reads all other files. The hub is checked once, briefly, before `datasets`, which retries for minutes, is called.
     """
     local = Path(path).expanduser().is_dir()
     if local and revision is not None:
@@ -130,10 +131,9 @@ def load_table(path: str, config: str | None, revision: str | None) -> Mapping[s
     revision = None if source != path else revision
     try:
         builder = datasets.load_dataset_builder(source, config, revision=revision)
-        files = _plain_files(builder)
-        if files is None:
+        options, files = _options(builder, path), _fetched(builder)
+        if files is None or options is None:
             return dict(datasets.load_dataset(source, config, revision=revision))
-        fetched = datasets.DownloadManager().download(files)
     except datasets.exceptions.DatasetsError as error:
         cause = f" ({error.__cause__})" if error.__cause__ else ""
         raise DataError(f"{path}: `datasets.load_dataset` cannot read it: {error}{cause}") from error
@@ -141,7 +141,10 @@ def load_table(path: str, config: str | None, revision: str | None) -> Mapping[s
         raise DataError(_unreachable(path, error)) from error
     except (ValueError, OSError, RuntimeError) as error:
         raise DataError(f"{path}: `datasets.load_dataset` refuses it: {error}") from error
-    return {split: joined_tables({name: read_table(Path(name)) for name in names}) for split, names in fetched.items()}
+    return {
+        split: joined_tables({name: read_table(Path(name), options=options) for name in names})
+        for split, names in files.items()
+    }
 
 
 def _cached_files(path: str, revision: str | None) -> str | None:
@@ -154,17 +157,40 @@ def _cached_files(path: str, revision: str | None) -> str | None:
         return None
 
 
-def _plain_files(builder: datasets.DatasetBuilder) -> dict[str, list[str]] | None:
-    """The files of each split if lorarec reads all of them itself; None if `datasets` must read them."""
+def _options(builder: datasets.DatasetBuilder, path: str) -> ReadOptions | None:
+    """How the repository's configuration says that its files are read; None if only `datasets` can do so.
+
+    Raises DataError for options of csv files that lorarec does not have: `datasets` reads csv with pandas, which takes
+    ids such as 007 for numbers, and titles such as NA for missing values.
+    """
     config = builder.config
-    usual = {**vars(type(config)()), "sep": getattr(config, "sep", None)}
-    given = {name for name, value in vars(config).items() if name not in ABOUT and value != usual.get(name)}
-    files = {str(split): list(names) for split, names in (config.data_files or {}).items()}
-    listed = [name for names in files.values() for name in names]
-    tab = all(".tsv" in Path(name).suffixes for name in listed)
-    separator = getattr(config, "sep", None) in (None, "\t" if tab else ",")
-    ours = bool(listed) and all(name.endswith(SUFFIXES) for name in listed)
-    return files if ours and separator and not given else None
+    usual = vars(type(config)())
+    given = {name: value for name, value in vars(config).items() if name not in ABOUT and value != usual.get(name)}
+    if not hasattr(config, "sep"):
+        return ReadOptions() if not given else None
+    sep, encoding = given.pop("sep", None), given.pop("encoding", None)
+    given.pop("delimiter", None)  # `datasets` has made it `sep`
+    if given:
+        raise DataError(
+            f"{path}: its configuration reads csv files with {', '.join(given)}, which lorarec does not. Download the "
+            "files, and use the source `files`."
+        )
+    return ReadOptions(sep=None if sep == "\t" else sep, encoding=encoding)
+
+
+def _fetched(builder: datasets.DatasetBuilder) -> dict[str, list[str]] | None:
+    """The files of each split, downloaded and out of their archives; None if lorarec does not read all of them."""
+    manager, files = datasets.DownloadManager(), dict[str, list[str]]()
+    for split, names in (builder.config.data_files or {}).items():
+        plain = [name for name in names if name.endswith(SUFFIXES)]
+        packed = [name for name in names if name.endswith(ARCHIVES)]
+        if len(plain) + len(packed) < len(names):
+            return None
+        unpacked = manager.iter_files(manager.download_and_extract(packed)) if packed else ()
+        files[str(split)] = [*(manager.download(plain) if plain else ()), *sorted(unpacked)]
+        if not files[str(split)] or not all(name.endswith(SUFFIXES) for name in files[str(split)]):
+            return None
+    return files or None
 
 
 def _check_hub(path: str, revision: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,12 +139,32 @@ def test_several_files_of_a_split_are_one_table(tmp_path: Path) -> None:
     assert load(path=str(tmp_path)).interactions["user"][:] == ["7", "007"]
 
 
-def test_files_with_options_of_the_repository_are_read_by_datasets(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("user;item\na;1\n")
-    (tmp_path / "README.md").write_text(
-        "---\nconfigs:\n- config_name: default\n  data_files: train.csv\n  sep: ';'\n---\n"
-    )
-    assert load(path=str(tmp_path)).interactions.to_list() == [{"user": "a", "item": 1}]
+def configured(folder: Path, *options: str) -> None:
+    lines = ["---", "configs:", "- config_name: default", "  data_files: train.csv", *options, "---"]
+    (folder / "README.md").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("option", ["  sep: ';'", "  delimiter: ';'", "  sep: ';'\n  encoding: latin-1"])
+def test_separator_and_encoding_of_the_repository_change_no_value(option: str, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("user;title\n007;NA\n0000;None\n", encoding="latin-1")
+    configured(tmp_path, option)
+    assert load(path=str(tmp_path)).interactions.to_list() == [
+        {"user": "007", "title": "NA"},
+        {"user": "0000", "title": "None"},
+    ]
+
+
+def test_other_options_of_csv_files_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("user,title\n007,NA\n")
+    configured(tmp_path, "  skiprows: 1")
+    assert "reads csv files with skiprows, which lorarec does not" in refusal(path=str(tmp_path))
+
+
+def test_files_in_an_archive_are_read_as_by_every_other_source(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        archive.writestr("events.csv", "user,title\n007,NA\n0000,None\n")
+    assert load(path=str(tmp_path)).interactions["user"][:] == ["007", "0000"]
+    assert load(path=str(tmp_path)).interactions["title"][:] == ["NA", "None"]
 
 
 def test_offline_mode_reads_the_files_that_were_downloaded_before(
