@@ -120,7 +120,7 @@ def load_table(path: str, config: str | None, revision: str | None) -> Mapping[s
     """All splits of a repository or local folder. Raises DataError saying what is missing and what to do.
 
     csv, tsv, json, jsonl and parquet files, also in archives, are read as by every other source; `datasets` lists them,
-    and reads all other files. The hub is checked once, briefly, before `datasets`, which retries for minutes, is called.
+    and reads all other files. The hub is checked once, briefly, before `datasets` is called, which retries for minutes.
     """
     local = Path(path).expanduser().is_dir()
     if local and revision is not None:
