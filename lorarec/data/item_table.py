@@ -166,6 +166,15 @@ def default_template(table: pa.Table, id_column: str) -> list[Piece]:
     return [Piece("", name)]
 
 
+def text_note(declared: Declared, origin: str) -> tuple[str, ...]:
+    """Which column the default template reads, where there is no title."""
+    (name,) = (piece.column for piece in declared.pieces)
+    if name == TITLE:
+        return ()
+    first = "their id" if name == declared.id_column else f"the column '{name}', the first one of text"
+    return (f"{origin}: no column 'title': the texts and titles of items are {first}; data.item_text names others",)
+
+
 def render(table: pa.Table, pieces: Sequence[Piece]) -> list[str]:
     """[n] the text of each row; lists are joined by commas. Empty where all its columns are."""
     values = _values(table, pieces)

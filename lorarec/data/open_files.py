@@ -35,6 +35,13 @@ OTHERS = {
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: export a sheet as csv",
 }
 """First bytes of files that are often misnamed."""
+OTHER_ENCODINGS = {"cp1252": "Western European Windows", "cp1250": "Central European Windows", "shift_jis": "Japanese"}
+"""Encodings that are suggested where a line has one of them."""
+LATIN1 = "iso8859-1"
+SINGLE_BYTE = (LATIN1, "iso8859-15", "cp1252", "cp1250")
+"""Python's names of encodings by which nearly every file can be read, UTF-8 too."""
+CONTROLS = bytes(range(0x80, 0xA0))
+"""Control characters of latin-1, which no table has: in cp1252 they are the euro, quotes and dashes."""
 BLOCK = 1 << 24
 """Bytes read at a time, and of the longest line."""
 
@@ -157,10 +164,55 @@ def _refuse_undecodable(path: Path, number: int, line: bytes, encoding: str) -> 
         line.decode(encoding)
     except UnicodeDecodeError as error:
         name = "UTF-8" if encoding == UTF8 else encoding
+        others = [(other, what) for other, what in OTHER_ENCODINGS.items() if _decoded(line, other)]
+        likely = ", ".join(
+            f"`encoding: {other}` ({what}) reads {_near(line, error.start, other)}" for other, what in others
+        )
         raise DataError(
             f"{path}, line {number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not {name}. "
-            "Save the file as UTF-8, or set its encoding, such as `encoding: cp1252` (Western European Windows)."
+            f"Save the file as UTF-8, or set its encoding{f': {likely}' if likely else ''}."
         ) from error
+
+
+def _decoded(line: bytes, encoding: str) -> str:
+    """The line in an encoding; empty where it is not of it."""
+    try:
+        return line.decode(encoding)
+    except UnicodeDecodeError:
+        return ""
+
+
+def _near(line: bytes, position: int, encoding: str) -> str:
+    """The word around a byte, for messages."""
+    start = max(line.rfind(separator, 0, position) for separator in (b" ", b",", b";", b"\t", b"|", b'"')) + 1
+    return repr(line[start : position + 10].decode(encoding, errors="ignore").strip()[-25:])
+
+
+def encoding_notes(path: Path, options: ReadOptions) -> tuple[str, ...]:
+    """What is odd about the characters of a file by its set encoding of one byte each, if it is: the file is UTF-8, or
+    has characters that latin-1 lacks and cp1252 has."""
+    encoding = None if options.encoding is None else known_encoding(options.encoding)
+    if encoding not in SINGLE_BYTE:
+        return ()
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    is_utf8, is_ascii, control = True, True, b""
+    with read_errors(path), open_bytes(path) as file:
+        while block := file.read(BLOCK):
+            is_ascii = is_ascii and block.isascii()
+            control = control or bytes(byte for byte in CONTROLS if byte in block)
+            try:
+                is_utf8 = is_utf8 and decoder.decode(block) is not None
+            except UnicodeDecodeError:
+                is_utf8 = False
+    if is_utf8 and not is_ascii and not decoder.getstate()[0]:
+        wrong = "\u00e9".encode().decode(encoding)
+        return (
+            f"`encoding: {options.encoding}` is set, but the file is UTF-8: \u00e9 is read as {wrong}. Leave it out",
+        )
+    if encoding == LATIN1 and control:
+        shown = ", ".join(sorted(character for byte in control if (character := _decoded(bytes([byte]), "cp1252")))[:5])
+        return (f"`encoding: {options.encoding}` makes control characters of {shown}: `encoding: cp1252` reads them",)
+    return ()
 
 
 def refuse_nul(path: Path, names: Iterable[str]) -> None:

@@ -38,6 +38,7 @@ from lorarec.data.item_table import (
     listed_ids,
     other_spellings,
     plain_texts,
+    text_note,
 )
 from lorarec.data.numbers import Read, read_clicks, read_numbers, read_weights, refuse_missing
 from lorarec.data.own_lists import OwnLists, own_lists
@@ -204,6 +205,8 @@ def _listed_items(raw: RawTables, item_columns: Sequence[str], html: Literal["ke
     id_column = raw.item_id or id_column_of(table.column_names, raw.columns.get(ITEM, ITEM), ITEM, origin)
     declared = declare(table, id_column, raw.item_text, item_columns, origin)._replace(html=html)
     notes = html_note(table, declared, origin)
+    if raw.item_text is None:
+        notes += text_note(declared, origin)
     listed = listed_ids(table, id_column, origin, raw.item_rows)
     return _Items(plain_texts(table, declared), declared, listed, origin, notes)
 

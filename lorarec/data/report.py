@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lorarec.config.recipe import Seen
 from lorarec.data.catalog import Catalog
@@ -34,8 +37,9 @@ class DataReport:
     """Rows of train, validation and test."""
     users: int
     items: int
+    """Of the catalog."""
     density: float
-    """Distinct (user, item) pairs divided by all possible ones."""
+    """Distinct (user, item) pairs divided by those of all users and all items with events."""
     first_time: float | None
     last_time: float | None
     """Seconds, as in the data; None without a time column."""
@@ -68,6 +72,10 @@ class DataReport:
     """Columns that are not read because kinds define what was liked and clicked."""
     users_note: str = ""
     """Which columns of the users' table are read, if any; empty where there is no table."""
+    items_with_events: int = 0
+    labels: dict[str, dict[str, float]] = field(default_factory=dict)
+    """For each of rating and click that the data have, min, max, mean and the number of distinct values, of the rows in
+    some part."""
     repeated: dict[str, int] = field(default_factory=dict)
     """Where items are ranked, the number of targets of validation and test that their user had before."""
     seen: Seen = "mask"
@@ -84,9 +92,10 @@ class DataReport:
     def lines(self) -> list[str]:
         """For people to read, line by line; warnings whose count is 0 are left out."""
         parts = ", ".join(f"{name} {count:,}" for name, count in self.parts.items())
+        others = "" if self.items == self.items_with_events else f"; the catalog has {self.items:,} items"
         lines = [
-            f"{self.origin}: {self.rows:,} rows of {self.users:,} users and {self.items:,} items "
-            f"(density {self.density:.2%})",
+            f"{self.origin}: {self.rows:,} rows of {self.users:,} users and {self.items_with_events:,} items "
+            f"(density {self.density:.2%}){others}",
             f"split by {self.split_by}: {parts}",
         ]
         lines += [
@@ -96,6 +105,7 @@ class DataReport:
         ]
         if self.first_time is not None and self.last_time is not None:
             lines.append(f"time from {_date(self.first_time)} to {_date(self.last_time)}")
+        lines += [_label_line(name, label) for name, label in self.labels.items()]
         lines.append(
             f"history of {self.history_min} to {self.history_max} events, median {self.history_median:g}; "
             f"liked is feedback above {self.liked_above:g}"
@@ -142,6 +152,7 @@ def report_of(
     part, use = interactions.part, interactions.use
     user_counts, item_counts = seen_in_training
     users, items = len(user_counts), len(item_counts)
+    with_events = int(np.count_nonzero(np.bincount(item, minlength=items)))
     return DataReport(
         origin=origin,
         split_by=split_by,
@@ -149,7 +160,9 @@ def report_of(
         parts={p.name.lower(): int((part == p).sum()) for p in Part if p is not Part.UNUSED},
         users=users,
         items=items,
-        density=_distinct_pairs(user, item, items) / (users * items),
+        density=_distinct_pairs(user, item, items) / (users * with_events),
+        items_with_events=with_events,
+        labels=_labels(interactions),
         first_time=None if time is None else float(time.min()),
         last_time=None if time is None else float(time.max()),
         cold_users=_cold(user, user_counts, part),
@@ -165,6 +178,26 @@ def report_of(
         unread=() if use is None else use.kinds.unread,
         fingerprint=split_fingerprint(interactions, numbered.catalog, users_table),
     )
+
+
+def _labels(interactions: Interactions) -> dict[str, dict[str, float]]:
+    """The statistics of the labels, of the rows in some part."""
+    labels, used = {}, interactions.part != Part.UNUSED
+    for name in (RATING, CLICK):
+        if interactions.has(name):
+            values = interactions.table.data.column(name)
+            values = values if used.all() else values.filter(pa.array(used))
+            limits = pc.min_max(values).as_py()
+            labels[name] = {**limits, "mean": pc.mean(values).as_py(), "distinct": pc.count_distinct(values).as_py()}
+    return labels
+
+
+def _label_line(name: str, label: Mapping[str, float]) -> str:
+    if name == CLICK and label["min"] >= 0 and label["max"] <= 1 and label["distinct"] <= 2:
+        return f"click: {label['mean']:.2%} of rows are 1"
+    count = int(label["distinct"])
+    values = f"{count:,} different values" if count > 1 else "one value"
+    return f"{name} from {label['min']:g} to {label['max']:g}, {values}, mean {label['mean']:.3g}"
 
 
 def _lengths(histories: Histories, part: np.ndarray) -> dict[str, Any]:

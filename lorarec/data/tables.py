@@ -20,7 +20,7 @@ from lorarec.data.delimited import delimited_tables
 from lorarec.data.file_rows import Rows
 from lorarec.data.header import delimited
 from lorarec.data.json_rows import json_file, json_tables
-from lorarec.data.open_files import DETECT, Format, ReadOptions, format_of, other_columns, table_origin
+from lorarec.data.open_files import DETECT, Format, ReadOptions, encoding_notes, format_of, other_columns, table_origin
 from lorarec.data.parquet_files import joined_type, parquet_tables
 from lorarec.data.parquet_table import ParquetTable
 from lorarec.errors import DataError
@@ -96,7 +96,7 @@ def reading_notes(paths: Path | Sequence[Path], options: ReadOptions = DETECT) -
             notes = delimited(path, kind == "tsv", options).notes
         else:
             notes = json_file(path, kind == "jsonl", options).notes
-        for note in notes:
+        for note in (*notes, *encoding_notes(path, options)):
             detected.setdefault(note, []).append(path)
     return tuple(f"{table_origin(of)}: {note}" for note, of in detected.items())
 

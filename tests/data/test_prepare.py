@@ -122,6 +122,27 @@ def test_the_report_reads_as_sentences(prepared: Prepared) -> None:
     assert "1 items have an empty text" in lines
 
 
+def test_the_report_separates_items_with_events_from_the_catalog_and_states_the_labels(prepared: Prepared) -> None:
+    rows = EVENTS | {"click": [1, 0, 0, 1, 0, 0]}
+    report = prepared(rows, {"item": [1, 2, 8, 9], "title": list("abcd")}, split=COLUMN).report
+    lines = "\n".join(report.lines())
+    assert "6 rows of 3 users and 3 items (density 55.56%); the catalog has 4 items" in lines
+    assert "rating from 1 to 5, 5 different values, mean 3" in lines
+    assert "click: 33.33% of rows are 1" in lines
+    assert report.labels["click"] == {"min": 0, "max": 1, "mean": pytest.approx(1 / 3), "distinct": 2}
+    few = prepared(rows, split=COLUMN | {"train_rows": 2})
+    used = few.interactions.column("click")[few.interactions.part != Part.UNUSED]
+    assert few.report.labels["click"]["mean"] == used.mean() and len(used) == 4
+
+
+def test_the_column_that_is_read_as_text_without_a_title_is_named(prepared: Prepared) -> None:
+    items = {"item": [1, 2, 3], "year": [1, 2, 3], "category": ["x", "x", "y"], "name": ["A", "B", "C"]}
+    report = prepared(EVENTS, items, split=COLUMN).report
+    assert any("the texts and titles of items are the column 'category', the first one" in n for n in report.detected)
+    named = prepared(EVENTS, items, split=COLUMN, item_text="{name}").report
+    assert not any("texts and titles" in note for note in named.detected)
+
+
 def test_rows_with_a_short_history_are_left_out_counted_and_still_in_histories(prepared: Prepared) -> None:
     events = {"user": [1] * 5, "item": [1, 2, 3, 4, 5], "time": [1, 2, 3, 4, 5]}
     made = prepared(events, split={"by": "last"}, history={"at_least": 2})

@@ -119,6 +119,33 @@ def test_a_byte_order_mark_names_the_encoding(encoding: str, name: str, text: st
     assert reading_notes(path) == (() if encoding == "utf-8-sig" else (note,))
 
 
+def test_the_refusal_of_bytes_that_are_no_utf8_shows_the_readings_of_other_encodings(file: Write) -> None:
+    path = file("a.csv", "id,t\n1,Łódź\n".encode("cp1250"))
+    assert "`encoding: cp1250` (Central European Windows) reads 'Łódź'" in refusal(path)
+    path = file("a.csv", "id,t\n1,the “Fiancée” 5 €\n".encode("cp1252"))
+    assert "`encoding: cp1252` (Western European Windows) reads '“Fiancée”'" in refusal(path)
+    path = file("a.csv", b"id,t\n1,\x81\xff\x9d\n")
+    assert refusal(path).endswith("Save the file as UTF-8, or set its encoding.")
+
+
+def test_a_set_encoding_that_reads_other_characters_is_noted(file: Write) -> None:
+    def notes(content: bytes, encoding: str, name: str = "a.csv") -> str:
+        return "\n".join(reading_notes(file(name, content), ReadOptions(encoding=encoding)))
+
+    text = "id,t\n" + "1,x\n" * 100_000 + "2,Fiancé “€”\n"
+    for encoding in ("latin-1", "cp1252"):
+        assert f"`encoding: {encoding}` is set, but the file is UTF-8: é is read as Ã©" in notes(
+            text.encode(), encoding
+        )
+    assert "but the file is UTF-8" in notes(b'{"t": "\xc3\xa9"}\n', "latin-1", "a.jsonl")
+    assert "makes control characters of “, ”, €: `encoding: cp1252` reads them" in notes(
+        text.encode("cp1252"), "latin-1"
+    )
+    for content, encoding in ((text.encode("cp1252"), "cp1252"), (b"id\n7\n", "latin-1"), (b"t\n\xe9\n", "latin-1")):
+        assert notes(content, encoding) == ""
+    assert notes(b"t\n\xe9\xc3", "latin-1") == "" and notes(b"t\nx\xc3", "latin-1") == "", "cut in a character"
+
+
 def test_other_encodings_are_set_and_the_message_says_so(file: Write) -> None:
     path = file("a.csv", "id,t\n1,x\n2,é\n".encode("cp1252"))
     assert "a.csv, line 3: byte 0xe9 at position 3 is not UTF-8." in refusal(path) and "cp1252" in refusal(path)
