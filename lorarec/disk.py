@@ -44,16 +44,24 @@ def atomic_write(target: Path) -> Iterator[Path]:
     replaced; a folder only if it is empty. Files get the mode that the umask gives. Raises ArtifactError naming
     `target` where the disk refuses.
     """
-    with refusals(target):
-        _remove_left(target)
-        folder, handle = _new_folder(target)
-        try:
-            yield folder / target.name
-            _set_modes(folder / target.name, os.fstat(handle).st_mode & 0o666)
-            move(folder / target.name, target)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(handle)
+    with refusals(target), temporary_folder(target) as folder:
+        mode = folder.stat().st_mode & 0o666
+        yield folder / target.name
+        _set_modes(folder / target.name, mode)
+        move(folder / target.name, target)
+
+
+@contextmanager
+def temporary_folder(target: Path) -> Iterator[Path]:
+    """A new folder next to `target`, with a name that cannot be guessed, that is removed when the block ends; what a
+    killed process left is removed by the next one."""
+    _remove_left(target)
+    folder, handle = _new_folder(target)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
 
 
 def check_target(target: Path) -> None:

@@ -42,12 +42,17 @@ def _escaped(character: str) -> str:
 class LorarecError(Exception):
     """A mistake the user can fix; the message says how."""
 
+    same_in_all_processes = False
+    """Whether every process of the run raises it: the main one prints it."""
+
     def __str__(self) -> str:
         return printable(super().__str__())
 
 
 class RecipeError(LorarecError):
     """The recipe or an override is wrong. Holds all its mistakes, one line each."""
+
+    same_in_all_processes = True
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
@@ -57,9 +62,13 @@ class RecipeError(LorarecError):
 class PluginError(LorarecError):
     """A plugin is unknown, broken, registered twice, or breaks its contract."""
 
+    same_in_all_processes = True
+
 
 class IncompatibleError(LorarecError):
     """An adapter, backbone or head cannot work together; raised before any weight is touched."""
+
+    same_in_all_processes = True
 
 
 class DataError(LorarecError):

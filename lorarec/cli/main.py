@@ -18,12 +18,10 @@ from lorarec.cli.plugins import plugins_app
 from lorarec.cli.recipes import recipes_app
 from lorarec.cli.schema import schema
 from lorarec.cli.train import check, train
-from lorarec.errors import IncompatibleError, Interrupted, LorarecError, PluginError, RecipeError
+from lorarec.errors import Interrupted, LorarecError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DONE, FAILED, USER_MISTAKE, INTERRUPTED = 0, 1, 2, 130
-_SAME_IN_ALL_PROCESSES = (RecipeError, PluginError, IncompatibleError)
-"""Errors that every process of a run raises: the main one prints them."""
 
 
 def _print_version(requested: bool) -> None:
@@ -109,14 +107,24 @@ def _status(error: Exception) -> int:
         output.tell_error(error, on_every_process=True)
         return INTERRUPTED
     if isinstance(error, LorarecError):
-        output.tell_error(error, on_every_process=isinstance(error, _SAME_IN_ALL_PROCESSES))
+        output.tell_error(error, on_every_process=error.same_in_all_processes)
         return USER_MISTAKE
     if message := _disk_message(error) or _plugin_message(error) or _file_message(error):
         output.tell_error(message, on_every_process=False)
         return USER_MISTAKE
-    if not os.environ.get("LORAREC_TRACEBACK"):
+    if _is_lost(error):
+        output.tell_error("Another process of this run has ended; its message says why.", on_every_process=False)
+    elif not os.environ.get("LORAREC_TRACEBACK"):
         traceback.print_exception(error)
     return FAILED
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether the connection to another process was lost."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
+        return False
+    return isinstance(error, distributed.DistError) or "gloo/transport" in str(error)
 
 
 def _disk_message(error: Exception) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Any
 
@@ -64,10 +66,16 @@ class _Printable(logging.Formatter):
         return printable(super().format(record))
 
 
+HEAD_START = 1.0
+"""Seconds in which the main process prints an error before the others end."""
+
+
 def tell_error(message: object, on_every_process: bool) -> None:
     """Print an error. One that is the same on every process is printed by the main one; others name theirs."""
     rank = process_rank()
     if rank and on_every_process:
+        with suppress(KeyboardInterrupt):  # torchrun ends all processes when the first has ended: the main one prints
+            time.sleep(HEAD_START)
         return
     text = printable(str(message))
     print(f"[process {rank}] {text}" if rank else text, file=sys.stderr)

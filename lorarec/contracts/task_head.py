@@ -127,7 +127,8 @@ class TaskHead(Plugin):
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:
         """One supervised target per row (or one segment of a sequence). The column `event` is the example's row in
         `interactions`, which gives its user and history. There is a column `item` (catalog row) if it is not the
-        event's item, and `label` (float) if the predictor evaluates by labels. The head may add columns.
+        event's item, and `label` (float) if the predictor evaluates by labels. The head may add columns. With
+        several processes, only the first one of a machine calls it, so it must not set anything on the head.
         """
 
     def requests(self, requests: Requests) -> Dataset:

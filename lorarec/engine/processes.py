@@ -72,6 +72,7 @@ def on_main_process(accelerator: Accelerator, work: Callable[[], object]) -> Non
         try:
             work()
         except LorarecError as error:
+            error.same_in_all_processes = True
             refusals = [error]
     if accelerator.num_processes > 1:
         broadcast_object_list(refusals)

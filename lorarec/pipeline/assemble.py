@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,6 +34,12 @@ from lorarec.evaluation.metrics import NamedMetric
 from lorarec.model.rec_model import check_compatible, usable_length
 from lorarec.registry.registry import Registry
 from lorarec.registry.resolve import ResolvedRecipe, resolve
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+PARTS = (Part.TRAIN, Part.VALIDATION, Part.TEST)
 
 
 def open_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> ResolvedRecipe:
@@ -62,11 +68,23 @@ class RunData:
         return [*findings, *audit_repeated(report.repeated, report.parts, report.seen)]
 
 
-def gather_run_data(resolved: ResolvedRecipe) -> RunData:
-    """Check that the parts fit, read the data, and make the examples. Loads no weights."""
+@dataclass(frozen=True)
+class ReadData:
+    """What the parts of a run are made of: plain objects and arrays, of which processes of a machine need one copy."""
+
+    architecture: Architecture
+    data: PreparedData
+    tables: dict[Part, Dataset]
+    """Of `TaskHead.examples`."""
+    origin: str
+    items_origin: str
+    """Files or addresses read, for messages."""
+
+
+def read_data(resolved: ResolvedRecipe) -> ReadData:
+    """Check that the parts fit, read the data, and choose the examples. Loads no weights."""
     recipe, head, backbone = resolved.recipe, resolved.head, resolved.backbone
     architecture = check_compatible(backbone, resolved.adapter, recipe.train.gradient_checkpointing)
-    length = usable_length(architecture, resolved.adapter)
     raw = resolved.source.load()
     request = Wanted(
         label=label_column(head),
@@ -78,13 +96,20 @@ def gather_run_data(resolved: ResolvedRecipe) -> RunData:
     data = prepare(raw, request, recipe.data, recipe.seed)
     with _about(raw.origin):
         _check_labels(resolved, data)
-    with _about(raw.items_origin or raw.origin):
-        featurizer = backbone.featurizer(data.catalog, length)
+        tables = {part: head.examples(data.interactions, data.histories, part) for part in PARTS}
+    return ReadData(architecture, data, tables, raw.origin, raw.items_origin or raw.origin)
+
+
+def gather_run_data(resolved: ResolvedRecipe, read: ReadData | None = None) -> RunData:
+    """The parts of a run from its data, which are read if they are not given. Loads no weights."""
+    read = read_data(resolved) if read is None else read
+    recipe, backbone, data = resolved.recipe, resolved.backbone, read.data
+    with _about(read.items_origin):
+        featurizer = backbone.featurizer(data.catalog, usable_length(read.architecture, resolved.adapter))
     notes = featurizer.notes() if isinstance(featurizer, Notes) else ()
     data = replace(data, report=replace(data.report, notes=(*notes, *_unknown_items(backbone, data.report))))
-    with _about(raw.origin):
-        parts = (Part.TRAIN, Part.VALIDATION, Part.TEST)
-        examples = {part: _examples(resolved, data, featurizer, part) for part in parts}
+    with _about(read.origin):
+        examples = {part: _examples(resolved, data, featurizer, part, table) for part, table in read.tables.items()}
     if not len(examples[Part.TRAIN]):
         raise DataError(
             "No training examples are left: no event has what the task needs (for example, a history). See the data "
@@ -97,7 +122,7 @@ def gather_run_data(resolved: ResolvedRecipe) -> RunData:
             "validation part is empty. Set data.split.validation above 0, or leave evaluate.patience out."
         )
     data = replace(data, report=_with_repeated(data.report, examples))
-    return RunData(resolved, architecture, data, featurizer, examples, named_metrics(resolved, len(data.catalog)))
+    return RunData(resolved, read.architecture, data, featurizer, examples, named_metrics(resolved, len(data.catalog)))
 
 
 def _with_repeated(report: DataReport, examples: Mapping[Part, Examples]) -> DataReport:
@@ -131,7 +156,9 @@ def label_column(head: TaskHead) -> str | None:
     return label if label in head.needs() else None
 
 
-def _examples(resolved: ResolvedRecipe, data: PreparedData, featurizer: Featurizer, part: Part) -> Examples:
+def _examples(
+    resolved: ResolvedRecipe, data: PreparedData, featurizer: Featurizer, part: Part, table: Dataset
+) -> Examples:
     recipe = resolved.recipe
     collation = Collation(
         interactions=data.interactions,
@@ -143,7 +170,6 @@ def _examples(resolved: ResolvedRecipe, data: PreparedData, featurizer: Featuriz
         users=data.users,
         catalog=data.catalog,
     )
-    table = resolved.head.examples(data.interactions, data.histories, part)
     examples = Examples(table, resolved.head, collation, recipe.evaluate.seen)
     if part != Part.TRAIN and len(examples):
         _ = examples.items  # draws the negatives, which may be too many: refused now, and not after an epoch

@@ -21,12 +21,13 @@ from lorarec.contracts import Part, Predictions, TrainingPlan, TrainState
 from lorarec.disk import locked
 from lorarec.engine.fit import Fit, Trained
 from lorarec.engine.processes import check_processes, on_main_process, sigterm_interrupts
+from lorarec.engine.shared_arrays import computed_once
 from lorarec.errors import Interrupted
 from lorarec.evaluation.evaluate import evaluate, refresh_head, table_for
 from lorarec.inference.recommender import Recommender
 from lorarec.model.rec_model import RecModel
 from lorarec.model.trainable import count_weights
-from lorarec.pipeline.assemble import RunData, gather_run_data, open_recipe
+from lorarec.pipeline.assemble import RunData, gather_run_data, open_recipe, read_data
 from lorarec.pipeline.build_fit import build_fit, training_loader, training_plan, unchanging_table
 from lorarec.pipeline.build_model import build_model, make_accelerator, warm_start, with_layer_cache
 from lorarec.pipeline.evaluate import HELD_OUT, frozen_item_vectors, measure
@@ -78,8 +79,9 @@ def train(
 def _train_locked(resolved: ResolvedRecipe, writer: RunWriter, resume: bool, accelerator: Accelerator) -> Recommender:
     """Train while the main process holds the lock of the run."""
     resumes = has_stopped_run(writer.output, resume)
+    read = computed_once(accelerator, lambda: read_data(resolved))
     with accelerator.main_process_first():  # it fills the caches for the others
-        run_data = gather_run_data(resolved)
+        run_data = gather_run_data(resolved, read)
     if accelerator.is_main_process:
         if resume and not writer.has_checkpoints():
             what = "has no checkpoint yet" if writer.folder.exists() else "does not exist"

@@ -35,8 +35,9 @@ data:
 backbone: BACKBONE
 adapter: ADAPTER
 head: HEAD
-train: {epochs: 1, max_steps: 20, batch_size: BATCH, save_every: never}
+train: {epochs: 1, max_steps: STEPS, batch_size: BATCH, save_every: never}
 """
+LOG_STEPS = 20
 HELD_OUT = 1000
 SHARD = 2_000_000
 """Largest number of events of a shard."""
@@ -66,6 +67,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--log-users", type=int, help="users of the logs (default: one for each 50 events)")
     parser.add_argument("--id-length", type=int, default=24, help="characters of the logs' ids")
     parser.add_argument("--history", type=int, default=0, help="item ids of each row's own history in the logs")
+    parser.add_argument("--epoch", action="store_true", help="train the runs on logs for a whole epoch")
+    parser.add_argument("--processes", type=int, default=1, help="processes of the runs on logs, on CPUs")
     parser.add_argument("--adapter", default="frozen", help="adapter of the runs on logs")
     parser.add_argument("--head", default="{name: next_item, loss: sampled_softmax}", help="head of the runs on logs")
     parser.add_argument("--encoder", choices=tuple(ENCODERS), default="minilm")
@@ -138,6 +141,7 @@ def log_of(events: int, arguments: argparse.Namespace) -> dict[str, Any]:
         "BACKBONE": ENCODERS[arguments.encoder],
         "ADAPTER": arguments.adapter,
         "HEAD": arguments.head,
+        "STEPS": "null" if arguments.epoch else str(LOG_STEPS),
         "BATCH": str(arguments.batch),
         "SHARE": str(HELD_OUT / rows),
     }
@@ -152,9 +156,19 @@ def log_of(events: int, arguments: argparse.Namespace) -> dict[str, Any]:
             text = text.replace(word, setting)
         (folder / "recipe.yaml").write_text(text, encoding="utf-8")
         command = ["train", str(folder / "recipe.yaml"), *arguments.set, "--output", str(folder / "run")]
-        figures = Side("whole run", "ours.whole", command).run(arguments.threads)
+        figures = Side("whole run", "ours.whole", [str(arguments.processes), *command]).run(arguments.threads)
     shop = {"rows": rows, "users": users, "items": arguments.log_items, "shards": shards, "history": arguments.history}
-    return {"events": events, **shop, "id_length": arguments.id_length, **figures}
+    shop |= {"id_length": arguments.id_length, "processes": arguments.processes}
+    return {"events": events, **shop, **figures}
+
+
+def part_of(arguments: argparse.Namespace) -> str:
+    """The part of the results that runs on logs belong to."""
+    if arguments.epoch:
+        return "epoch"
+    if arguments.processes > 1:
+        return "processes"
+    return "histories" if arguments.history else "log"
 
 
 def print_growth(rows: Sequence[Mapping[str, float]], size: str, figures: Sequence[str]) -> None:
@@ -175,7 +189,7 @@ def main() -> None:
     arguments = options()
     known = json.loads(arguments.out.read_text()) if arguments.out.exists() and not arguments.again else {}
     results: dict[str, Any] = {"time": [], "memory": []} | known.get(arguments.encoder, {})
-    log = "histories" if arguments.history else "log"
+    log = part_of(arguments)
     results.setdefault(log, [])
     work = [
         ("time", "events", arguments.events, time_of),

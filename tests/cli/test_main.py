@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from lorarec.cli import output
 from lorarec.cli.main import run
 from lorarec.cli.output import print_metrics
 from lorarec.errors import DataError, IncompatibleError, Interrupted
@@ -152,6 +153,7 @@ def test_an_unexpected_error_shows_its_traceback(train, capsys):
 def test_an_error_of_all_processes_is_printed_once(train, capsys, monkeypatch, error, printed):
     train(raising(error))
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(output, "HEAD_START", 0.0)
     assert run(["train", "quickstart"]) == 2
     assert capsys.readouterr().err == printed
 

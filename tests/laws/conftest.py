@@ -80,18 +80,30 @@ def on_cpu() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def torchrun(on_cpu: dict[str, str]) -> Callable[[list[dict[str, Any]], Path], str]:
+def launch(on_cpu: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a script or module, with its arguments, on two processes."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", "--standalone"]
+        return subprocess.run(
+            [sys.executable, *command, *arguments],
+            capture_output=True, text=True, env=on_cpu, check=False, timeout=1200,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def torchrun(
+    launch: Callable[..., subprocess.CompletedProcess[str]],
+) -> Callable[[list[dict[str, Any]], Path], str]:
     """Runs a plan of trainings (see two_processes.py), written to a folder, on two processes. Returns what they
     print."""
 
     def run(plan: list[dict[str, Any]], folder: Path) -> str:
         path = folder / "plan.json"
         path.write_text(json.dumps(plan, default=str))
-        command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", "--standalone"]
-        done = subprocess.run(
-            [sys.executable, *command, str(HERE / "two_processes.py"), str(path)],
-            capture_output=True, text=True, env=on_cpu, check=False, timeout=1200,
-        )  # fmt: skip
+        done = launch(str(HERE / "two_processes.py"), str(path))
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
         return done.stdout
 

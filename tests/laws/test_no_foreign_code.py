@@ -58,9 +58,14 @@ def test_every_call_that_could_run_code_of_a_folder_forbids_it() -> None:
 
 
 def test_no_module_that_reads_pickles_is_imported() -> None:
-    laws = ROOT / "lorarec" / "testing"  # they pickle a featurizer of the plugin under test
+    exceptions = [
+        ROOT / "lorarec" / "testing",  # its laws pickle a featurizer of the plugin under test
+        ROOT / "lorarec" / "engine" / "shared_arrays.py",  # objects go from process to process, as torch sends them
+    ]
     for file in SOURCES:
-        for node in ast.walk(ast.parse("" if file.is_relative_to(laws) else file.read_text())):
+        if any(file.is_relative_to(path) for path in exceptions):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not PICKLES & {name.split(".")[0] for name in names}, f"{file}:{node.lineno}"

@@ -20,6 +20,8 @@ from lorarec.pipeline.evaluate import evaluate
 pytestmark = pytest.mark.no_cover  # many whole trainings: other tests trace the same lines
 Make = Callable[..., dict[str, Any]]
 Torchrun = Callable[[list[dict[str, Any]], Path], str]
+Launch = Callable[..., subprocess.CompletedProcess[str]]
+HERE = Path(__file__).parent
 HEADS: dict[str, Any] = {
     "rating": "rating",
     "rating_process": {"name": "rating_process", "folds": 100},
@@ -85,6 +87,39 @@ def test_two_processes_stopped_and_resumed_end_as_if_never_stopped(
         for file in ("adapter/adapter_model.safetensors", "head.safetensors"):
             whole, resumed = load_file(tmp_path / f"{name}-whole" / file), load_file(tmp_path / f"{name}-{stop}" / file)
             assert all(torch.equal(whole[key], resumed[key]) for key in whole), f"{name} stopped at {stop}: {file}"
+
+
+def test_data_are_read_once_and_mapped_by_every_process(recipe: Make, launch: Launch, tmp_path: Path) -> None:
+    settings = recipe("lora", "next_item") | {"callbacks": []}
+    settings["data"]["source"] |= {"users": 2000, "items": 400, "events": 40_000}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(settings))
+    done = launch(str(HERE / "shared_data.py"), str(tmp_path / "recipe.yaml"), str(tmp_path))
+    assert done.returncode == 0, done.stderr[-4000:]
+    main, other = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert len({said[how] for said in (main, other) for how in ("shared", "without cache", "alone")}) == 1
+    assert (main["reads"], other["reads"]) == (1, 0)
+    for said in (main, other):  # pages of the file, which both processes have in memory once
+        assert said["mapping"]["Rss"] > 500
+        assert said["mapping"]["Private_Dirty"] == 0
+    # Where nothing can be written, both read, and one notice says so.
+    assert (main["reads in all"], other["reads in all"]) == (2, 1)
+    logs = [(tmp_path / f"{rank}.log").read_text() for rank in (0, 1)]
+    assert logs[0].count("Processes prepare all data themselves") == 1 and "HF_DATASETS_CACHE" in logs[0]
+    assert not logs[1]
+
+
+def test_data_that_are_refused_end_both_processes_with_one_message(
+    recipe: Make, launch: Launch, tmp_path: Path
+) -> None:
+    (tmp_path / "events.csv").write_text("user,item,time\na,x,1\nb,,2\n")
+    settings = recipe("lora", "next_item") | {"callbacks": []}
+    settings["data"]["source"] = {"name": "files", "interactions": str(tmp_path / "events.csv")}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(settings))
+    done = launch("-m", "lorarec", "train", str(tmp_path / "recipe.yaml"), "--output", str(tmp_path / "run"))
+    said = done.stderr.split("torch/distributed/elastic")[0]  # what torchrun says of its own comes after it
+    assert said.count("events.csv, column 'item', row 2") == 1
+    assert "Traceback" not in said and "process 1" not in done.stderr
+    assert {entry.name for entry in tmp_path.iterdir()} == {"events.csv", "recipe.yaml"}
 
 
 def test_processes_that_are_not_connected_are_refused(on_cpu: dict[str, str], tmp_path: Path) -> None:

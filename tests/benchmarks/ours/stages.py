@@ -41,17 +41,23 @@ def timed_stages() -> Iterator[dict[str, float]]:
 
         return timing
 
-    def gathered(resolved: ResolvedRecipe) -> Any:
-        source, backbone = resolved.source, resolved.backbone
+    def read(resolved: ResolvedRecipe) -> Any:
+        source, head = resolved.source, resolved.head
         with (
             patch.object(source, "load", timed("read", source.load)),
-            patch.object(backbone, "featurizer", timed("tokenize", backbone.featurizer)),
+            patch.object(head, "examples", timed("examples", head.examples)),
         ):
-            return timed("all", assemble.gather_run_data)(resolved)
+            return timed("all", assemble.read_data)(resolved)
+
+    def gathered(resolved: ResolvedRecipe, data: assemble.ReadData) -> Any:
+        backbone = resolved.backbone
+        with patch.object(backbone, "featurizer", timed("tokenize", backbone.featurizer)):
+            return timed("all", assemble.gather_run_data)(resolved, data)
 
     with ExitStack() as stack:
         for module, name, stage in PATCHED:
             stack.enter_context(patch.object(module, name, timed(stage, getattr(module, name))))
+        stack.enter_context(patch("lorarec.pipeline.train.read_data", read))
         stack.enter_context(patch("lorarec.pipeline.train.gather_run_data", gathered))
         yield seconds
     seconds["rest"] = seconds["all"] - sum(seconds[stage] for stage in STAGES)
