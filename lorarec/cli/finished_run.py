@@ -135,7 +135,8 @@ def predict(
 ) -> None:
     """Score rows of an item and a history: stars, or the probability of a click.
 
-    Columns read: item; history (ids, oldest first, joined by | in csv). A column score is added.
+    Columns read, by these names or those of the training data: item; history (ids, oldest first, joined by | in csv). A
+    column score is added.
 
     If the run uses them: history_feedback (a number for each id of the history), and user.NAME.
     """
@@ -171,7 +172,8 @@ def recommend(
 ) -> None:
     """Recommend items that continue histories.
 
-    Column read: history (ids, oldest first, joined by | in csv). Written: row, rank, item, title, score.
+    Column read, by this name or that of the training data: history (ids, oldest first, joined by | in csv). Written:
+    row (of the request), user (if it has one), rank, item, title, score.
 
     If the run uses them: history_feedback (a number for each id of the history), and user.NAME.
     """

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pluggy
 
 from lorarec.config.strict import StrictConfig
+from lorarec.data.open_files import ReadOptions
 from lorarec.data.raw_tables import RawTables
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class DataSource(Plugin):
     @abstractmethod
     def load(self) -> RawTables:
         """Read the tables. Raises DataError with file, line or row, and field."""
+
+    def read_options(self) -> ReadOptions:
+        """How the files of interactions are read where that is set: files of requests may be written in the same
+        way."""
+        return ReadOptions()
 
 
 hookspec = pluggy.HookspecMarker(GROUP)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from lorarec.config.strict import did_you_mean
 from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.ids import Encoded, encode_ids
-from lorarec.data.numbers import LARGEST, as_float, is_text
+from lorarec.data.numbers import is_missing, read_numbers
 from lorarec.errors import DataError
 
 USER = "user"
@@ -28,6 +28,9 @@ HISTORY = "history"
 HISTORY_FEEDBACK = "history_feedback"
 WEIGHT = "weight"
 SPLIT = "split"
+
+NULLS = ("null", "None", "nan", "NaN")
+"""How lists that are written as text write a missing element."""
 
 KNOWN = (USER, ITEM, TIME, RATING, CLICK, EVENT, WEIGHT, HISTORY, HISTORY_FEEDBACK, SPLIT)
 
@@ -129,29 +132,28 @@ def item_lists(lists: Lists, where: str, rows: Rows | None = None) -> Encoded:
         return encode_ids(values, where, (rows or Rows())[lists.rows])
 
 
-def feedback_lists(column: pa.ChunkedArray, history: Lists, where: str, rows: Rows | None = None) -> pa.LargeListArray:
-    """A column of lists of numbers, one for each event of the histories; NaN where an element is missing.
+def feedback_lists(
+    column: pa.ChunkedArray, offsets: np.ndarray, where: str, rows: Rows | None = None, decimal: str | None = None
+) -> tuple[pa.LargeListArray, tuple[str, ...]]:
+    """A column of lists of numbers, one for each event of the histories with these `offsets`; NaN where an element is
+    missing. And what was detected, as in `read_numbers`.
 
-    Raises DataError naming the row where the lengths differ, or where a number is infinite.
+    Raises DataError naming the row where the lengths differ, or where a number is infinite or too large.
     """
     lists = read_lists(column, where, rows)
-    wrong = np.flatnonzero(np.diff(lists.offsets) != np.diff(history.offsets))
+    wrong = np.flatnonzero(np.diff(lists.offsets) != np.diff(offsets))
     if len(wrong):
         index = int(wrong[0])
-        have, need = np.diff(lists.offsets)[index], np.diff(history.offsets)[index]
+        have, need = np.diff(lists.offsets)[index], np.diff(offsets)[index]
         raise DataError(
             f"{where}, row {row_of(index, rows)}: {have} numbers for a history of {need} events. Give one for each "
             "event."
         )
-    of_value = (rows or Rows())[lists.rows]
-    values = lists.values
-    if is_text(values.type):
-        values = pc.if_else(pc.equal(values, ""), pa.scalar(None, values.type), values)
-    values = as_float(values, where, of_value)
-    large = np.flatnonzero(np.abs(values) > LARGEST)
-    if len(large):
-        raise DataError(
-            f"{where}, row {row_of(int(large[0]), of_value)}: {values[large[0]]:g} is too large to compute with. "
-            "Correct or remove the row."
-        )
-    return pa.LargeListArray.from_arrays(lists.offsets, pa.array(values))
+    values, of_value = lists.values, (rows or Rows())[lists.rows]
+    if pa.types.is_null(values.type):
+        values = values.cast(pa.float64())
+    known = ~is_missing(values, NULLS).to_numpy()
+    read = read_numbers(values.filter(pa.array(known)), where, of_value[np.flatnonzero(known)], decimal)
+    numbers = np.full(len(values), np.nan)
+    numbers[known] = read.values
+    return pa.LargeListArray.from_arrays(lists.offsets, pa.array(numbers)), read.notes

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -87,7 +87,7 @@ def encoding_of(path: Path, options: ReadOptions) -> str:
     """
     with read_errors(path), open_bytes(path) as file:
         start = file.read(4)
-    mark = next((encoding for mark, encoding in MARKS.items() if start.startswith(mark)), None)
+    mark = _mark(start)
     if options.encoding is not None:
         given = known_encoding(options.encoding)
         if mark is not None and given.replace("_", "-").removesuffix("-sig") != mark.removesuffix("-sig"):
@@ -99,6 +99,44 @@ def encoding_of(path: Path, options: ReadOptions) -> str:
     if what := next((what for magic, what in OTHERS.items() if start.startswith(magic)), None):
         raise DataError(f"{path}: this is {what}.")
     return mark or UTF8
+
+
+def _mark(start: bytes) -> str | None:
+    return next((encoding for mark, encoding in MARKS.items() if start.startswith(mark)), None)
+
+
+def has_mark(path: Path) -> bool:
+    """Whether a file begins with a byte order mark."""
+    with read_errors(path), open_bytes(path) as file:
+        return _mark(file.read(4)) is not None
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether all bytes of a file are UTF-8."""
+    return _characters(path).utf8
+
+
+class _Characters(NamedTuple):
+    """What the bytes of a file show of its encoding."""
+
+    utf8: bool
+    ascii: bool
+    controls: bytes
+    """Those of CONTROLS that it has, if any."""
+
+
+def _characters(path: Path) -> _Characters:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    utf8, only_ascii, controls = True, True, b""
+    with read_errors(path), open_bytes(path) as file:
+        while block := file.read(BLOCK):
+            only_ascii = only_ascii and block.isascii()
+            controls = controls or bytes(byte for byte in CONTROLS if byte in block)
+            try:
+                utf8 = utf8 and decoder.decode(block) is not None
+            except UnicodeDecodeError:
+                utf8 = False
+    return _Characters(utf8 and not decoder.getstate()[0], only_ascii, controls)
 
 
 def known_encoding(name: str) -> str:
@@ -123,9 +161,11 @@ def open_utf8(path: Path, encoding: str) -> pa.NativeFile:
     return stream if encoding == UTF8 else pa.transcoding_input_stream(stream, encoding, "utf-8")
 
 
-def open_text(path: Path, encoding: str = UTF8, newline: str | None = None) -> io.TextIOWrapper:
-    """The file's text; `newline` as in Python's `open`."""
-    return io.TextIOWrapper(open_bytes(path), encoding=encoding, newline=newline)
+def open_text(
+    path: Path, encoding: str = UTF8, newline: str | None = None, errors: str | None = None
+) -> io.TextIOWrapper:
+    """The file's text; `newline` and `errors` as in Python's `open`."""
+    return io.TextIOWrapper(open_bytes(path), encoding=encoding, newline=newline, errors=errors)
 
 
 @contextmanager
@@ -194,23 +234,17 @@ def encoding_notes(path: Path, options: ReadOptions) -> tuple[str, ...]:
     encoding = None if options.encoding is None else known_encoding(options.encoding)
     if encoding not in SINGLE_BYTE:
         return ()
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    is_utf8, is_ascii, control = True, True, b""
-    with read_errors(path), open_bytes(path) as file:
-        while block := file.read(BLOCK):
-            is_ascii = is_ascii and block.isascii()
-            control = control or bytes(byte for byte in CONTROLS if byte in block)
-            try:
-                is_utf8 = is_utf8 and decoder.decode(block) is not None
-            except UnicodeDecodeError:
-                is_utf8 = False
-    if is_utf8 and not is_ascii and not decoder.getstate()[0]:
+    characters = _characters(path)
+    if characters.utf8 and not characters.ascii:
         wrong = "\u00e9".encode().decode(encoding)
         return (
             f"`encoding: {options.encoding}` is set, but the file is UTF-8: \u00e9 is read as {wrong}. Leave it out",
         )
-    if encoding == LATIN1 and control:
-        shown = ", ".join(sorted(character for byte in control if (character := _decoded(bytes([byte]), "cp1252")))[:5])
+    if encoding == LATIN1 and characters.controls:
+        controls = characters.controls
+        shown = ", ".join(
+            sorted(character for byte in controls if (character := _decoded(bytes([byte]), "cp1252")))[:5]
+        )
         return (f"`encoding: {options.encoding}` makes control characters of {shown}: `encoding: cp1252` reads them",)
     return ()
 

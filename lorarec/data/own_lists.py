@@ -38,14 +38,15 @@ def own_lists(
     item_ids: Sequence[pa.Array],
     item_type: pa.DataType,
     rows: Rows | None,
+    decimal: str | None = None,
 ) -> OwnLists:
     """Read the column of histories, and that of feedback if it is the second one, by their names for messages.
 
     `item_ids` are those of the data, of which no part separates the items of a text; `item_type` is the type of the
-    column of items, `rows` is as in `row_of`.
+    column of items, `rows` is as in `row_of`, `decimal` as in `read_numbers`.
     """
     (where, column), *feedback = columns.items()
-    column, separator, notes = _texts_of_numbers(column), None, tuple[str, ...]()
+    column, separator, notes = texts_of_numbers(column), None, tuple[str, ...]()
     if is_text(plain_column(column).type):
         separator = separator_of(column, item_ids)
         notes = separator_note(where, separator)
@@ -55,14 +56,15 @@ def own_lists(
         lists = lists._replace(values=_like_numbers(plain_column(lists.values)))
     numbers = None
     for of, other in feedback:
-        other = _texts_of_numbers(other)
+        other = texts_of_numbers(other)
         if is_text(plain_column(other).type):
             other = text_lists(other, of, separator or separator_of(other, ()), rows)
-        numbers = feedback_lists(other, lists, of, rows)
+        numbers, detected = feedback_lists(other, lists.offsets, of, rows, decimal)
+        notes += detected
     return OwnLists(lists, item_lists(lists, where, rows), numbers, notes)
 
 
-def _texts_of_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def texts_of_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column of numbers, which a file has where no history is longer than 1, as texts."""
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         return column

@@ -286,7 +286,7 @@ def _own_lists(events: _Events, item_ids: Sequence[pa.Array]) -> OwnLists | None
     names = [name for name in (HISTORY, HISTORY_FEEDBACK) if events.has(name)]
     columns = {events.where(name): events.ids(name) for name in names}
     item_type = events.table.schema.field(events.columns[ITEM]).type
-    return own_lists(columns, item_ids, item_type, events.rows)
+    return own_lists(columns, item_ids, item_type, events.rows, events.decimal)
 
 
 def _kept(events: _Events, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:

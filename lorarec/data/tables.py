@@ -63,9 +63,11 @@ def read_events(paths: Path | Sequence[Path], *, options: ReadOptions = DETECT) 
     return read_table(paths, options=options)
 
 
-def read_into_memory(path: Path, *, format: Format | None = None, text: bool = False) -> pa.Table:
+def read_into_memory(
+    path: Path, *, format: Format | None = None, text: bool = False, options: ReadOptions = DETECT
+) -> pa.Table:
     """As `read_table`, but without writing to the cache: requests may be private and are not kept."""
-    return pa.concat_tables(tables([path], format=format, text=text)).combine_chunks()
+    return pa.concat_tables(tables([path], format=format, text=text, options=options)).combine_chunks()
 
 
 def tables(

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic_core import from_json
 
+from lorarec.data.columns import NULLS
 from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.numbers import plain_column
 from lorarec.errors import DataError
@@ -21,7 +22,6 @@ from lorarec.errors import DataError
 BAR = "|"
 SEPARATORS = {BAR: r"\|", ",": ",", ";": ";", " ": r"\s+"}
 """Separators, in the order in which they are tried, as patterns; a blank is any whitespace."""
-NULLS = ("null", "None", "nan", "NaN")
 JOINED = re.compile(r"['\"]\s+['\"]")
 """Two quoted texts without a comma between them."""
 QUOTED = r"'([^']*)'|\"([^\"]*)\""

@@ -14,7 +14,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from lorarec.config.recipe import Seen
-from lorarec.data.columns import missing_column
+from lorarec.data.columns import HISTORY, ITEM, USER, missing_column
 from lorarec.data.text_lists import BAR
 from lorarec.disk import atomic_write, check_target, locked
 from lorarec.errors import DataError
@@ -34,16 +34,19 @@ def predict_file(recommender: Recommender, source: Path, target: Path, safe_csv:
     """Score the rows of a file; the same rows are written with one more column, `score` or the name that the head's
     predictor gives. Returns notices for the user.
 
-    Columns read: `item`; `history` and `history_feedback` if present (lists; in csv joined by "|"); `user.NAME` for
-    each user column that the run reads. `safe_csv`: write no cell that a spreadsheet would run as a formula. Raises
-    DataError naming file, row and column, and ArtifactError if another process is writing `target`.
+    Columns read: `item`; `history` and `history_feedback` if present (lists; in csv joined by "|"), also under their
+    names in the training data; `user.NAME` for each user column that the run reads. `safe_csv`: write no cell that a
+    spreadsheet would run as a formula. Raises DataError naming file, row and column, and ArtifactError if another
+    process is writing `target`.
     """
     check_output(target, source, safe_csv)
     with locked(target):
-        table, column = read_requests(source), recommender.predictor.column
+        form, column = recommender.request_format, recommender.predictor.column
+        table = read_requests(source, form)
+        names = form.names(table.column_names)
         if column in table.column_names:
             raise DataError(f"{source} already has a column '{column}'. Rename it: the answers are written there.")
-        items = id_column(table, "item", source)
+        items = id_column(table, names[ITEM], source)
         requests = _requests_in(recommender, table, source)
         new_users = f"{source} has no column 'history': every row is scored as that of a new user."
         scores, unknown = _with_notices(
@@ -65,7 +68,8 @@ def recommend_file(
     safe_csv: bool = False,
 ) -> list[str]:
     """Recommend for the histories in a file. One row is written for each item, with `row` (from 1), `user` if the file
-    has it, `rank`, `item`, `title` and `score`. Returns notices for the user.
+    has it, `rank`, `item`, `title` and `score`; other columns of the requests are not repeated k times: `row` is their
+    row. Returns notices for the user.
 
     Columns read: `history`, `history_feedback` if present, and `user.NAME` for each user column that the run reads.
     `approximate`, `diversify` and `seen` are as in `Recommender.recommend`; for diversified lists, the notices begin
@@ -73,11 +77,12 @@ def recommend_file(
     """
     check_output(target, source, safe_csv)
     with locked(target):
-        table = read_requests(source)
-        users = id_column(table, "user", source) if "user" in table.column_names else None
+        table = read_requests(source, recommender.request_format)
+        names = recommender.request_format.names(table.column_names)
+        users = id_column(table, names[USER], source) if names[USER] in table.column_names else None
         requests = _requests_in(recommender, table, source)
         if requests.histories is None:
-            raise missing_column("history", table.column_names, str(source))
+            raise missing_column(names[HISTORY], table.column_names, str(source))
         histories = requests.histories
         lists, unknown = _with_notices(
             lambda: recommender.recommend(
@@ -95,7 +100,7 @@ def recommend_file(
 
 def _requests_in(recommender: Recommender, table: pa.Table, source: Path) -> FileRequests:
     ids = [recommender.catalog.table.data.column("item")]
-    return requests_in(table, source, recommender.user_columns, ids)
+    return requests_in(table, source, recommender.user_columns, ids, recommender.request_format)
 
 
 def _list_columns(lists: Sequence[Sequence[Recommendation]], users: Sequence[str] | None) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from lorarec.contracts import (
 from lorarec.errors import DataError
 from lorarec.evaluation.calibration import Calibration
 from lorarec.inference.arguments import asked, id_texts
+from lorarec.inference.request_format import USUAL, RequestFormat
 from lorarec.inference.requests import candidates_of, item_rows, requests_of
 from lorarec.model.encoded_catalog import encoded_on_one_process
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
@@ -64,6 +65,8 @@ class Recommender:
     """[N, d], if the head's predictor has item vectors."""
     calibration: Calibration | None = None
     """Maps click probabilities, as fitted by `lorarec calibrate`; None if the run is not calibrated."""
+    request_format: RequestFormat = USUAL
+    """How requests may be written in addition to lorarec's own names and spellings."""
     sample: list[tuple[str, float]] = field(default_factory=list)
     """A history (item id, feedback) from the test part, right after training; empty in a loaded run."""
     _table: Tensor | None = None
@@ -100,6 +103,7 @@ class Recommender:
         Ids are text; 7 is read as "7". Unknown ids are named in an UnknownIdWarning: they are left out of histories,
         and the score of an unknown item is NaN. Raises DataError naming argument and row of what cannot be read.
         """
+        items = self.request_format.named(items)
         given = asked(items, histories, feedback, users, self.user_columns)
         rows = item_rows(id_texts(items, "items"), self.catalog)
         scores = self.predictor.nothing(len(rows))
@@ -136,6 +140,7 @@ class Recommender:
         exclude_seen = (self.seen if seen is None else seen) == "mask"
         _check_list_settings(k, candidates, seen, approximate, diversify)
         k = min(int(k), len(self.catalog))
+        histories = self.request_format.named(histories)
         given = asked(histories, histories, feedback, users, self.user_columns)
         if given.histories is None:
             raise DataError("histories: None is not a list. Give a list of ids for each user: [['a', 'b'], ['c']].")

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from lorarec.data.columns import missing_column
+from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK, feedback_lists, is_list, missing_column
 from lorarec.data.delimited import typed
 from lorarec.data.file_rows import Rows
 from lorarec.data.ids import encode_ids, id_texts
 from lorarec.data.numbers import is_text
 from lorarec.data.open_files import format_of
+from lorarec.data.own_lists import texts_of_numbers
 from lorarec.data.tables import read_into_memory, reading_notes
 from lorarec.data.text_lists import separator_note, separator_of, text_lists
 from lorarec.errors import DataError
+from lorarec.inference.request_format import USUAL, RequestFormat
 
 USER_PREFIX = "user."
 """Prefix of the columns that hold user attributes, as in a template: user.age."""
@@ -37,11 +39,12 @@ class FileRequests(NamedTuple):
     """Notices for the caller: columns that the run reads and the file lacks, and columns that it does not read."""
 
 
-def read_requests(path: Path) -> pa.Table:
+def read_requests(path: Path, form: RequestFormat = USUAL) -> pa.Table:
     """The table in a file, read as every source reads it, but not cached. Columns of csv and tsv stay text, because
     they are written to the answers as they are. Raises DataError if the file is missing, of another format, or cannot
     be read."""
-    table = read_into_memory(path, text=format_of(path) in ("csv", "tsv"))
+    text = format_of(path) in ("csv", "tsv")
+    table = read_into_memory(path, text=text, options=form.options_for(path))
     if not table.num_rows:
         raise DataError(f"{path} has no rows. Give at least one below the column names.")
     return table
@@ -52,19 +55,25 @@ def requests_in(
     path: Path,
     user_columns: Sequence[str],
     item_ids: Sequence[pa.Array] = (),
+    form: RequestFormat = USUAL,
 ) -> FileRequests:
     """The histories, their feedback and the users of a request file that was read from `path`.
 
-    `user_columns`: user columns that the run reads; `item_ids`:
-    those of the catalog. Raises DataError naming row and column of a value that cannot be read.
+    `user_columns`: user columns that the run reads; `item_ids`: those of the catalog. Raises DataError naming row and
+    column of a value that cannot be read.
     """
     users, notices = _users(table, path, user_columns)
-    notices = [*reading_notes(path), *notices]
-    if "history" not in table.column_names:
+    notices = [*form.notes(path), *reading_notes(path, form.options_for(path)), *notices]
+    names = form.names(table.column_names)
+    if names[HISTORY] not in table.column_names:
         return FileRequests(None, None, users, notices)
-    histories, separator = list_column(table, "history", path, item_ids)
-    feedback = feedback_column(table, "history_feedback", path, histories, separator)
-    notices = [*separator_note(f"{path}, column 'history'", separator), *notices]
+    histories, separator = list_column(table, names[HISTORY], path, item_ids)
+    feedback: list[list[float]] | None = None
+    numbers: tuple[str, ...] = ()
+    if names[HISTORY_FEEDBACK] in table.column_names:
+        decimal = form.options.decimal
+        feedback, numbers = feedback_column(table, names[HISTORY_FEEDBACK], path, histories, separator, decimal)
+    notices = [*separator_note(f"{path}, column '{names[HISTORY]}'", separator), *numbers, *notices]
     return FileRequests(histories, feedback, users, notices)
 
 
@@ -92,28 +101,24 @@ def list_column(
 
 
 def feedback_column(
-    table: pa.Table, name: str, path: Path, histories: Sequence[Sequence[str]], separator: str | None = None
-) -> list[list[float]] | None:
-    """A column of lists of numbers, one for each item of the histories, or None if there is no such column; NaN where a
-    number is missing; `separator` is that of the histories. Raises DataError naming the row if a value is not a finite
-    number, or if lengths differ."""
-    if name not in table.column_names:
-        return None
-    feedback = []
-    for (row, values), history in zip(_lists(table, name, path, separator), histories, strict=True):
-        try:
-            numbers = [math.nan if value in (None, "") else float(value) for value in values]
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{path}, row {row}, '{name}': {error}. Give numbers.") from error
-        if any(math.isinf(number) for number in numbers):
-            raise DataError(f"{path}, row {row}, '{name}': an infinite number. Give finite ones.")
-        if len(numbers) != len(history):
-            raise DataError(
-                f"{path}, row {row}, '{name}': {len(numbers)} numbers for a history of {len(history)} items. Give one "
-                "number for each item."
-            )
-        feedback.append(numbers)
-    return feedback
+    table: pa.Table,
+    name: str,
+    path: Path,
+    histories: Sequence[Sequence[str]],
+    separator: str | None = None,
+    decimal: str | None = None,
+) -> tuple[list[list[float]], tuple[str, ...]]:
+    """A column of lists of numbers, one for each item of the histories, NaN where a number is missing; and what was
+    detected. `separator` is that of the histories. Raises DataError naming the row of a value that is no finite number,
+    and where lengths differ."""
+    column, where = texts_of_numbers(table.column(name)), f"{path}, column '{name}'"
+    if is_text(column.type):
+        column = text_lists(column, where, separator or separator_of(column, ()))
+    if column.null_count and is_list(column.type):
+        column = pc.if_else(column.is_null(), pa.scalar([], column.type), column)
+    offsets = np.cumsum([0, *map(len, histories)])
+    lists, notes = feedback_lists(column, offsets, where, decimal=decimal)
+    return [list(values) for values in lists.to_pylist()], notes
 
 
 def _users(table: pa.Table, path: Path, columns: Sequence[str]) -> tuple[list[dict[str, Any]] | None, list[str]]:

@@ -17,6 +17,7 @@ from lorarec.config.recipe_file import load_recipe
 from lorarec.contracts import (
     Architecture,
     Backbone,
+    Catalog,
     Collation,
     Featurizer,
     NegativeSampler,
@@ -27,10 +28,12 @@ from lorarec.contracts import (
 )
 from lorarec.contracts.batch import Examples
 from lorarec.data.audit import Finding, audit, audit_repeated
+from lorarec.data.columns import ITEM
 from lorarec.data.prepare import PreparedData, Wanted, prepare
 from lorarec.data.report import DataReport
 from lorarec.errors import DataError, RecipeError
 from lorarec.evaluation.metrics import NamedMetric
+from lorarec.inference.request_format import RequestFormat
 from lorarec.model.rec_model import check_compatible, usable_length
 from lorarec.registry.registry import Registry
 from lorarec.registry.resolve import ResolvedRecipe, resolve
@@ -183,6 +186,12 @@ def _about(origin: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(f"{origin}: {error}") from error
+
+
+def request_format(resolved: ResolvedRecipe, catalog: Catalog) -> RequestFormat:
+    """How requests may be written: with the names of the recipe's columns, and that of the item table's ids."""
+    ids = {} if catalog.declared is None else {ITEM: catalog.declared.id_column}
+    return RequestFormat(ids | resolved.recipe.data.columns, resolved.source.read_options())
 
 
 def _check_labels(resolved: ResolvedRecipe, data: PreparedData) -> None:

@@ -20,7 +20,7 @@ from lorarec.engine.processes import on_main_process
 from lorarec.inference.recommender import Recommender
 from lorarec.model.encoded_catalog import encoded_catalog, is_sharded
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
-from lorarec.pipeline.assemble import RunData
+from lorarec.pipeline.assemble import RunData, request_format
 from lorarec.pipeline.build_model import whole_copy
 from lorarec.pipeline.check_saved import check_saved
 
@@ -77,6 +77,7 @@ def _recommender(
         featurizer=run_data.featurizer,
         seed=run_data.resolved.recipe.seed,
         seen=run_data.resolved.recipe.evaluate.seen,
+        request_format=request_format(run_data.resolved, run_data.data.catalog),
         item_vectors=vectors,
         sample=_sample(run_data),
         _table=table,

@@ -24,7 +24,7 @@ from lorarec.data.streams import Purpose, derived_seed
 from lorarec.errors import ArtifactError, RecipeError
 from lorarec.inference.recommender import Recommender
 from lorarec.model.rec_model import RecModel, check_compatible, usable_length
-from lorarec.pipeline.assemble import RunData, gather_run_data
+from lorarec.pipeline.assemble import RunData, gather_run_data, request_format
 from lorarec.pipeline.build_model import make_accelerator
 from lorarec.registry.discover import KindName
 from lorarec.registry.faults import plugin_exits
@@ -124,6 +124,7 @@ def _assemble_run(folder: RunFolder, resolved: ResolvedRecipe, device: str | tor
         featurizer=backbone.featurizer(folder.catalog, usable_length(architecture, adapter)),
         seed=resolved.recipe.seed,
         seen=resolved.recipe.evaluate.seen,
+        request_format=request_format(resolved, folder.catalog),
         item_vectors=folder.item_vectors,
         calibration=folder.calibration,
     )

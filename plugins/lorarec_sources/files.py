@@ -154,6 +154,12 @@ class FilesSource(DataSource):
             user_rows=None if users is None else table_rows(users.files),
         )
 
+    def read_options(self) -> ReadOptions:
+        """The options of the interactions, or of the first part that has any."""
+        named = self.config.interactions
+        forms = list(named.values()) if isinstance(named, dict) else [named]
+        return next((_options(form) for form in forms if isinstance(form, Table)), ReadOptions())
+
 
 def _loaded(
     folder: Path | None,
@@ -172,10 +178,14 @@ def _loaded(
 def _read(form: str | Sequence[str] | Table, folder: Path | None, read: Read) -> Loaded:
     table = form if isinstance(form, Table) else Table(path=form if isinstance(form, str) else tuple(form))
     paths = existing_files([table.path] if isinstance(table.path, str) else table.path, folder)
-    options = ReadOptions(table.sep, table.encoding, table.header, table.decimal)
+    options = _options(table)
     notes = reading_notes(paths, options)
     files = [(path, options) for path in paths]
     return Loaded(read(paths, options=options), table_origin(paths), notes, table.decimal, files)
+
+
+def _options(table: Table) -> ReadOptions:
+    return ReadOptions(table.sep, table.encoding, table.header, table.decimal)
 
 
 def _joined(parts: Mapping[SplitName, Loaded]) -> Loaded:

@@ -29,9 +29,9 @@ UNREADABLE: dict[str, tuple[str, bytes, str]] = {
     "null in a history": ("rows.jsonl", b'{"item": "i1", "history": ["i2", null]}\n', "row 1: the id is missing"),
     "no list": ("rows.csv", b'item,history\ni1,"[i2"\n', "row 1: '[i2' is not a list of ids"),
     "score already": ("rows.csv", b"item,score\ni1,3\n", "rows.csv already has a column 'score'. Rename it"),
-    "words for numbers": ("rows.csv", b"item,history,history_feedback\ni1,i2|i3,1|x\n", "row 1, 'history_feedback'"),
-    "infinite": ("rows.csv", b"item,history,history_feedback\ni1,i2|i3,1|inf\n", "row 1, 'history_feedback': an inf"),
-    "lengths": ("rows.csv", b"item,history,history_feedback\ni1,i2,1\ni1,i2|i3,1\n", "row 2, 'history_feedback'"),
+    "words for numbers": ("rows.csv", b"item,history,history_feedback\ni1,i2|i3,1|x\n", "row 1: 'x' is"),
+    "infinite": ("rows.csv", b"item,history,history_feedback\ni1,i2|i3,1|inf\n", "row 1: 'inf' is not a finite"),
+    "lengths": ("rows.csv", b"item,history,history_feedback\ni1,i2,1\ni1,i2|i3,1\n", "row 2: 1 numbers"),
 }  # fmt: skip
 
 

@@ -1,0 +1,82 @@
+"""Requests in files may be written as the training data is: its columns' names, separator, encoding, decimal mark."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from lorarec.contracts import ReadOptions
+from lorarec.errors import DataError
+from lorarec.inference.request_files import FileRequests, id_column, read_requests, requests_in
+from lorarec.inference.request_format import USUAL, RequestFormat
+
+OWN = {"item": "sku", "history": "bought", "history_feedback": "stars", "user": "customer"}
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Any:
+    def read(content: bytes | str, name: str = "asked.csv", **given: Any) -> tuple[list[str], FileRequests]:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        form = RequestFormat(given.pop("columns", {}), ReadOptions(**given))
+        table = read_requests(path, form)
+        ids = [pa.array(["i1", "i2", "é9"])]
+        return id_column(table, form.names(table.column_names)["item"], path), requests_in(table, path, [], ids, form)
+
+    return read
+
+
+def test_columns_may_have_the_names_of_the_training_data_or_lorarecs(ask: Any) -> None:
+    for header in ("sku,bought,stars", "item,history,history_feedback", "sku,history,stars"):
+        items, requests = ask(f"{header}\ni1,i2|i1,5|3\n", columns=OWN)
+        assert (items, requests.histories, requests.feedback) == (["i1"], [["i2", "i1"]], [[5.0, 3.0]])
+    assert ask("item,sku\nx,i1\n", columns=OWN)[0] == ["i1"], "as in training"
+    with pytest.raises(DataError, match=r"no column 'item'.*Columns: bought\."):
+        ask("bought\ni1\n", columns=OWN)
+
+
+def test_tables_in_python_may_too() -> None:
+    frame = pd.DataFrame({"sku": ["i1"], "bought": [["i2"]]})
+    named = RequestFormat(OWN).named(frame)
+    assert list(named["item"]) == ["i1"] and list(named["history"]) == [["i2"]]
+    assert USUAL.named(frame) is frame and RequestFormat(OWN).named(["i1"]) == ["i1"]
+
+
+def test_an_encoding_of_the_training_data_reads_what_is_no_utf8(ask: Any) -> None:
+    text = "item,history\né9,i2\n"
+    items, requests = ask(text.encode("cp1252"), encoding="cp1252")
+    assert items == ["é9"] and any("not UTF-8; read as cp1252" in notice for notice in requests.notices)
+    for content in (text.encode(), codecs.BOM_UTF8 + text.encode(), text.encode("utf-16")):
+        assert ask(content, encoding="cp1252")[0] == ["é9"]
+    with pytest.raises(DataError, match=r"asked\.csv, line 2: byte 0xe9"):
+        ask(text.encode("cp1252"))
+
+
+def test_a_separator_of_the_training_data_is_that_of_requests_with_it_in_line_1(ask: Any) -> None:
+    for written, trained in (("^", "^"), (";", "^"), ("~", "~"), (",", ","), ("\t", ",")):
+        items, requests = ask(f"item{written}history\ni1{written}i1|i2\n", sep=trained)
+        assert items == ["i1"] and requests.histories == [["i1", "i2"]]
+    assert ask(b'[{"item": "i1"}]', "asked.json", sep="^", decimal=",")[0] == ["i1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "numbers"),
+    [("4,5|3,0", None, [4.5, 3.0]), ("4.5|3", None, [4.5, 3.0]), ("1.000|2,5", ",", [1000.0, 2.5])],
+)
+def test_feedback_is_read_in_the_spellings_of_ratings(
+    text: str, decimal: str | None, numbers: list[float], ask: Any
+) -> None:
+    _, requests = ask(f"item;history;history_feedback\ni1;i1|i2;{text}\n", decimal=decimal)
+    assert requests.feedback == [numbers]
+
+
+def test_a_bad_value_is_named_with_file_column_and_row(ask: Any) -> None:
+    with pytest.raises(DataError, match=r"asked\.csv, column 'stars', row 2: 'x' is not a number"):
+        ask("sku,bought,stars\ni1,i2|i1,5|\ni1,i2,x\n", columns=OWN)
+    with pytest.raises(DataError, match=r"asked\.csv, column 'sku', row 2: the id is empty"):
+        ask("sku,bought\ni1,i2\n,i1\n", columns=OWN)
