@@ -35,6 +35,20 @@ def _short(line: str) -> str:
     return f"{line[:half]} [{len(line) - 2 * half:,} characters] {line[-half:]}"
 
 
+def described(error: BaseException) -> str:
+    """The type and message of an error, in one short line."""
+    name, text = type(error).__name__[:100], " ".join(text_of(error).split())
+    return f"{name}: {text[:300]}" if text else name
+
+
+def text_of(error: BaseException) -> str:
+    """The message of an error, which may be a plugin's, so that asking for it may itself raise anything."""
+    try:
+        return str(error)
+    except BaseException as another:
+        return f"(its message cannot be shown: {type(another).__name__})"
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 

@@ -20,8 +20,10 @@ from lorarec.artifact.layout import check_checksums
 from lorarec.artifact.parquet import read_parquet
 from lorarec.config.yaml_text import read_yaml
 from lorarec.contracts import Catalog, Statistics, load_weights
-from lorarec.errors import ArtifactError, RecipeError
+from lorarec.disk import is_full
+from lorarec.errors import ArtifactError, LorarecError, RecipeError, described
 from lorarec.evaluation.calibration import Calibration
+from lorarec.registry.faults import fault_of
 from lorarec.untrusted import MOST_RECIPE, read_json, read_text
 
 
@@ -150,6 +152,25 @@ def reading(file: Path) -> Iterator[Path]:
     except (ValueError, TypeError, LookupError, AttributeError, OSError, OverflowError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         raise _not_as_written(file, reason) from error
+
+
+@contextmanager
+def using(run: Path) -> Iterator[None]:
+    """Raise an ArtifactError that names the run for every error of the block that no check has foreseen: a stranger may
+    have written any setting or value into the folder. A plugin's own error is raised as its PluginError."""
+    try:
+        yield
+    except LorarecError:
+        raise
+    except Exception as error:
+        if is_full(error):
+            raise
+        if fault := fault_of(error):
+            raise fault from error
+        raise ArtifactError(
+            f"{run}: it holds a setting or value that cannot be used here ({described(error)}). Restore its files, or "
+            "train it again; if nothing was changed, LORAREC_TRACEBACK=1 shows where it fails."
+        ) from error
 
 
 def _not_as_written(file: Path, reason: str) -> ArtifactError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import traceback
@@ -18,9 +17,9 @@ from lorarec.cli.plugins import plugins_app
 from lorarec.cli.recipes import recipes_app
 from lorarec.cli.schema import schema
 from lorarec.cli.train import check, train
-from lorarec.errors import Interrupted, LorarecError
+from lorarec.disk import is_full
+from lorarec.errors import Interrupted, LorarecError, text_of
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DONE, FAILED, USER_MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -124,15 +123,12 @@ def _is_lost(error: Exception) -> bool:
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
         return False
-    return isinstance(error, distributed.DistError) or "gloo/transport" in str(error)
+    return isinstance(error, distributed.DistError) or "gloo/transport" in text_of(error)
 
 
 def _disk_message(error: Exception) -> str:
     """What to do if the disk is full; empty for other errors."""
-    # safetensors raises its own error type, which has the cause only in its message.
-    phrases = ["No space left on device", *(f"os error {number}" for number in _NO_ROOM)]
-    full = isinstance(error, OSError) and error.errno in _NO_ROOM
-    if not full and not any(phrase in str(error) for phrase in phrases):
+    if not is_full(error):
         return ""
     file = getattr(error, "filename", None)
     context = f" while writing {file}" if file else ""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import Any
 
-from lorarec.errors import printable
+from lorarec.errors import printable, text_of
 
 _WIDE = 200
 """Width without a terminal: lines written to a file or pipe should not be broken at 80 columns."""
@@ -77,7 +77,7 @@ def tell_error(message: object, on_every_process: bool) -> None:
         with suppress(KeyboardInterrupt):  # torchrun ends all processes when the first has ended: the main one prints
             time.sleep(HEAD_START)
         return
-    text = printable(str(message))
+    text = printable(text_of(message) if isinstance(message, BaseException) else str(message))
     print(f"[process {rank}] {text}" if rank else text, file=sys.stderr)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from accelerate import Accelerator
 from lorarec.contracts import Callback, TrainState
 from lorarec.disk import write_text
 from lorarec.errors import RecipeError
+
+_log = logging.getLogger(__name__)
 
 
 class HistoryFile(Callback):
@@ -29,8 +32,11 @@ class HistoryFile(Callback):
         self._started = time.perf_counter()
 
     def on_fit_start(self, state: TrainState) -> None:
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= state.step]
+        lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n") if self.path.exists() else []
+        steps = {line: _step(line) for line in lines if line}
+        if broken := sum(step is None for step in steps.values()):
+            _log.warning("%s: %d of its lines cannot be read, and are left out.", self.path, broken)
+        kept = [line for line, step in steps.items() if step is not None and step <= state.step]
         write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def on_optimizer_step(self, state: TrainState) -> None:
@@ -45,6 +51,15 @@ class HistoryFile(Callback):
         entry = {"step": state.step, "epoch": state.epoch, **values, "seconds": seconds}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+
+
+def _step(line: str) -> int | None:
+    """The step of a line of history.jsonl; None for another text, such as a line that a killed process left."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return step if type(step) is int else None
 
 
 def check_trackers(names: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lorarec.artifact.reader import using
 from lorarec.config.recipe import Seen
 from lorarec.contracts import (
     Catalog,
@@ -110,7 +111,8 @@ class Recommender:
         known = np.flatnonzero(rows >= 0)
         requests = self._requests(len(rows), *given)
         if len(known):
-            scores[known] = self._calibrated(self.predictor.answer(self, requests.about(known, rows[known])))
+            with using(self.path):
+                scores[known] = self._calibrated(self.predictor.answer(self, requests.about(known, rows[known])))
         return scores
 
     @torch.inference_mode()
@@ -145,28 +147,31 @@ class Recommender:
         if given.histories is None:
             raise DataError("histories: None is not a list. Give a list of ids for each user: [['a', 'b'], ['c']].")
         requests = self._requests(len(given.histories), *given)
-        if approximate:
-            lists = self.predictor.approximate(self, requests, k, exclude_seen)
-        else:
-            chosen = None if candidates is None else id_texts(candidates, "candidates", ordered=False)
-            among, count = candidates_of(chosen, self.catalog), pool_size(k) if diversify else k
-            lists = self.predictor.recommend(self, requests, among, count, exclude_seen)
+        chosen = None if candidates is None else id_texts(candidates, "candidates", ordered=False)
+        among, count = candidates_of(chosen, self.catalog), pool_size(k) if diversify else k
         answers = []
-        for rows, scores in lists:
-            answers += self._named(*(self._diversified(rows, scores, k, diversify) if diversify else (rows, scores)))
+        with using(self.path):
+            if approximate:
+                lists = self.predictor.approximate(self, requests, k, exclude_seen)
+            else:
+                lists = self.predictor.recommend(self, requests, among, count, exclude_seen)
+            for each in lists:
+                answers += self._named(*(self._diversified(*each, k, diversify) if diversify else each))
         return answers
 
     @torch.no_grad()
     def vectors(self) -> Tensor:
         """[N, d] vectors for item similarity: the head's item vectors without the bias if it has any, else the
         backbone's encodings of the item texts."""
-        vectors = self.predictor.run_similarity_vectors(self)
-        return self.table() if vectors is None else vectors
+        with using(self.path):
+            vectors = self.predictor.run_similarity_vectors(self)
+            return self.table() if vectors is None else vectors
 
     @torch.no_grad()
     def table(self) -> Tensor:
         """[N, D] the catalog encoded by the adapted backbone, computed once."""
-        return self._items(self._examples(self._requests(1, [[]], None, None)))
+        with using(self.path):
+            return self._items(self._examples(self._requests(1, [[]], None, None)))
 
     @property
     def user_columns(self) -> tuple[str, ...]:

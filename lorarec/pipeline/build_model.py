@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import nn
 
-from lorarec.artifact.reader import read_run
+from lorarec.artifact.reader import RunFolder, read_run, using
 from lorarec.contracts import Backbone, Part, TrainingPlan
 from lorarec.contracts.weight_files import check_finite
 from lorarec.data.streams import Purpose, derived_seed
@@ -62,7 +62,7 @@ def build_model(run_data: RunData, plan: TrainingPlan, copy: Path | None = None)
     if resolved.recipe.train.gradient_checkpointing:
         _enable_gradient_checkpointing(backbone)
     if copy is not None and not backbone.is_reproducible():
-        remove(copy)  # of a run that was stopped before its first checkpoint
+        remove(copy)  # of a run that was stopped
         with atomic_write(copy) as partial:
             backbone.save(backbone.module, partial)
     pretrained = list(backbone.module.parameters())
@@ -111,6 +111,11 @@ def warm_start(model: RecModel, resolved: ResolvedRecipe) -> dict[str, str] | No
     if resolved.recipe.train.warm_start is None:
         return None
     run = read_run(Path(resolved.recipe.train.warm_start))
+    with using(run.path):
+        return _started(model, resolved, run)
+
+
+def _started(model: RecModel, resolved: ResolvedRecipe, run: RunFolder) -> dict[str, str]:
     before = run.recipe()
     now = json.loads(json.dumps(full_recipe(resolved)["adapter"]))
     if changes := list(differences(before["adapter"], now, "adapter")):

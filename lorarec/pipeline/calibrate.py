@@ -10,7 +10,7 @@ import numpy as np
 
 from lorarec.artifact import layout
 from lorarec.artifact.layout import write_calibration
-from lorarec.artifact.reader import read_run
+from lorarec.artifact.reader import RunFolder, read_run, using
 from lorarec.contracts import Part, Scored
 from lorarec.disk import locked
 from lorarec.errors import DataError
@@ -42,15 +42,8 @@ def calibrate(run: str | Path, method: Method = "temperature") -> CalibrationRep
 
 def _calibrate(run: Path, method: Method) -> CalibrationReport:
     folder = read_run(run)
-    opened = open_run(folder)
-    predictor = opened.recommender.predictor
-    with refused_about(folder.path):
-        predictor.check_calibration()
-    scored: dict[Part, Scored] = {}
-    for part, predictions in held_out_predictions(opened).items():
-        of_part = predictor.scored(predictions, opened.run_data.examples[part])
-        assert of_part is not None, "a predictor that can be calibrated gives scores"
-        scored[part] = of_part
+    with using(folder.path):
+        scored = _scored(folder)
     if Part.VALIDATION not in scored or len(np.unique(scored[Part.VALIDATION].labels)) < 2:
         raise DataError(f"{folder.path}: its validation part has no clicks, or only clicks, so nothing can be fitted.")
     fitted = Calibration.fit(method, *scored[Part.VALIDATION])
@@ -63,3 +56,17 @@ def _calibrate(run: Path, method: Method) -> CalibrationReport:
         ],
         fitted,
     )
+
+
+def _scored(folder: RunFolder) -> dict[Part, Scored]:
+    """The scores and labels of the held-out parts."""
+    opened = open_run(folder)
+    predictor = opened.recommender.predictor
+    with refused_about(folder.path):
+        predictor.check_calibration()
+    scored: dict[Part, Scored] = {}
+    for part, predictions in held_out_predictions(opened).items():
+        of_part = predictor.scored(predictions, opened.run_data.examples[part])
+        assert of_part is not None, "a predictor that can be calibrated gives scores"
+        scored[part] = of_part
+    return scored

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lorarec.contracts import Examples, Part
-from lorarec.errors import IncompatibleError, PluginError
+from lorarec.errors import IncompatibleError, PluginError, text_of
 from lorarec.inference.recommender import Recommender
 from lorarec.model.rec_model import AskedModel, encoder_of
 from lorarec.pipeline.assemble import RunData
@@ -50,7 +50,8 @@ def check_saved(trained: Recommender, table: Tensor | None, run_data: RunData, f
         with torch.random.fork_rng(devices=[]):
             loaded = load(folder, device)
     except Exception as error:
-        raise _refusal(f"{adapter} or {head}", f"the saved run cannot be read: {str(error)[:500]}") from error
+        reason = text_of(error)[:500].rstrip(".")
+        raise _refusal(f"{adapter} or {head}", f"the saved run cannot be read: {reason}") from error
     sample, runs = _sample(run_data), (trained, loaded)
     rows = torch.from_numpy(sample.rows).to(device)
     vectors = [_vectors(run, run_data, sample.rows) for run in runs]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lorarec.artifact import layout
-from lorarec.artifact.reader import KeptScores, RunFolder, read_run, read_test_scores
+from lorarec.artifact.reader import KeptScores, RunFolder, read_run, read_test_scores, using
 from lorarec.contracts import Metric, MetricInputs, Predictor
 from lorarec.errors import ArtifactError, DataError
 from lorarec.evaluation.intervals import METHOD, Resamples, Statistic, interval, is_slow, resampled, statistic
@@ -61,13 +61,15 @@ class _Run:
     predictor: Predictor
 
     def value(self, label: str) -> float:
-        return float(self.folder.metrics["test"][label])
+        with using(self.folder.path):
+            return float(self.folder.metrics["test"][label])
 
     def statistic(self, metric: Metric) -> Statistic:
         return statistic(metric, *self.predictions(metric), self.kept.users)
 
     def predictions(self, metric: Metric) -> MetricInputs:
-        return self.predictor.stored_metric_inputs(metric, self.kept.columns)
+        with using(self.folder.path):
+            return self.predictor.stored_metric_inputs(metric, self.kept.columns)
 
 
 @plugin_exits()
@@ -83,6 +85,7 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
     first, others = opened[0], opened[1:]
     for other in others:
         _refuse_other_rules(first, other)
+        _refuse_other_rows(first, other)
     shared, left_out = _shared_metrics(opened)
     remarks = [*left_out, *(_other_data(first, other) for other in others if _split(first) != _split(other))]
     resamples = Resamples.of(first.kept.users)
@@ -97,6 +100,12 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
 
 def _open(path: Path) -> _Run:
     folder = read_run(path)
+    with using(path):
+        return _opened(folder)
+
+
+def _opened(folder: RunFolder) -> _Run:
+    path = folder.path
     if "protocol" not in folder.metrics:
         raise ArtifactError(
             f"{path}: {layout.METRICS} does not contain the protocol of the evaluation, because it was written by an "
@@ -117,6 +126,15 @@ def _refuse_other_rules(first: _Run, other: _Run) -> None:
         raise ArtifactError(
             f"{first.name} and {other.name} cannot be compared, because they were evaluated differently:\n  {listed}\n"
             "Train one of them again with the other's data section and task."
+        )
+
+
+def _refuse_other_rows(first: _Run, other: _Run) -> None:
+    """The protocols agree, so that only a changed file can hold the scores of other rows."""
+    if not np.array_equal(first.kept.users, other.kept.users):
+        raise ArtifactError(
+            f"{first.name} and {other.name} cannot be compared: their files {layout.TEST_SCORES} hold other rows, "
+            "though both were evaluated on the same. Restore the file that was changed, or train that run again."
         )
 
 

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from lorarec.artifact.reader import read_run
+from lorarec.artifact.reader import RunFolder, read_run, using
 from lorarec.contracts import Catalog, Collation, Part, Predictions, Views
 from lorarec.data.columns import HISTORY
 from lorarec.data.repeated import unreachable_rule
@@ -42,6 +42,11 @@ def evaluate(run: str | Path) -> dict[str, Any]:
     Raises ArtifactError if the data or their split have changed since training.
     """
     folder = read_run(Path(run))
+    with using(folder.path):
+        return _evaluate(folder)
+
+
+def _evaluate(folder: RunFolder) -> dict[str, Any]:
     opened = open_run(folder)
     run_data, accelerator = opened.run_data, opened.accelerator
     predictions = held_out_predictions(opened)
@@ -134,6 +139,7 @@ def frozen_item_vectors(
     return encoded_catalog(encode, collation, accelerator).cpu()
 
 
+@plugin_exits()
 def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[str, float, float]]:
     """Measures of recommended lists: name, value for lists by score only, and for lists diversified with weight
     `diversify`.
@@ -141,6 +147,11 @@ def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[
     Raises IncompatibleError for heads that are not evaluated by lists, DataError if there is no test part.
     """
     folder = read_run(Path(run))
+    with using(folder.path):
+        return _compare_lists(folder, diversify, k)
+
+
+def _compare_lists(folder: RunFolder, diversify: float, k: int) -> list[tuple[str, float, float]]:
     opened = open_run(folder)
     run_data, recommender = opened.run_data, opened.recommender
     with refused_about(folder.path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,19 +15,19 @@ from torch import nn
 
 from lorarec.artifact import layout
 from lorarec.artifact.build_limit import no_larger_than
-from lorarec.artifact.reader import RunFolder, read_run, reading
+from lorarec.artifact.reader import RunFolder, read_run, using
 from lorarec.config.document import Document, Location
 from lorarec.config.recipe import TrainSection
 from lorarec.config.recipe_file import load_recipe
 from lorarec.config.strict import StrictConfig
 from lorarec.contracts.weight_files import check_finite
 from lorarec.data.streams import Purpose, derived_seed
-from lorarec.errors import ArtifactError, RecipeError
+from lorarec.errors import ArtifactError, PluginError, RecipeError
 from lorarec.inference.recommender import Recommender
 from lorarec.model.rec_model import RecModel, check_compatible, usable_length
 from lorarec.pipeline.assemble import RunData, gather_run_data, request_format
 from lorarec.pipeline.build_model import make_accelerator
-from lorarec.registry.discover import KindName
+from lorarec.registry.discover import KINDS, KindName, is_installed
 from lorarec.registry.faults import plugin_exits
 from lorarec.registry.registry import Registry, loss_settings
 from lorarec.registry.resolve import SECTIONS, ResolvedRecipe, resolve
@@ -40,7 +41,7 @@ def load(run: str | Path, device: str | torch.device | None = None) -> Recommend
     or was changed, or if the backbone has other weights than in training.
     """
     folder = read_run(Path(run))
-    with reading(folder.path):  # settings of a kind that no check has foreseen
+    with using(folder.path):
         return _assemble_run(folder, open_run_recipe(folder), device)
 
 
@@ -52,7 +53,14 @@ def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
     registry = Registry.discover()
     try:
         resolved = resolve(load_recipe(_with_present_names(folder.recipe(), registry)), registry)
-    except RecipeError as error:
+    except (RecipeError, PluginError) as error:
+        if missing := _missing_packages(folder, registry):
+            raise ArtifactError(
+                f"{folder.path}: it was trained with plugins that are not installed here: {'; '.join(missing)}. A "
+                "package is code: install one only if you trust who wrote it."
+            ) from error
+        if isinstance(error, PluginError):
+            raise
         raise ArtifactError(
             f"{folder.path}: its recipe is of another version of lorarec or of a plugin, and cannot be read:\n"
             f"{error}\nCorrect the recipe and train it again, or install the versions that environment.json names."
@@ -65,6 +73,23 @@ def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
             "is missing). Restore it, or train the run again."
         )
     return resolved
+
+
+def _missing_packages(folder: RunFolder, registry: Registry) -> list[str]:
+    """For each package that environment.json names for a plugin and that is not installed: the plugin, the package, and
+    how to install it."""
+    recorded = folder.environment.get("plugins")
+    missing = []
+    for part, provider in recorded.items() if isinstance(recorded, dict) else ():
+        kind, _, name = part.partition(" ")
+        written = re.fullmatch(r"([A-Za-z0-9._-]{1,100}) ([A-Za-z0-9.+!]{1,100})", str(provider))
+        if kind not in KINDS or not written or name in registry.names(kind):
+            continue
+        package, version = written.groups()
+        if not is_installed(package):
+            install = registry.how_to_install(name) or f"pip install {package}=={version}"
+            missing.append(f"{kind} '{name[:100]}' of {package} {version} ({install.rstrip('.')})")
+    return missing
 
 
 def _with_present_names(recipe: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
+from lorarec.artifact.reader import using
 from lorarec.artifact.writer import check_creatable, check_new_folder
 from lorarec.contracts import View
 from lorarec.disk import atomic_write, locked
 from lorarec.errors import ArtifactError
+from lorarec.inference.recommender import Recommender
 from lorarec.pipeline.load import load
 from lorarec.registry.faults import plugin_exits
 
@@ -38,6 +41,14 @@ def merge(run: str | Path, output: str | Path) -> Path:
 
 def _merge(run: Path, output: Path) -> None:
     recommender = load(run)
+    with using(run):
+        merged = _merged(recommender)
+    with atomic_write(output) as partial:
+        recommender.model.backbone.save(merged, partial)
+
+
+def _merged(recommender: Recommender) -> nn.Module:
+    """The backbone with the adapter merged into it. Raises ArtifactError if its vectors differ."""
     # Adapters are merged in float32, so the unmerged vectors are computed in float32, too.
     model = recommender.model.cpu().float()
     rows = np.unique(np.linspace(0, len(recommender.catalog) - 1, PROBES).astype(np.int64))
@@ -52,5 +63,4 @@ def _merge(run: Path, output: Path) -> None:
             f"Merging changes the vectors by up to {difference:.2g} (allowed: {allowed:.2g}): nothing was written. The "
             "run itself is unchanged."
         )
-    with atomic_write(output) as partial:
-        model.backbone.save(merged, partial)
+    return merged

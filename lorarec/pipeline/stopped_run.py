@@ -50,6 +50,10 @@ def has_stopped_run(output: Path, resume: bool) -> bool:
         )
     if names:
         layout.check_plain(folder)
+    if layout.CHECKPOINTS in names and not (folder / layout.CHECKPOINTS).is_dir():
+        raise ArtifactError(f"{folder / layout.CHECKPOINTS} is not a folder. Restore it, or remove {folder}.")
+    if others := sorted(name for name in names if layout.is_calibration(name)):
+        raise ArtifactError(f"{folder / others[0]}: a stopped run has no calibration. Remove the file.")
     return not names <= {layout.RECIPE}  # a former version wrote the recipe first
 
 

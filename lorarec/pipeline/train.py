@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from lorarec.artifact import layout
+from lorarec.artifact.reader import using
 from lorarec.artifact.writer import RunWriter, check_creatable
 from lorarec.config.yaml_text import write_yaml
 from lorarec.contracts import Part, Predictions, TrainingPlan, TrainState
@@ -111,7 +112,8 @@ def _train(run_data: RunData, writer: RunWriter, resumes: bool, accelerator: Acc
     table = unchanging_table(model, examples, accelerator)
     fit = build_fit(run_data, model, plan, table, writer.folder, accelerator)
     if resumes:
-        fit.resume()
+        with using(writer.folder):
+            fit.resume()
     trained = fit.run()
     _take_best(fit, trained.state)
     if table is None:  # the weights are final: the catalog is encoded once for all that follows
@@ -146,8 +148,8 @@ def _begin(
     writes = accelerator.is_main_process and not resumes  # the files of a resumed run must survive a full disk
     if writes:
         writer.start(write_yaml(settings), identity)
-    copies = accelerator.is_main_process and not writer.has_checkpoints()
-    model = build_model(run_data, plan, folder / layout.BACKBONE if copies else None)
+    copy = folder / layout.BACKBONE if accelerator.is_main_process else None  # again, as the files may have changed
+    model = build_model(run_data, plan, copy)
     identity["backbone_fingerprint"] = model.backbone.fingerprint()
     check_same_backbone(folder, recorded, identity)
     start = recorded.get("warm_start")

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -26,8 +26,8 @@ from lorarec.contracts.metric import Metric
 from lorarec.contracts.plugin import DataSource, Plugin
 from lorarec.contracts.task_head import TaskHead
 from lorarec.contracts.training import Callback, TrainingStep
-from lorarec.errors import PluginError
-from lorarec.registry.faults import described, real_interrupts
+from lorarec.errors import PluginError, described
+from lorarec.registry.faults import real_interrupts
 
 KindName = Literal["adapter", "backbone", "head", "source", "metric", "loss", "step", "callback"]
 MOST_OFFERED = 1_000
@@ -160,6 +160,14 @@ def _provider(point: EntryPoint) -> Provider:
     if point.dist is None:
         return Provider(point.name, "an unnamed package", "")
     return Provider(point.name, point.dist.name, point.dist.version)
+
+
+def is_installed(distribution: str) -> bool:
+    """Whether a package of this name is installed."""
+    try:
+        return bool(metadata(distribution))
+    except PackageNotFoundError:
+        return False
 
 
 def _offered(manager: pluggy.PluginManager, point: EntryPoint, provider: Provider) -> Discovered:

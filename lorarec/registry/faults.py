@@ -12,21 +12,11 @@ from types import FrameType
 from typing import Any
 
 from lorarec.contracts.plugin import GROUP, Plugin
-from lorarec.errors import PluginError
+from lorarec.errors import PluginError, described
 
 OWN = "lorarec"
 """The distribution of the built-in plugins; an error that they raise is an error of lorarec."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-def described(error: BaseException) -> str:
-    """The type and message of an error, in one short line; the message of a plugin's error may itself raise."""
-    name = type(error).__name__
-    try:
-        text = " ".join(str(error).split())
-    except BaseException as another:
-        text = f"(its message cannot be shown: {type(another).__name__})"
-    return f"{name}: {text[:300]}" if text else name
 
 
 @contextmanager

@@ -7,14 +7,18 @@ checkpoints, requests, the disk or the hub.
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 
 from lorarec.cli.main import run
 from lorarec.config.yaml_text import write_yaml
+from lorarec.registry import discover, faults
 
 PROGRESS = ("WARNING: ", "step ")
 """Prefixes of lines that are printed before the error."""
@@ -121,3 +125,28 @@ def copied_run(tmp_path: Path, finished_run: Callable[[str], Path]) -> Callable[
         return Path(shutil.copytree(finished_run(head), tmp_path / f"{head}-copy"))
 
     return folder
+
+
+@pytest.fixture
+def points(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
+    """The installed entry points, which a test may change."""
+    installed = list(entry_points(group="lorarec"))
+    for module in (discover, faults):
+        monkeypatch.setattr(module, "entry_points", lambda group: installed)
+    return installed
+
+
+@pytest.fixture
+def install(points: list[EntryPoint], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """install("bend", "their-package", source): adds a plugin module to the installed ones."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def installed(name: str, distribution: str, source: str) -> None:
+        module = f"{distribution.replace('-', '_')}_{name}"
+        (tmp_path / f"{module}.py").write_text(source)
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        point = EntryPoint(name, module, "lorarec")
+        vars(point)["dist"] = SimpleNamespace(name=distribution, version="1.2")
+        points.append(point)
+
+    return installed

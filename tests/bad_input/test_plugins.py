@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from lorarec.registry import discover, faults
-
-
-@pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """install("bend", "their-package", source): adds a plugin module to the installed ones."""
-    monkeypatch.syspath_prepend(tmp_path)
-    points = list(entry_points(group="lorarec"))
-    for module in (discover, faults):
-        monkeypatch.setattr(module, "entry_points", lambda group: points)
-
-    def installed(name: str, distribution: str, source: str) -> None:
-        module = f"{distribution.replace('-', '_')}_{name}"
-        (tmp_path / f"{module}.py").write_text(source)
-        monkeypatch.delitem(sys.modules, module, raising=False)
-        point = EntryPoint(name, module, "lorarec")
-        vars(point)["dist"] = SimpleNamespace(name=distribution, version="1.2")
-        points.append(point)
-
-    return installed
-
+from lorarec.artifact.layout import write_checksums
+from lorarec.registry import discover
 
 LORA_AGAIN = """
 from lorarec.contracts import hookimpl
@@ -194,3 +173,50 @@ def test_two_classes_with_the_same_name_are_refused_naming_both_packages(
     install("lora_again", "their-package", LORA_AGAIN)
     says = ["Two plugins are the adapter 'lora': ", "Again of their-package", "LORAREC_DISABLE_PLUGINS=lora"]
     refused("train", recipe(), "--output", "run", says=says)
+
+
+BENT = """
+from lorarec.contracts import hookimpl
+from lorarec_adapters.lora import Lora
+from lorarec_metrics.binary import Auc
+
+class Bent(Lora):
+    name = "bent"
+    summary = "lora by another name"
+
+class Area(Auc):
+    name = "area"
+    summary = "auc by another name"
+
+@hookimpl
+def lorarec_adapters():
+    return [Bent]
+
+@hookimpl
+def lorarec_metrics():
+    return [Area]
+"""
+
+
+def test_a_run_whose_plugins_are_not_installed_names_their_package_and_how_to_install_it(
+    recipe: Callable[..., Path], command: Callable[..., Any], refused: Callable[..., str],
+    install: Callable[..., None], points: list[EntryPoint], finished_run: Callable[[str], Path],
+) -> None:  # fmt: skip
+    install("bend", "their-package", BENT)
+    argv = ("adapter={name: bent, r: 2}", "evaluate.metrics=[area, log_loss]", "--output", "run")
+    assert command("train", recipe(), *argv).code == 0
+    points[:] = [point for point in points if point.name != "bend"]
+    says = [
+        *("run: it was trained with plugins that are not installed here: ", "adapter 'bent' of their-package 1.2"),
+        *("metric 'area' of their-package 1.2", "pip install their-package==1.2", "A package is code"),
+    ]
+    Path("rows.csv").write_text("item,history\ni1,i2\n")
+    refused("predict", "run", "--input", "rows.csv", "--output", "out.csv", says=says)
+    refused("recommend", "run", "--histories", "rows.csv", "--output", "out.csv", says=says)
+    for words in (["evaluate", "run"], ["calibrate", "run"], ["merge", "run", "--output", "plain"]):
+        refused(*words, says=says)
+    refused("compare", finished_run("ctr"), "run", says=says)
+    environment = Path("run/environment.json")
+    environment.write_text(environment.read_text().replace("their-package 1.2", "x; rm -rf ~ 1.2"))
+    write_checksums(Path("run"))
+    assert "rm -rf" not in refused("evaluate", "run", says=["There is no adapter 'bent'"], lines=4)

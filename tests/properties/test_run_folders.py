@@ -1,14 +1,19 @@
-"""Mutants of run folders, most with checksums that fit: each is refused by one message, or answers as a run does."""
+"""Mutants of run folders, most with checksums that fit: a command refuses each by one message, or reads it as a run.
+
+Each mutant goes through one of the commands that read runs; those of stopped runs through `train --resume`.
+"""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -22,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from lorarec.artifact.layout import write_checksums
 from lorarec.cli.main import run as lorarec
 from lorarec.config.yaml_text import read_yaml, write_yaml
+from lorarec.engine.fit import Fit
 from lorarec.errors import ArtifactError
 
 Refused = Callable[..., str | None]
@@ -44,36 +50,71 @@ HOSTILE: list[Any] = [
 ]
 
 
+RECIPES: dict[str, dict[str, Any]] = {"ids": IDS, "text": TEXT, "stopped": IDS}
+COMMANDS = {
+    "ids": ["recommend", "recommend", "recommend", "evaluate", "compare", "merge", "warm start"],
+    "text": ["predict", "predict", "evaluate", "calibrate", "compare", "merge"],
+    "stopped": ["resume"],
+}
+"""By the kind of run, the commands that read one; several times: more often."""
+
+
 class Runs(NamedTuple):
-    """Finished runs, which are not changed, and the answers of each."""
+    """Runs, which are not changed: finished ones with their answers, and a stopped one."""
 
     folders: dict[str, Path]
     answers: dict[str, str]
-    requests: Path
+    parent: Path
+    """Also of their recipes, NAME.yaml, and of the requests."""
 
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Callable[[str], Path]) -> Runs:
-    """A run that reads texts and predicts clicks, and one that reads ids and recommends."""
+    """A run that reads texts and predicts clicks, one that reads ids and recommends, and one that was stopped."""
     parent = tmp_path_factory.mktemp("runs")
-    text = {**TEXT, "backbone": {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 16}}
-    folders, answers, requests = {}, {}, parent / "requests.csv"
-    requests.write_text("item,history\ni1,i2|i3\ni4,\ni5,i6\n")
-    for name, parts in {"ids": IDS, "text": text}.items():
-        (parent / f"{name}.yaml").write_text(write_yaml(SETTINGS | parts))
-        folders[name] = parent / name
-        assert lorarec(["train", str(parent / f"{name}.yaml"), "--output", str(folders[name])]) == 0
+    backbone = {"name": "text", "checkpoint": str(tiny_checkpoint("bert")), "max_length": 16}
+    (parent / "requests.csv").write_text("item,history\ni1,i2|i3\ni4,\ni5,i6\n")
+    folders, answers = {}, {}
+    for name, parts in RECIPES.items():
+        settings = SETTINGS | parts | ({"backbone": backbone} if name == "text" else {})
+        (parent / f"{name}.yaml").write_text(write_yaml(settings))
+        folders[name] = parent / (f"{name}.unfinished" if name == "stopped" else name)
+        with stopped() if name == "stopped" else nullcontext():
+            assert lorarec(["train", str(parent / f"{name}.yaml"), "--output", str(parent / name)]) in (0, 130)
+    for name, command in {"ids": "recommend", "text": "predict"}.items():
         out = parent / f"{name}.csv"
-        assert lorarec(asked(folders[name], requests, out)) == 0
+        assert lorarec(line(command, folders[name], parent, out)) == 0
         answers[name] = out.read_text()
-    return Runs(folders, answers, requests)
+    return Runs(folders, answers, parent)
 
 
-def asked(run: Path, requests: Path, out: Path) -> list[str]:
-    """The command that asks a run of this kind."""
-    if (run / "item_vectors.safetensors").exists() or run.name.startswith("ids"):
-        return ["recommend", str(run), "--histories", str(requests), "--output", str(out), "-k", "3"]
-    return ["predict", str(run), "--input", str(requests), "--output", str(out)]
+@contextmanager
+def stopped() -> Iterator[None]:
+    """Training in the block is stopped after its first step."""
+    step = Fit._step
+
+    def signalled(fit: Fit, *given: Any) -> None:
+        step(fit, *given)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Fit, "_step", signalled)
+        yield
+
+
+def line(command: str, run: Path, parent: Path, out: Path) -> list[str]:
+    """The command line by which a command reads a run, and writes `out`."""
+    lines = {
+        "recommend": ["recommend", run, "--histories", parent / "requests.csv", "--output", out, "-k", "3"],
+        "predict": ["predict", run, "--input", parent / "requests.csv", "--output", out],
+        "evaluate": ["evaluate", run],
+        "calibrate": ["calibrate", run],
+        "compare": ["compare", parent / run.name, run],
+        "merge": ["merge", run, "--output", out],
+        "warm start": ["train", parent / "ids.yaml", f"train.warm_start={run}", "--output", out],
+        "resume": ["train", parent / "stopped.yaml", "--output", run.with_suffix(""), "--resume"],
+    }
+    return [str(word) for word in lines[command]]
 
 
 def files_of(run: Path) -> list[Path]:
@@ -107,7 +148,7 @@ def removed(draw: Random, run: Path, _: Runs) -> None:
 
 def swapped(draw: Random, run: Path, runs: Runs) -> None:
     """A file or folder of the other run in its place, or another file of its own."""
-    other = runs.folders[draw.choice(["ids", "text"])]
+    other = runs.folders[draw.choice(["ids", "text", "stopped"])]
     source, target = draw.choice(sorted(other.iterdir())), draw.choice(sorted(run.iterdir()))
     if source.is_file() and target.is_file():
         shutil.copyfile(source, target)
@@ -208,12 +249,22 @@ def linked(draw: Random, run: Path, runs: Runs) -> None:
         path.symlink_to(draw.choice([runs.folders["ids"] / path.name, "/etc/passwd", "/dev/zero", "/", path]))
 
 
+def sums_made_to_fit(run: Path) -> None:
+    """Write the checksums of a finished run again, or of the checkpoints of a stopped one."""
+    if run.suffix != ".unfinished":
+        write_checksums(run)
+    for folder in (run / "checkpoints").glob("*"):
+        names = ("weights.safetensors", "optimizer.safetensors", "state.json")
+        sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+        (folder / "manifest.json").write_text(json.dumps(sums))
+
+
 def listed(draw: Random, run: Path, _: Runs) -> None:
     """A name in the manifest."""
-    file = run / "manifest.json"
+    file = next(run.rglob("manifest.json"))
     content = json.loads(file.read_text())
     names = ["../x", "/etc/passwd", "..\\x", "a\0b", "adapter/../../x", "", "x" * 3_000, "notes.txt", "\ud800"]
-    content["files"][draw.choice(names)] = draw.choice(["0" * 64, None, 7, ["x"]])
+    content.get("files", content)[draw.choice(names)] = draw.choice(["0" * 64, None, 7, ["x"]])
     file.write_text(json.dumps(content))
 
 
@@ -238,44 +289,61 @@ FITTING += [table_changed, added, json_changed]
 OTHERS = [flipped, cut, removed, linked, linked, listed]
 
 
-def mutant(draw: Random, runs: Runs, here: Path) -> tuple[Path, bool]:
-    """A mutant of one of the runs, and whether its checksums were made to fit."""
-    name = draw.choice(["ids", "ids", "text"])
-    run = Path(shutil.copytree(runs.folders[name], here / name))
+class Mutant(NamedTuple):
+    """A changed copy of a run."""
+
+    run: Path
+    command: str
+    """The one that reads it."""
+    fits: bool
+    """Whether its checksums were made to fit."""
+
+
+def mutant(draw: Random, runs: Runs, here: Path) -> Mutant:
+    """A mutant of one of the runs."""
+    name = draw.choice(["ids", "ids", "text", "text", "stopped"])
+    run = Path(shutil.copytree(runs.folders[name], here / runs.folders[name].name))
     fits = draw.random() < 0.75
     for turn in range(draw.choice([1, 1, 1, 2])):
+        change = draw.choice(
+            [each for each in (FITTING if fits else OTHERS) if name != "stopped" or each != table_changed]
+        )
         with suppress(Exception) if turn else nullcontext():  # it may find a file broken
-            draw.choice(FITTING if fits else OTHERS)(draw, run, runs)
+            change(draw, run, runs)
     if fits:
-        with suppress(ArtifactError):  # where the manifest is a folder now
-            write_checksums(run)
-    return run, fits
+        with suppress(ArtifactError, OSError):  # where a file is a folder now, or missing
+            sums_made_to_fit(run)
+    return Mutant(run, draw.choice(COMMANDS[name]), fits)
 
 
-def check(message: str | None, out: Path, before: str, fits: bool) -> None:
+def check(message: str | None, each: Mutant, out: Path, before: list[Path], runs: Runs) -> None:
     """Refused without an output, or answered in the same form, and as before where the checksums were left alone."""
-    if message is not None:
-        assert not out.exists()
-        return
-    answers, former = (list(csv.DictReader(text.splitlines())) for text in (out.read_text(), before))
-    if not fits:
-        assert answers == former
-    assert all(row.keys() == former[0].keys() for row in answers)
-    assert all(math.isfinite(float(row["score"])) for row in answers if row["score"])
+    now = sorted(out.parent.rglob("*"))
+    if each.command == "resume":  # writes what can be written before it reads the checkpoint
+        assert message is None or set(before) <= set(now), message
+    elif message is not None or each.command in ("evaluate", "compare"):
+        assert now == before, message
+    elif each.command in ("predict", "recommend"):
+        assert now == sorted([*before, out])
+        former = list(csv.DictReader(runs.answers[each.run.name].splitlines()))
+        answers = list(csv.DictReader(out.read_text().splitlines()))
+        if not each.fits:
+            assert answers == former
+        assert all(row.keys() == former[0].keys() for row in answers)
+        assert all(math.isfinite(float(row["score"])) for row in answers if row["score"])
 
 
-def test_a_mutant_of_a_run_is_refused_or_answers(
+def test_a_mutant_of_a_run_is_refused_or_read_by_each_command(
     seed: int, draw: Random, here: Path, runs: Runs, refused: Refused
 ) -> None:
-    run, fits = mutant(draw, runs, here)
-    before, out = sorted(here.rglob("*")), here / "answers.csv"
-    check(refused(*asked(run, runs.requests, out)), out, runs.answers[run.name], fits)
-    assert sorted(set(here.rglob("*")) - {out}) == before
+    each = mutant(draw, runs, here)
+    before, out = sorted(here.rglob("*")), here / "out.csv"
+    check(refused(*line(each.command, each.run, runs.parent, out)), each, out, before, runs)
 
 
-def test_a_mutant_of_a_run_is_refused_or_answers_in_a_process_of_its_own(
+def test_a_mutant_of_a_run_is_refused_or_read_in_a_process_of_its_own(
     process_seed: int, draw: Random, here: Path, runs: Runs, refused_by_process: Refused
 ) -> None:
-    run, fits = mutant(draw, runs, here)
-    out = here / "answers.csv"
-    check(refused_by_process(*asked(run, runs.requests, out)), out, runs.answers[run.name], fits)
+    each = mutant(draw, runs, here)
+    before, out = sorted(here.rglob("*")), here / "out.csv"
+    check(refused_by_process(*line(each.command, each.run, runs.parent, out)), each, out, before, runs)
