@@ -52,11 +52,6 @@ def resolve_columns(available: Sequence[str], columns: Mapping[str, str], origin
             raise missing_column(source, available, origin, f", which data.columns takes for '{name}'")
     candidates = {name: columns.get(name, name) for name in KNOWN if name in columns or name != WEIGHT}
     resolved = {name: source for name, source in candidates.items() if source in available}
-    if ITEM not in resolved and any(name.replace(".", "", 1).isdigit() for name in available):
-        raise DataError(
-            f"{origin}: no column '{ITEM}', and line 1 has numbers for names ({', '.join(available)[:200]}). If the "
-            "file has no header line, name its columns: {path: FILE, header: [user, item, ...]} in the source `files`."
-        )
     if ITEM not in resolved:
         raise missing_column(ITEM, available, origin, "; say which one it is: data.columns.item=NAME")
     if USER not in resolved and HISTORY not in resolved:
@@ -75,8 +70,14 @@ def resolve_columns(available: Sequence[str], columns: Mapping[str, str], origin
 
 def missing_column(name: str, available: Sequence[str], origin: str, detail: str = "") -> DataError:
     """The error for a column that a file lacks: file, name, most similar name, and the available names."""
+    numbers = any(other.replace(".", "", 1).isdigit() for other in available)
+    hint = (
+        " Line 1 has numbers for names: a file without a header line needs `header: [user, item, ...]`."
+        if numbers
+        else ""
+    )
     listed = f"Columns: {', '.join(available)}."
-    return DataError(f"{origin}: no column '{name}'{detail}.{did_you_mean(name, available)} {listed}")
+    return DataError(f"{origin}: no column '{name}'{detail}.{did_you_mean(name, available)}{hint} {listed}")
 
 
 def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:

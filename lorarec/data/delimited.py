@@ -144,7 +144,10 @@ def _words(file: Delimited, order: list[str]) -> Iterator[pa.Table]:
                     block_size=open_files.BLOCK, column_names=file.names, skip_rows=int(file.header)
                 ),
                 parse_options=pacsv.ParseOptions(
-                    delimiter=file.sep, quote_char=False if file.literal else '"', newlines_in_values=not file.literal
+                    delimiter=file.sep,
+                    quote_char=False if file.literal else '"',
+                    newlines_in_values=not file.literal,
+                    invalid_row_handler=(lambda row: "skip") if file.skip else None,
                 ),
                 convert_options=pacsv.ConvertOptions(column_types=schema, strings_can_be_null=False),
             )
@@ -164,9 +167,26 @@ def _words(file: Delimited, order: list[str]) -> Iterator[pa.Table]:
 
 def _check_lines(file: Delimited) -> None:
     named = f"line 1 names {len(file.names)} columns" if file.header else f"`header` names {len(file.names)}"
-    for line, row in rows_of(file.path, file.encoding, file.sep, file.literal):
-        if row and len(row) != len(file.names):
+    for line, row in _broken(file):
+        if not file.skip:
             raise DataError(
                 f"{file.path}, line {line}: {len(row)} fields, but {named} "
-                f"({', '.join(file.names)[:200]}). The row begins {file.sep.join(row)[:60]!r}."
+                f"({', '.join(file.names)[:200]}). The row begins {file.sep.join(row)[:60]!r}. Correct it, or leave "
+                "such rows out: `on_bad_lines: skip`."
             )
+
+
+def _broken(file: Delimited) -> Iterator[tuple[int, list[str]]]:
+    """The rows with too many or too few fields, each with the line it begins on."""
+    for line, row in rows_of(file.path, file.encoding, file.sep, file.literal):
+        if row and len(row) != len(file.names):
+            yield line, row
+
+
+def skipped_note(file: Delimited) -> tuple[str, ...]:
+    """How many rows `on_bad_lines: skip` leaves out; a pass over the file."""
+    lines = [line for line, _ in _broken(file)] if file.skip else []
+    if not lines:
+        return ()
+    rows = f"{len(lines):,} rows" if len(lines) > 1 else "1 row"
+    return (f"{rows} of too many or too few fields left out, first line {lines[0]} (on_bad_lines: skip)",)

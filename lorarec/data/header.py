@@ -33,6 +33,8 @@ class Delimited(NamedTuple):
     names: list[str]
     header: bool
     """Whether line 1 has the names."""
+    skip: bool
+    """Whether rows with too many or too few fields are left out, or refused."""
     notes: tuple[str, ...]
     """What was detected."""
 
@@ -57,7 +59,8 @@ def delimited(path: Path, tab: bool, options: ReadOptions) -> Delimited:
     notes = [f"columns without a name: {', '.join(map(repr, unnamed))[:200]}"] if unnamed else []
     notes += [f"separator: {_shown(sep)} (detected)"] if options.sep is None and sep != usual else []
     notes += [f"encoding: {encoding} (by its byte order mark)"] if encoding != UTF8 and not options.encoding else []
-    return Delimited(path, encoding, sep, literal, names, options.header is None, tuple(notes))
+    skip = options.on_bad_lines == "skip"
+    return Delimited(path, encoding, sep, literal, names, options.header is None, skip, tuple(notes))
 
 
 def rows_of(path: Path, encoding: str, sep: str, literal: bool) -> Iterator[tuple[int, list[str]]]:
@@ -69,7 +72,9 @@ def rows_of(path: Path, encoding: str, sep: str, literal: bool) -> Iterator[tupl
                 yield line, row
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise DataError(f"{path}, line {line}: {error}. A quote may be unclosed or stray.") from error
+            raise DataError(
+                f"{path}, line {line}: {error}. A quote may be unclosed or stray; within a quoted field, it is doubled."
+            ) from error
 
 
 def _reader(text: Iterable[str], sep: str, literal: bool) -> Any:

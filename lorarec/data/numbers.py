@@ -96,7 +96,7 @@ def read_clicks(column: pa.ChunkedArray, where: str, rows: Rows | None = None, d
         raise DataError(
             f"{where}, row {row_of(other, rows)}: {column[other].as_py()!r}, but row {row_of(0, rows)} says "
             f"{column[0].as_py()!r}. Write clicks as one of 1 and 0, yes and no, true and false, in all rows."
-            f"{missing_hint(words[other].as_py(), words)}"
+            f"{missing_hint(column[other].as_py(), column)}"
         )
     yes, no = pair
     return Read(_array(pc.equal(words, yes).cast(pa.float64())), (f"{where}: {yes} is 1, {no} is 0 (detected)",))
@@ -170,10 +170,10 @@ def refuse_missing(column: pa.ChunkedArray, where: str, rows: Rows | None = None
 
 
 def missing_hint(value: object, column: pa.ChunkedArray | pa.Array) -> str:
-    """What to do with a value that may stand for a missing one: it recurs, or is a word without a digit."""
-    count = int(pc.sum(pc.equal(column, value)).as_py() or 0) if isinstance(value, str) else 0
-    if len(str(value)) > LONGEST_WORD or (count < 2 and any(letter.isdigit() for letter in str(value))):
+    """What to do with a value that may stand for a missing one: a short word, or zeros such as 0000-00-00."""
+    if not isinstance(value, str) or len(value) > LONGEST_WORD or not set("123456789").isdisjoint(value):
         return ""
+    count = int(pc.sum(pc.equal(column, value)).as_py())
     rows = f" (in {count:,} rows)" if count > 1 else ""
     return (
         f" If {cut(value)}{rows} stands for a missing value, leave such rows out: `missing_values: [{cut(value)}]` and "

@@ -58,6 +58,8 @@ class ReadOptions:
     """Names of the columns of csv and tsv files without a header line."""
     decimal: Literal[".", ","] | None = None
     """Decimal mark of the numbers of csv and tsv files; detected column by column where all rows agree."""
+    on_bad_lines: Literal["error", "skip"] | None = None
+    """Rows of csv and tsv files with too many or too few fields: refused by line (error, the default), or left out."""
 
 
 DETECT = ReadOptions()

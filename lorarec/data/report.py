@@ -124,8 +124,11 @@ class DataReport:
 
     def warnings(self) -> list[str]:
         """Data that is not read as it is, such as empty texts; training shows it, too."""
+        unlisted = "items are not in the item table and are read as their ids"
+        if self.items_without_text == self.items:
+            unlisted = "items, all of them, are read as their ids"
         counts = {
-            "items are not in the item table and are read as their ids": self.items_without_text,
+            unlisted: self.items_without_text,
             "items have an empty text and are read as their ids": self.empty_texts,
         }
         lines = [f"{count:,} {what}" for what, count in counts.items() if count]

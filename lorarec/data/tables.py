@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lorarec.data.cache import cached
-from lorarec.data.delimited import delimited_tables
+from lorarec.data.delimited import delimited_tables, skipped_note
 from lorarec.data.file_rows import Rows
 from lorarec.data.header import delimited
 from lorarec.data.json_rows import json_file, json_tables
@@ -95,7 +95,8 @@ def reading_notes(paths: Path | Sequence[Path], options: ReadOptions = DETECT) -
     detected: dict[str, list[Path]] = {}
     for path in paths if kind != "parquet" else ():
         if kind in ("csv", "tsv"):
-            notes = delimited(path, kind == "tsv", options).notes
+            file = delimited(path, kind == "tsv", options)
+            notes = file.notes + skipped_note(file)
         else:
             notes = json_file(path, kind == "jsonl", options).notes
         for note in (*notes, *encoding_notes(path, options)):
@@ -179,9 +180,8 @@ def _format(paths: Sequence[Path], given: Format | None, options: ReadOptions) -
         kinds = " and ".join(f"{path} is {kind}" for kind, path in formats.items())
         raise DataError(f"The files of a table have one format, but {kinds}. Convert one of them.")
     (kind,) = formats
-    idle = {"csv": (), "tsv": (), "parquet": ("sep", "encoding", "header", "decimal")}.get(
-        kind, ("sep", "header", "decimal")
-    )
+    only_delimited = ("sep", "header", "decimal", "on_bad_lines")
+    idle = {"csv": (), "tsv": (), "parquet": ("encoding", *only_delimited)}.get(kind, only_delimited)
     for name in idle:
         if getattr(options, name) is not None:
             raise DataError(f"{paths[0]}: `{name}` does nothing for {kind} files. Leave it out.")

@@ -51,6 +51,9 @@ class Table(StrictConfig):
     decimal: Literal[".", ","] | None = None
     """Decimal mark of numbers in csv and tsv files of interactions, also of those that separate thousands (1.234,5);
     detected by default where all rows agree."""
+    on_bad_lines: Literal["error", "skip"] | None = None
+    """Rows of csv and tsv files with too many or too few fields: refused by line (error, the default), or left out and
+    counted in the data report."""
 
     @field_validator("encoding")
     @classmethod
@@ -185,7 +188,7 @@ def _read(form: str | Sequence[str] | Table, folder: Path | None, read: Read) ->
 
 
 def _options(table: Table) -> ReadOptions:
-    return ReadOptions(table.sep, table.encoding, table.header, table.decimal)
+    return ReadOptions(table.sep, table.encoding, table.header, table.decimal, table.on_bad_lines)
 
 
 def _joined(parts: Mapping[SplitName, Loaded]) -> Loaded:

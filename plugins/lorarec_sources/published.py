@@ -15,6 +15,7 @@ from lorarec_sources.paths import contents, existing_folder
 from lorarec_sources.published_files import (
     book_crossing,
     exploded_lists,
+    first_of_each,
     goodreads,
     mind_behaviors,
     mind_news,
@@ -82,7 +83,8 @@ LAYOUTS = (
         items=("steam_games.json*",),
         item_text="{app_name} ({genres})",
         read=lambda paths: python_literals(paths, STEAM_REVIEWS),
-        read_items=lambda paths: python_literals(paths, STEAM_GAMES).rename_column("id", "product_id"),
+        read_items=lambda paths: first_of_each(python_literals(paths, STEAM_GAMES).rename_column("id", "product_id")),
+        notes=("Games without an id, and further lines of a game, are left out.",),
     ),
     Layout(
         title="Steam recommendations (Kaggle)",

@@ -94,9 +94,14 @@ def mind_news(files: Sequence[Path]) -> Dataset:
     """The news of all parts, each once."""
     options = ReadOptions(sep="\t", header=MIND_NEWS)
     tables = [_arrow(read_table(file, format="tsv", text=True, options=options)) for file in files]
-    table = pa.concat_tables(tables)
-    rows = pa.table({"item": table["item"], "row": pa.array(range(len(table)))})
-    first = rows.group_by("item", use_threads=False).aggregate([("row", "min")])["row_min"]
+    return first_of_each(Dataset(pa.concat_tables(tables)), "item")
+
+
+def first_of_each(items: Dataset, column: str = "product_id") -> Dataset:
+    """The first row of each id; rows without one are left out."""
+    table = _arrow(items)
+    rows = pa.table({"id": table[column], "row": pa.array(range(len(table)))}).filter(pc.is_valid(table[column]))
+    first = rows.group_by("id", use_threads=False).aggregate([("row", "min")])["row_min"]
     return Dataset(table.take(first.take(pc.sort_indices(first))))
 
 

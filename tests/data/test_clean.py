@@ -58,6 +58,13 @@ def test_declared_words_stand_for_a_missing_value_and_the_refusal_suggests_them(
     }
 
 
+def test_numbers_that_recur_are_not_taken_for_missing_values(prepared: Prepare) -> None:
+    with pytest.raises(DataError, match=r"row 1: '1/5' is not a number\. Correct or remove the row\.$"):
+        prepared(events(rating=["1/5"] * 10), split=SPLIT)
+    with pytest.raises(DataError, match=r"row 2: 'k\.A\.', but row 1 says 'Yes'.* If 'k\.A\.' stands for a missing"):
+        prepared(events(click=["Yes", "k.A.", *["No"] * 8]), split=SPLIT)
+
+
 def test_words_may_be_declared_for_one_column_and_be_numbers(prepared: Prepare) -> None:
     rows = events(rating=[0, 1, 2, 3, 4, 5, 1, 2, 3, 0], item=["-", *"xyzxyzxyz"])
     data = prepared(rows, split=SPLIT, missing="drop", missing_values={"rating": [0]}, label="rating")

@@ -146,7 +146,7 @@ def test_an_unknown_name_in_the_mapping_is_refused() -> None:
         ({"user": [1, 1], "item": [5, 5]}, ["one item", "'5'"]),
         ({"user": [1, 2]}, ["no column 'item'", "data.columns.item"]),
         ({"item": [1, 2]}, ["no column 'user'", "data.columns.user"]),
-        ({"ann": ["bob"], "m1": ["m2"], "5": [4]}, ["numbers for names (ann, m1, 5)", "header: [user, item"]),
+        ({"ann": ["bob"], "m1": ["m2"], "5": [4]}, ["Line 1 has numbers for names", "header: [user, item"]),
         ({"user": [], "item": []}, ["no rows"]),
     ],
 )  # fmt: skip

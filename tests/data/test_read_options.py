@@ -186,6 +186,20 @@ def test_files_that_are_no_text_are_refused(name: str, content: bytes, wanted: s
     assert wanted in refusal(file(name, content))
 
 
+@pytest.mark.parametrize("sep", [",", "\t"])
+def test_rows_with_too_many_or_too_few_fields_are_refused_or_left_out_and_counted(sep: str, file: Write) -> None:
+    text = f'user{sep}item\na{sep}x\nb{sep}y{sep}z\n\nc\n"d"{sep}w\n'
+    path = file("a.tsv" if sep == "\t" else "a.csv", text)
+    assert "line 3: 3 fields, but line 1 names 2 columns" in refusal(path)
+    assert "`on_bad_lines: skip`" in refusal(path, on_bad_lines="error")
+    kept = rows(path, on_bad_lines="skip")
+    assert [row["item"] for row in kept] == ["x", "w"] and kept[1]["user"] == ("d" if sep == "," else '"d"')
+    note = "2 rows of too many or too few fields left out, first line 3 (on_bad_lines: skip)"
+    assert reading_notes(path, ReadOptions(on_bad_lines="skip")) == (f"{path}: {note}",)
+    assert reading_notes(file("b.csv", "user,item\n1,2\n"), ReadOptions(on_bad_lines="skip")) == ()
+    assert "does nothing for jsonl" in refusal(file("a.jsonl", '{"a": 1}\n'), on_bad_lines="skip")
+
+
 def test_a_list_of_json_is_read_as_a_whole_up_to_a_limit(file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_rows, "LONGEST_LIST", 1 << 20)
     path = file("a.json.gz", gzip.compress(b'[{"a": "' + b"x" * 2_000_000 + b'"}]'))

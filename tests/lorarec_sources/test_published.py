@@ -265,6 +265,14 @@ def test_texts_are_those_of_the_item_file(tmp_path: Path) -> None:
     assert text("lastfm_1k") == 'Deep "Dish"'
 
 
+def test_games_of_steam_without_an_id_or_of_one_id_are_listed_once(tmp_path: Path) -> None:
+    more = b"{u'app_name': u'Lost again', u'id': u'725280'}\n{u'app_name': u'No id'}\n"
+    games = gzip.decompress(SETS["steam"]["steam_games.json.gz"]) + more
+    tables = load(write(tmp_path, {**SETS["steam"], "steam_games.json.gz": gzip.compress(games)}))
+    assert tables.items is not None and tables.items["app_name"][:] == ["Lost", "Snow"]
+    assert any("further lines of a game, are left out" in note for note in tables.notes)
+
+
 def test_times_of_goodreads_are_in_seconds_with_their_zone(tmp_path: Path) -> None:
     assert load(write(tmp_path, SETS["goodreads"])).interactions["time"][:] == [1490207824, -12600]
     broken = lines(*[{"user_id": "a", "book_id": "1", "rating": 1, "date_added": "2017-03-22"}] * 2)
