@@ -110,6 +110,12 @@ class Backbone(Plugin):
         head puts them into its views by `Collation.user_words`."""
         return ()
 
+    def unread_settings(self, views: Sequence[View], trains: bool) -> list[str]:
+        """The settings, by their names in a recipe's `backbone`, that are set and do nothing where a head reads
+        `views` in addition to single items, and `trains` says whether any weight of the backbone trains. None by
+        default."""
+        return []
+
     @abstractmethod
     def load(self, catalog: Catalog, seed: int) -> Self:
         """Load weights into `self.module` (random ones, if any, from `seed`), and return self."""

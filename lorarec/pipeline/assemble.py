@@ -212,9 +212,7 @@ def _refuse_unread_users(backbone: Backbone, examples: Examples) -> None:
     columns = backbone.user_columns()
     if not columns:
         return
-    recorder = _RecordedViews(examples.collation.featurizer)
-    replace(examples, collation=replace(examples.collation, featurizer=recorder)).batch(np.zeros(1, np.int64))
-    views, plain = [view for view in recorder.views if view.user], recorder.featurizer
+    views, plain = [view for view in written_views(examples) if view.user], examples.collation.featurizer
     unread = [name for index, name in enumerate(columns) if not any(_differs(plain, view, index) for view in views)]
     if not unread:
         return
@@ -224,6 +222,14 @@ def _refuse_unread_users(backbone: Backbone, examples: Examples) -> None:
         "contains it (perhaps only single items). Leave it out, or choose a head or setting that reads histories or "
         "pairs as text."
     )
+
+
+def written_views(examples: Examples) -> list[View]:
+    """The views of the first example that are no entries of the encoded catalog: histories, pairs."""
+    recorder = _RecordedViews(examples.collation.featurizer)
+    recorded = replace(examples, collation=replace(examples.collation, featurizer=recorder, items_encoded=True))
+    recorded.batch(np.zeros(1, np.int64))
+    return recorder.views
 
 
 def _differs(featurizer: Featurizer, view: View, column: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import nn
 
 from lorarec.artifact.reader import RunFolder, read_run, using
-from lorarec.contracts import Backbone, Part, TrainingPlan
+from lorarec.contracts import Backbone, Part, TrainingPlan, View
 from lorarec.contracts.weight_files import check_finite
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.disk import atomic_write, remove
@@ -25,7 +26,7 @@ from lorarec.engine.tracking import check_trackers
 from lorarec.errors import IncompatibleError, RecipeError
 from lorarec.model.rec_model import RecModel
 from lorarec.model.trainable import extract, put_back, trainable_names
-from lorarec.pipeline.assemble import RunData
+from lorarec.pipeline.assemble import RunData, written_views
 from lorarec.pipeline.stopped_run import differences
 from lorarec.registry.resolve import ResolvedRecipe, full_recipe
 
@@ -70,7 +71,28 @@ def build_model(run_data: RunData, plan: TrainingPlan, copy: Path | None = None)
     network = adapter.attach(backbone, plan)
     set_seed(derived_seed(seed, Purpose.HEAD_WEIGHTS))
     head = resolved.head.build(run_data.architecture.hidden_size, run_data.data.statistics)
-    return RecModel(backbone, adapter, network, head, pretrained)
+    model = RecModel(backbone, adapter, network, head, pretrained)
+    _refuse_unread_settings(run_data, model)
+    return model
+
+
+def _refuse_unread_settings(run_data: RunData, model: RecModel) -> None:
+    """Raise RecipeError for settings of the backbone that do nothing with this adapter and head."""
+    views = written_views(run_data.examples[Part.TRAIN])
+    unread = model.backbone.unread_settings(views, model.network_trains)
+    if unread:
+        resolved = run_data.resolved
+        raise RecipeError(
+            f"{', '.join(f'backbone.{name}' for name in unread)} would do nothing with adapter "
+            f"'{resolved.adapter.name}', of which {'some' if model.network_trains else 'no'} weights train, and head "
+            f"'{resolved.head.name}', which with these settings reads {_named(views)}. Leave it out."
+        )
+
+
+def _named(views: Sequence[View]) -> str:
+    """What a head reads as texts."""
+    kinds = {"histories" if view.candidate is None else "pairs of a history and an item" for view in views}
+    return " and ".join(sorted(kinds)) or "single items only"
 
 
 def whole_copy(model: RecModel, run_data: RunData, plan: TrainingPlan) -> RecModel:

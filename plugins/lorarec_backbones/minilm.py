@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from lorarec.contracts import Architecture, Backbone, Catalog, Encoded, Featurizer, LorarecError, hookimpl
+from lorarec.contracts import Architecture, Backbone, Catalog, Encoded, Featurizer, LorarecError, View, hookimpl
 from lorarec_backbones.checkpoint import file_fingerprint
 from lorarec_backbones.reading import Pooling, TextOptions
 from lorarec_backbones.text import TextBackbone
@@ -62,6 +62,10 @@ class MiniLMBackbone(Backbone):
     def user_columns(self) -> tuple[str, ...]:
         """Those that the templates name as {user.NAME}."""
         return self.config.templates.user_columns()
+
+    def unread_settings(self, views: Sequence[View], trains: bool) -> list[str]:
+        """Dropout where no weight trains, and templates of views that the head does not read."""
+        return self.config.unread(views, trains)
 
     def load(self, catalog: Catalog, seed: int) -> MiniLMBackbone:
         """Load the pretrained weights. Raises LorarecError if they are not the published ones."""

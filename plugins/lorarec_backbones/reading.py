@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lorarec.contracts import Backbone, LorarecError
+from lorarec.contracts import Backbone, LorarecError, View
 from lorarec_backbones.sentence_folder import MODULES, SentenceFolder
 from lorarec_backbones.templates import Templates
 
@@ -40,6 +41,10 @@ class TextOptions(Backbone.Config):
     """Text before every view. By default the checkpoint's own default prompt, if it has one."""
     templates: Templates = Templates()
     """How views are written as words."""
+
+    def unread(self, views: Sequence[View], trains: bool) -> list[str]:
+        """As `Backbone.unread_settings`."""
+        return [*self.idle({"dropout": trains}), *(f"templates.{name}" for name in self.templates.unread(views))]
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from string import Formatter
 from typing import Annotated
 
 from pydantic import AfterValidator
 
-from lorarec.contracts import StrictConfig, did_you_mean
+from lorarec.contracts import StrictConfig, View, did_you_mean
 
 
 def parse(template: str) -> list[tuple[str, str | None]]:
@@ -98,3 +99,12 @@ class Templates(StrictConfig):
         """The users' columns that the templates name, in order of appearance."""
         fields = [field for template in (self.history, self.pair) for _, field in parse(template)]
         return tuple(dict.fromkeys(field.removeprefix(USER) for field in fields if field and is_user(field)))
+
+    def unread(self, views: Sequence[View]) -> list[str]:
+        """Those that are set though none of these views, which are more than single items, is written by them. One
+        recipe may have a template of histories and one of pairs, for whichever of them its head reads."""
+        histories, pairs = (any((view.candidate is None) == alone for view in views) for alone in (True, False))
+        of_histories = ("listed", "liked", "disliked", "seen", "between_items", "between_parts", "empty")
+        works = dict.fromkeys(of_histories, histories or pairs)
+        both = bool(views) and len(self.idle({"history": False, "pair": False})) == 2
+        return self.idle(works | {"history": histories or both, "pair": pairs or both})

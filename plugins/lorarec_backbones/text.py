@@ -20,6 +20,7 @@ from lorarec.contracts import (
     Encoded,
     IncompatibleError,
     LorarecError,
+    View,
     hookimpl,
 )
 from lorarec_backbones.architecture_info import ArchitectureInfo
@@ -159,6 +160,10 @@ class TextBackbone(Backbone):
     def user_columns(self) -> tuple[str, ...]:
         """Those that the templates name as {user.NAME}."""
         return self.config.templates.user_columns()
+
+    def unread_settings(self, views: Sequence[View], trains: bool) -> list[str]:
+        """Dropout where no weight trains, and templates of views that the head does not read."""
+        return self.config.unread(views, trains)
 
     def load(self, catalog: Catalog, seed: int) -> TextBackbone:
         """Load pretrained weights; nothing is random. Raises LorarecError if some are missing or damaged."""
