@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from lorarec.data.text_lists import BAR, text_lists
+from lorarec.data.numbers import LARGEST as LARGEST_NUMBER
+from lorarec.data.text_lists import separator_of, text_lists
 from lorarec.errors import DataError
 
 BITS = {"float16": 11, "halffloat": 11, "bfloat16": 8, "float32": 24, "float": 24}
@@ -116,13 +117,14 @@ def _id(value: Any, where: str, exact: int) -> str:
     raise DataError(f"{where}: {_shown(value)} is not an id. Ids are text or whole numbers.")
 
 
-def histories_of(value: Any) -> list[list[str]]:
+def histories_of(value: Any, item_ids: Sequence[pa.Array] = ()) -> list[list[str]]:
     """The ids of each history; None and NaN are empty ones. Raises DataError naming the row of another value.
 
-    In a table, a history may be a text as in request files: ids joined by "|", or a list in JSON.
+    In a table, a history may be a text as in request files: ids joined by "|" or by a separator that none of `item_ids`
+    contains, a list in JSON, or a single number.
     """
     values = plain_list(value, "histories", "history")
-    values = values if columns_of(value) is None else _with_texts_read(values, "histories")
+    values = values if columns_of(value) is None else _with_texts_read(values, "histories", item_ids)
     histories = []
     for row, history in enumerate(values, start=1):
         where = f"histories, row {row}"
@@ -161,6 +163,8 @@ def _number(value: Any, where: str) -> float:
         ) from None
     if math.isinf(number):
         raise DataError(f"{where}: an infinite number. Give finite ones, or NaN where there is none.")
+    if abs(number) > LARGEST_NUMBER:
+        raise DataError(f"{where}: {_shown(value)} is too large to compute with. Give a smaller number.")
     return number
 
 
@@ -170,14 +174,22 @@ def _no_table(value: Any, where: str) -> Any:
     return value
 
 
-def _with_texts_read(values: list[Any], name: str) -> list[Any]:
-    """A table's column of lists, in which a list may be written as text, as in request files."""
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    number = isinstance(value, Real) and not isinstance(value, bool) and not is_missing(value)
+    return str(value) if number and abs(value) < LARGEST else None
+
+
+def _with_texts_read(values: list[Any], name: str, item_ids: Sequence[pa.Array] = ()) -> list[Any]:
+    """A table's column of lists, in which a list may be written as text, as in request files, or as its only number."""
+    texts = [_text(value) for value in values]
     try:
-        texts = pa.array([value if isinstance(value, str) else None for value in values], pa.string())
+        column = pa.chunked_array([pa.array(texts, pa.string())])
     except UnicodeEncodeError as error:
         raise DataError(f"{name}: {error.object!r} has characters that no text has. Correct it.") from error
-    lists = text_lists(pa.chunked_array([texts]), name, BAR).to_pylist()
-    return [one if isinstance(value, str) else value for value, one in zip(values, lists, strict=True)]
+    lists = text_lists(column, name, separator_of(column, item_ids)).to_pylist()
+    return [value if one is None else one for value, one in zip(values, lists, strict=True)]
 
 
 class Asked(NamedTuple):
@@ -188,9 +200,19 @@ class Asked(NamedTuple):
     users: list[Mapping[str, Any] | None] | None
 
 
-def asked(first: Any, histories: Any, feedback: Any, users: Any, user_columns: tuple[str, ...]) -> Asked:
-    """The arguments as plain lists. If the call's `first` argument is a table, those that are not given are its columns
-    `history`, `history_feedback` and user.NAME, as in request files. Raises DataError for what cannot be read."""
+def asked(
+    first: Any,
+    histories: Any,
+    feedback: Any,
+    users: Any,
+    user_columns: tuple[str, ...],
+    item_ids: Sequence[pa.Array] = (),
+) -> Asked:
+    """The arguments as plain lists; `item_ids` are those of the catalog.
+
+    If the call's `first` argument is a table, those that are not given are its columns `history`, `history_feedback`
+    and user.NAME, as in request files. Raises DataError for what cannot be read.
+    """
     table = columns_of(first)
     if table is not None:
         histories = table if histories is None and "history" in table else histories
@@ -198,7 +220,7 @@ def asked(first: Any, histories: Any, feedback: Any, users: Any, user_columns: t
         if users is None and any(f"user.{name}" in table for name in user_columns):
             users = {name: column for name, column in table.items() if str(name).startswith("user.")}
     return Asked(
-        None if histories is None else histories_of(histories),
+        None if histories is None else histories_of(histories, item_ids),
         None if feedback is None else feedback_of(feedback),
         None if users is None else users_of(users, user_columns),
     )

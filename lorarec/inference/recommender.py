@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -105,7 +106,7 @@ class Recommender:
         and the score of an unknown item is NaN. Raises DataError naming argument and row of what cannot be read.
         """
         items = self.request_format.named(items)
-        given = asked(items, histories, feedback, users, self.user_columns)
+        given = asked(items, histories, feedback, users, self.user_columns, self._item_ids)
         rows = item_rows(id_texts(items, "items"), self.catalog)
         scores = self.predictor.nothing(len(rows))
         known = np.flatnonzero(rows >= 0)
@@ -143,7 +144,7 @@ class Recommender:
         _check_list_settings(k, candidates, seen, approximate, diversify)
         k = min(int(k), len(self.catalog))
         histories = self.request_format.named(histories)
-        given = asked(histories, histories, feedback, users, self.user_columns)
+        given = asked(histories, histories, feedback, users, self.user_columns, self._item_ids)
         if given.histories is None:
             raise DataError("histories: None is not a list. Give a list of ids for each user: [['a', 'b'], ['c']].")
         requests = self._requests(len(given.histories), *given)
@@ -232,6 +233,10 @@ class Recommender:
         return scores if self.calibration is None else self.calibration(scores.astype(np.float64))
 
     @property
+    def _item_ids(self) -> list[pa.ChunkedArray]:
+        return [self.catalog.table.data.column("item")]
+
+    @property
     def _learned_feedback(self) -> bool:
         """Whether the head's answers depend on the feedback of histories."""
         reads = self.head.reads_feedback(self.model.backbone.reads_feedback)
@@ -265,8 +270,8 @@ def _check_list_settings(k: int, candidates: Any, seen: str | None, approximate:
         raise DataError(f"k is {k!r}, but must be a whole number, at least 1.")
     if seen not in (None, *get_args(Seen)):
         raise DataError(f"seen is {seen!r}: say 'mask', which leaves the items of a history out, or 'keep'.")
-    if not 0 <= diversify <= 1:
-        raise DataError(f"diversify is {diversify:g}: give a weight between 0 (by score only) and 1.")
+    if isinstance(diversify, bool) or not isinstance(diversify, Real) or not 0 <= diversify <= 1:
+        raise DataError(f"diversify is {diversify!r}: give a weight between 0 (by score only) and 1.")
     if approximate and diversify:
         raise DataError("diversify needs exact scores: leave approximate out.")
     if approximate and candidates is not None:

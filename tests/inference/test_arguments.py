@@ -80,10 +80,19 @@ def test_ids_are_read_by_position_and_as_text_from_any_list(items: Any) -> None:
         pa.array([["1", "2"], None]),
         {"history": ["1|2", ""]},
         {"history": ["[1, 2]", "[]"]},
+        pd.DataFrame({"history": ["1,2", None]}),
+        {"history": (text for text in ("1 2", ""))},
     ],
 )
 def test_histories_are_lists_of_ids_and_what_is_missing_is_an_empty_one(histories: Any) -> None:
     assert histories_of(histories) == [["1", "2"], []]
+
+
+def test_a_text_of_a_table_is_separated_by_what_no_id_contains() -> None:
+    table = pd.DataFrame({"history": ["a,b;c", "a,b"], "history_feedback": ["5;4.5", "3"]})
+    given = asked(table, table, None, None, (), [pa.array(["a,b", "c"])])
+    assert given.histories == [["a,b", "c"], ["a,b"]] and given.feedback == [[5, 4.5], [3]]
+    assert histories_of({"history": [7, 8.0, np.nan]}) == [["7"], ["8.0"], []]
 
 
 def test_feedback_that_is_missing_is_no_number() -> None:
@@ -147,6 +156,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "word": (lambda: feedback_of([["x"]]), "feedback, row 1: 'x' is not a number"),
     "infinite": (lambda: feedback_of([[float("inf")]]), "feedback, row 1: an infinite number"),
     "huge": (lambda: feedback_of([[10**400]]), "is not a number"),
+    "large": (lambda: feedback_of([[1e30]]), "feedback, row 1: 1e.30 is too large to compute with"),
     "one number": (lambda: feedback_of([5]), "feedback, row 1: 5 is not a list"),
     "no such user column": (lambda: users_of(pd.DataFrame({"x": [1]}), ("age",)), r"that the run reads \(age\)"),
     "one user": (lambda: users_of({"age": 1}, ("age",)), "users: one user, but a list is needed"),

@@ -110,6 +110,9 @@ def test_a_pointwise_head_diversifies_as_well(recipe: Make, tmp_path: Path) -> N
     assert len({entry.item for entry in diverse}) == 8
     with pytest.raises(LorarecError, match="between 0"):
         run.recommend(history, diversify=1.5)
+    for no_weight in ("a", True, float("nan")):
+        with pytest.raises(LorarecError, match="give a weight between 0"):
+            run.recommend(history, diversify=no_weight)
 
 
 def test_an_adapter_that_does_not_save_what_it_trained_ends_in_an_error_and_no_run(
