@@ -5,7 +5,7 @@ A template names columns in braces, such as "{title} ({genres})".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from string import Formatter
 from typing import Any, Literal, NamedTuple
 
@@ -79,49 +79,6 @@ def declare(table: pa.Table, id_column: str, template: str | None, more: Sequenc
     titles = [TITLE] if TITLE in table.column_names else []
     kinds = {name: kind_of(table.schema.field(name).type) for name in dict.fromkeys([*names, *more, *titles])}
     return Declared(id_column, pieces, kinds)
-
-
-_CAUSES: Mapping[str, Callable[[str], str]] = {
-    "leading zeros": lambda text: text.lstrip("0"),
-    "a .0 at the end": lambda text: text.removesuffix(".0"),
-    "capital letters": str.casefold,
-    "blanks around it": str.strip,
-}
-"""In what two spellings of an id may differ, and what is left of an id without that."""
-
-
-def other_spellings(ids: pa.Array, listed: int, used: Sequence[np.ndarray], files: tuple[str, str]) -> tuple[str, ...]:
-    """A note where some of the items are other spellings of ids of the item table.
-
-    `ids` [N] begin with those of the item table; `used` are the indexes of the interactions' items; `files` are those
-    of the interactions and of the items. Raises DataError where no item is in the item table.
-    """
-    others, rest = ids[:listed].to_pylist(), ids[listed:].to_pylist()
-    cause, twins = _twins(rest, others)
-    if rest and not any((codes < listed).any() for codes in used):
-        example = f", such as '{others[0]}'" if others else ""
-        likely = f": '{twins[0][0]}' and '{twins[0][1]}' differ in {cause}" if twins else ""
-        raise DataError(
-            f"No item of {files[0]} (such as '{rest[0]}') is in the item table of {files[1]}{example}{likely}. Write "
-            "the ids the same way in both, name the right columns under data.columns, or read all items as their ids "
-            "with data.unlisted_items=all."
-        )
-    if not twins:
-        return ()
-    one, other = twins[0]
-    return (
-        f"{files[0]}: {len(twins):,} of the items that are not in the item table may be other spellings of its ids: "
-        f"'{one}' and '{other}' differ in {cause}. Ids are text: write them the same way in both files",
-    )
-
-
-def _twins(rest: Sequence[str], others: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
-    """In what ids differ from others, and the pairs of them."""
-    for cause, plain in _CAUSES.items() if rest else ():
-        spelled = {plain(other): other for other in others}
-        if twins := [(one, spelled[plain(one)]) for one in rest if plain(one) in spelled]:
-            return cause, twins
-    return "", []
 
 
 def kind_of(kind: pa.DataType) -> Kind:

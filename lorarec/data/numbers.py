@@ -93,10 +93,11 @@ def read_clicks(column: pa.ChunkedArray, where: str, rows: Rows | None = None, d
         return read_numbers(column, where, rows, decimal)
     other = pc.index(pc.is_in(words, pa.array(pair)), pa.scalar(False)).as_py()
     if other >= 0:
+        hint = "" if words[other].as_py() in ("0", "1") else missing_hint(column[other].as_py(), column)
         raise DataError(
             f"{where}, row {row_of(other, rows)}: {column[other].as_py()!r}, but row {row_of(0, rows)} says "
             f"{column[0].as_py()!r}. Write clicks as one of 1 and 0, yes and no, true and false, in all rows."
-            f"{missing_hint(column[other].as_py(), column)}"
+            f"{hint}"
         )
     yes, no = pair
     return Read(_array(pc.equal(words, yes).cast(pa.float64())), (f"{where}: {yes} is 1, {no} is 0 (detected)",))

@@ -36,13 +36,13 @@ from lorarec.data.item_table import (
     id_column_of,
     item_rows,
     listed_ids,
-    other_spellings,
     plain_texts,
     text_note,
 )
 from lorarec.data.numbers import Read, read_clicks, read_numbers, read_weights, refuse_missing
 from lorarec.data.own_lists import OwnLists, own_lists
 from lorarec.data.parquet_table import ParquetTable
+from lorarec.data.spellings import other_spellings, two_spellings
 from lorarec.data.times import read_times
 from lorarec.errors import DataError
 
@@ -170,6 +170,10 @@ def number_tables(
     notes = items.notes
     if items.declared is not None and unlisted == "some":
         notes += other_spellings(ids, len(items.listed.ids), codes[1:], (raw.origin, items.origin))
+    if items.declared is None:
+        notes += two_spellings(ids, events.where(ITEM))
+    if events.has(USER):
+        notes += two_spellings(user_ids, events.where(USER))
     numbers, detected = _numbers(events, dates)
     columns = {USER: users, ITEM: pa.array(codes[1])} | numbers
     if own is not None:

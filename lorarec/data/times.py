@@ -85,7 +85,8 @@ def _of_text(words: pa.ChunkedArray, where: str, rows: Rows | None, dates: str |
     counts = {style: sum(int(pc.sum(fit).as_py() or 0) for fit in found) for style, found in fits.items()}
     style = max(counts, key=lambda name: counts[name])
     if not counts[style]:
-        raise _no_date(texts, 0, where, rows)
+        how = " in a form that is detected; others are declared by data.dates, such as '%d %b %y' (Python's strptime)"
+        raise _no_date(texts, 0, where, rows, how)
     if style == NUMBER:
         _refuse_idle(dates, where, "has numbers")
         return _of_numbers(words, where, rows, decimal)

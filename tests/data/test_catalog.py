@@ -129,12 +129,12 @@ def test_an_item_table_of_other_items_is_refused_with_the_likely_cause(
 
 def test_items_that_are_spelled_otherwise_in_the_item_table_are_noted() -> None:
     events = Dataset.from_dict({"user": [1, 1, 1, 1], "item": ["7", "08", "x", "10"]})
-    items = Dataset.from_dict({"item": ["007", "08", "010"]})
+    items = Dataset.from_dict({"item": ["007", "08", "010"], "title": ["A", "B", "C"]})
     tables = number_tables(RawTables(events, items, origin="t.csv", items_origin="i.csv"))
     (note,) = tables.notes
     assert note.startswith("t.csv: 2 of the items that are not in the item table may be other spellings")
     assert "'7' and '007' differ in leading zeros" in note
-    listed = Dataset.from_dict({"item": ["7", "08", "x", "10"]})
+    listed = Dataset.from_dict({"item": ["7", "08", "x", "10"], "title": ["A", "B", "C", "D"]})
     assert number_tables(RawTables(events, listed, origin="t.csv", items_origin="i.csv")).notes == ()
 
 

@@ -156,6 +156,24 @@ def test_unusable_values_are_refused_by_file_row_and_column(events: dict[str, li
     assert all(words in message for words in said), message
 
 
+@pytest.mark.parametrize(
+    ("ids", "cause"),
+    [
+        (
+            ["1", "7", "007", "01"],
+            "2 ids may be other spellings of an id in other rows: '1' and '01' differ in",
+        ),
+        (["5", "5.0", "x"], "1 id may be another spelling of an id in other rows: '5' and '5.0' differ in a .0"),
+        (["a", " a"], "'a' and ' a' differ in blanks around it"),
+        (["0", "10", "A", "a", "1.05", "b c"], None),
+    ],
+)
+def test_users_and_items_that_may_be_spelled_in_two_ways_are_noted(ids: list[str], cause: str | None) -> None:
+    for column, other in (("user", "item"), ("item", "user")):
+        notes = "\n".join(numbered({column: ids, other: [f"x{n}" for n in range(len(ids))]}).notes)
+        assert cause in notes and f"column '{column}'" in notes if cause else notes == ""
+
+
 def test_an_item_listed_twice_is_refused_by_row() -> None:
     message = refused(EVENTS, {"item": [3, 7, 3], "title": ["a", "b", "c"]})
     assert "item table of events.csv, column 'item', row 3: item '3' is listed again (first in row 1)" in message
