@@ -20,6 +20,7 @@ from lorarec.artifact.layout import check_checksums
 from lorarec.artifact.parquet import read_parquet
 from lorarec.config.yaml_text import read_yaml
 from lorarec.contracts import Catalog, Statistics, load_weights
+from lorarec.data.numbers import LARGEST
 from lorarec.disk import is_full
 from lorarec.errors import ArtifactError, LorarecError, RecipeError, described
 from lorarec.evaluation.calibration import Calibration
@@ -71,16 +72,19 @@ class RunFolder:
         return [self.path / layout.HEAD, *(file for each in folders for file in sorted(each.rglob("*.safetensors")))]
 
 
+_Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+
+
 class _Numbers(BaseModel):
     """What statistics.json holds."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-    label_mean: float
-    label_min: float
-    label_max: float
-    liked_above: float
-    label_levels: Annotated[list[float], Field(max_length=Statistics.MOST_VALUES)] = []
-    liked_feedback: float | None = None
+    label_mean: _Number
+    label_min: _Number
+    label_max: _Number
+    liked_above: _Number
+    label_levels: Annotated[list[_Number], Field(max_length=Statistics.MOST_VALUES)] = []
+    liked_feedback: _Number | None = None
 
     @model_validator(mode="after")
     def _of_former_versions(self) -> _Numbers:

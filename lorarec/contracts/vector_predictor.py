@@ -203,4 +203,10 @@ def _user_vectors(run: FinishedRun, requests: Requests) -> Tensor:
             f"The item vectors of the run have {items.shape[1]} numbers, and the head's users {users.shape[1]}: "
             "item_vectors.safetensors is of another run. Restore the file, or train the run again."
         )
+    largest = [float(vectors.abs().max()) if vectors.numel() else 0.0 for vectors in (users, items)]
+    if not largest[0] * largest[1] * users.shape[1] < torch.finfo(torch.float32).max:
+        raise ArtifactError(
+            "The numbers in the vectors of users and items are too large to be multiplied: item_vectors.safetensors or "
+            "the head's weights are not those of a trained model. Restore the files, or train the run again."
+        )
     return users

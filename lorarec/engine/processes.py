@@ -61,7 +61,7 @@ def _accelerate_processes(words: list[str]) -> int | None:
         flag, _, value = word.partition("=")
         if flag in FLAGS:
             number = value or (words[index + 1] if index + 1 < len(words) else "")
-            return int(number) if number.isdigit() else None
+            return int(number) if number.isdecimal() else None
     return None
 
 

@@ -28,7 +28,7 @@ from lorarec.contracts import (
     Statistics,
     TaskHead,
 )
-from lorarec.errors import DataError
+from lorarec.errors import ArtifactError, DataError
 from lorarec.evaluation.calibration import Calibration
 from lorarec.inference.arguments import asked, id_texts
 from lorarec.inference.request_format import USUAL, RequestFormat
@@ -113,7 +113,8 @@ class Recommender:
         requests = self._requests(len(rows), *given)
         if len(known):
             with using(self.path):
-                scores[known] = self._calibrated(self.predictor.answer(self, requests.about(known, rows[known])))
+                answers = self._finite(self.predictor.answer(self, requests.about(known, rows[known])))
+                scores[known] = self._calibrated(answers)
         return scores
 
     @torch.inference_mode()
@@ -220,7 +221,9 @@ class Recommender:
     def _named(self, rows_BK: Tensor, scores_BK: Tensor) -> list[list[Recommendation]]:
         """Recommendations from catalog rows; row -1 is padding."""
         # Calibrated last: an isotonic map creates ties, which the catalog's order would break.
-        rows, scores = rows_BK.cpu().numpy(), self._calibrated(scores_BK.cpu().numpy())
+        rows, scores = rows_BK.cpu().numpy(), scores_BK.cpu().numpy()
+        self._finite(scores[rows >= 0])
+        scores = self._calibrated(scores)
         distinct = np.unique(rows[rows >= 0]).tolist()
         titles = dict(zip(distinct, self.catalog.titles(distinct), strict=True))
         ids = self.catalog.ids
@@ -228,6 +231,14 @@ class Recommender:
             [Recommendation(ids[row], titles[row], score) for row, score in zip(*one_list, strict=True) if row >= 0]
             for one_list in zip(rows.tolist(), scores.tolist(), strict=True)
         ]
+
+    def _finite(self, scores: np.ndarray) -> np.ndarray:
+        if np.issubdtype(scores.dtype, np.floating) and not np.isfinite(scores).all():
+            raise ArtifactError(
+                f"{self.path}: its scores are infinite, so its weights are not those of a trained model. Restore the "
+                "files, or train the run again."
+            )
+        return scores
 
     def _calibrated(self, scores: np.ndarray) -> np.ndarray:
         return scores if self.calibration is None else self.calibration(scores.astype(np.float64))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lorarec.contracts import OWN_ADAPTER, Adapter, Architecture, Backbone, Batch, Head, Views
-from lorarec.errors import IncompatibleError, PluginError
+from lorarec.errors import IncompatibleError, LorarecError, PluginError
 from lorarec.model.encoder import BatchEncoder
 
 STRETCH = 2**16
@@ -180,12 +180,21 @@ class AskedModel:
         self._device = next(model.parameters()).device
 
     def answer(self, batch: Batch, method: str, table: Tensor | None = None) -> Tensor:
-        """`RecModel.answer`, with the batch moved to the model's device."""
-        return call(self._model, RecModel.answer, batch.to(self._device), method, table)
+        """`RecModel.answer`, with the batch moved to the model's device. Raises LorarecError if it holds NaN."""
+        return _numbers(call(self._model, RecModel.answer, batch.to(self._device), method, table))
 
     def answer_items(self, table: Tensor, method: str) -> Tensor:
-        """`RecModel.answer_items`."""
-        return call(self._model, RecModel.answer_items, table, method)
+        """`RecModel.answer_items`. Raises LorarecError if it holds NaN."""
+        return _numbers(call(self._model, RecModel.answer_items, table, method))
+
+
+def _numbers(answer: Tensor) -> Tensor:
+    if bool(answer.isnan().any()):
+        raise LorarecError(
+            "The model answers NaN, so that nothing can be predicted: its weights, or the config.json of its backbone, "
+            "are not those of a trained model. Restore the run, or train again with a lower train.learning_rate."
+        )
+    return answer
 
 
 def encoder_of(model: nn.Module) -> Callable[[Views], Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def seeds_of(overrides: Sequence[str]) -> tuple[list[int], list[str]]:
     if not given:
         return [], rest
     words = given[-1].removeprefix(KEY).strip("[] ").split(",")
-    if not all(word.strip().isdigit() for word in words):
+    if not all(re.fullmatch(r"\s*[0-9]{1,19}\s*", word) for word in words):
         raise RecipeError(f"override '{given[-1]}': give whole numbers with commas between them: seeds=1,2,3.")
     seeds = [int(word) for word in words]
     if len(set(seeds)) < max(2, len(seeds)):

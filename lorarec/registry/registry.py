@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -171,7 +172,7 @@ def resolve_metric(label: str, head: TaskHead | None, registry: Registry) -> tup
         if at:
             raise RecipeError(f"metric '{name}' takes no @k; write '{name}'.")
         return ResolvedMetric(name, cls, None), registry.provider("metric", name)
-    if not (cutoff.isascii() and cutoff.isdigit() and int(cutoff) > 0):
+    if not re.fullmatch(r"0*[1-9][0-9]{0,17}", cutoff):
         raise RecipeError(f"metric '{name}' needs a whole number after @, such as '{name}@10', not '{label}'.")
     return ResolvedMetric(f"{name}@{int(cutoff)}", cls, int(cutoff)), registry.provider("metric", name)
 

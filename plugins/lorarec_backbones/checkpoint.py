@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ class Checkpoint:
     @property
     def local(self) -> bool:
         """Whether it is a folder on this machine."""
-        return Path(self.name_or_path).expanduser().is_dir()
+        return Path(os.path.expanduser(self.name_or_path)).is_dir()
 
     @property
     def pinned(self) -> bool:
@@ -103,11 +104,13 @@ class Checkpoint:
                 ) from error
 
     def tokenizer(self) -> Any:
-        """The tokenizer."""
+        """The tokenizer. Raises LorarecError if it cannot be read, or cannot read a letter."""
         with self._reading("the tokenizer"):
-            return transformers.AutoTokenizer.from_pretrained(
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
                 self._source(), trust_remote_code=False, **self._options()
             )
+            tokenizer("a", "a")
+            return tokenizer
 
     def module(self, info: ArchitectureInfo, dtype: torch.dtype, attention: str | None) -> Any:
         """The encoder with its weights, without a pooler. Raises LorarecError if a weight is missing."""
@@ -195,7 +198,7 @@ class Checkpoint:
     def file(self, name: str) -> Path | None:
         """The path of another file of it, downloaded if need be; None if there is none."""
         if self.local:
-            path = Path(self.name_or_path).expanduser() / name
+            path = Path(os.path.expanduser(self.name_or_path)) / name
             return path if path.is_file() else None
         with self._reading(name):
             source, options = self._source(), self._options() | {"subfolder": ""}
@@ -213,7 +216,7 @@ class Checkpoint:
 
     def _source(self) -> str:
         if self.local:
-            folder = Path(self.name_or_path).expanduser()
+            folder = Path(os.path.expanduser(self.name_or_path))
             if not (folder / self.subfolder / CONFIG).is_file():
                 raise LorarecError(
                     f"backbone.checkpoint: the folder '{self.name_or_path}' has no config.json; "
@@ -230,10 +233,12 @@ class Checkpoint:
             yield
         except LorarecError:
             raise
-        except Exception as error:  # files of strangers fail in transformers in any way
+        except BaseException as error:  # files of strangers fail in transformers in any way
+            if not is_fault(error):
+                raise
             raise LorarecError(self._explain(what, error)) from error
 
-    def _explain(self, what: str, error: Exception) -> str:
+    def _explain(self, what: str, error: BaseException) -> str:
         reason = first_line(error)
         message = f"backbone.checkpoint: cannot read {what} of '{self.name_or_path}'"
         if "trust_remote_code" in str(error):
@@ -257,7 +262,7 @@ class Checkpoint:
         )
 
     def _broken_file(self) -> str:
-        for file in sorted((Path(self.name_or_path).expanduser() / self.subfolder).glob("*.safetensors")):
+        for file in sorted((Path(os.path.expanduser(self.name_or_path)) / self.subfolder).glob("*.safetensors")):
             try:
                 with safe_open(file, "pt"):
                     pass
@@ -266,7 +271,12 @@ class Checkpoint:
         return ""
 
 
-def first_line(error: Exception) -> str:
+def is_fault(error: BaseException) -> bool:
+    """Whether a library failed. A panic of one in Rust (tokenizers) is no Exception, and has no public type."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def first_line(error: BaseException) -> str:
     """The first sentence of an error of another library; its type if it has none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lorarec.contracts import Cached, Catalog, LorarecError, cached, read_cached
+from lorarec_backbones.checkpoint import first_line, is_fault
 from lorarec_backbones.templates import parse
 
 KIND = "item_tokens"
@@ -75,10 +76,21 @@ def _opened(file: Path) -> ItemTokens:
 
 
 def tokenize(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    """Token ids of each text without special tokens, also where a text spells one out."""
+    """Token ids of each text without special tokens, also where a text spells one out.
+
+    Raises LorarecError if the tokenizer fails, as one that has no token for unknown words.
+    """
     if not texts:
         return []
-    encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
+    try:
+        encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+        raise LorarecError(
+            f"The tokenizer of the backbone cannot read a text of {max(map(len, texts)):,} characters or less: "
+            f"{first_line(error)}. Correct its tokenizer.json, or use another checkpoint."
+        ) from error
     return list(encoded["input_ids"])
 
 

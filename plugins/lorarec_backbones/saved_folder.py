@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from lorarec.contracts import LorarecError, is_inside, read_json
+from lorarec_backbones.saved_tokenizer import check_tokenizer
 
 CONFIG, TOKENIZER_CONFIG, TOKENIZER = "config.json", "tokenizer_config.json", "tokenizer.json"
 INDEX, MODULES = "model.safetensors.index.json", "modules.json"
@@ -21,8 +20,6 @@ ROTARY_POSITIONS = 2**24
 MOST_TEXT = 2**24
 MOST_TOKENIZER = 2**28
 """Bytes of a tokenizer's vocabulary."""
-SLOW_PATTERN = re.compile(r"\((?:[^()\\]|\\.)*[*+}|](?:[^()\\]|\\.)*\)[*+{]")
-"""A repeated group that itself repeats or chooses: matching may take exponential time."""
 
 
 def check_saved_folder(folder: Path) -> None:
@@ -107,19 +104,4 @@ def _check_tokenizer(folder: Path) -> None:
             if name.endswith(("_file", "_files")) and value:
                 raise ValueError(f"{TOKENIZER_CONFIG} names another file ({name})")
     if (folder / TOKENIZER).exists():
-        for pattern in _patterns(read_json(folder / TOKENIZER, MOST_TOKENIZER)):
-            if SLOW_PATTERN.search(pattern):
-                raise ValueError(f"{TOKENIZER} has the pattern {json.dumps(pattern)[:60]}, which may never end")
-
-
-def _patterns(value: Any) -> Iterator[str]:
-    """The regular expressions of a tokenizer."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key == "Regex" and isinstance(inner, str):
-                yield inner
-            elif key not in ("vocab", "merges", "added_tokens"):
-                yield from _patterns(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _patterns(inner)
+        check_tokenizer(read_json(folder / TOKENIZER, MOST_TOKENIZER))

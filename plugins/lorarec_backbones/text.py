@@ -193,6 +193,11 @@ class TextBackbone(Backbone):
                 f"backbone.prompt {prompt[:100]!r} takes {words.specials()} of the {length} tokens of a view. Raise "
                 "backbone.max_length, or give a shorter prompt ('' for none)."
             )
+        if words.specials() >= length:
+            raise LorarecError(
+                f"backbone.max_length: the tokenizer's {words.specials():,} special tokens leave none of the {length} "
+                "tokens of a view for a text. Raise backbone.max_length, or use another checkpoint."
+            )
         items = item_tokens(catalog, templates.item, " " if prompt.endswith(" ") else "", tokenizer)
         listed = item_tokens(catalog, templates.listed, listed_lead(templates), tokenizer)
         config, name = self._architecture_info.config, self._checkpoint.name_or_path

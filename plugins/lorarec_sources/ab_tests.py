@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -59,7 +60,7 @@ class AbTestsSource(DataSource):
         """Pairs and texts. Raises DataError naming file, row and column of an invalid value, and if no test
         compares texts."""
         config = self.config
-        path = Path(config.path).expanduser()
+        path = Path(os.path.expanduser(config.path))
         file = existing_file(path / "packages.parquet" if path.is_dir() else path)
         pairs = list(_pairs(_arms(file, config), config.decided))
         if not pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -122,12 +123,12 @@ def load_table(path: str, config: str | None, revision: str | None) -> Mapping[s
     csv, tsv, json, jsonl and parquet files, also in archives, are read as by every other source; `datasets` lists them,
     and reads all other files. The hub is checked once, briefly, before `datasets` is called, which retries for minutes.
     """
-    local = Path(path).expanduser().is_dir()
+    local = Path(os.path.expanduser(path)).is_dir()
     if local and revision is not None:
         raise DataError(f"{path}: a local folder has no revisions. Leave `revision` out.")
     if not local:
         _check_hub(path, revision)
-    source = str(Path(path).expanduser()) if local else _cached_files(path, revision) or path
+    source = str(Path(os.path.expanduser(path))) if local else _cached_files(path, revision) or path
     revision = None if source != path else revision
     try:
         builder = datasets.load_dataset_builder(source, config, revision=revision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ ELSEWHERE = "The recipe's data.source sets the path of the data, or an override 
 
 def existing_file(path: str | Path) -> Path:
     """The path, if it is a file. Raises DataError naming it, the nearest name and the files of the folder."""
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if file.is_file():
         return file
     if file.is_dir():
@@ -34,7 +35,7 @@ def existing_files(names: Sequence[str], folder: Path | None = None) -> list[Pat
     """
     files: list[Path] = []
     for name in names:
-        path = Path(name).expanduser() if folder is None else folder / Path(name).expanduser()
+        path = Path(os.path.expanduser(name)) if folder is None else folder / Path(os.path.expanduser(name))
         if path.is_dir():
             files += _shards(path)
         elif has_magic(name) and not path.exists():
@@ -61,7 +62,7 @@ def _shards(folder: Path) -> list[Path]:
 
 def existing_folder(path: str | Path) -> Path:
     """The path, if it is a folder. Raises DataError naming it and the nearest existing names."""
-    folder = Path(path).expanduser()
+    folder = Path(os.path.expanduser(path))
     if folder.is_dir():
         return folder
     if folder.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -165,7 +166,7 @@ class PublishedSource(DataSource):
 
     def load(self) -> RawTables:
         """The tables, with the files' own column names. Raises DataError naming what is missing."""
-        path = Path(self.config.path).expanduser()
+        path = Path(os.path.expanduser(self.config.path))
         folder, only = (path.parent, path) if path.is_file() else (existing_folder(path), None)
         layout, files, item_files = _recognized(folder, only)
         if layout.parts:

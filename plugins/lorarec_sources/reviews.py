@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,7 +65,7 @@ class ReviewsSource(DataSource):
     def load(self) -> RawTables:
         """Reviews both as events and as items. Raises DataError naming file, row and column of an invalid value."""
         config = self.config
-        path = Path(config.path).expanduser()
+        path = Path(os.path.expanduser(config.path))
         file = existing_file(path / "reviews.parquet" if path.is_dir() else path)
         table = read_table(file)
         for option, name in (("user", config.user), ("time", config.time), ("rating", config.rating)):

@@ -122,6 +122,7 @@ def test_missing_files_and_folders_are_named_with_existing_ones(
 ) -> None:
     path = shop()
     refused("train", path, "data.source.path=shpo", says=["shpo: there is no such folder. Did you mean 'shop'?"])
+    refused("train", path, "data.source.path=~nobody-here/shop", says=["~nobody-here/shop: there is no such folder"])
     refused("train", path, "data.source.interactions=buys.csv", says=["shop/buys.csv", "interactions.csv"])
     Path(FILE).unlink()
     refused("train", path, says=["shop: there is no file of interactions", "Set `interactions` to the file"])

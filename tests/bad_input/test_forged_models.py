@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from lorarec.artifact.layout import write_checksums
 from lorarec.config.yaml_text import read_yaml, write_yaml
-from lorarec.errors import LorarecError
+from lorarec.errors import ArtifactError, LorarecError
+from lorarec.pipeline.evaluate import evaluate
 from lorarec.pipeline.load import load
 from lorarec_backbones.text import TextBackbone
 
@@ -24,14 +25,14 @@ from lorarec_backbones.text import TextBackbone
 def loaded(copied_run: Callable[[str], Path]) -> Callable[..., str]:
     """loaded(change, head): the message by which loading a forged run is refused."""
 
-    def of(change: Callable[[Path], Any], head: str = "ctr") -> str:
+    def of(change: Callable[[Path], Any], head: str = "ctr", names_run: bool = True) -> str:
         run = copied_run(head)
         change(run)
         write_checksums(run)
         with pytest.raises(LorarecError) as refusal:
             load(run)
         message = str(refusal.value)
-        assert len(message) < 1_500 and run.name in message
+        assert len(message) < 1_500 and (run.name in message or not names_run)
         return message
 
     return of
@@ -183,7 +184,77 @@ def test_a_tokenizer_reads_its_own_folder_and_no_slow_pattern(
     assert says in loaded(change)
 
 
+FRAMED = {
+    "type": "TemplateProcessing",
+    "single": [*[{"SpecialToken": {"id": "X", "type_id": 0}}] * 99, {"Sequence": {"id": "A", "type_id": 0}}],
+    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+    "special_tokens": {"X": {"id": "X", "ids": [2] * 99, "tokens": ["[CLS]"] * 99}},
+}
+"""Framed by 9,801 special tokens."""
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        ({"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "?"}}, "The tokenizer of the backbone cannot"),
+        ({"model": {"type": "Unigram", "vocab": [["x", 0.0]], "unk_id": None}}, "cannot read the tokenizer"),
+        ({"pre_tokenizer": {"type": "FixedLength", "length": 0}}, "cannot read the tokenizer"),
+        ({"post_processor": FRAMED}, "9,801 special tokens leave none"),
+    ],
+)
+def test_a_tokenizer_that_fails_on_texts_is_refused(
+    entries: dict[str, Any], says: str, loaded: Callable[..., str]
+) -> None:
+    assert says in loaded(in_json("backbone/tokenizer.json", **entries), names_run=False)
+
+
 @pytest.mark.parametrize("entry", ["attn_implementation", "_attn_implementation"])
 def test_an_attention_that_is_code_of_the_hub_is_refused(entry: str, loaded: Callable[..., str]) -> None:
     change = in_json("backbone/config.json", **{entry: "someone/kernel"})
     assert "names an attention that is code of the hub (someone/kernel)" in loaded(change)
+
+
+def huge(file: str) -> Callable[[Path], Any]:
+    """Sets all weights of a file to a finite number with which nothing can be computed."""
+
+    def change(run: Path) -> None:
+        weights = load_file(run / file)
+        save_file({name: torch.full_like(weight, 3e38) for name, weight in weights.items()}, run / file)
+
+    return change
+
+
+@pytest.mark.parametrize(("head", "ask"), [("ctr", "predict"), ("rating", "recommend"), ("next_item", "evaluate")])
+@pytest.mark.parametrize(
+    "change",
+    [
+        huge("head.safetensors"),
+        huge("adapter/adapter_model.safetensors"),
+        in_json("backbone/config.json", layer_norm_eps=float("nan")),
+        in_json("backbone/config.json", layer_norm_eps=-1e300),
+    ],
+    ids=["head", "adapter", "nan", "infinite"],
+)
+def test_answers_that_are_not_finite_are_refused(
+    change: Callable[[Path], Any], ask: str, head: str, copied_run: Callable[[str], Path]
+) -> None:
+    run = copied_run(head)
+    change(run)
+    write_checksums(run)
+    asked = {
+        "predict": lambda: load(run).predict(["i1"], [["i2", "i3"]], [[1.0, 1.0]]),
+        "recommend": lambda: load(run).recommend([["i2", "i3"]], feedback=[[1.0, 1.0]]),
+        "evaluate": lambda: evaluate(run),
+    }
+    with pytest.raises(LorarecError, match="answers NaN"):
+        asked[ask]()
+
+
+@pytest.mark.parametrize("ask", ["predict", "recommend"])
+def test_vectors_whose_products_are_not_finite_are_refused(ask: str, copied_run: Callable[[str], Path]) -> None:
+    run = copied_run("next_item")
+    huge("item_vectors.safetensors")(run)
+    write_checksums(run)
+    recommender = load(run)
+    with pytest.raises(ArtifactError, match="too large to be multiplied"):
+        recommender.predict(["i1"], [["i2"]]) if ask == "predict" else recommender.recommend([["i2"]])

@@ -61,6 +61,8 @@ def test_items_sampled_for_evaluation_are_part_of_the_spread(
     ("overrides", "message"),
     [
         (["seeds=1,x"], "whole numbers"),
+        (["seeds=1,²"], "whole numbers"),
+        (["seeds=1," + "9" * 5_000], "whole numbers"),
         (["seeds=1"], "at least two different seeds"),
         (["seeds=1,1"], "at least two different seeds"),
         (["seeds=1,2", "seed=3"], "both given"),

@@ -54,7 +54,7 @@ def test_a_hub_that_does_not_answer_is_tried_once(monkeypatch: pytest.MonkeyPatc
     assert len(requests) == 1
 
 
-@pytest.mark.parametrize("name", ["./models/bert", "/models/bert", "models/encoders/bert"])
+@pytest.mark.parametrize("name", ["./models/bert", "/models/bert", "models/encoders/bert", "~nobody-here/bert"])
 def test_a_missing_folder_is_not_looked_up_on_the_hub(name: str) -> None:
     with pytest.raises(LorarecError, match=re.escape(f"there is no folder '{name}'")):
         backbone(name).architecture()

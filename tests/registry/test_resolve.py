@@ -93,7 +93,7 @@ def test_a_metric_that_does_not_fit_a_pointwise_head_is_refused(problems, metric
     assert problems(RECIPE, [override]) == [f"override '{override}': {message}"]
 
 
-@pytest.mark.parametrize("label", ["ndcg", "ndcg@", "ndcg@0", "ndcg@ten", "ndcg@-1"])
+@pytest.mark.parametrize("label", ["ndcg", "ndcg@", "ndcg@0", "ndcg@ten", "ndcg@-1", "ndcg@²", f"ndcg@{10**20}"])
 def test_a_metric_of_the_first_k_needs_its_k(problems, label):
     override = f"evaluate.metrics=[{label}]"
     assert problems(RECIPE, ["head=next", override]) == [
