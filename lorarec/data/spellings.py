@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,11 +11,20 @@ import pyarrow.compute as pc
 
 from lorarec.errors import DataError
 
+_UNICODE = "characters that look the same (Unicode)"
+
+
+def _plain_characters(text: str) -> str:
+    """Composed characters, and none that is invisible, such as a byte order mark."""
+    return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+
+
 _CAUSES: Mapping[str, Callable[[str], str]] = {
     "leading zeros": lambda text: text.lstrip("0"),
     "a .0 at the end": lambda text: text.removesuffix(".0"),
     "capital letters": str.casefold,
     "blanks around it": str.strip,
+    _UNICODE: _plain_characters,
 }
 """In what two spellings of an id may differ, and what is left of an id without that."""
 
@@ -57,6 +67,7 @@ _WITHOUT: Mapping[str, tuple[str, Callable[[pa.Array], pa.Array]]] = {
     "leading zeros": ("^0", lambda ids: pc.utf8_ltrim(ids, "0")),
     "a .0 at the end": (r"\.0$", lambda ids: pc.replace_substring_regex(ids, r"\.0$", "")),
     "blanks around it": (r"^\s|\s$", pc.utf8_trim_whitespace),
+    _UNICODE: (r"[^\x00-\x7F]", lambda ids: pc.replace_substring_regex(pc.utf8_normalize(ids, "NFKC"), r"\p{Cf}", "")),
 }
 """As _CAUSES, for all ids at once: a pattern that some id must have, and what is left. Ids that differ in capital
 letters are common where programs draw them."""

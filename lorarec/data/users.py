@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from lorarec.data.columns import USER, missing_column
 from lorarec.data.ids import encode_distinct
 from lorarec.data.item_table import as_words, id_column_of
+from lorarec.data.numbers import is_text
 from lorarec.data.raw_tables import RawTables, as_arrow
 from lorarec.errors import DataError
 
@@ -54,7 +55,19 @@ def users_of(raw: RawTables, names: Sequence[str], user_ids: pa.Array) -> tuple[
         raise DataError(f"backbone.templates name {written}, but the rows of {raw.origin} have no user column.")
     users, without = _read(raw, as_arrow(raw.users), names, user_ids)
     count = len(user_ids)
-    return users, f"{written} of the users' table are read; {without:,} of {count:,} users have no row there"
+    note = f"{written} of the users' table are read; {without:,} of {count:,} users have no row there"
+    for name in names:
+        if blank := _blanks(users.table.column(name)) - without:
+            note += f", {blank:,} have a row without '{name}'"
+    return users, note
+
+
+def _blanks(column: pa.ChunkedArray) -> int:
+    """How many rows have no value, or a blank text."""
+    blank = column.is_null(nan_is_null=True)
+    if is_text(column.type):
+        blank = pc.or_(blank, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), True))
+    return int(pc.sum(blank).as_py())
 
 
 def users_of_requests(columns: Sequence[Mapping[str, Any] | None], names: Sequence[str]) -> Users:

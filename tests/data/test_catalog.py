@@ -112,6 +112,8 @@ def test_gaps_in_items_texts_are_counted_column_by_column(prepared: Callable[...
         (["355", "77"], ["0355", "08"], "differ in leading zeros"),
         (["5", "x"], ["5.0", "y.0"], "differ in a .0 at the end"),
         (["ab", "c"], ["AB", "D"], "differ in capital letters"),
+        (["caf\u00e9", "c"], ["cafe\u0301", "D"], "differ in characters that look the same"),
+        (["a1", "c"], ["\uff411", "D"], "differ in characters that look the same"),
         (["p", "q"], ["r", "s"], "'r'. Write"),
     ],
 )

@@ -33,6 +33,13 @@ def test_the_columns_of_a_user_are_text_and_empty_without_a_row() -> None:
     assert line in data.report.lines()
 
 
+def test_rows_without_a_value_are_counted_by_column() -> None:
+    blank = {"user": ["7", "8"], "age": [None, 24.0], "sex": [" ", ""], "likes": [None, ["tea"]]}
+    note = prepared(blank, "age", "sex", "likes").report.users_note
+    counts = [f"{count} have a row without '{name}'" for name, count in (("age", 1), ("sex", 2), ("likes", 1))]
+    assert note.endswith(", ".join(["0 of 2 users have no row there", *counts]))
+
+
 def test_a_missing_column_is_refused_with_the_most_similar() -> None:
     with pytest.raises(
         DataError, match=r"users' table of events\.csv: no column 'aeg', .*\{user\.aeg\}.* mean 'age'\?"
