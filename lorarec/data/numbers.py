@@ -26,8 +26,14 @@ SPELLED = (
 NOTHING = pa.scalar("", pa.large_string())
 WORDS = (("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"))
 """Words for 1 and 0 in a column of clicks."""
-LONGEST_WORD = 20
-"""Characters of a word that may stand for a missing value."""
+
+
+class OddValue(DataError):
+    """A value that is neither a number, a click nor a date; `value` is the value itself."""
+
+    def __init__(self, message: str, value: object) -> None:
+        super().__init__(message)
+        self.value = value
 
 
 class Read(NamedTuple):
@@ -93,11 +99,10 @@ def read_clicks(column: pa.ChunkedArray, where: str, rows: Rows | None = None, d
         return read_numbers(column, where, rows, decimal)
     other = pc.index(pc.is_in(words, pa.array(pair)), pa.scalar(False)).as_py()
     if other >= 0:
-        hint = "" if words[other].as_py() in ("0", "1") else missing_hint(column[other].as_py(), column)
-        raise DataError(
+        raise OddValue(
             f"{where}, row {row_of(other, rows)}: {column[other].as_py()!r}, but row {row_of(0, rows)} says "
-            f"{column[0].as_py()!r}. Write clicks as one of 1 and 0, yes and no, true and false, in all rows."
-            f"{hint}"
+            f"{column[0].as_py()!r}. Write clicks as one of 1 and 0, yes and no, true and false, in all rows.",
+            column[other].as_py(),
         )
     yes, no = pair
     return Read(_array(pc.equal(words, yes).cast(pa.float64())), (f"{where}: {yes} is 1, {no} is 0 (detected)",))
@@ -168,18 +173,6 @@ def refuse_missing(column: pa.ChunkedArray, where: str, rows: Rows | None = None
             f"{where}, row {row_of(int(missing[0]), rows)}: the value {what}. Correct or remove the row"
             f"{'s' if len(missing) > 1 else ''}, or leave such rows out: data.missing=drop."
         )
-
-
-def missing_hint(value: object, column: pa.ChunkedArray | pa.Array) -> str:
-    """What to do with a value that may stand for a missing one: a short word, or zeros such as 0000-00-00."""
-    if not isinstance(value, str) or len(value) > LONGEST_WORD or not set("123456789").isdisjoint(value):
-        return ""
-    count = int(pc.sum(pc.equal(column, value)).as_py())
-    rows = f" (in {count:,} rows)" if count > 1 else ""
-    return (
-        f" If {cut(value)}{rows} stands for a missing value, leave such rows out: `missing_values: [{cut(value)}]` and "
-        "`missing: drop` in the section data."
-    )
 
 
 def _spelled(words: pa.ChunkedArray, where: str, rows: Rows | None, decimal: str | None) -> Read:
@@ -275,8 +268,8 @@ def _example(words: pa.ChunkedArray, digits: pa.Array) -> int:
 
 def _no_number(column: pa.ChunkedArray, index: int, where: str, rows: Rows | None, how: str = "") -> DataError:
     value = column[index].as_py()
-    what = f"{cut(value)} is not a number{how}. Correct or remove the row.{missing_hint(value, column)}"
-    return DataError(f"{where}, row {row_of(index, rows)}: {what}")
+    what = f"{cut(value)} is not a number{how}. Correct or remove the row."
+    return OddValue(f"{where}, row {row_of(index, rows)}: {what}", value)
 
 
 def cut(value: object) -> str:
@@ -309,8 +302,8 @@ def _finite(column: pa.ChunkedArray, values: np.ndarray, where: str, rows: Rows 
     if bad.any():
         index = int(np.argmax(bad))
         what = "is too large to compute with" if np.isfinite(values[index]) else "is not a finite number"
-        raise DataError(
-            f"{where}, row {row_of(index, rows)}: {cut(column[index].as_py())} {what}. Correct or remove the row."
-            f"{missing_hint(column[index].as_py(), column)}"
+        raise OddValue(
+            f"{where}, row {row_of(index, rows)}: {cut(column[index].as_py())} {what}. Correct or remove the row.",
+            column[index].as_py(),
         )
     return values

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lorarec.data.file_rows import Rows, row_of
-from lorarec.data.numbers import NOTHING, Read, cut, is_text, missing_hint, plain_column, read_numbers, refuse_missing
+from lorarec.data.numbers import NOTHING, OddValue, Read, cut, is_text, plain_column, read_numbers, refuse_missing
 from lorarec.errors import DataError
 
 LARGEST = 1e19
@@ -284,5 +284,5 @@ def _refuse_idle(dates: str | None, where: str, why: str) -> None:
 
 def _no_date(column: pa.ChunkedArray | pa.Array, index: int, where: str, rows: Rows | None, how: str = "") -> DataError:
     value = column[index].as_py()
-    what = f"{cut(value)} is not a date{how}. Correct or remove the row.{missing_hint(value, column)}"
-    return DataError(f"{where}, row {row_of(index, rows)}: {what}")
+    what = f"{cut(value)} is not a date{how}. Correct or remove the row."
+    return OddValue(f"{where}, row {row_of(index, rows)}: {what}", value)

@@ -29,6 +29,7 @@ from lorarec.contracts import (
 from lorarec.contracts.batch import Examples
 from lorarec.data.audit import Finding, audit, audit_repeated
 from lorarec.data.columns import ITEM
+from lorarec.data.file_rows import Rows
 from lorarec.data.prepare import PreparedData, Wanted, prepare
 from lorarec.data.report import DataReport
 from lorarec.errors import DataError, RecipeError
@@ -198,9 +199,13 @@ def _check_labels(resolved: ResolvedRecipe, data: PreparedData) -> None:
     label = label_column(resolved.head)
     if label is not None:
         labels = data.interactions.column(label)
-        rows = data.interactions.rows_in_files
-        indices = None if rows is None else rows.indices
-        resolved.head.check_labels(labels, 1 + (np.arange(len(labels)) if indices is None else indices))
+        rows = data.interactions.rows_in_files or Rows()
+        indices = np.arange(len(labels)) if rows.indices is None else rows.indices
+        try:
+            resolved.head.check_labels(labels, 1 + indices)
+        except DataError as error:
+            named = "Row" in str(error) or "row" in str(error)
+            raise DataError(f"{error} Rows are counted over all files.") if named and rows.files else error from None
 
 
 PROBES = ("young", "old")

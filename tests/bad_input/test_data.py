@@ -105,8 +105,11 @@ def test_a_missing_part_of_the_events_is_named(
     ("items", "says"),
     [
         (ITEMS + "i1,again\n", ", column 'item', row 13: item 'i1' is listed again (first in row 2). Keep one"),
-        (ITEMS + ",nameless\n", ", column 'item', row 13: the id is empty"),
-        (ITEMS.replace("item,", "itm,"), "no column 'item', which should hold the item's id. Did you mean 'itm'?"),
+        (ITEMS + ",nameless\n", ", column 'item', row 13: the value is missing (empty)"),
+        (
+            ITEMS.replace("item,", "itm,"),
+            "no column 'item', which should hold the item's id; say which one it is: data.item_id=NAME. Did",
+        ),
         (ITEMS.replace("i3,red lamp 3", "i3,\u200b"), "item 'i3' has no words in the template 'item'"),
     ],
     ids=["listed twice", "no id", "no id column", "no words"],
