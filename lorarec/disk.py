@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lorarec.errors import ArtifactError, LorarecError, text_of
+from lorarec.errors import FULL, ArtifactError, LorarecError
 
 _PREFIX = 220
 """Bytes of the target's name in the name of a temporary folder or lock: names are limited to 255 bytes."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REASONS = {
     **dict.fromkeys(
-        _FULL,
+        FULL,
         "The disk is full, or a limit is reached. Free some space and run the command again; a training run continues "
         "from its checkpoint with --resume.",
     ),
@@ -34,14 +33,6 @@ _REASONS = {
     errno.ELOOP: "A link is in the way. Remove it, or choose another name.",
     errno.ENOTEMPTY: "It was created in the meantime. Remove it, or choose another name.",
 }
-
-
-def is_full(error: Exception) -> bool:
-    """Whether a write failed since the disk is full, or a limit of it is reached."""
-    # safetensors raises its own error type, which has the cause only in its message.
-    phrases = ["No space left on device", *(f"os error {number}" for number in _FULL)]
-    text = text_of(error)
-    return (isinstance(error, OSError) and error.errno in _FULL) or any(phrase in text for phrase in phrases)
 
 
 @contextmanager

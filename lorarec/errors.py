@@ -7,8 +7,12 @@ message is short and can be printed.
 
 from __future__ import annotations
 
+import errno
+import sys
 from collections.abc import Sequence
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of the errors of a full disk."""
 LONGEST_LINE = 800
 LONGEST_MESSAGE = 2_000
 """Characters of an error's text."""
@@ -47,6 +51,26 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except BaseException as another:
         return f"(its message cannot be shown: {type(another).__name__})"
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection to another process was lost."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
+        return False
+    return isinstance(error, distributed.DistError) or "gloo/transport" in text_of(error)
+
+
+def is_of_the_machine(error: BaseException) -> bool:
+    """Whether the cause of an error is neither a file nor code: the disk is full, or another process has ended."""
+    return is_full(error) or is_lost(error)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a write failed since the disk is full, or a limit of it is reached."""
+    # safetensors raises its own error type, which has the cause only in its message.
+    text, phrases = text_of(error), ["No space left on device", *(f"os error {number}" for number in FULL)]
+    return (isinstance(error, OSError) and error.errno in FULL) or any(phrase in text for phrase in phrases)
 
 
 def _escaped(character: str) -> str:

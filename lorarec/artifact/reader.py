@@ -21,8 +21,7 @@ from lorarec.artifact.parquet import read_parquet
 from lorarec.config.yaml_text import read_yaml
 from lorarec.contracts import Catalog, Statistics, load_weights
 from lorarec.data.numbers import LARGEST
-from lorarec.disk import is_full
-from lorarec.errors import ArtifactError, LorarecError, RecipeError, described
+from lorarec.errors import ArtifactError, LorarecError, RecipeError, described, is_of_the_machine
 from lorarec.evaluation.calibration import Calibration
 from lorarec.registry.faults import fault_of
 from lorarec.untrusted import MOST_RECIPE, read_json, read_text
@@ -167,7 +166,7 @@ def using(run: Path) -> Iterator[None]:
     except LorarecError:
         raise
     except Exception as error:
-        if is_full(error):
+        if is_of_the_machine(error):
             raise
         if fault := fault_of(error):
             raise fault from error

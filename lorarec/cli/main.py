@@ -17,8 +17,7 @@ from lorarec.cli.plugins import plugins_app
 from lorarec.cli.recipes import recipes_app
 from lorarec.cli.schema import schema
 from lorarec.cli.train import check, train
-from lorarec.disk import is_full
-from lorarec.errors import Interrupted, LorarecError, text_of
+from lorarec.errors import Interrupted, LorarecError, PluginError, is_full, is_lost
 
 DONE, FAILED, USER_MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -77,11 +76,17 @@ def _run(argv: Sequence[str]) -> int:
         _refuse(argv)
         make_app()(args=list(argv), prog_name="lorarec")
     except SystemExit as stop:
+        if message := _plugin_message(stop):
+            return _status(PluginError(message))
         if stop.code == INTERRUPTED:  # typer turns KeyboardInterrupt into this
             output.tell_error("Stopped at once: nothing was half written. Run it again.", on_every_process=True)
         return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else FAILED
     except Exception as error:
         return _status(error)
+    except BaseException as error:  # of a plugin that is listed or described
+        if not (message := _plugin_message(error)):
+            raise
+        return _status(PluginError(message))
     return DONE
 
 
@@ -111,19 +116,11 @@ def _status(error: Exception) -> int:
     if message := _disk_message(error) or _plugin_message(error) or _file_message(error):
         output.tell_error(message, on_every_process=False)
         return USER_MISTAKE
-    if _is_lost(error):
+    if is_lost(error):
         output.tell_error("Another process of this run has ended; its message says why.", on_every_process=False)
     elif not os.environ.get("LORAREC_TRACEBACK"):
         traceback.print_exception(error)
     return FAILED
-
-
-def _is_lost(error: Exception) -> bool:
-    """Whether the connection to another process was lost."""
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
-        return False
-    return isinstance(error, distributed.DistError) or "gloo/transport" in text_of(error)
 
 
 def _disk_message(error: Exception) -> str:
@@ -145,9 +142,8 @@ def _file_message(error: Exception) -> str:
     return ""
 
 
-def _plugin_message(error: Exception) -> str:
+def _plugin_message(error: BaseException) -> str:
     """Which plugin raised the error; empty if none did."""
     from lorarec.registry.faults import fault_of
 
-    fault = fault_of(error)
-    return f"{fault} Its author can say why; LORAREC_TRACEBACK=1 shows the traceback." if fault else ""
+    return str(fault_of(error) or "")

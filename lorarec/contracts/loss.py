@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lorarec.contracts.plugin import Plugin
 from lorarec.data.statistics import Statistics
+from lorarec.errors import PluginError
 
 SHAPES = {
     "regression": "predictions [T] and labels [T], in the unit of the label",
@@ -61,8 +62,33 @@ class Loss(Plugin):
     def build(self, statistics: Statistics) -> LossFunction:
         """The loss module for this training data. Raises DataError if the loss cannot be used with it."""
 
+    def module(self, statistics: Statistics) -> LossFunction:
+        """What `build` gives, with every result checked: the loss as heads use it. Raises PluginError for a result of
+        another shape or type."""
+        function = self.build(statistics)
+        if not isinstance(function, nn.Module):
+            raise PluginError(f"loss '{self.name}': `build` gives a {type(function).__name__}, and no LossFunction.")
+
+        def check(_module: nn.Module, given: tuple[Any, ...], losses: Any) -> None:
+            check_losses(losses, len(given[0]), f"loss '{self.name}'")
+
+        function.register_forward_hook(check)
+        return function
+
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
         """Raise DataError if these labels, of these rows of the table, are not valid. Accepts all by default."""
+
+
+def check_losses(losses: Any, count: int, where: str) -> None:
+    """Raise PluginError unless these are the losses [count] of a batch of `count` targets."""
+    if not isinstance(losses, Tensor) or not losses.is_floating_point():
+        what = f"a tensor of {losses.dtype}" if isinstance(losses, Tensor) else f"a {type(losses).__name__}"
+        raise PluginError(f"{where} gives {what}: it must be a tensor of one float per target.")
+    if losses.shape != (count,):
+        raise PluginError(
+            f"{where} gives a tensor of shape {tuple(losses.shape)} for a batch of {count} targets: it must be "
+            f"[{count}], one loss per target, not reduced."
+        )
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from lorarec.contracts.plugin import Plugin
 from lorarec.data.streams import Purpose, generator
@@ -106,6 +108,23 @@ def expected_over_ties(
     return float(np.mean([metric.value(order, references, users) for order in orders]))
 
 
+def _number(metric: Metric, value: Any) -> float:
+    """The value of a metric. Raises PluginError for anything else than one number."""
+    if isinstance(value, Tensor | np.ndarray) and value.shape == ():
+        value = value.item()
+    if isinstance(value, Real):
+        return float(value)
+    shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor | np.ndarray) else ""
+    raise PluginError(f"metric '{metric.name}' gives a {type(value).__name__}{shape}: its `value` must be one number.")
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """The array for a metric, which raises an error if it changes what other metrics read as well."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def _in_memory(metric: Metric) -> evaluate.Metric:
     import evaluate  # takes seconds
     from datasets import Features, Sequence, Value
@@ -128,7 +147,7 @@ def _in_memory(metric: Metric) -> evaluate.Metric:
         def _compute(self, predictions: Any, references: Any, users: Any = None) -> dict[str, float]:
             # Lists, not evaluate's own `format="numpy"`: that rounds to float32, which makes ties.
             given = (np.asarray(values) for values in (predictions, references, users))
-            return {metric.name: float(metric.value(*given))}
+            return {metric.name: _number(metric, metric.value(*given))}
 
     module = InMemory(keep_in_memory=True, seed=0)
     module.info.module_name = metric.name  # evaluate would name it after the class

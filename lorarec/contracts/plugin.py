@@ -7,15 +7,16 @@ nothing and returns plugin classes. Hooks only register classes: nothing is call
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pluggy
 
 from lorarec.config.strict import StrictConfig
 from lorarec.data.open_files import ReadOptions
 from lorarec.data.raw_tables import RawTables
+from lorarec.errors import PluginError
 
 if TYPE_CHECKING:
     from lorarec.contracts.adapter import Adapter
@@ -49,6 +50,25 @@ class Plugin(ABC):
 
     def __init__(self, config: StrictConfig) -> None:
         self.config = config
+
+
+ANSWERS: dict[str, Callable[[Any], bool]] = {
+    "text": lambda answer: isinstance(answer, str),
+    "true or false": lambda answer: isinstance(answer, bool),
+    "names": lambda answer: (
+        isinstance(answer, Collection)
+        and not isinstance(answer, str | bytes)
+        and all(isinstance(name, str) for name in answer)
+    ),
+}
+"""Kinds of answers that would be taken for something else if they were of another type."""
+
+
+def check_answers(plugin: Plugin, kind: str, **answers: Any) -> None:
+    """Raise PluginError unless these answers of a plugin, by its methods, are of this kind of ANSWERS."""
+    for method, answer in answers.items():
+        if not ANSWERS[kind](answer):
+            raise PluginError(f"Plugin '{plugin.name}': `{method}` gives a {type(answer).__name__}: it must be {kind}.")
 
 
 class DataSource(Plugin):

@@ -65,7 +65,8 @@ class TrainingStep(Plugin):
 
 @dataclass
 class TrainState:
-    """Progress of training. Saved in checkpoints; callbacks may read it and set `stop`."""
+    """Progress of training. Saved in checkpoints; callbacks may read it, set `stop` and add to `logs`: any other change
+    is refused."""
 
     epoch: int = 0
     """Epochs completed."""
@@ -86,7 +87,7 @@ class TrainState:
     steps_since_log: int = 0
     logs: dict[str, float] = field(default_factory=dict)
     """`loss` (the mean since the last logged step), `learning_rate` and `targets_per_second` on logged steps; empty on
-    the others."""
+    the others. A callback may add numbers, which are logged, too."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Metrics of the latest evaluation on validation."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -26,15 +26,26 @@ class CallbackList:
     def call(self, method: Callable[[Callback, TrainState], None], state: TrainState) -> None:
         """Call a method of each callback, such as `Callback.on_epoch_end`."""
         for callback in self.callbacks:
+            before = _fixed(state)
             getattr(callback, method.__name__)(state)
+            if changed := [name for name, value in before.items() if value != _fixed(state, before["logs"])[name]]:
+                raise PluginError(
+                    f"Callback '{callback.name}' changed state.{changed[0]} in {method.__name__}: of the progress of "
+                    "training, a callback may set `stop` and `stop_reason` alone, and add to `logs`."
+                )
+            if not (isinstance(state.stop, bool) and isinstance(state.stop_reason, str)):
+                raise PluginError(
+                    f"Callback '{callback.name}' set state.stop to a {type(state.stop).__name__} and state.stop_reason "
+                    f"to a {type(state.stop_reason).__name__}: they must be true or false, and a text."
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """The states of all callbacks that have one. Raises PluginError naming a callback whose state a checkpoint
         could not be read with."""
-        states = {key: state for key, callback in self._keyed() if (state := callback.state_dict())}
+        states = {key: callback.state_dict() for key, callback in self._keyed()}
         for key, state in states.items():
             _check_plain(key.split(":", 1)[1], state)
-        return states
+        return {key: state for key, state in states.items() if state}
 
     def load_state_dict(self, states: dict[str, Any]) -> None:
         """Restore each callback's state. Raises CheckpointError if a state belongs to none of them."""
@@ -48,8 +59,17 @@ class CallbackList:
         return ((f"{index}:{callback.name}", callback) for index, callback in enumerate(self.callbacks))
 
 
+def _fixed(state: TrainState, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """What callbacks may read and not change; of the logs, the entries `names`, or all."""
+    fixed = {name: value for name, value in vars(state).items() if name not in ("stop", "stop_reason")}
+    logs = {name: state.logs.get(name) for name in (state.logs if names is None else names)}
+    return fixed | {"logs": logs, "metrics": dict(state.metrics)}
+
+
 def _check_plain(callback: str, state: dict[str, Any]) -> None:
     """Raises PluginError naming the callback for a state that a checkpoint cannot keep."""
+    if not isinstance(state, dict):
+        raise PluginError(f"Callback '{callback}': `state_dict` gives a {type(state).__name__}, and no dict.")
     try:
         packed(state, {}, callback)
     except CheckpointError as error:

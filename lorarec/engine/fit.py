@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +22,10 @@ from lorarec.engine.guards import Guards
 from lorarec.engine.loader import Loader, StepBatches
 from lorarec.engine.optimizer import OptimizerStep
 from lorarec.engine.processes import StopSignal
-from lorarec.errors import Interrupted, TrainingError
+from lorarec.errors import Interrupted, TrainingError, described
 from lorarec.evaluation.evaluate import Evaluation
+
+_log = logging.getLogger(__name__)
 
 
 class Trained(NamedTuple):
@@ -73,7 +76,10 @@ class Fit:
         except Interrupted:
             raise
         except BaseException:
-            self.callbacks.call(Callback.on_error, self.state)
+            try:
+                self.callbacks.call(Callback.on_error, self.state)
+            except BaseException as another:  # it must not hide why training ended
+                _log.warning("After an error in training, a callback failed in on_error: %s.", described(another))
             raise
         return Trained(self.state, self._evaluation, dict(self.guards.warnings))
 

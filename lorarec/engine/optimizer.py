@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, cast
 
 import torch
@@ -18,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from lorarec.config.recipe import TrainSection
-from lorarec.contracts import TrainingStep
+from lorarec.contracts import Adapter, TrainingStep
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.engine.loader import StepBatches
 from lorarec.engine.sharding import average_whole_gradients
@@ -40,7 +42,7 @@ def build_optimizer(model: RecModel, train: TrainSection) -> Optimizer:
         if name.startswith("head."):
             rate = train.head_learning_rate or train.learning_rate
         else:
-            rate = train.learning_rate * model.adapter.learning_rate_scale(name.removeprefix("network."))
+            rate = train.learning_rate * _scale(model.adapter, name.removeprefix("network."))
         # Column vectors ([D, 1]: those of IA3, AdaLoRA's singular values) are not matrices either.
         decay = train.weight_decay if parameter.squeeze().ndim > 1 else 0.0
         # AdamW updates the weights of a group together, which sharded and whole ones cannot be.
@@ -48,6 +50,17 @@ def build_optimizer(model: RecModel, train: TrainSection) -> Optimizer:
     return AdamW(
         [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay, _), parameters in groups.items()]
     )
+
+
+def _scale(adapter: Adapter, parameter: str) -> float:
+    """The adapter's factor on the learning rate. Raises PluginError unless it is a number from 0 up."""
+    scale: Any = adapter.learning_rate_scale(parameter)
+    if not (isinstance(scale, Real) and 0 <= float(scale) < math.inf):
+        raise PluginError(
+            f"adapter '{adapter.name}': `learning_rate_scale` gives {str(scale)[:50]} for '{parameter}': it must be a "
+            "finite number, at least 0."
+        )
+    return float(scale)
 
 
 def build_schedule(optimizer: Optimizer, train: TrainSection, total_steps: int) -> LRScheduler:

@@ -12,6 +12,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from lorarec.contracts import Examples, Head, Predictions, Scored
+from lorarec.errors import PluginError, TrainingError
 from lorarec.evaluation.metrics import NamedMetric, shared_metrics
 from lorarec.model.encoded_catalog import encoded_catalog, is_sharded
 from lorarec.model.rec_model import AskedModel, RecModel, call, encoder_of
@@ -82,7 +83,24 @@ def predict(
         blocks = list(examples.predictor.predict(AskedModel(model), examples, mine, asked, table))
     finally:
         model.train(training)
-    return _gathered(blocks, accelerator)
+    predictions = _gathered(blocks, accelerator)
+    _check(predictions, examples)
+    return predictions
+
+
+def _check(predictions: Predictions, examples: Examples) -> None:
+    """Raises PluginError unless each example has one prediction, TrainingError unless all predictions are finite."""
+    if not np.array_equal(predictions.rows, np.arange(len(examples))):
+        raise PluginError(
+            f"head '{examples.head.name}' gives predictions for {len(predictions.rows):,} of {len(examples):,} "
+            "held-out examples: there must be one for each."
+        )
+    for name, values in predictions.answers.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise TrainingError(
+                f"{(~np.isfinite(values)).sum():,} of {values.size:,} predictions ({name}) of head "
+                f"'{examples.head.name}' are NaN or infinite. Lower train.learning_rate, or use train.precision=fp32."
+            )
 
 
 def _mine(examples: Examples, batch_size: int, accelerator: Accelerator) -> list[np.ndarray]:

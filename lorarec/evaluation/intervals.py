@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from lorarec.contracts import Examples, Metric, Predictions
+from lorarec.contracts.metric import read_only
 from lorarec.data.streams import Purpose, generator
+from lorarec.errors import PluginError
 from lorarec.evaluation.metrics import NamedMetric
 
 LEVEL = 0.95
@@ -62,12 +64,20 @@ class Resamples:
 
 def statistic(metric: Metric, predictions: np.ndarray, references: np.ndarray, users: np.ndarray) -> Statistic:
     """The metric as a function of how often each row occurs; recomputed where it cannot be weighted."""
+    predictions, references, users = map(read_only, (predictions, references, users))
     if is_slow(metric, users) or metric.weighted(predictions, references, users, np.ones((1, len(users)))) is None:
         return lambda weights: _recomputed(metric, predictions, references, users, weights)
 
     def weighted(weights: np.ndarray) -> np.ndarray:
-        values = metric.weighted(predictions, references, users, weights)
-        assert values is not None
+        values: Any = metric.weighted(predictions, references, users, weights)
+        if not isinstance(values, np.ndarray) or values.shape != (len(weights),) or values.dtype.kind != "f":
+            what = (
+                f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+            )
+            raise PluginError(
+                f"metric '{metric.name}': `weighted` gives {what} for {len(weights)} samples of the rows: it must be "
+                "one float for each."
+            )
         return values
 
     return weighted

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral, Real
@@ -36,6 +37,7 @@ from lorarec.inference.requests import candidates_of, item_rows, requests_of
 from lorarec.model.encoded_catalog import encoded_on_one_process
 from lorarec.model.rec_model import AskedModel, RecModel, encoder_of
 from lorarec.prediction.diversity import diversified, pool_size
+from lorarec.registry.faults import plugin_faults
 
 
 class Recommendation(NamedTuple):
@@ -112,7 +114,7 @@ class Recommender:
         known = np.flatnonzero(rows >= 0)
         requests = self._requests(len(rows), *given)
         if len(known):
-            with using(self.path):
+            with self._refusals():
                 answers = self._finite(self.predictor.answer(self, requests.about(known, rows[known])))
                 scores[known] = self._calibrated(answers)
         return scores
@@ -152,7 +154,7 @@ class Recommender:
         chosen = None if candidates is None else id_texts(candidates, "candidates", ordered=False)
         among, count = candidates_of(chosen, self.catalog), pool_size(k) if diversify else k
         answers = []
-        with using(self.path):
+        with self._refusals():
             if approximate:
                 lists = self.predictor.approximate(self, requests, k, exclude_seen)
             else:
@@ -165,14 +167,14 @@ class Recommender:
     def vectors(self) -> Tensor:
         """[N, d] vectors for item similarity: the head's item vectors without the bias if it has any, else the
         backbone's encodings of the item texts."""
-        with using(self.path):
+        with self._refusals():
             vectors = self.predictor.run_similarity_vectors(self)
             return self.table() if vectors is None else vectors
 
     @torch.no_grad()
     def table(self) -> Tensor:
         """[N, D] the catalog encoded by the adapted backbone, computed once."""
-        with using(self.path):
+        with self._refusals():
             return self._items(self._examples(self._requests(1, [[]], None, None)))
 
     @property
@@ -252,6 +254,12 @@ class Recommender:
         """Whether the head's answers depend on the feedback of histories."""
         reads = self.head.reads_feedback(self.model.backbone.reads_feedback)
         return reads or self.head.label() in self.head.needs()
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What the run's files or plugins do wrong in the block is one message."""
+        with using(self.path), plugin_faults((self.head, self.model.adapter, self.model.backbone)):
+            yield
 
     @property
     def _device(self) -> torch.device:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lorarec.contracts import OWN_ADAPTER, Adapter, Architecture, Backbone, Batch, Head, Views
+from lorarec.contracts.loss import check_losses
 from lorarec.errors import IncompatibleError, LorarecError, PluginError
 from lorarec.model.encoder import BatchEncoder
 
@@ -33,10 +34,15 @@ def check_compatible(backbone: Backbone, adapter: Adapter, gradient_checkpointin
 
 def usable_length(architecture: Architecture, adapter: Adapter) -> int:
     """Positions left for a view once the adapter has taken its own. Raises IncompatibleError if too few are left."""
-    left = architecture.max_length - adapter.reserved_positions()
+    reserved: Any = adapter.reserved_positions()
+    if not isinstance(reserved, int) or reserved < 0:
+        raise PluginError(
+            f"adapter '{adapter.name}': `reserved_positions` gives {str(reserved)[:50]}, and no number of positions."
+        )
+    left = architecture.max_length - reserved
     if left < 8:
         raise IncompatibleError(
-            f"Adapter '{adapter.name}' takes {adapter.reserved_positions()} of the {architecture.max_length} positions "
+            f"Adapter '{adapter.name}' takes {reserved} of the {architecture.max_length} positions "
             f"of backbone '{architecture.backbone}': too few are left for a text. Use fewer virtual tokens."
         )
     return left
@@ -107,11 +113,10 @@ class RecModel(nn.Module):
         Raises PluginError unless the head gives one loss per target, and one number or None as its regularizer.
         """
         losses = self.head.losses(self.encoder(batch.views, table), batch)
-        if losses.shape != (batch.count,):
-            raise PluginError(
-                f"{type(self.head).__name__}.losses gives a tensor of shape {tuple(losses.shape)} for a batch of "
-                f"{batch.count} targets: it must be [{batch.count}], one loss per target, not reduced."
-            )
+        name = f"{type(self.head).__name__}.losses"
+        check_losses(losses, batch.count, name)
+        if self.training and torch.is_grad_enabled() and batch.count and not losses.requires_grad:
+            raise PluginError(f"{name} gives losses without a gradient, so that nothing would train.")
         penalty = self.adapter.penalty(self.network) if self.training else None
         return StepOutput(
             losses.float(),

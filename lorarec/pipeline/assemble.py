@@ -27,6 +27,7 @@ from lorarec.contracts import (
     View,
 )
 from lorarec.contracts.batch import Examples
+from lorarec.contracts.plugin import check_answers
 from lorarec.data.audit import Finding, audit, audit_repeated
 from lorarec.data.columns import ITEM
 from lorarec.data.file_rows import Rows
@@ -97,6 +98,9 @@ def read_data(resolved: ResolvedRecipe) -> ReadData:
         item_columns=head.item_columns(),
         user_columns=backbone.user_columns(),
     )
+    check_answers(head, "names", needs=request.needs, item_columns=request.item_columns)
+    check_answers(backbone, "names", user_columns=request.user_columns)
+    check_answers(head, "true or false", reads_feedback=request.reads_feedback)
     data = prepare(raw, request, recipe.data, recipe.seed)
     with _about(raw.origin):
         _check_labels(resolved, data)

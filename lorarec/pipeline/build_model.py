@@ -16,6 +16,7 @@ from torch import nn
 
 from lorarec.artifact.reader import RunFolder, read_run, using
 from lorarec.contracts import Backbone, Part, TrainingPlan, View
+from lorarec.contracts.plugin import check_answers
 from lorarec.contracts.weight_files import check_finite
 from lorarec.data.streams import Purpose, derived_seed
 from lorarec.disk import atomic_write, remove
@@ -60,6 +61,8 @@ def build_model(run_data: RunData, plan: TrainingPlan, copy: Path | None = None)
     resolved, seed = run_data.resolved, run_data.resolved.recipe.seed
     backbone, adapter = resolved.backbone, resolved.adapter
     backbone.load(run_data.data.catalog, derived_seed(seed, Purpose.BACKBONE_WEIGHTS))
+    check_answers(backbone, "text", fingerprint=backbone.fingerprint())
+    check_answers(backbone, "true or false", is_reproducible=backbone.is_reproducible())
     if resolved.recipe.train.gradient_checkpointing:
         _enable_gradient_checkpointing(backbone)
     if copy is not None and not backbone.is_reproducible():

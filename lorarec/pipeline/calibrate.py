@@ -16,8 +16,8 @@ from lorarec.disk import locked
 from lorarec.errors import DataError
 from lorarec.evaluation.calibration import Calibration, Method, calibration_error, log_loss
 from lorarec.pipeline.evaluate import held_out_predictions, refused_about
-from lorarec.pipeline.load import open_run
-from lorarec.registry.faults import plugin_exits
+from lorarec.pipeline.load import OpenRun, open_run, open_run_recipe
+from lorarec.registry.faults import plugin_faults
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class CalibrationReport:
     calibration: Calibration
 
 
-@plugin_exits()
+@plugin_faults()
 def calibrate(run: str | Path, method: Method = "temperature") -> CalibrationReport:
     """Fit on validation, measure on validation and test, and store the calibration in the run, which then uses it.
 
@@ -43,7 +43,9 @@ def calibrate(run: str | Path, method: Method = "temperature") -> CalibrationRep
 def _calibrate(run: Path, method: Method) -> CalibrationReport:
     folder = read_run(run)
     with using(folder.path):
-        scored = _scored(folder)
+        resolved = open_run_recipe(folder)
+        with plugin_faults(resolved.plugins()):
+            scored = _scored(folder, open_run(folder, resolved))
     if Part.VALIDATION not in scored or len(np.unique(scored[Part.VALIDATION].labels)) < 2:
         raise DataError(f"{folder.path}: its validation part has no clicks, or only clicks, so nothing can be fitted.")
     fitted = Calibration.fit(method, *scored[Part.VALIDATION])
@@ -58,9 +60,8 @@ def _calibrate(run: Path, method: Method) -> CalibrationReport:
     )
 
 
-def _scored(folder: RunFolder) -> dict[Part, Scored]:
+def _scored(folder: RunFolder, opened: OpenRun) -> dict[Part, Scored]:
     """The scores and labels of the held-out parts."""
-    opened = open_run(folder)
     predictor = opened.recommender.predictor
     with refused_about(folder.path):
         predictor.check_calibration()

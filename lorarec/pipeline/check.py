@@ -26,8 +26,8 @@ from lorarec.pipeline.assemble import RunData, gather_run_data, open_recipe
 from lorarec.pipeline.build_fit import build_step, training_loader, training_plan
 from lorarec.pipeline.build_model import build_model, make_accelerator, warm_start, with_layer_cache
 from lorarec.pipeline.train import peak_memory_mib
-from lorarec.registry.faults import plugin_exits
-from lorarec.registry.resolve import full_recipe
+from lorarec.registry.faults import plugin_faults
+from lorarec.registry.resolve import ResolvedRecipe, full_recipe
 
 MEASURED_STEPS = 4
 """Steps timed after a warm-up step."""
@@ -124,7 +124,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} {'second' if round(seconds) == 1 else 'seconds'}"
 
 
-@plugin_exits()
+@plugin_faults()
 def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> CheckReport:
     """Do everything of a run except training: a few real steps are taken and discarded, and nothing is written.
 
@@ -132,6 +132,11 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
     gradient.
     """
     resolved = open_recipe(recipe, overrides)
+    with plugin_faults(resolved.plugins()):
+        return _check(resolved)
+
+
+def _check(resolved: ResolvedRecipe) -> CheckReport:
     accelerator = make_accelerator(resolved)
     check_processes(accelerator, resolved.recipe.train.processes)
     run_data = gather_run_data(resolved)

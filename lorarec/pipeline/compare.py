@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ from lorarec.evaluation.metrics import NamedMetric
 from lorarec.evaluation.protocol import SPLIT_FINGERPRINT, differences
 from lorarec.pipeline.assemble import named_metrics
 from lorarec.pipeline.load import open_run_recipe
-from lorarec.registry.faults import plugin_exits
+from lorarec.registry.faults import plugin_faults
+from lorarec.registry.resolve import ResolvedRecipe
 
 
 class Difference(NamedTuple):
@@ -58,7 +60,11 @@ class _Run:
     folder: RunFolder
     metrics: list[NamedMetric]
     kept: KeptScores
-    predictor: Predictor
+    resolved: ResolvedRecipe
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        return self.resolved.head.predictor(self.resolved.head)
 
     def value(self, label: str) -> float:
         with using(self.folder.path):
@@ -72,7 +78,7 @@ class _Run:
             return self.predictor.stored_metric_inputs(metric, self.kept.columns)
 
 
-@plugin_exits()
+@plugin_faults()
 def compare(runs: Sequence[str | Path]) -> Comparison:
     """Compare each run with the first, on the same resamples of the same test rows.
 
@@ -82,6 +88,11 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
     if len(runs) < 2:
         raise DataError("There is nothing to compare: name at least two runs.")
     opened = [_open(Path(run)) for run in runs]
+    with plugin_faults([plugin for run in opened for plugin in run.resolved.plugins()]):
+        return _compared(opened)
+
+
+def _compared(opened: Sequence[_Run]) -> Comparison:
     first, others = opened[0], opened[1:]
     for other in others:
         _refuse_other_rules(first, other)
@@ -116,7 +127,7 @@ def _opened(folder: RunFolder) -> _Run:
     resolved = open_run_recipe(folder)
     metrics = named_metrics(resolved, len(folder.catalog))
     kept = read_test_scores(path)
-    return _Run(str(path), folder, metrics, kept, resolved.head.predictor(resolved.head))
+    return _Run(str(path), folder, metrics, kept, resolved)
 
 
 def _refuse_other_rules(first: _Run, other: _Run) -> None:

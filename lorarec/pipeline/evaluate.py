@@ -26,15 +26,15 @@ from lorarec.evaluation.protocol import TIED_TARGETS, UNREACHABLE, protocol
 from lorarec.inference.recommender import Recommender, list_rows
 from lorarec.model.encoded_catalog import encoded_catalog
 from lorarec.pipeline.assemble import RunData
-from lorarec.pipeline.load import OpenRun, open_run
+from lorarec.pipeline.load import OpenRun, open_run, open_run_recipe
 from lorarec.prediction.diversity import list_measures
-from lorarec.registry.faults import plugin_exits
+from lorarec.registry.faults import plugin_faults
 from lorarec.registry.resolve import ResolvedRecipe
 
 HELD_OUT = (Part.VALIDATION, Part.TEST)
 
 
-@plugin_exits()
+@plugin_faults()
 def evaluate(run: str | Path) -> dict[str, Any]:
     """Metrics of validation and test with intervals, protocol and baselines, computed again from the run's weights and
     data; with calibrated probabilities if the run is calibrated.
@@ -43,11 +43,12 @@ def evaluate(run: str | Path) -> dict[str, Any]:
     """
     folder = read_run(Path(run))
     with using(folder.path):
-        return _evaluate(folder)
+        resolved = open_run_recipe(folder)
+        with plugin_faults(resolved.plugins()):
+            return _evaluate(folder, open_run(folder, resolved))
 
 
-def _evaluate(folder: RunFolder) -> dict[str, Any]:
-    opened = open_run(folder)
+def _evaluate(folder: RunFolder, opened: OpenRun) -> dict[str, Any]:
     run_data, accelerator = opened.run_data, opened.accelerator
     predictions = held_out_predictions(opened)
     if (calibration := opened.recommender.calibration) is not None:
@@ -139,7 +140,7 @@ def frozen_item_vectors(
     return encoded_catalog(encode, collation, accelerator).cpu()
 
 
-@plugin_exits()
+@plugin_faults()
 def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[str, float, float]]:
     """Measures of recommended lists: name, value for lists by score only, and for lists diversified with weight
     `diversify`.
@@ -148,11 +149,12 @@ def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[
     """
     folder = read_run(Path(run))
     with using(folder.path):
-        return _compare_lists(folder, diversify, k)
+        resolved = open_run_recipe(folder)
+        with plugin_faults(resolved.plugins()):
+            return _compare_lists(folder, open_run(folder, resolved), diversify, k)
 
 
-def _compare_lists(folder: RunFolder, diversify: float, k: int) -> list[tuple[str, float, float]]:
-    opened = open_run(folder)
+def _compare_lists(folder: RunFolder, opened: OpenRun, diversify: float, k: int) -> list[tuple[str, float, float]]:
     run_data, recommender = opened.run_data, opened.recommender
     with refused_about(folder.path):
         recommender.predictor.check_lists()

@@ -28,12 +28,12 @@ from lorarec.model.rec_model import RecModel, check_compatible, usable_length
 from lorarec.pipeline.assemble import RunData, gather_run_data, request_format
 from lorarec.pipeline.build_model import make_accelerator
 from lorarec.registry.discover import KINDS, KindName, is_installed
-from lorarec.registry.faults import plugin_exits
+from lorarec.registry.faults import plugin_faults
 from lorarec.registry.registry import Registry, loss_settings
 from lorarec.registry.resolve import SECTIONS, ResolvedRecipe, resolve
 
 
-@plugin_exits()
+@plugin_faults()
 def load(run: str | Path, device: str | torch.device | None = None) -> Recommender:
     """Load a finished run, ready to predict and recommend exactly as after training.
 
@@ -42,7 +42,9 @@ def load(run: str | Path, device: str | torch.device | None = None) -> Recommend
     """
     folder = read_run(Path(run))
     with using(folder.path):
-        return _assemble_run(folder, open_run_recipe(folder), device)
+        resolved = open_run_recipe(folder)
+        with plugin_faults(resolved.plugins()):
+            return _assemble_run(folder, resolved, device)
 
 
 def open_run_recipe(folder: RunFolder) -> ResolvedRecipe:
@@ -180,9 +182,9 @@ class OpenRun:
     accelerator: Accelerator
 
 
-def open_run(folder: RunFolder) -> OpenRun:
-    """Load a run and its data. Raises ArtifactError if the data or their split have changed since training."""
-    resolved = open_run_recipe(folder)
+def open_run(folder: RunFolder, resolved: ResolvedRecipe) -> OpenRun:
+    """Load a run with this recipe, and its data. Raises ArtifactError if the data or their split have changed since
+    training."""
     accelerator = make_accelerator(resolved)
     run_data = gather_run_data(resolved)
     if run_data.data.report.fingerprint != folder.environment.get("split_fingerprint"):

@@ -15,7 +15,7 @@ from lorarec.disk import atomic_write, locked
 from lorarec.errors import ArtifactError
 from lorarec.inference.recommender import Recommender
 from lorarec.pipeline.load import load
-from lorarec.registry.faults import plugin_exits
+from lorarec.registry.faults import plugin_faults
 
 PROBES = 64
 """Number of catalog items whose vectors are compared."""
@@ -23,7 +23,7 @@ TOLERANCE = 1e-4
 """Largest difference, relative to the largest number: rounding in float32 over a dozen layers."""
 
 
-@plugin_exits()
+@plugin_faults()
 @torch.no_grad()
 def merge(run: str | Path, output: str | Path) -> Path:
     """Write the merged backbone as a plain transformers folder, after comparing its vectors with the unmerged ones.
@@ -41,7 +41,7 @@ def merge(run: str | Path, output: str | Path) -> Path:
 
 def _merge(run: Path, output: Path) -> None:
     recommender = load(run)
-    with using(run):
+    with using(run), plugin_faults((recommender.model.adapter, recommender.model.backbone)):
         merged = _merged(recommender)
     with atomic_write(output) as partial:
         recommender.model.backbone.save(merged, partial)

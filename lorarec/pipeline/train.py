@@ -40,13 +40,13 @@ from lorarec.pipeline.stopped_run import (
     has_stopped_run,
     run_identity,
 )
-from lorarec.registry.faults import fault_of, plugin_exits, real_interrupts
+from lorarec.registry.faults import plugin_faults
 from lorarec.registry.resolve import ResolvedRecipe, full_recipe
 
 _log = logging.getLogger(__name__)
 
 
-@plugin_exits()
+@plugin_faults()
 def train(
     recipe: str | Path | Mapping[str, Any],
     overrides: Sequence[str] = (),
@@ -67,13 +67,12 @@ def train(
     accelerator = make_accelerator(resolved, str(layout.unfinished(output)))
     check_processes(accelerator, resolved.recipe.train.processes)
     writer = RunWriter(output)
-    with sigterm_interrupts(), real_interrupts() as signals, ExitStack() as lock:
+    with sigterm_interrupts(), ExitStack() as lock:
         on_main_process(accelerator, lambda: lock.enter_context(locked(output)))
         try:
-            return _train_locked(resolved, writer, resume, accelerator)
-        except KeyboardInterrupt as stop:
-            if not signals and fault_of(stop):
-                raise  # a plugin's own, which `plugin_exits` names
+            with plugin_faults(resolved.plugins()):
+                return _train_locked(resolved, writer, resume, accelerator)
+        except KeyboardInterrupt:  # a signal: `plugin_faults` turns a plugin's own into an error
             raise Interrupted(writer.interrupted()) from None
 
 

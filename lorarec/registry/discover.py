@@ -24,6 +24,7 @@ from lorarec.contracts.backbone import Backbone
 from lorarec.contracts.loss import Loss
 from lorarec.contracts.metric import Metric
 from lorarec.contracts.plugin import DataSource, Plugin
+from lorarec.contracts.predictor import Predictor
 from lorarec.contracts.task_head import TaskHead
 from lorarec.contracts.training import Callback, TrainingStep
 from lorarec.errors import PluginError, described
@@ -218,6 +219,15 @@ def checked_class(offered: Any, kind: Kind, distribution: str) -> type[Plugin]:
     return offered
 
 
+def _fits(value: Any, key: str) -> bool:
+    """Whether an attribute that a class must set is of its type."""
+    if key == "predictor":
+        return isinstance(value, type) and issubclass(value, Predictor)
+    if key == "default_metrics":
+        return isinstance(value, tuple | list) and all(isinstance(metric, str) for metric in value)
+    return isinstance(value, bool if key == "higher_is_better" else str)
+
+
 def _missing(offered: type[Plugin], kind: Kind) -> str:
     if inspect.isabstract(offered):
         return f"does not define {', '.join(sorted(offered.__abstractmethods__))}."
@@ -235,6 +245,8 @@ def _missing(offered: type[Plugin], kind: Kind) -> str:
     for key in needed:
         if not hasattr(offered, key):
             return f"has no '{key}', which a {kind.name} must set."
+        if not _fits(getattr(offered, key), key):
+            return f"sets '{key}' to a {type(getattr(offered, key)).__name__}. See docs/plugins.md for what it must be."
     if not (isinstance(offered.Config, type) and issubclass(offered.Config, StrictConfig)):
         return "has a Config that is no subclass of StrictConfig."
     return ""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from types import FrameType
 from typing import Any
 
 from lorarec.contracts.plugin import GROUP, Plugin
-from lorarec.errors import PluginError, described
+from lorarec.errors import LorarecError, PluginError, TrainingError, described, is_of_the_machine, text_of
 
 OWN = "lorarec"
 """The distribution of the built-in plugins; an error that they raise is an error of lorarec."""
+ADVICE = "Its author can say why; LORAREC_TRACEBACK=1 shows the traceback."
+_KINDS = {"TaskHead": "head", "DataSource": "source", "TrainingStep": "step"}
+"""Contracts whose kind has another name."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -48,43 +51,93 @@ def real_interrupts() -> Iterator[list[int]]:
 
 
 @contextmanager
-def plugin_exits() -> Iterator[None]:
-    """Turn an exit or interrupt that a plugin raises in the block, such as sys.exit(0) in a callback, into a
-    PluginError: it would end the program as if it had succeeded, or as if the user had stopped it."""
+def plugin_faults(plugins: Iterable[Plugin | type[Plugin]] = ()) -> Iterator[None]:
+    """Raise PluginError for what a third-party plugin raises in the block, naming it with its kind and package.
+
+    An exit or interrupt of its own, such as sys.exit(0) in a callback, would end the program as if it had succeeded or
+    as if the user had stopped it. `plugins`: those in use in the block. With third-party ones among them, an error that
+    lorarec or a library raises is theirs, too: what they returned is not what their contract says.
+    """
     with real_interrupts() as signals:
         try:
             yield
-        except Exception:
-            raise
         except BaseException as error:
-            if not signals and (fault := fault_of(error)):
+            if signals or is_of_the_machine(error):
+                raise
+            if fault := blamed(error, plugins):
                 raise fault from error
             raise
 
 
-def fault_of(error: BaseException) -> PluginError | None:
-    """The error to raise instead of one that a third-party plugin raised; None if no plugin did.
+def blamed(error: BaseException, plugins: Iterable[Plugin | type[Plugin]]) -> LorarecError | None:
+    """The error to raise instead of one of the block; None if no plugin is to blame."""
+    strange = strangers(plugins)
+    if isinstance(error, LorarecError):
+        told = text_of(error)
+        if not isinstance(error, PluginError | TrainingError) or not strange or any(each in told for each in strange):
+            return None
+        return type(error)(f"{told} In use: {', '.join(strange)}.")
+    if fault := fault_of(error, plugins):
+        return fault
+    if not strange or not isinstance(error, Exception):
+        return None
+    return PluginError(
+        f"{_capital(', '.join(strange))}: something that was returned is not what the contract says "
+        f"({described(error)}). {ADVICE}"
+    )
+
+
+def fault_of(error: BaseException, plugins: Iterable[Plugin | type[Plugin]] = ()) -> PluginError | None:
+    """The error to raise instead of one that a third-party plugin raised; None if none did. `plugins`: those in use.
 
     A plugin raised it if its code is nearer to the error than code of lorarec: calls into libraries are its own.
     """
-    packages = {
-        point.module.partition(".")[0]: point.dist.name
-        for point in entry_points(group=GROUP)
-        if point.dist is not None and point.dist.name != OWN
-    }
+    packages = _packages()
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package in packages:
+        if packages.get(package, OWN) != OWN:
             where = f"{frame.f_code.co_filename}:{line}"
-            return PluginError(f"{_owner(frame)} of {packages[package]} raised {described(error)} ({where}).")
+            return PluginError(
+                f"{_owner(frame, packages[package], plugins)} raised {described(error)} ({where}). {ADVICE}"
+            )
         if package.startswith(OWN):
             break
     return None
 
 
-def _owner(frame: FrameType) -> str:
-    """The plugin whose method runs in the frame, or its module."""
+def _owner(frame: FrameType, distribution: str, plugins: Iterable[Plugin | type[Plugin]]) -> str:
+    """The plugin whose method runs in the frame; else those of its distribution that are in use, or its module."""
     owner = frame.f_locals.get("self")
-    if not isinstance(owner, Plugin):
-        return f"The module {frame.f_globals['__name__']}"
-    return f"Plugin '{owner.name}'"
+    if isinstance(owner, Plugin):
+        return _capital(named(owner))
+    if used := [each for each in strangers(plugins) if each.endswith(f" of {distribution}")]:
+        return _capital(" or ".join(used))
+    return f"The module {frame.f_globals['__name__']} of {distribution}"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def strangers(plugins: Iterable[Plugin | type[Plugin]]) -> list[str]:
+    """Those of the plugins that are not lorarec's own, as `named` names them."""
+    return list(dict.fromkeys(named(plugin) for plugin in plugins if _distribution(plugin) != OWN))
+
+
+def named(plugin: Plugin | type[Plugin]) -> str:
+    """A plugin in a message: "metric 'area' of their-package"."""
+    cls = plugin if isinstance(plugin, type) else type(plugin)
+    contract = next(base for base in cls.__mro__ if Plugin in base.__bases__).__name__
+    return f"{_KINDS.get(contract, contract.lower())} '{str(plugin.name)[:100]}' of {_distribution(plugin)}"
+
+
+def _distribution(plugin: Plugin | type[Plugin]) -> str:
+    cls = plugin if isinstance(plugin, type) else type(plugin)
+    return _packages().get(cls.__module__.partition(".")[0], OWN)
+
+
+def _packages() -> dict[str, str]:
+    """The distribution that offers plugins of each top-level package."""
+    return {
+        point.module.partition(".")[0]: point.dist.name for point in entry_points(group=GROUP) if point.dist is not None
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -16,13 +16,13 @@ from lorarec.config.recipe_file import LoadedRecipe
 from lorarec.config.yaml_text import KeyPath
 from lorarec.contracts.adapter import Adapter
 from lorarec.contracts.backbone import Backbone
-from lorarec.contracts.loss import written
+from lorarec.contracts.loss import Loss, written
 from lorarec.contracts.plugin import DataSource, Plugin
 from lorarec.contracts.task_head import TaskHead
 from lorarec.contracts.training import Callback, TrainingStep
 from lorarec.errors import LorarecError, PluginError, RecipeError
 from lorarec.registry.discover import KindName, Provider
-from lorarec.registry.faults import fault_of
+from lorarec.registry.faults import blamed
 from lorarec.registry.registry import Registry, ResolvedMetric, find_loss, loss_settings, resolve_metric
 
 SECTIONS: dict[KindName, KeyPath] = dict(
@@ -46,6 +46,13 @@ class ResolvedRecipe:
     callbacks: tuple[Callback, ...]
     providers: Mapping[str, Provider]
     """"adapter lora" -> the distribution that offers it, for every plugin in use."""
+
+    def plugins(self) -> Iterator[Plugin | type[Plugin]]:
+        """Every plugin in use: also metrics, which are classes here, and the losses that settings name."""
+        built = (self.source, self.backbone, self.adapter, self.head, self.step, *self.callbacks)
+        yield from (loss for plugin in built for _, loss in plugin.config if isinstance(loss, Loss))
+        yield from built
+        yield from (metric.cls for metric in self.metrics)
 
 
 def resolve(loaded: LoadedRecipe, registry: Registry) -> ResolvedRecipe:
@@ -139,7 +146,7 @@ class _Builder:
         except LorarecError as error:
             self.mistakes.append(Mistake(path, f"{kind} '{cls.name}': {error}"))
         except Exception as error:
-            if (fault := fault_of(error)) is None:
+            if not (fault := blamed(error, [cls])):
                 raise
             self.mistakes.append(Mistake(path, str(fault)))
         return None

@@ -75,7 +75,7 @@ class CtrNetwork(PairHead):
     def __init__(self, config: Ctr.Config, hidden_size: int, statistics: Statistics) -> None:
         super().__init__()
         self._config = config
-        self.loss = config.loss.build(statistics)
+        self.loss = config.loss.module(statistics)
         separate = config.encoding == "separate"
         # Pairwise losses give a shift of all logits only rounding errors as gradients, which AdamW would amplify.
         shifts = not config.compares

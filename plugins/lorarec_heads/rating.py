@@ -110,7 +110,7 @@ class RatingNetwork(PairHead):
             self.log_sharpness = nn.Parameter(torch.tensor(math.log(SHARPNESS)))
             self.log_prior_weight = nn.Parameter(torch.tensor(math.log(PRIOR_WEIGHT)))
             self.gain = nn.Parameter(torch.ones(()))
-        self.loss = config.loss.build(statistics)
+        self.loss = config.loss.module(statistics)
 
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
         """[T] of each rating."""

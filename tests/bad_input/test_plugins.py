@@ -100,11 +100,35 @@ def test_a_broken_plugin_is_listed_by_one_line_and_stops_only_runs_that_use_it(
     refused("check", recipe(), "adapter=bend", says=["'bend' of their-package is broken", BROKEN[source]])
 
 
-def test_a_signal_while_a_plugin_is_imported_stops_the_command(
+BLOCKS = """
+import os, signal, threading
+from lorarec.contracts import hookimpl
+
+@hookimpl
+def lorarec_callbacks():
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    while True:
+        threading.Event().wait(0.01)
+"""
+
+
+@pytest.mark.parametrize("source", ["import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n", BLOCKS])
+def test_ctrl_c_while_a_plugin_is_loaded_stops_the_command_also_if_its_hook_never_returns(
+    source: str, recipe: Callable[..., Path], command: Callable[..., Any], install: Callable[..., None]
+) -> None:
+    install("bend", "their-package", source)
+    result = command("check", recipe())
+    assert result.code == 130 and result.err == "Stopped at once: nothing was half written. Run it again.\n"
+
+
+def test_ctrl_c_twice_stops_training_although_a_callback_never_returns(
     recipe: Callable[..., Path], command: Callable[..., Any], install: Callable[..., None]
 ) -> None:
-    install("bend", "their-package", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
-    assert command("check", recipe()).code == 130
+    send = "import os, signal; [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)]"
+    install("quits", "their-package", CALLBACK.format(statement=f"{send}\n        while True: pass"))
+    result = command("train", recipe(), "callbacks=[quits]", "--output", "run")
+    assert result.code == 130 and result.err.splitlines()[-1].startswith("Stopped at once, before the first checkpoint")
+    assert list(Path().iterdir()) == []
 
 
 CALLBACK = """
@@ -145,7 +169,7 @@ def test_what_a_callback_raises_is_one_sentence_that_names_it(
     statement: str, says: str, recipe: Callable[..., Path], refused: Callable[..., str], install: Callable[..., None]
 ) -> None:
     install("quits", "their-package", CALLBACK.format(statement=statement))
-    named = ["Plugin 'quits' of their-package raised", says, "their_package_quits.py:"]
+    named = ["Callback 'quits' of their-package raised", says, "their_package_quits.py:"]
     refused("train", recipe(), "callbacks=[quits]", "--output", "run", says=named)
 
 

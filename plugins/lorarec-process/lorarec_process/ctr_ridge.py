@@ -73,7 +73,7 @@ class CtrRidgeNetwork(PairHead):
     def __init__(self, config: CtrRidge.Config, hidden_size: int, statistics: Statistics) -> None:
         super().__init__()
         self._compares = config.compares
-        self.loss = config.loss.build(statistics)
+        self.loss = config.loss.module(statistics)
         joint = config.encoding == "joint"
         self.pair = PairScore(hidden_size, shifts=not config.compares) if joint else None
         share = 1 / (1 + config.negatives) if config.negatives else statistics.label_mean

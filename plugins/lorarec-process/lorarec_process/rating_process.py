@@ -133,7 +133,7 @@ class RatingProcess(TaskHead):
 
     def build(self, hidden_size: int, statistics: Statistics) -> ProcessNetwork:
         """A network whose variances start at values that were learned on other data."""
-        loss = self.config.loss.build(statistics)
+        loss = self.config.loss.module(statistics)
         return ProcessNetwork(hidden_size, statistics, loss, self.config.item_columns)
 
 

@@ -78,7 +78,7 @@ class RatingRidgeNetwork(PairHead):
         self.text_bias = _zero_linear(hidden_size) if separate else None
         self.pair = None if separate else PairScore(hidden_size)
         self.log_noise = nn.Parameter(torch.zeros(()))
-        self.loss = config.loss.build(statistics)
+        self.loss = config.loss.module(statistics)
 
     def losses(self, encode: Encoder, batch: Batch) -> Tensor:
         """[T] the loss of each rating."""

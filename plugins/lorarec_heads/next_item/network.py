@@ -35,7 +35,7 @@ class NextItemNetwork(VectorHead):
     def __init__(self, config: NextItemSettings, hidden_size: int, statistics: Statistics) -> None:
         super().__init__()
         self._config = config
-        self.loss = config.loss.build(statistics)
+        self.loss = config.loss.module(statistics)
         # Biases start at the logarithm of popularity; less this, they are log-odds, which sigmoids of losses read.
         self._level = math.log(float((statistics.item_counts + 1).sum()))
         width = config.width
