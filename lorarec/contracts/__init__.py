@@ -34,6 +34,7 @@ from lorarec.contracts.weight_files import load_weights
 from lorarec.data.cache import Cached, cache_folder, cached, read_cached
 from lorarec.data.catalog import Catalog
 from lorarec.data.columns import is_list
+from lorarec.data.file_rows import Rows
 from lorarec.data.history import Histories, History
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.negatives import NegativeSampler, StepSample
@@ -101,6 +102,7 @@ __all__ = [
     "RawTables",
     "ReadOptions",
     "Requests",
+    "Rows",
     "Scored",
     "Statistics",
     "StepContext",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from lorarec.contracts import (
     DataSource,
     RawTables,
     ReadOptions,
+    Rows,
     StrictConfig,
     did_you_mean,
     hookimpl,
@@ -80,6 +82,7 @@ class HubSource(DataSource):
         config = self.config
         loaded = load_table(config.path, config.config, config.revision)
         columns: dict[str, str] = {}
+        rows: Rows | None = None
         parts = self._parts(loaded)
         if isinstance(parts, str):
             interactions = _split(loaded, parts, config.path)
@@ -87,6 +90,7 @@ class HubSource(DataSource):
             labeled = {f"{config.path}, {part}": _labeled(loaded, part, parts[part], config.path) for part in parts}
             interactions = joined_tables(labeled)
             columns["split"] = "split"
+            rows = Rows(None, [(part, partial(len, loaded[parts[part]])) for part in parts])
         items, users = (
             None
             if table is None
@@ -100,6 +104,7 @@ class HubSource(DataSource):
             users_asked=users is not None,
             columns=columns,
             origin=config.path + (f"@{config.revision}" if config.revision else ""),
+            rows=rows,
         )
 
     def _parts(self, loaded: Mapping[str, Dataset]) -> str | dict[SplitName, str]:

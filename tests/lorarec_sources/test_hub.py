@@ -13,6 +13,7 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from lorarec.contracts import DataError, RawTables
+from lorarec.data.raw_tables import number_tables
 from lorarec_sources import hub
 from lorarec_sources.hub import HubSource
 
@@ -41,6 +42,12 @@ def test_all_parts_become_one_table_with_a_split_column(repository: Path) -> Non
     assert tables.interactions["user"][:] == [1, 2, 3, 4]
     assert tables.interactions["split"][:] == ["train", "train", "validation", "test"]
     assert tables.columns == {"split": "split"}
+
+
+def test_a_bad_row_is_named_with_its_split(repository: Path) -> None:
+    (repository / "test.csv").write_text("user,item\n4,c\n5,\n")
+    with pytest.raises(DataError, match="column 'item', row 2 of test: the value is missing"):
+        number_tables(load(path=str(repository)))
 
 
 def test_one_split_is_taken_as_it_is(repository: Path) -> None:
