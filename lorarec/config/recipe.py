@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from lorarec.config.strict import StrictConfig, did_you_mean
 
@@ -129,6 +138,11 @@ class MinEvents(StrictConfig):
 
 Word = Annotated[str, BeforeValidator(lambda value: f"{value:g}" if isinstance(value, float) else _kind(value))]
 Words = Annotated[tuple[Word, ...], Field(min_length=1)]
+WordsOfColumns = dict[Literal["user", "item", "time", "rating", "click", "weight", "event"], Words]
+MissingWords = Annotated[
+    Annotated[Words, Tag("list")] | Annotated[WordsOfColumns, Tag("columns")],
+    Discriminator(lambda value: "columns" if isinstance(value, dict) else "list"),
+]
 
 
 class DataSection(StrictConfig):
@@ -155,9 +169,9 @@ class DataSection(StrictConfig):
     """How times are written as dates: day_first (28/02/2013), month_first (02/28/2013), or a format of Python's
     strptime such as "%d/%m/%y"; detected by default where all rows agree."""
     missing: Literal["refuse", "drop"] = "refuse"
-    """Rows without a value in user, item, time, rating, click or weight, and items and users without an id in their
-    tables: refused by row, or left out and counted."""
-    missing_values: Words | dict[Literal["user", "item", "time", "rating", "click", "weight"], Words] | None = None
+    """Rows without a value in user, item, time, rating, click, weight or event, and items and users without an id in
+    their tables: refused by row, or left out and counted."""
+    missing_values: MissingWords | None = None
     """Words that stand for a missing value, such as N/A, NULL or -, as pandas' `na_values`: a list for all columns,
     those of the item and users' tables too, or one for each column of the interactions, {rating: [0]}. By default,
     only an empty field does."""

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lorarec.config.recipe import DataSection, MinEvents
-from lorarec.data.columns import CLICK, HISTORY, ITEM, RATING, TIME, USER, WEIGHT, resolve_columns
+from lorarec.data.columns import CLICK, EVENT, HISTORY, ITEM, RATING, TIME, USER, WEIGHT, resolve_columns
 from lorarec.data.events import EventKinds, Meaning
 from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.ids import encode_ids
+from lorarec.data.number_columns import read_column
 from lorarec.data.numbers import is_missing, is_text, plain_column, refuse_missing
-from lorarec.data.raw_tables import RawTables, as_arrow, column_of, in_memory, read_column
+from lorarec.data.raw_tables import RawTables, as_arrow, column_of, in_memory
 from lorarec.errors import DataError
 
 
@@ -63,6 +64,24 @@ def clean(raw: RawTables, kinds: EventKinds | None, section: DataSection) -> Cle
             kept = enough
         raw, kinds = _selected(raw, kinds, np.delete(np.arange(len(raw.interactions)), events.rows[~kept]))
     return Cleaned(raw, kinds, dropped)
+
+
+def with_kinds(raw: RawTables, section: DataSection) -> tuple[RawTables, dict[str, int]]:
+    """The tables without the rows that name no kind of event, and their number, by reason. Raises DataError naming the
+    rows unless `data.missing` drops them."""
+    name = raw.columns.get(EVENT, EVENT)
+    if name not in raw.interactions.column_names:
+        return raw, {}
+    column, words = column_of(raw.interactions, name, ids=True), _missing_words(section, EVENT)
+    is_encoded = pa.types.is_dictionary(column.type)
+    values = pa.chunked_array([chunk.dictionary for chunk in column.chunks]) if is_encoded else column
+    if not column.null_count and not pc.any(is_missing(values, words)).as_py():  # most data, without a copy of a column
+        return raw, {}
+    if section.missing == "refuse":
+        refuse_missing(column, f"{raw.origin}, column '{name}'", raw.rows, words)
+    missing = is_missing(column, words).to_numpy()
+    raw, _ = _selected(raw, None, np.flatnonzero(~missing))
+    return raw, _counted(f"no value in column '{name}' (data.missing=drop)", int(missing.sum()))
 
 
 class _Events(NamedTuple):

@@ -16,8 +16,8 @@ class Rows:
     indices: np.ndarray | None = None
     """[n] int64 the index of each among the rows of all files, where rows were left out; None where it is its own."""
     files: Sequence[tuple[str, Callable[[], int]]] = ()
-    """Where a table has several files, or parts, the path or name of each and what counts its rows, which only a message
-    needs."""
+    """Where a table has several files, or parts, the path or name of each and what counts its rows, which only a
+    message needs."""
 
     def __getitem__(self, chosen: np.ndarray) -> Rows:
         """The rows with these indices, which may repeat."""

@@ -73,13 +73,15 @@ def format_of(path: Path, given: Format | None = None) -> Format:
         raise DataError(f"There is no file {path}.")
     if given is not None:
         return given
-    if not path.name.endswith(SUFFIXES):
-        hint = " Parquet files are compressed inside." if ".parquet." in path.name else ""
+    name = path.name.lower()
+    if not name.endswith(SUFFIXES):
+        hint = " Parquet files are compressed inside." if ".parquet." in name else ""
+        hint += " Call a text file with columns .csv or .tsv." if name.endswith((".txt", ".dat")) else ""
         raise DataError(
             f"{path}: files of this kind are not read.{hint} Use one of: {', '.join(PLAIN)}; csv, tsv, json and jsonl "
             f"also with {', '.join(COMPRESSIONS)}."
         )
-    return next(plain for plain in PLAIN if plain in path.suffixes[-2:])[1:]  # type: ignore[return-value]
+    return next(plain for plain in PLAIN if plain in Path(name).suffixes[-2:])[1:]  # type: ignore[return-value]
 
 
 def encoding_of(path: Path, options: ReadOptions) -> str:
@@ -154,7 +156,7 @@ def known_encoding(name: str) -> str:
 
 def open_bytes(path: Path) -> pa.NativeFile:
     """The file's bytes, decompressed while they are read."""
-    return pa.input_stream(str(path), compression=COMPRESSIONS.get(path.suffix))
+    return pa.input_stream(str(path), compression=COMPRESSIONS.get(path.suffix.lower()))
 
 
 def open_utf8(path: Path, encoding: str) -> pa.NativeFile:
@@ -179,7 +181,7 @@ def read_errors(path: Path, encoding: str = UTF8) -> Iterator[None]:
         raise_undecodable(path, encoding)
         raise DataError(f"{path}: not {encoding}: {error}. Set `encoding` to that of the file.") from error
     except OSError as error:
-        packed = COMPRESSIONS.get(path.suffix)
+        packed = COMPRESSIONS.get(path.suffix.lower())
         what = f"not a whole {packed} file" if packed else "cannot be read"
         raise DataError(f"{path}: {what}: {error}. It may be damaged; copy it again.") from error
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lorarec.config.recipe import DataSection, SplitSection
 from lorarec.data.catalog import Catalog, item_features
-from lorarec.data.clean import clean
+from lorarec.data.clean import clean, with_kinds
 from lorarec.data.columns import CLICK, EVENT, KNOWN, WEIGHT, missing_column
 from lorarec.data.events import NONE, EventKinds, EventUse, read_kinds
 from lorarec.data.history import Histories, feedback_column
@@ -65,6 +65,7 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
         item_id=section.item_id or raw.item_id,
         user_id=section.user_id or raw.user_id,
     )
+    raw, without_kind = with_kinds(raw, section)
     kinds = read_kinds(raw.interactions, raw.columns, section, wanted.needs, raw.origin)
     raw, kinds, dropped = clean(raw, kinds, section)
     raw, unlisted = with_listed_ids(raw, section, bool(wanted.user_columns))
@@ -72,7 +73,7 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
     numbered = _numbered(raw, wanted, section)
     use = None if kinds is None else kinds.use(numbered.table, wanted.needs, wanted.reads_feedback)
     part, use = _parts(numbered, use, section.split, seed, raw)
-    dropped = {**dropped, **unlisted, **_left_out(part, section.split)}
+    dropped = {**without_kind, **dropped, **unlisted, **_left_out(part, section.split)}
     interactions = replace(_interactions(numbered, part, dropped, use), rows_in_files=raw.rows)
     _refuse_no_weight(interactions, raw)
     statistics = statistics_of(interactions, wanted.label, len(numbered.catalog), section.liked_above)

@@ -26,7 +26,7 @@ from lorarec.data.columns import (
     missing_column,
     resolve_columns,
 )
-from lorarec.data.file_rows import Rows
+from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.ids import Encoded, encode_ids, merge_ids
 from lorarec.data.item_table import (
     Declared,
@@ -39,23 +39,12 @@ from lorarec.data.item_table import (
     plain_texts,
     text_note,
 )
-from lorarec.data.numbers import (
-    OddValue,
-    Read,
-    plain_column,
-    read_clicks,
-    read_numbers,
-    read_weights,
-    refuse_missing,
-)
+from lorarec.data.number_columns import read_column
+from lorarec.data.numbers import refuse_missing
 from lorarec.data.own_lists import OwnLists, own_lists
 from lorarec.data.parquet_table import ParquetTable
 from lorarec.data.spellings import other_spellings, two_spellings
-from lorarec.data.times import read_times
 from lorarec.errors import DataError
-
-LONGEST_WORD = 20
-"""Characters of a word that may stand for a missing value."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +162,7 @@ def number_tables(
     events = _events(raw)
     users, user_ids = _users(events)
     items_of_rows = events.encoded(ITEM)
+    _refuse_names(events, users, user_ids, items_of_rows)
     items = _listed_items(raw, item_columns, html)
     own = _own_lists(events, [items_of_rows.ids, items.listed.ids])
     codes, ids = merge_ids([items.listed, items_of_rows, *([] if own is None else [own.items])])
@@ -265,6 +255,22 @@ def _users(events: _Events) -> tuple[pa.Array, pa.Array]:
     return pa.array(users.codes), users.ids
 
 
+def _refuse_names(events: _Events, users: pa.Array, user_ids: pa.Array, items: Encoded) -> None:
+    """Raise DataError for a line of names within the files, which joined files have."""
+    if not events.has(USER):
+        return
+    user = pc.index(user_ids, pa.scalar(events.columns[USER], user_ids.type)).as_py()
+    item = pc.index(items.ids, pa.scalar(events.columns[ITEM], items.ids.type)).as_py()
+    if user < 0 or item < 0:
+        return
+    rows = np.flatnonzero((users.to_numpy() == user) & (items.codes == item))
+    if len(rows):
+        raise DataError(
+            f"{events.origin}, row {row_of(int(rows[0]), events.rows)}: the names of the columns instead of values, as "
+            "joined files have them. Remove such rows."
+        )
+
+
 def _numbers(events: _Events, dates: str | None) -> tuple[dict[str, pa.Array], tuple[str, ...]]:
     """The available columns of numbers, checked, and what was detected in them."""
     columns: dict[str, pa.Array] = {}
@@ -277,38 +283,6 @@ def _numbers(events: _Events, dates: str | None) -> tuple[dict[str, pa.Array], t
             columns[name] = pa.array(read.values)
             notes += read.notes
     return columns, tuple(notes)
-
-
-def read_column(
-    name: str,
-    column: pa.ChunkedArray,
-    where: str,
-    rows: Rows | None = None,
-    dates: str | None = None,
-    decimal: str | None = None,
-) -> Read:
-    """A column of lorarec's TIME, RATING, CLICK or WEIGHT, as `read_numbers` and its like read it. A value that may
-    stand for a missing one is refused with the settings for it."""
-    try:
-        if name == TIME:
-            return read_times(column, where, rows, dates, decimal)
-        reader = {RATING: read_numbers, CLICK: read_clicks, WEIGHT: read_weights}[name]
-        return reader(column, where, rows, decimal)
-    except OddValue as error:
-        raise DataError(f"{error}{_missing_hint(name, error.value, column)}") from None
-
-
-def _missing_hint(name: str, value: object, column: pa.ChunkedArray) -> str:
-    """What to do with a short word, or with zeros such as 0000-00-00; nothing for other values."""
-    is_word = isinstance(value, str) and len(value) <= LONGEST_WORD and set("123456789").isdisjoint(value)
-    if not is_word or (name == CLICK and value == "0"):
-        return ""
-    count = int(pc.sum(pc.equal(pc.utf8_trim_whitespace(plain_column(column)), str(value).strip())).as_py())
-    rows = f" (in {count:,} rows)" if count > 1 else ""
-    return (
-        f" If {value!r}{rows} stands for a missing value, leave such rows out: `missing_values: [{value!r}]` and "
-        "`missing: drop` in the section data."
-    )
 
 
 def _own_lists(events: _Events, item_ids: Sequence[pa.Array]) -> OwnLists | None:

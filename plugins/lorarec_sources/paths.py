@@ -54,7 +54,9 @@ def existing_files(names: Sequence[str], folder: Path | None = None) -> list[Pat
 
 def _shards(folder: Path) -> list[Path]:
     """The files of a folder that holds one table, sorted by name."""
-    shards = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and path.name[0] not in "._")
+    shards = sorted(
+        path for path in folder.iterdir() if path.name.lower().endswith(SUFFIXES) and path.name[0] not in "._"
+    )
     if not shards:
         raise DataError(f"{folder}: this folder has no file with one of {', '.join(SUFFIXES)}. {contents(folder)}")
     return shards
@@ -78,7 +80,7 @@ def one_of(folder: Path, stems: Sequence[str], suffixes: Sequence[str], option: 
     matches = sorted(
         path
         for path in folder.iterdir()
-        if path.is_file() and any(path.name == stem + suffix for stem in stems for suffix in suffixes)
+        if path.is_file() and any(path.name.lower() == stem + suffix for stem in stems for suffix in suffixes)
     )
     if len(matches) > 1:
         names = ", ".join(path.name for path in matches)

@@ -75,6 +75,27 @@ def test_words_may_be_declared_for_one_column_and_be_numbers(prepared: Prepare) 
     assert "-" not in data.catalog.ids and len(data.interactions) == 9
 
 
+def test_rows_without_a_kind_of_event_are_refused_or_left_out_and_counted(prepared: Prepare) -> None:
+    rows = events(event=["view", "", "buy", "n/a", *["view"] * 6])
+    kinds = {"positive": ["view", "buy"]}
+    with pytest.raises(DataError, match=r"'event', row 2: the value is missing \(empty\)\..*data\.missing=drop"):
+        prepared(rows, split=SPLIT, events=kinds)
+    data = prepared(rows, split=SPLIT, events=kinds, missing="drop", missing_values={"event": ["n/a"]})
+    assert data.report.dropped == {"no value in column 'event' (data.missing=drop)": 2}
+    assert data.interactions.time is not None and data.interactions.time.tolist() == [0, 2, *range(4, 10)]
+
+
+def test_a_line_of_names_within_the_rows_is_refused(prepared: Prepare) -> None:
+    rows: dict[str, list[Any]] = {"user": ["a", "b", "user", "c"], "item": ["x", "y", "item", "z"]}
+    with pytest.raises(DataError, match=r"events\.csv, row 3: the names of the columns instead of values"):
+        prepared(rows, split=SPLIT)
+    rows = {"user": ["a", "b", "\ufeffuser", "c"], "item": ["x", "y", "item", "z"], "rating": ["1", "2", "rating", "3"]}
+    with pytest.raises(DataError, match=r"'rating', row 3: .*joined files may have several lines of names\.$"):
+        prepared(rows, split=SPLIT)
+    data = prepared({"user": ["a", "user", "b"], "item": ["item", "y", "z"]}, split={"by": "random", "test": 0.4})
+    assert len(data.interactions) == 3, "ids that are called so"
+
+
 def test_items_without_an_id_are_refused_by_row_or_left_out_and_counted(prepared: Prepare) -> None:
     items = {"item": ["i0", None, "i1", "", "-"], "title": ["A", "B", "-", "D", "E"]}
     with pytest.raises(

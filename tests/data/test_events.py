@@ -270,7 +270,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         r"no column 'evnt'.*Did you mean 'event'\?",
     ),
     ({"event": ["click", None, "view", "view", "click", "return"]}, {"events": KINDS}, r"row 2: .*missing"),
-    ({"event": ["click", "view", "", "view", "click", "return"]}, {"events": KINDS}, r"row 3: the kind .* is empty"),
+    ({"event": ["click", "view", "", "view", "click", "return"]}, {"events": KINDS}, r"row 3: the value is missing"),
     ({"event": [1.5] * 6}, {"events": {"positive": ["1.5"]}}, r"row 1: 1\.5 is not a valid kind of event"),
     (
         {},

@@ -57,6 +57,16 @@ def test_files_are_joined_in_the_given_order_with_one_type_each_column(file: Wri
     assert rows([one, two]) == [{"item": "1", "user": None}, {"item": "007", "user": 3}]
 
 
+def test_a_suffix_may_be_written_in_capital_letters(file: Write) -> None:
+    for name, content in (
+        ("A.CSV", b"user\n1\n"),
+        ("a.Csv.GZ", gzip.compress(b"user\n1\n")),
+        ("a.JSONL", b'{"user": 1}'),
+    ):
+        assert rows(file(name, content)) == [{"user": 1}]
+    assert "Call a text file with columns .csv or .tsv." in refusal(file("a.txt", "user\n1\n"))
+
+
 def test_files_of_other_columns_or_formats_are_refused(file: Write) -> None:
     a, b, c = file("a.csv", "user\n1\n"), file("b.csv", "person\n1\n"), file("c.tsv", "user\n1\n")
     assert "b.csv: lacks 'user' and also has 'person', other than" in refusal([a, b])
