@@ -92,7 +92,7 @@ def test_a_line_of_names_within_the_rows_is_refused(prepared: Prepare) -> None:
     rows = {"user": ["a", "b", "\ufeffuser", "c"], "item": ["x", "y", "item", "z"], "rating": ["1", "2", "rating", "3"]}
     with pytest.raises(DataError, match=r"'rating', row 3: .*joined files may have several lines of names\.$"):
         prepared(rows, split=SPLIT)
-    data = prepared({"user": ["a", "user", "b"], "item": ["item", "y", "z"]}, split={"by": "random", "test": 0.4})
+    data = prepared({"user": ["a", "user", "b"], "item": ["item", "y", "z"]}, split=SPLIT | {"test": 0.4})
     assert len(data.interactions) == 3, "ids that are called so"
 
 
