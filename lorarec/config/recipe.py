@@ -244,6 +244,12 @@ class TrainSection(StrictConfig):
     processes: Count | None = None
     """Refuse to start unless exactly this many processes run; any number by default."""
 
+    @model_validator(mode="after")
+    def _no_dead_setting(self) -> TrainSection:
+        if self.idle({"keep_checkpoints": self.save_every != "never"}):
+            raise ValueError("'keep_checkpoints' does nothing with 'save_every: never'. Leave one of them out")
+        return self
+
 
 Seen = Literal["mask", "keep"]
 """Whether items that a user had before are left out of their ranking, or ranked like all others."""

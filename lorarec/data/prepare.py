@@ -66,6 +66,7 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
         user_id=section.user_id or raw.user_id,
     )
     raw, without_kind = with_kinds(raw, section)
+    _refuse_unread_threshold(section, wanted, raw.origin)
     kinds = read_kinds(raw.interactions, raw.columns, section, wanted.needs, raw.origin)
     raw, kinds, dropped = clean(raw, kinds, section)
     raw, unlisted = with_listed_ids(raw, section, bool(wanted.user_columns))
@@ -89,6 +90,14 @@ def prepare(raw: RawTables, wanted: Wanted, section: DataSection, seed: int) -> 
     report = report_of(interactions, numbered, histories, counts, read, by, users)
     report = replace(report, users_note=note, detected=(*raw.notes, *numbered.notes))
     return PreparedData(interactions, numbered.catalog, histories, statistics, report, users)
+
+
+def _refuse_unread_threshold(section: DataSection, wanted: Wanted, origin: str) -> None:
+    if section.liked_above is not None and wanted.label is None and not wanted.reads_feedback:
+        raise DataError(
+            f"data.liked_above={section.liked_above:g} does nothing here: with these settings the head does not "
+            f"distinguish what was liked in the histories of {origin}. Leave it out."
+        )
 
 
 def _readable(raw: RawTables, kinds: EventKinds | None, wanted: Wanted) -> RawTables:

@@ -82,6 +82,8 @@ def test_scalars_are_read_as_yaml_1_2(write, written, meant):
         ("train: {save_every: epock}", "train.save_every must be a whole number or one of epoch, never, "
          "not 'epock'. Did you mean 'epoch'?"),
         ("train: {save_every: 0}", "train.save_every must be at least 1 or one of epoch, never, not 0."),
+        ("train: {save_every: never, keep_checkpoints: 5}", "train: 'keep_checkpoints' does nothing with "
+         "'save_every: never'. Leave one of them out."),
         ("description: 5", "description must be text, not 5. Put it in quotes."),
         ("callbacks: [{patience: 3}]", "callbacks[0] needs 'name', which is missing."),
         ("seed: -1", "seed must be at least 0, not -1."),

@@ -83,10 +83,12 @@ def test_the_recipe_may_set_liked_above(prepared: Prepared) -> None:
     assert prepared(EVENTS, label="rating", split=COLUMN, liked_above=4).histories.liked_above == 4.0
 
 
-def test_liked_above_is_refused_where_there_is_no_feedback(prepared: Prepared) -> None:
+def test_liked_above_is_refused_where_there_is_no_feedback_or_nothing_reads_it(prepared: Prepared) -> None:
     unrated = {name: column for name, column in EVENTS.items() if name != "rating"}
     with pytest.raises(DataError, match=r"data\.liked_above=3 does nothing here"):
         prepared(unrated, split=COLUMN, liked_above=3)
+    with pytest.raises(DataError, match="does nothing here: with these settings the head does not distinguish"):
+        prepared(EVENTS, split=COLUMN, liked_above=3)
 
 
 def test_rows_with_their_own_histories_are_counted_by_candidate(prepared: Prepared) -> None:

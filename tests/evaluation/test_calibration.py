@@ -79,3 +79,10 @@ def test_a_temperature_at_either_bound_is_reported(wrong, bound):
     scores, labels = np.array([0.6, 0.6, 0.4, 0.4]), np.array([1.0, 1.0, 0.0, 0.0])
     fitted = Calibration.fit("temperature", scores, 1 - labels if wrong else labels)
     assert fitted.temperature == pytest.approx(bound, rel=1e-3) and fitted.at_its_limit
+
+
+def test_the_bins_of_the_calibration_error_begin_at_multiples_of_their_width() -> None:
+    same, next_one = np.array([0.02, 0.05]), np.array([0.05, 0.09])  # a bin is 1/15 wide
+    labels = np.array([1.0, 0.0])
+    assert calibration_error(same, labels) == pytest.approx(abs(0.07 - 1) / 2)
+    assert calibration_error(next_one, labels) == pytest.approx((0.95 + 0.09) / 2)
