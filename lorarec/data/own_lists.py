@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,8 @@ from lorarec.data.delimited import typed
 from lorarec.data.file_rows import Rows
 from lorarec.data.ids import Encoded
 from lorarec.data.numbers import is_text, plain_column
-from lorarec.data.text_lists import separator_note, separator_of, text_lists
+from lorarec.data.parquet_table import encoded_chunks
+from lorarec.data.text_lists import separator_note, separator_of, text_blocks, text_lists
 
 
 class OwnLists(NamedTuple):
@@ -50,10 +51,10 @@ def own_lists(
     if is_text(plain_column(column).type):
         separator = separator_of(column, item_ids)
         notes = separator_note(where, separator)
-        column = text_lists(column, where, separator, rows)
+        column = _encoded_lists(column, where, separator, rows)
     lists = read_lists(column, where, rows)
     if (pa.types.is_floating(item_type) or pa.types.is_integer(item_type)) and is_text(plain_column(lists.values).type):
-        lists = lists._replace(values=_like_numbers(plain_column(lists.values)))
+        lists = lists._replace(values=_like_numbers(lists.values))
     numbers = None
     for of, other in feedback:
         other = texts_of_numbers(other)
@@ -62,6 +63,17 @@ def own_lists(
         numbers, detected = feedback_lists(other, lists.offsets, of, rows, decimal)
         notes += detected
     return OwnLists(lists, item_lists(lists, where, rows), numbers, notes)
+
+
+def _encoded_lists(column: pa.ChunkedArray, where: str, separator: str | None, rows: Rows | None) -> pa.ChunkedArray:
+    """As `text_lists`, but the elements come dictionary-encoded, so that never all texts are in memory."""
+
+    def read() -> Iterator[pa.Array]:
+        for start, block in text_blocks(column):
+            of_block = (rows or Rows())[np.arange(start, start + len(block))]
+            yield from text_lists(block, where, separator, of_block).chunks
+
+    return pa.chunked_array(list(encoded_chunks(read())))
 
 
 def texts_of_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -73,4 +85,6 @@ def texts_of_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _like_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Ids of histories as numbers, where the column of items has numbers: 7.0 is the id 7 in both."""
-    return typed(values) if not values.null_count and pc.any(pc.match_substring(values, ".")).as_py() else values
+    chunks = (chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk for chunk in values.chunks)
+    pointed = not values.null_count and any(pc.any(pc.match_substring(words, ".")).as_py() for words in chunks)
+    return typed(plain_column(values)) if pointed else values

@@ -67,7 +67,7 @@ class ParquetTable:
             chunks = [pa.repeat(pa.scalar(text, kind), file.rows) for text, file in texts]
         else:
             read = (chunk for file in self._files for chunk in file.chunks(name, kind))
-            chunks = list(_encoded(read) if ids and _holds_text(kind) else read)
+            chunks = list(encoded_chunks(read) if ids and _holds_text(kind) else read)
         whole = pa.chunked_array(chunks) if chunks else pa.chunked_array([], kind)
         return whole if self._rows is None else whole.take(self._rows)
 
@@ -126,7 +126,7 @@ def _holds_text(kind: pa.DataType) -> bool:
     return is_text(kind.value_type if is_list(kind) else kind)
 
 
-def _encoded(chunks: Iterable[pa.Array]) -> Iterator[pa.Array]:
+def encoded_chunks(chunks: Iterable[pa.Array]) -> Iterator[pa.Array]:
     """Texts, or lists of them, dictionary-encoded with one dictionary for all chunks; a GROUP at a time, so that never
     all texts are in memory."""
     words: pa.Array | None = None

@@ -40,7 +40,7 @@ from lorarec.data.item_table import (
     text_note,
 )
 from lorarec.data.number_columns import read_column
-from lorarec.data.numbers import refuse_missing
+from lorarec.data.numbers import is_text, refuse_missing
 from lorarec.data.own_lists import OwnLists, own_lists
 from lorarec.data.parquet_table import ParquetTable
 from lorarec.data.spellings import other_spellings, two_spellings
@@ -290,7 +290,11 @@ def _own_lists(events: _Events, item_ids: Sequence[pa.Array]) -> OwnLists | None
     if not events.has(HISTORY):
         return None
     names = [name for name in (HISTORY, HISTORY_FEEDBACK) if events.has(name)]
-    columns = {events.where(name): events.ids(name) for name in names}
+    kinds = {name: events.table.schema.field(events.columns[name]).type for name in names}
+    # Texts that are whole lists hardly repeat: a dictionary of them would only take memory.
+    columns = {
+        events.where(name): events.column(name) if is_text(kind) else events.ids(name) for name, kind in kinds.items()
+    }
     item_type = events.table.schema.field(events.columns[ITEM]).type
     return own_lists(columns, item_ids, item_type, events.rows, events.decimal)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from pydantic_core import from_json
 from lorarec.data.columns import NULLS
 from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.numbers import plain_column
+from lorarec.data.ordering import blocks
 from lorarec.errors import DataError
 
 BAR = "|"
@@ -24,6 +25,8 @@ SEPARATORS = {BAR: r"\|", ",": ",", ";": ";", " ": r"\s+"}
 """Separators, in the order in which they are tried, as patterns; a blank is any whitespace."""
 JOINED = re.compile(r"['\"]\s+['\"]")
 """Two quoted texts without a comma between them."""
+ROW = 64
+"""How many numbers take as much memory as a row of a column of lists written as text."""
 QUOTED = r"'([^']*)'|\"([^\"]*)\""
 
 
@@ -50,12 +53,26 @@ def text_lists(column: pa.ChunkedArray, where: str, separator: str | None, rows:
 def separator_of(column: pa.ChunkedArray, ids: Sequence[pa.Array]) -> str | None:
     """The separator of lists written as text: a bar where there is one, else the first of comma, semicolon and blank
     that is in the column and in no id; None where each text is one element."""
-    texts = pc.utf8_trim_whitespace(plain_column(column).cast(pa.large_string()))
     for separator, pattern in SEPARATORS.items():
-        used = pc.any(pc.and_(pc.match_substring_regex(texts, pattern), pc.invert(pc.starts_with(texts, "[")))).as_py()
+        used = any(_is_in(block, pattern) for _, block in text_blocks(column))
         if used and (separator == BAR or not any(pc.any(pc.match_substring_regex(i, pattern)).as_py() for i in ids)):
             return separator
     return None
+
+
+def text_blocks(column: pa.ChunkedArray) -> Iterator[tuple[int, pa.ChunkedArray]]:
+    """A column of long texts, some rows at a time, and the index of the first: temporary arrays and lists of Python
+    stay small."""
+    return ((block.start, column.slice(block.start, block.stop - block.start)) for block in blocks(len(column), ROW))
+
+
+def _is_in(column: pa.ChunkedArray, pattern: str) -> bool | None:
+    """Whether some text that is not in brackets has the pattern within; None if all are null."""
+    texts = pc.utf8_trim_whitespace(plain_column(column).cast(pa.large_string()))
+    used: bool | None = pc.any(
+        pc.and_(pc.match_substring_regex(texts, pattern), pc.invert(pc.starts_with(texts, "[")))
+    ).as_py()
+    return used
 
 
 def _list(

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 from datasets import Dataset
 
+from lorarec.data import ordering
 from lorarec.data.raw_tables import RawTables, number_tables
-from lorarec.data.text_lists import separator_of, text_lists
+from lorarec.data.text_lists import ROW, separator_of, text_lists
 from lorarec.errors import DataError
 from lorarec.inference.request_files import read_requests, requests_in
 
@@ -44,6 +45,26 @@ def test_every_way_to_write_a_list_gives_the_same_ids(text: str, tmp_path: Path)
     (tmp_path / "r.tsv").write_text(f"item\thistory\ni1\t{text}\ni2\t\n")
     read = requests_in(read_requests(tmp_path / "r.tsv"), tmp_path / "r.tsv", [], IDS)
     assert read.histories == [["i1", "007"], []]
+
+
+def test_long_columns_are_read_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["i1|i2", "['i2', 'i3']", "", "i3|i1", "i1", "['i4']", "i2|i1"]
+    table = Dataset(pa.table({"item": ["i1"] * len(texts), "history": texts}))
+
+    def numbered() -> tuple[Any, ...]:
+        read = number_tables(RawTables(table, origin="f"))
+        return read.table["history"][:], read.catalog.ids, read.notes
+
+    whole = numbered()
+    monkeypatch.setattr(ordering, "BLOCK", 2 * ROW)
+    assert numbered() == whole
+    assert whole[0][3] == [2, 0] and whole[1] == ["i1", "i2", "i3", "i4"]
+    table = Dataset(pa.table({"item": ["i1"] * len(texts), "history": [*texts[:-1], "[{}]"]}))
+    with pytest.raises(DataError, match=r"row 7: '\[{}]' is not a list"):
+        numbered()
+    table = Dataset(pa.table({"item": ["i1"] * len(texts), "history": [*texts[:-1], None]}))
+    with pytest.raises(DataError, match="row 7: no list"):
+        numbered()
 
 
 def test_ids_are_not_split_by_what_they_contain() -> None:
