@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import signal
 import sys
+
+from lorarec.cli.signals import end_by_signals, ignore_signals, stop_at_once
 
 
 def main() -> None:
     """Run the command line."""
-    # SIGTERM ends a command as Ctrl-C does: a run without a checkpoint takes its folder away. (Once training
-    # is under way, both write a checkpoint first.)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    from lorarec.cli.main import run
+    end_by_signals()
+    from lorarec.cli.main import run  # slow
 
-    sys.exit(run(sys.argv[1:]))
+    try:
+        status = run(sys.argv[1:])
+    except KeyboardInterrupt:  # a second one, while the first was cleaned up after
+        stop_at_once()
+    ignore_signals()
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ from lorarec.cli.finished_run import calibrate, compare, evaluate, merge, predic
 from lorarec.cli.plugins import plugins_app
 from lorarec.cli.recipes import recipes_app
 from lorarec.cli.schema import schema
+from lorarec.cli.signals import INTERRUPTED, STOPPED, interrupts
 from lorarec.cli.train import check, train
 from lorarec.errors import Interrupted, LorarecError, PluginError, is_full, is_lost
 
-DONE, FAILED, USER_MISTAKE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, USER_MISTAKE = 0, 1, 2
 
 
 def _print_version(requested: bool) -> None:
@@ -62,7 +63,8 @@ def run(argv: Sequence[str]) -> int:
     """
     output.set_up_streams()
     output.set_up_logging()
-    status = _run(argv)
+    with interrupts() as signals:
+        status = _run(argv, signals)
     try:
         sys.stdout.flush()
     except OSError as error:  # the reader of a pipe has ended, or the disk is full
@@ -71,7 +73,7 @@ def run(argv: Sequence[str]) -> int:
     return status
 
 
-def _run(argv: Sequence[str]) -> int:
+def _run(argv: Sequence[str], signals: Sequence[int]) -> int:
     try:
         _refuse(argv)
         make_app()(args=list(argv), prog_name="lorarec")
@@ -79,9 +81,12 @@ def _run(argv: Sequence[str]) -> int:
         if message := _plugin_message(stop):
             return _status(PluginError(message))
         if stop.code == INTERRUPTED:  # typer turns KeyboardInterrupt into this
-            output.tell_error("Stopped at once: nothing was half written. Run it again.", on_every_process=True)
+            output.tell_error(STOPPED, on_every_process=True)
         return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else FAILED
     except Exception as error:
+        if signals and not isinstance(error, Interrupted):  # a library failed because it was interrupted
+            output.tell_error(STOPPED, on_every_process=True)
+            return INTERRUPTED
         return _status(error)
     except BaseException as error:  # of a plugin that is listed or described
         if not (message := _plugin_message(error)):

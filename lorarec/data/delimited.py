@@ -21,6 +21,7 @@ from lorarec.data.open_files import (
     other_columns,
     raise_undecodable,
     read_errors,
+    too_long,
 )
 from lorarec.errors import DataError
 
@@ -123,6 +124,8 @@ def _refuse_broken(file: Delimited) -> None:
         wide = file.encoding.startswith(("utf-16", "utf-32"))
         while block := stream.read(open_files.BLOCK):
             quoted = quoted or b'"' in block
+            if not wide and len(block) == open_files.BLOCK and not (b"\n" in block or b"\r" in block):
+                raise too_long(file.path)
             if not wide and b"\0" in block:
                 raise DataError(
                     f"{file.path}: a NUL byte (0x00), which no text has. Remove it, or set the encoding of the file, "
@@ -159,9 +162,7 @@ def _words(file: Delimited, order: list[str]) -> Iterator[pa.Table]:
         raise_undecodable(file.path, file.encoding)
         _check_lines(file)
         if "straddling" in str(error):
-            raise DataError(
-                f"{file.path}: a line is longer than {open_files.BLOCK >> 20} MiB. Is it a csv file with line ends?"
-            ) from error
+            raise too_long(file.path) from error
         raise DataError(f"{file.path}: {error}") from error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lorarec.data import open_files
-from lorarec.data.open_files import UTF8, ReadOptions, encoding_of, open_text, read_errors
+from lorarec.data.open_files import MOST_COLUMNS, UTF8, ReadOptions, encoding_of, open_text, read_errors, too_long
 from lorarec.errors import DataError
 
 SEPARATORS = ",;\t|"
@@ -46,6 +46,9 @@ def delimited(path: Path, tab: bool, options: ReadOptions) -> Delimited:
     the name of another one.
     """
     encoding = encoding_of(path, options)
+    with read_errors(path, encoding), open_text(path, encoding, newline="") as file:
+        if len(file.readline(open_files.BLOCK)) == open_files.BLOCK:
+            raise too_long(path, 1)
     usual = "\t" if tab else ","
     sep = options.sep or _detected(path, encoding, usual, tab, options.header)
     literal = tab and sep == "\t"
@@ -55,7 +58,8 @@ def delimited(path: Path, tab: bool, options: ReadOptions) -> Delimited:
         raise DataError(f"{path}: the file is empty. {expected}")
     names = _named(first) if options.header is None else list(options.header)
     _check_names(path, names, first, options.header is None)
-    unnamed = [name for name in names if name not in first] if options.header is None else []
+    given = set(first)
+    unnamed = [name for name in names if name not in given] if options.header is None else []
     notes = [f"columns without a name: {', '.join(map(repr, unnamed))[:200]}"] if unnamed else []
     notes += [f"separator: {_shown(sep)} (detected)"] if options.sep is None and sep != usual else []
     notes += [f"encoding: {encoding} (by its byte order mark)"] if encoding != UTF8 and not options.encoding else []
@@ -125,6 +129,8 @@ def _named(header: Sequence[str]) -> list[str]:
 
 def _check_names(path: Path, names: list[str], first: list[str], in_file: bool) -> None:
     where = f"{path}, line 1" if in_file else f"{path}, `header`"
+    if len(names) > MOST_COLUMNS:
+        raise DataError(f"{where}: {len(names):,} columns, but a table has at most {MOST_COLUMNS:,}. Leave some out.")
     if not in_file and names == first:
         raise DataError(f"{path}: line 1 has the names of `header`. Leave `header` out.")
     if not in_file and len(names) != len(first):

@@ -16,6 +16,7 @@ from lorarec.data.columns import common_type
 from lorarec.data.ids import EXACT
 from lorarec.data.open_files import (
     DETECT,
+    MOST_COLUMNS,
     UTF8,
     ReadOptions,
     encoding_of,
@@ -30,6 +31,8 @@ ROWS = 20_000
 """Objects converted to Arrow at a time."""
 LONGEST_LIST = 1 << 30
 """Characters of a list of objects, also after decompression."""
+MOST_BLANKS = 1_000_000
+"""Empty lines that may follow each other, also after decompression."""
 
 Row = dict[str, Any]
 
@@ -71,7 +74,12 @@ def json_tables(paths: Sequence[Path], lines: bool, options: ReadOptions = DETEC
     large: set[str] = set()
     for file in files:
         for chunk in _chunks(file):
-            for name in dict.fromkeys(name for row in chunk for name in row):
+            names = dict.fromkeys(name for row in chunk for name in row)
+            if len(kinds.keys() | names) > MOST_COLUMNS:
+                raise DataError(
+                    f"{file.path}: more than {MOST_COLUMNS:,} different fields, which are the columns here."
+                )
+            for name in names:
                 values = [row.get(name) for row in chunk]
                 kinds[name] = common_type(kinds.get(name, pa.null()), _kind(values))
                 large |= {name} if _beyond(values, EXACT - 1) else set()
@@ -102,13 +110,16 @@ def _objects(file: JsonFile) -> Iterator[Row]:
                 )
             yield from _listed(file.path, content)
             return
-        number = 0
+        number = last = 0
         while line := text.readline(open_files.BLOCK):
             number += 1
             if len(line) == open_files.BLOCK:
                 raise DataError(f"{file.path}, line {number}: longer than {open_files.BLOCK >> 20} MiB. Split it.")
             if line.strip():
+                last = number
                 yield _object(file.path, number, line)
+            elif number - last > MOST_BLANKS:
+                raise DataError(f"{file.path}: more than {MOST_BLANKS:,} empty lines follow line {last}. Remove them.")
 
 
 def _listed(path: Path, text: str) -> list[Row]:

@@ -45,6 +45,9 @@ CONTROLS = bytes(range(0x80, 0xA0))
 BLOCK = 1 << 24
 """Bytes read at a time, and of the longest line."""
 
+MOST_COLUMNS = 10_000
+"""Columns of a table."""
+
 
 @dataclass(frozen=True)
 class ReadOptions:
@@ -251,6 +254,12 @@ def encoding_notes(path: Path, options: ReadOptions) -> tuple[str, ...]:
         )
         return (f"`encoding: {options.encoding}` makes control characters of {shown}: `encoding: cp1252` reads them",)
     return ()
+
+
+def too_long(path: Path, line: int | None = None) -> DataError:
+    """The refusal of a file of which a line is longer than BLOCK."""
+    where = "a line is" if line is None else f"line {line} is"
+    return DataError(f"{path}: {where} longer than {BLOCK >> 20} MiB. Is it a csv file with line ends?")
 
 
 def refuse_nul(path: Path, names: Iterable[str]) -> None:

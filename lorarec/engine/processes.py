@@ -82,8 +82,9 @@ def on_main_process(accelerator: Accelerator, work: Callable[[], object]) -> Non
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt in the block, as SIGINT does, so that what was begun is cleaned up."""
-    if threading.current_thread() is not threading.main_thread():
+    """SIGTERM raises KeyboardInterrupt in the block, as SIGINT does, so that what was begun is cleaned up; unless the
+    program handles it itself."""
+    if threading.current_thread() is not threading.main_thread() or callable(signal.getsignal(signal.SIGTERM)):
         yield
         return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)

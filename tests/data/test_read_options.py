@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,8 @@ def test_a_list_of_json_is_read_as_a_whole_up_to_a_limit(file: Write, monkeypatc
 def test_a_line_or_field_longer_than_a_block_is_refused(file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_files, "BLOCK", 1 << 20)
     assert "a line is longer than 1 MiB" in refusal(file("a.csv", "a,b\n1," + "x" * 3_000_000 + "\n"))
+    assert "line 1 is longer than 1 MiB" in refusal(file("a.csv", "a," + "x," * 1_000_000 + "\n1,2\n"))
+    assert "a line is longer than 1 MiB" in refusal(file("a.csv", "a,b\n1,2\n" + "," * 9_000_000 + "\n"))
     assert "line 1: longer than 1 MiB" in refusal(file("a.jsonl", '{"a": "' + "x" * 3_000_000 + '"}\n'))
     assert rows(file("b.csv", 'a,b\n1,"' + "x" * 200_000 + '"\n'))[0]["b"] == "x" * 200_000
 
@@ -247,3 +250,16 @@ def test_types_that_datasets_lack_are_read_as_plain_ones(tmp_path: Path) -> None
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     (row,) = rows(tmp_path / "a.parquet")
     assert row["view"] == "a" and isinstance(row["listed"], str) and float(row["small"]) == 1.5
+
+
+def test_a_table_has_a_bounded_number_of_columns(file: Write) -> None:
+    many = [f"c{number}" for number in range(10_001)]
+    assert "10,001 columns, but a table has at most 10,000" in refusal(file("a.csv", f"{','.join(many)}\n"))
+    rows = "".join(json.dumps({name: 1}) + "\n" for name in many)
+    assert "more than 10,000 different fields" in refusal(file("a.jsonl", rows))
+
+
+def test_empty_lines_without_end_are_refused(file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_rows, "MOST_BLANKS", 100)
+    assert rows(file("a.jsonl", '{"a": 1}\n' + "\n" * 100 + '{"a": 2}\n')) == [{"a": 1}, {"a": 2}]
+    assert "more than 100 empty lines follow line 1" in refusal(file("b.jsonl", '{"a": 1}\n' + "\n" * 101))
