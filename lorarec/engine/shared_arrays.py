@@ -23,6 +23,8 @@ from lorarec.errors import LorarecError
 
 ALIGNMENT = 64
 """Arrays start at multiples of so many bytes."""
+_UNSHARED = (OSError, pickle.PickleError, TypeError, AttributeError, ImportError)
+"""What writing, sending and mapping may raise; objects of plugins may be any."""
 _log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
@@ -42,8 +44,8 @@ def computed_once(accelerator: Accelerator, compute: Callable[[], Value]) -> Val
     and Arrow arrays, which all processes map copy-on-write from a file in the cache folder. The file has lost its name
     before this returns, and its space on disk is freed when the processes end.
 
-    A LorarecError of `compute` is raised on every process. Where the file cannot be written or mapped, a notice says
-    so, and the process computes the value itself.
+    A LorarecError of `compute` is raised on every process. Where the file cannot be written or mapped, or an object
+    cannot be pickled, a notice says so, and the processes compute the value themselves.
     """
     if accelerator.num_processes == 1:
         return compute()
@@ -59,11 +61,7 @@ def computed_once(accelerator: Accelerator, compute: Callable[[], Value]) -> Val
             problem = _map(problem, values)
         problems = sorted(filter(None, gather_object([problem])))  # then the file may lose its name
     if problems and accelerator.is_main_process:
-        _log.warning(
-            "Processes prepare all data themselves, each in its own memory, since they cannot share files in the cache "
-            "folder: %s. Set the environment variable HF_DATASETS_CACHE to a folder that all processes of a machine "
-            "can write, on a disk with room.", problems[0],
-        )  # fmt: skip
+        _log.warning("Processes prepare all data themselves, each in memory of its own: %s", problems[0])
     return values[0] if values else compute()
 
 
@@ -78,9 +76,9 @@ def _computed(compute: Callable[[], Value], values: list[Value], files: ExitStac
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return _pack(value, files.enter_context(temporary_folder(folder / "processes")) / "arrays")
-    except OSError as error:
+    except _UNSHARED as error:
         values.append(value)
-        return f"{folder}: {error.strerror}"
+        return _reason(error, folder)
 
 
 class _Pickler(pickle.Pickler):
@@ -115,7 +113,16 @@ def _map(packed: _Packed, values: list[Any]) -> str:
         with packed.file.open("rb") as stream:
             # Copy-on-write, since torch takes no read-only arrays; nothing is ever written to them.
             arrays = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY))
-    except OSError as error:
-        return f"{packed.file}: {error.strerror}"
-    values.append(pickle.loads(packed.content, buffers=[arrays[start:stop] for start, stop in packed.bounds]))
+        values.append(pickle.loads(packed.content, buffers=[arrays[start:stop] for start, stop in packed.bounds]))
+    except _UNSHARED as error:
+        return _reason(error, packed.file)
     return ""
+
+
+def _reason(error: Exception, path: Path) -> str:
+    if not isinstance(error, OSError):
+        return f"they hold what cannot go from process to process ({error})."
+    return (
+        f"{path}: {error.strerror}. Set the environment variable HF_DATASETS_CACHE to a folder that all processes of a "
+        "machine can write, on a disk with room."
+    )
