@@ -85,8 +85,11 @@ def _describe(offer: Offer, registry: Registry) -> None:
 
 def setting_rows(model: type[BaseModel]) -> list[tuple[str, str, str, str]]:
     """Name, type, default and description of each setting, in the order of the class."""
+    from lorarec.config.strict import descriptions
+
+    described = descriptions(model)
     return [
-        (name, _type_of(field), _default_of(field), " ".join((field.description or "").split()))
+        (name, _type_of(field), _default_of(field), " ".join(described.get(name, "").split()))
         for name, field in model.model_fields.items()
     ]
 

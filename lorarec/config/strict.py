@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
+from inspect import cleandoc, getsource
+from itertools import pairwise
 from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationInfo, field_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 
 class StrictConfig(BaseModel):
@@ -17,9 +23,8 @@ class StrictConfig(BaseModel):
     sensible one, and a docstring below it: `lorarec plugins show` and the JSON Schema print it.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
-    )
+    # Not `use_attribute_docstrings`: reading the source of every class takes a sixth of the time to load a run.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
     renamed: ClassVar[Mapping[str, str]] = {}
     """Former names of settings -> current names. A recipe with a former name is refused with a message that gives the
     current one; recipes of finished runs are still read. It replaces the base's: start from `{**Base.renamed}`."""
@@ -48,6 +53,59 @@ class StrictConfig(BaseModel):
         """
         fields = type(self).model_fields
         return [name for name, used in works.items() if not used and getattr(self, name) != fields[name].default]
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        written = handler(schema)
+        properties = handler.resolve_ref_schema(written).get("properties", {})
+        for name, description in descriptions(cls).items():
+            properties.get(name, {}).setdefault("description", description)
+        return written
+
+
+@cache
+def descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """What the docstring below each setting says, or its field; settings without one are left out."""
+    texts: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        if issubclass(cls, BaseModel) and cls is not BaseModel:
+            texts |= _docstrings(cls)
+    given = {name: field.description for name, field in model.model_fields.items() if field.description}
+    return {name: text for name, text in (texts | given).items() if name in model.model_fields}
+
+
+def _docstrings(cls: type[BaseModel]) -> dict[str, str]:
+    """The strings below the annotated names of a class; none where its source is not at hand."""
+    parsed = _classes(cls.__module__).get(cls.__qualname__)
+    below: dict[str, str] = {}
+    for statement, after in pairwise(() if parsed is None else parsed.body):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+            and isinstance(after.value.value, str)
+        ):
+            below[statement.target.id] = cleandoc(after.value.value)
+    return below
+
+
+@cache
+def _classes(module: str) -> dict[str, ast.ClassDef]:
+    """The classes of a module by their qualified names; none where its source is not at hand."""
+    try:
+        inside: list[tuple[str, ast.AST]] = [("", ast.parse(getsource(sys.modules[module])))]
+    except (OSError, TypeError, SyntaxError, KeyError):
+        return {}
+    classes: dict[str, ast.ClassDef] = {}
+    for prefix, node in inside:  # which grows
+        for each in ast.iter_child_nodes(node):
+            if isinstance(each, ast.ClassDef):
+                classes[prefix + each.name] = each
+                inside.append((f"{prefix}{each.name}.", each))
+            elif isinstance(each, ast.FunctionDef):
+                inside.append((f"{prefix}{each.name}.<locals>.", each))
+    return classes
 
 
 def _takes(annotation: Any, kinds: tuple[Any, ...]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from abc import abstractmethod
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -72,7 +73,7 @@ class PeftAdapter(Adapter):
         # Without a task type PEFT passes arguments on unchanged, which modules of other libraries need.
         config.task_type = TaskType.FEATURE_EXTRACTION if isinstance(module, PreTrainedModel) else None
         try:
-            wrapped: nn.Module = get_peft_model(module, config, peft_name(name), autocast_adapter_dtype=True)
+            wrapped = _wrapped(module, config, name)
         except Exception as error:  # methods that do not fit a module fail in many ways
             reason = f"{type(error).__name__}: {error}"
             raise IncompatibleError(
@@ -153,7 +154,7 @@ class PeftAdapter(Adapter):
         module = backbone.module
         config = self._config(backbone, folder)
         try:
-            restored: nn.Module = get_peft_model(module, config, peft_name(name), autocast_adapter_dtype=True)
+            restored = _wrapped(module, config, name)
         except Exception as error:
             raise IncompatibleError(f"{folder}: the adapter does not fit this backbone: {error}") from error
         self._load(restored, folder, name)
@@ -223,6 +224,13 @@ class PeftAdapter(Adapter):
             )
         targets = sorted(named) if isinstance(named, set | tuple) else named
         config.target_modules = set(find_targets(self.name, backbone, targets, kinds=self.target_kinds))
+
+
+def _wrapped(module: nn.Module, config: PeftConfig, name: str) -> nn.Module:
+    with warnings.catch_warnings():  # PEFT asks transformers' modules by a name that these deprecate
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        wrapped: nn.Module = get_peft_model(module, config, peft_name(name), autocast_adapter_dtype=True)
+    return wrapped
 
 
 def _described(backbone: Backbone) -> str:

@@ -73,8 +73,8 @@ def blamed(error: BaseException, plugins: Iterable[Plugin | type[Plugin]]) -> Lo
     """The error to raise instead of one of the block; None if no plugin is to blame."""
     strange = strangers(plugins)
     if isinstance(error, LorarecError):
-        told = text_of(error)
-        if not isinstance(error, PluginError | TrainingError) or not strange or any(each in told for each in strange):
+        told, general = text_of(error), type(error) in (LorarecError, PluginError, TrainingError)
+        if not (general and strange) or any(each in told for each in strange):
             return None
         return type(error)(f"{told} In use: {', '.join(strange)}.")
     if fault := fault_of(error, plugins):

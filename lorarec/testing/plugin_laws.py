@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lorarec.config.strict import descriptions
 from lorarec.contracts import DataSource, Metric, Plugin, StrictConfig
 from lorarec.data.columns import ITEM, KNOWN, USER
 from lorarec.data.raw_tables import as_arrow
@@ -30,8 +31,9 @@ def check_plugin(plugin_class: type[Plugin]) -> None:
     unset = _unset(plugin_class)
     assert not unset, f"{label} does not set {', '.join(unset)}, as its contract asks of each class"
     assert issubclass(plugin_class.Config, StrictConfig), f"{label}.Config must be a StrictConfig"
-    for field, info in plugin_class.Config.model_fields.items():
-        assert info.description, f"setting '{field}' of {label} has no description: put a docstring below it"
+    described = descriptions(plugin_class.Config)
+    for field in plugin_class.Config.model_fields:
+        assert field in described, f"setting '{field}' of {label} has no description: put a docstring below it"
 
 
 def _unset(plugin_class: type[Plugin]) -> list[str]:
