@@ -80,4 +80,5 @@ def test_the_latest_item_leads_most_recent_although_it_is_rare():
     ranked = rank_baselines(asked()._replace(histories=nothing_seen), statistics().item_counts, 1, None)
     assert list(ranked) == ["popularity", "most recent"]
     assert ranked["most recent"].lists.ravel().tolist() == [3, 3]
+    assert ranked["most recent"].ties.tolist() == [0, 0], "item 4, never taken, comes after item 0, taken first of all"
     assert ranked["popularity"].lists.ravel().tolist() == [0, 0]
