@@ -155,6 +155,16 @@ def _indices(column: pa.ChunkedArray) -> np.ndarray:
     return codes
 
 
+def refuse_rounded(column: pa.ChunkedArray, where: str, rows: Rows | None = None, what: str = "id") -> None:
+    """Raise DataError naming the first of a column of floats that may be another number than was written."""
+    values = column.cast(pa.float64())
+    limit = 2.0 ** MANTISSA[column.type.bit_width]
+    large = pc.index(pc.greater_equal(pc.abs(values), limit), pa.scalar(True)).as_py()
+    if large >= 0:
+        problem = f"digits of the {what} are lost in the float {values[large].as_py()!r}"
+        raise _refusal(where, large, rows, problem, EXPORT)
+
+
 def _plain(column: pa.ChunkedArray, where: str, rows: Rows | None, what: str) -> pa.ChunkedArray:
     """Integers and text as they are; decimals as text, whole floats (integers that pandas widened) as integers."""
     kind = column.type
@@ -163,12 +173,8 @@ def _plain(column: pa.ChunkedArray, where: str, rows: Rows | None, what: str) ->
     if pa.types.is_decimal(kind) and kind.scale == 0:  # as databases export their whole numbers
         return column.cast(pa.string())
     if pa.types.is_floating(kind):
+        refuse_rounded(column, where, rows, what)
         column = column.cast(pa.float64())
-        limit = 2.0 ** MANTISSA[kind.bit_width]
-        large = pc.index(pc.greater_equal(pc.abs(column), limit), pa.scalar(True)).as_py()
-        if large >= 0:
-            value = column[large].as_py()
-            raise _refusal(where, large, rows, f"digits of the {what} are lost in the float {value!r}", EXPORT)
         fraction = pc.index(pc.equal(column, pc.floor(column)), pa.scalar(False)).as_py()
         if fraction < 0:
             return column.cast(pa.int64())

@@ -26,7 +26,10 @@ def parquet_tables(paths: Sequence[Path]) -> Iterator[pa.Table]:
     yield schema.empty_table()
     for path in paths:
         for batch in _batches(path, schema.names):
-            yield _plain(batch).cast(schema)
+            plain = _plain(batch)
+            yield pa.table(
+                {field.name: in_common_type(plain.column(field.name), field.type, path, field.name) for field in schema}
+            )
 
 
 def parquet_schema(paths: Sequence[Path]) -> pa.Schema:
@@ -51,6 +54,17 @@ def joined_type(one: pa.DataType, other: pa.DataType, file: str, column: str) ->
             f"{file}: column '{column}' holds {other}, but {one} in the other files. Write it the same way."
         )
     return common_type(one, other)
+
+
+def in_common_type(column: pa.ChunkedArray, kind: pa.DataType, path: Path, name: str) -> pa.ChunkedArray:
+    """A file's column in the type of all files. Raises DataError naming both types where a value would change."""
+    try:
+        return column.cast(kind)
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"{path}: column '{name}' holds {column.type}, and not all of it can be read as {kind}, the type that all "
+            f"files together have: {str(error)[:200]}. Write the column in one type in all files."
+        ) from error
 
 
 def _schema(path: Path) -> pa.Schema:

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lorarec.data.columns import is_list
-from lorarec.data.ids import WIDE
+from lorarec.data.ids import WIDE, refuse_rounded
 from lorarec.data.numbers import is_text
-from lorarec.data.parquet_files import damaged, parquet_schema, storable
+from lorarec.data.parquet_files import damaged, in_common_type, parquet_schema, storable
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ParquetTable:
             texts = zip(self._added[name], self._files, strict=True)
             chunks = [pa.repeat(pa.scalar(text, kind), file.rows) for text, file in texts]
         else:
-            read = (chunk for file in self._files for chunk in file.chunks(name, kind))
+            read = (chunk for file in self._files for chunk in file.chunks(name, kind, ids))
             chunks = list(encoded_chunks(read) if ids and _holds_text(kind) else read)
         whole = pa.chunked_array(chunks) if chunks else pa.chunked_array([], kind)
         return whole if self._rows is None else whole.take(self._rows)
@@ -112,12 +112,16 @@ class _File:
             with pq.ParquetFile(path) as file:
                 self.rows: int = file.metadata.num_rows
 
-    def chunks(self, name: str, kind: pa.DataType) -> Iterator[pa.Array]:
-        """A column's row groups, in the type `kind`."""
+    def chunks(self, name: str, kind: pa.DataType, ids: bool = False) -> Iterator[pa.Array]:
+        """A column's row groups, in the type `kind` of all files. `ids`: raise DataError for low-precision floats that
+        were rounded, which a wider type would hide."""
         with _readable(self.path), pq.ParquetFile(self.path) as file:
             for group in range(file.num_row_groups):
                 column = file.read_row_group(group, columns=[name]).column(name)
-                yield from storable(column, column.type).cast(kind).chunks
+                plain = storable(column, column.type)
+                if ids and plain.type != kind and pa.types.is_floating(plain.type):
+                    refuse_rounded(plain, f"{self.path}, column '{name}', row group {group + 1}")
+                yield from in_common_type(plain, kind, self.path, name).chunks
         if _stamp(self.path) != self._stamp:
             raise DataError(f"{self.path}: changed while being read. Run the command again.")
 

@@ -176,3 +176,21 @@ def test_histories_of_texts_with_items_of_numbers_are_read_as_from_a_copy(items:
     tables = ParquetTable([path]), read_table(path)
     place, copy = (prepare(RawTables(table, origin="events"), Wanted(), section, 13) for table in tables)
     assert place.report == copy.report and place.catalog.ids == copy.catalog.ids == ["7", "8", "9"]
+
+
+@pytest.mark.parametrize(
+    ("one", "says"),
+    [
+        (
+            pa.array([5, 2**24], pa.float32()),
+            r"0\.parquet, column 'user', row group 1, row 2: digits of the id",
+        ),
+        (pa.array([5, 2**53 + 1], pa.int64()), r"column 'user' holds int64, and not all of it can be read as double"),
+    ],
+)
+def test_ids_that_the_common_type_of_files_would_change_are_refused(one: pa.Array, says: str, tmp_path: Path) -> None:
+    for number, column in enumerate((one, pa.array([5.0, 7.0], pa.float64()))):
+        pq.write_table(pa.table({"user": column}), tmp_path / f"{number}.parquet")
+    table = ParquetTable([tmp_path / "0.parquet", tmp_path / "1.parquet"])
+    with pytest.raises(DataError, match=says):
+        table.column("user", ids=True)

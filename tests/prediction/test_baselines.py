@@ -59,7 +59,9 @@ def test_for_sampled_clicks_popular_items_are_more_probable_and_the_mean_probabi
     scores = score_baselines(asked(), None, np.array([1.0, 0.0]), statistics())
     assert set(scores) == {"mean", "popularity"}
     rare, unseen = scores["popularity"]
-    assert rare > unseen
+    # An item's odds: those of a chosen item, (1 + 4, 2, 2 + ...) / their mean, times those of the share, here 1.
+    popular = (statistics().item_counts + 1) / (statistics().item_counts + 1).mean()
+    assert [rare, unseen] == pytest.approx((popular / (1 + popular))[[3, 4]]) and rare > unseen
     assert scores["mean"].tolist() == [0.5, 0.5]
 
 
@@ -73,6 +75,13 @@ def test_rank_baselines_mask_seen_items_and_rank_by_count_by_recency_and_by_text
     assert ranked["popularity"].lists.tolist() == [[3, 4], [2, 4]]
     assert ranked["most recent"].ranks.tolist() == [0, 1]
     assert ranked["nearest text"].ranks[0] == 0
+
+
+def test_the_nearest_text_is_counted_from_the_mean_of_the_shop():
+    # All texts point one way, as those of one shop do: item 3 points there most of all, item 4 differs as the history.
+    frozen = torch.tensor([[10.0, 1.0], [10.0, 1.0], [10.0, 1.0], [0.2, 0.05], [10.0, 3.0]])
+    ranked = rank_baselines(asked(), statistics().item_counts, 2, frozen)
+    assert ranked["nearest text"].lists[0].tolist() == [4, 3]
 
 
 def test_the_latest_item_leads_most_recent_although_it_is_rare():
