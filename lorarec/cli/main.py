@@ -149,6 +149,8 @@ def _file_message(error: Exception) -> str:
 
 def _plugin_message(error: BaseException) -> str:
     """Which plugin raised the error; empty if none did."""
+    if "lorarec.registry" not in sys.modules:  # no plugin is loaded, and loading them takes seconds
+        return ""
     from lorarec.registry.faults import fault_of
 
     return str(fault_of(error) or "")

@@ -20,6 +20,7 @@ from lorarec.data.interactions import Interactions, Part
 from lorarec.data.ordering import blocks, changes
 from lorarec.data.raw_tables import NumberedTables
 from lorarec.data.repeated import repeated_line
+from lorarec.data.statistics import Statistics
 from lorarec.data.users import Users
 
 YEAR_1980 = 315_532_800
@@ -74,8 +75,8 @@ class DataReport:
     """Which columns of the users' table are read, if any; empty where there is no table."""
     items_with_events: int = 0
     labels: dict[str, dict[str, float]] = field(default_factory=dict)
-    """For each of rating and click that the data have, min, max, mean and the number of distinct values, of the rows in
-    some part."""
+    """For each of rating and click that the data have, min, max, mean and the number of distinct values (up to 101), of
+    the rows in some part."""
     repeated: dict[str, int] = field(default_factory=dict)
     """Where items are ranked, the number of targets of validation and test that their user had before."""
     seen: Seen = "mask"
@@ -191,8 +192,19 @@ def _labels(interactions: Interactions) -> dict[str, dict[str, float]]:
             values = interactions.table.data.column(name)
             values = values if used.all() else values.filter(pa.array(used))
             limits = pc.min_max(values).as_py()
-            labels[name] = {**limits, "mean": pc.mean(values).as_py(), "distinct": pc.count_distinct(values).as_py()}
+            labels[name] = {**limits, "mean": pc.mean(values).as_py(), "distinct": _distinct(values)}
     return labels
+
+
+def _distinct(values: pa.ChunkedArray) -> int:
+    """The number of distinct values, up to MOST_VALUES + 1: of times spent there are as many as rows."""
+    distinct = pa.array([], values.type)
+    for block in blocks(len(values), 64):
+        more = values.slice(block.start, block.stop - block.start).unique()
+        distinct = pa.concat_arrays([distinct, more]).unique()
+        if len(distinct) > Statistics.MOST_VALUES:
+            return Statistics.MOST_VALUES + 1
+    return len(distinct)
 
 
 def _label_line(name: str, label: Mapping[str, float]) -> str:
@@ -200,6 +212,7 @@ def _label_line(name: str, label: Mapping[str, float]) -> str:
         return f"click: {label['mean']:.2%} of rows are 1"
     count = int(label["distinct"])
     values = f"{count:,} different values" if count > 1 else "one value"
+    values = f"more than {Statistics.MOST_VALUES} values" if count > Statistics.MOST_VALUES else values
     return f"{name} from {label['min']:g} to {label['max']:g}, {values}, mean {label['mean']:.3g}"
 
 

@@ -132,6 +132,10 @@ def test_the_report_separates_items_with_events_from_the_catalog_and_states_the_
     assert "rating from 1 to 5, 5 different values, mean 3" in lines
     assert "click: 33.33% of rows are 1" in lines
     assert report.labels["click"] == {"min": 0, "max": 1, "mean": pytest.approx(1 / 3), "distinct": 2}
+    many = {"user": ["a", "b"] * 100, "item": [1, 2] * 100, "rating": [n / 7 for n in range(200)]}
+    assert "rating from 0 to 28.4286, more than 100 values" in "\n".join(
+        prepared(many, split={"by": "random"}).report.lines()
+    )
     few = prepared(rows, split=COLUMN | {"train_rows": 2})
     used = few.interactions.column("click")[few.interactions.part != Part.UNUSED]
     assert few.report.labels["click"]["mean"] == used.mean() and len(used) == 4
