@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
@@ -140,15 +141,33 @@ def write_answers(path: Path, columns: Mapping[str, Sequence[Any]], safe_csv: bo
     table = pa.table({name: _array(values) for name, values in columns.items()})
     with atomic_write(path) as partial:
         match _kind(path):
-            case ".csv" | ".tsv":
-                options = pacsv.WriteOptions(delimiter="\t" if path.suffix == ".tsv" else ",")
-                joined = _joined(table)
-                pacsv.write_csv(without_formulas(joined) if safe_csv else joined, partial, options)
+            case ".csv" | ".tsv" as kind:
+                joined = without_formulas(_joined(table)) if safe_csv else _joined(table)
+                if kind == ".csv":
+                    pacsv.write_csv(joined, partial)
+                else:
+                    partial.write_text("".join(_tab_lines(joined, path)), encoding="utf-8")
             case ".jsonl":
                 lines = (json.dumps(row, ensure_ascii=False) for row in table.to_pylist())
                 partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             case _:
                 pq.write_table(table, partial)
+
+
+def _tab_lines(table: pa.Table, path: Path) -> Iterator[str]:
+    """The lines of a tsv file as lorarec reads it, in which quotes are ordinary characters. Raises DataError naming the
+    first value that cannot be written so."""
+    texts = [column.cast(pa.large_string()).fill_null("") for column in table.columns]
+    for name, column in zip(table.column_names, texts, strict=True):
+        broken = pc.index(pc.match_substring_regex(column, r"[\t\n\r]"), pa.scalar(True)).as_py()
+        if broken >= 0:
+            value = column[broken].as_py()[:80]
+            raise DataError(
+                f"{path}, column '{name}': {value!r} has a tab or line end, which a tsv file cannot hold. Use .csv."
+            )
+    yield "\t".join(table.column_names) + "\n"
+    for row in zip(*(column.to_pylist() for column in texts), strict=True):
+        yield "\t".join(row) + "\n"
 
 
 def check_output(path: Path, source: Path, safe_csv: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 
-from lorarec.contracts import Catalog
+from lorarec.contracts import Catalog, DataError
 from lorarec.inference.answer_files import write_answers
 from lorarec.inference.request_files import id_column, list_column, read_requests
 from lorarec.inference.requests import UnknownIdWarning, item_rows
@@ -19,7 +19,7 @@ def test_an_unknown_number_is_named_with_the_spelling_that_the_run_has() -> None
         assert item_rows(["12", "7", "8"], catalog).tolist() == [1, -1, -1]
 
 
-@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
 def test_a_whole_number_is_the_same_id_with_and_without_a_point_whatever_else_is_asked(
     suffix: str, tmp_path: Path
 ) -> None:
@@ -34,3 +34,19 @@ def test_a_whole_number_is_the_same_id_with_and_without_a_point_whatever_else_is
         assert [item_rows(history, catalog).tolist() for history in histories] == [[row, *rows] for row in rows]
     with pytest.warns(UnknownIdWarning, match=r"4 unknown items to score get no score: 7\.0 .*, 1\.50, x, x\.0\."):
         assert item_rows(["7.0", "1.50", "x", "x.0"], catalog).tolist() == [-1] * 4
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_answers_are_read_as_they_were_written(suffix: str, tmp_path: Path) -> None:
+    path, titles = tmp_path / f"answers.{suffix}", ['say "no"', "a, b", "'x'", ""]
+    write_answers(path, {"item": ["007", "NA", "1e5", "a|b"], "title": titles, "score": [0.25, 1e-7, 3.0, 1e20]})
+    table = read_requests(path)
+    assert id_column(table, "item", path) == ["007", "NA", "1e5", "a|b"]
+    assert table.column("title").to_pylist() == titles
+    assert [float(score) for score in table.column("score").to_pylist()] == [0.25, 1e-7, 3.0, 1e20]
+
+
+def test_a_text_that_a_tsv_file_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"column 'title': 'a.tb' has a tab or line end.* Use \.csv"):
+        write_answers(tmp_path / "a.tsv", {"title": ["a\tb"]})
+    assert list(tmp_path.iterdir()) == []
