@@ -21,6 +21,12 @@ CASES = {
     "<!-- note -->Up<script>alert(1 < 2)</script>": "Up",
     "&lt;b&gt; is a tag": "<b> is a tag",
     "caf&eacute;": "café",
+    "<a title='more > less' href=x>Lamp</a>": "Lamp",
+    "one<script type='x'>if (a < b) { '<b>' }</SCRIPT >two<STYLE>p > a {}</style>": "one two",
+    "A<BR>B<hr/>C&#0;&#x1F600;": "A BC\ufffd\U0001f600",
+    "un<i>closed <b>tags": "unclosed tags",
+    "<b>5 < 6 & 7 > 3</b>": "5 < 6 & 7 > 3",
+    "&amp;lt; stays &amp;amp;": "&lt; stays &amp;",
 }
 PLAIN = ["R&B; a < b and b > c", "I <3 you", "AT&T", "x<5", "", "a &amp b"]
 
