@@ -1,6 +1,8 @@
 """The gradients, rates and seeds of a run's optimizer steps, seen by torch's hooks, and the best step of a run."""
 
+import itertools
 import json
+import math
 
 import pytest
 import torch
@@ -154,3 +156,15 @@ def test_training_stops_after_as_many_evaluations_in_a_row_without_a_better_one_
     assert run.metrics["steps"] == stops
     assert run.metrics["best_step"] == {2: 1, 5: 3, 9: 6}[stops]
     assert f"in {patience} evaluations" in run.metrics["stopped_early"]
+
+
+@pytest.mark.parametrize("step_of_clock", [0.0, -1.0])
+def test_a_clock_that_stands_still_or_goes_back_changes_no_result(step_of_clock, steps, monkeypatch):
+    before = steps({"epochs": 1, "log_every": 1})
+    ticks = itertools.count(5.0, step_of_clock)
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    still = steps({"epochs": 1, "log_every": 2 - int(step_of_clock)})
+    lines = [json.loads(line) for line in (still.folder / "history.jsonl").read_text().splitlines()]
+    rates = [line["targets_per_second"] for line in lines if "targets_per_second" in line]
+    assert rates and all(math.isfinite(rate) and rate > 0 for rate in rates)
+    assert still.metrics["test"] == before.metrics["test"]

@@ -128,3 +128,9 @@ def test_the_next_department_depends_on_the_last_one() -> None:
 def test_more_events_than_the_items_allow_are_refused() -> None:
     with pytest.raises(ValidationError, match="no user has an item twice: at most 133"):
         SyntheticSource.Config(users=20, items=20, events=200)
+
+
+def test_fewer_events_than_users_are_refused() -> None:
+    with pytest.raises(ValidationError, match="29 events are too few for 30 users: at least one for each"):
+        SyntheticSource.Config(users=30, events=29)
+    assert SyntheticSource.Config(users=30, events=30).events == 30
