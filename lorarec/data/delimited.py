@@ -173,7 +173,7 @@ def _check_lines(file: Delimited) -> None:
             raise DataError(
                 f"{file.path}, line {line}: {len(row)} fields, but {named} "
                 f"({', '.join(file.names)[:200]}). The row begins {file.sep.join(row)[:60]!r}. Correct it, or leave "
-                "such rows out: `on_bad_lines: skip`."
+                "such rows out: `on_bad_lines: skip` (an option of a table of the source `files`)."
             )
 
 
