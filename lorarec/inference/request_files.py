@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK, feedback_lists, is_list, missing_column
 from lorarec.data.delimited import typed
 from lorarec.data.file_rows import Rows
-from lorarec.data.ids import encode_ids, id_texts
+from lorarec.data.ids import encode_ids, id_texts, refuse_rounded
 from lorarec.data.numbers import is_text
 from lorarec.data.open_files import format_of
 from lorarec.data.own_lists import texts_of_numbers
@@ -94,6 +94,10 @@ def list_column(
     separator = _separator(table, name, item_ids)
     lists = [values for _, values in _lists(table, name, path, separator)]
     rows = np.repeat(np.arange(len(lists)), [len(values) for values in lists])
+    column = table.column(name)
+    if is_list(column.type) and pa.types.is_floating(column.type.value_type):
+        numbers = pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
+        refuse_rounded(numbers, f"{path}, column '{name}'", Rows(rows))
     flat = _flat([value for values in lists for value in values], f"{path}, column '{name}'")
     encoded = encode_ids(flat, f"{path}, column '{name}'", Rows(rows))
     ids = iter(encoded.ids.take(pa.array(encoded.codes)).to_pylist())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from datasets import Dataset
 
@@ -50,3 +51,14 @@ def test_a_text_that_a_tsv_file_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"column 'title': 'a.tb' has a tab or line end.* Use \.csv"):
         write_answers(tmp_path / "a.tsv", {"title": ["a\tb"]})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("kind", "limit"), [(pa.float16(), 2**11), (pa.float32(), 2**24), (pa.float64(), 2**53)])
+def test_a_history_of_floats_that_were_rounded_is_refused_by_row(kind: pa.DataType, limit: int, tmp_path: Path) -> None:
+    path = tmp_path / "asked.parquet"
+    lists = pa.array([[5.0], [7.0, float(limit)]], pa.list_(kind))
+    write_answers(path, {"history": lists})
+    with pytest.raises(DataError, match="column 'history', row 2: digits of the id are lost"):
+        list_column(read_requests(path), "history", path)
+    write_answers(path, {"history": lists.slice(0, 1)})
+    assert list_column(read_requests(path), "history", path)[0] == [["5"]]
