@@ -22,10 +22,11 @@ from lorarec.config.recipe_file import load_recipe
 from lorarec.config.strict import StrictConfig
 from lorarec.contracts.weight_files import check_finite
 from lorarec.data.streams import Purpose, derived_seed
+from lorarec.engine.shared_arrays import computed_once
 from lorarec.errors import ArtifactError, PluginError, RecipeError
 from lorarec.inference.recommender import Recommender
 from lorarec.model.rec_model import RecModel, check_compatible, usable_length
-from lorarec.pipeline.assemble import RunData, gather_run_data, request_format
+from lorarec.pipeline.assemble import RunData, gather_run_data, read_data, request_format
 from lorarec.pipeline.build_model import make_accelerator
 from lorarec.registry.discover import KINDS, KindName, is_installed
 from lorarec.registry.faults import plugin_faults
@@ -186,7 +187,7 @@ def open_run(folder: RunFolder, resolved: ResolvedRecipe) -> OpenRun:
     """Load a run with this recipe, and its data. Raises ArtifactError if the data or their split have changed since
     training."""
     accelerator = make_accelerator(resolved)
-    run_data = gather_run_data(resolved)
+    run_data = gather_run_data(resolved, computed_once(accelerator, lambda: read_data(resolved)))
     if run_data.data.report.fingerprint != folder.environment.get("split_fingerprint"):
         raise ArtifactError(
             f"{folder.path}: the data of its recipe, or their split, have changed since it was trained, so its metrics "
