@@ -100,6 +100,10 @@ def _refuse(argv: Sequence[str]) -> None:
     for word in argv:
         if any("\udc80" <= character <= "\udcff" for character in word):
             raise LorarecError(f"The argument '{word}' is not UTF-8 text. Rename the file or folder.")
+    if sys.flags.optimize > 1:
+        raise LorarecError(
+            "Python removes docstrings with -OO (PYTHONOPTIMIZE=2), which transformers needs. Leave it out, or use -O."
+        )
     try:
         os.getcwd()
     except OSError:  # importing torch would end the process

@@ -228,6 +228,11 @@ def test_a_deleted_working_folder_is_one_sentence(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
 
 
+def test_python_without_docstrings_is_one_sentence():
+    done = process("sys.exit(run(['check', 'quickstart']))", env={**os.environ, "PYTHONOPTIMIZE": "2"})
+    assert done.returncode == 2 and done.stderr.startswith("Python removes docstrings with -OO")
+
+
 def test_an_argument_that_is_not_utf_8_is_one_sentence(capsys):
     assert run(["evaluate", "run\udcff"]) == 2
     assert capsys.readouterr().err == "The argument 'run\\udcff' is not UTF-8 text. Rename the file or folder.\n"
