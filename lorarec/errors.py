@@ -7,9 +7,11 @@ message is short and can be printed.
 
 from __future__ import annotations
 
+import copyreg
 import errno
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the errors of a full disk."""
@@ -85,6 +87,10 @@ class LorarecError(Exception):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle: `__init__`, which may have other arguments than the message, is not called again."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class RecipeError(LorarecError):
