@@ -91,6 +91,7 @@ class Checkpoints:
             if states["optimizer"]:
                 options = StateDictOptions(full_state_dict=True)
                 set_optimizer_state_dict(self._model, self._optimizer, states["optimizer"], options=options)
+                self._check_shapes()
             self._schedule.load_state_dict(states["schedule"])
             self._callbacks.load_state_dict(states["callbacks"])
             if states["scaler"] and self._accelerator.scaler is not None:
@@ -101,6 +102,13 @@ class Checkpoints:
                 "folder to resume from an earlier checkpoint, or remove all of them to start again."
             ) from error
         return kept.state
+
+    def _check_shapes(self) -> None:
+        """Raises ValueError if AdamW's means of a weight have another shape than the weight."""
+        for weight, means in self._optimizer.state.items():
+            for name, mean in means.items():
+                if mean.shape != (() if name == "step" else weight.shape):
+                    raise ValueError(f"{name} has shape {tuple(mean.shape)}")
 
     def load_weights(self, step: int) -> None:
         """Restore only what the model computes with: trainable weights and callback states (AdaLoRA's ranks)."""
