@@ -18,6 +18,7 @@ from torch import Tensor
 from lorarec.artifact.reader import using
 from lorarec.config.recipe import Seen
 from lorarec.contracts import (
+    Candidates,
     Catalog,
     Collation,
     Examples,
@@ -31,7 +32,7 @@ from lorarec.contracts import (
 )
 from lorarec.errors import ArtifactError, DataError
 from lorarec.evaluation.calibration import Calibration
-from lorarec.inference.arguments import asked, id_texts
+from lorarec.inference.arguments import Asked, asked, id_texts
 from lorarec.inference.request_format import USUAL, RequestFormat
 from lorarec.inference.requests import candidates_of, item_rows, requests_of
 from lorarec.model.encoded_catalog import encoded_on_one_process
@@ -108,7 +109,7 @@ class Recommender:
         and the score of an unknown item is NaN. Raises DataError naming argument and row of what cannot be read.
         """
         items = self.request_format.named(items)
-        given = asked(items, histories, feedback, users, self.user_columns, self._item_ids)
+        given = self._asked(items, histories, feedback, users)
         rows = item_rows(id_texts(items, "items"), self.catalog)
         scores = self.predictor.nothing(len(rows))
         known = np.flatnonzero(rows >= 0)
@@ -146,13 +147,11 @@ class Recommender:
         exclude_seen = (self.seen if seen is None else seen) == "mask"
         _check_list_settings(k, candidates, seen, approximate, diversify)
         k = min(int(k), len(self.catalog))
-        histories = self.request_format.named(histories)
-        given = asked(histories, histories, feedback, users, self.user_columns, self._item_ids)
+        given = self._asked(histories, histories, feedback, users)
         if given.histories is None:
             raise DataError("histories: None is not a list. Give a list of ids for each user: [['a', 'b'], ['c']].")
-        requests = self._requests(len(given.histories), *given)
-        chosen = None if candidates is None else id_texts(candidates, "candidates", ordered=False)
-        among, count = candidates_of(chosen, self.catalog), pool_size(k) if diversify else k
+        requests, among = self._requests(len(given.histories), *given), self._candidates(candidates)
+        count = pool_size(k) if diversify else k
         answers = []
         with self._refusals():
             if approximate:
@@ -196,6 +195,17 @@ class Recommender:
             examples = examples.with_items_encoded()
         asked = AskedModel(self.model)
         return torch.cat([asked.answer(examples.batch(rows), method, self._table) for rows in examples.blocks(size)])
+
+    def _asked(self, first: Any, histories: Any, feedback: Any, users: Any) -> Asked:
+        """The arguments of a call as plain lists; tables may have the names of the training data."""
+        first, histories, feedback = (self.request_format.named(table) for table in (first, histories, feedback))
+        return asked(first, histories, feedback, users, self.user_columns, self._item_ids)
+
+    def _candidates(self, candidates: Any) -> Candidates:
+        """The items to choose from, given as an argument; None is the whole catalog."""
+        if candidates is not None:
+            candidates = id_texts(self.request_format.named(candidates), "candidates", ordered=False)
+        return candidates_of(candidates, self.catalog)
 
     def _items(self, examples: Examples) -> Tensor:
         """[N, D] the item table, computed once."""

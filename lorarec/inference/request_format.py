@@ -23,15 +23,20 @@ class RequestFormat:
     """lorarec's name of a column -> the one in the training data, which requests may use as well."""
     options: ReadOptions = DETECT
     """What was set for files of the training data; only `sep`, `encoding` and `decimal` count."""
+    item_id: str | None = None
+    """The item table's column of ids: that of the items in a table of requests that calls no other one so."""
 
     def names(self, available: Sequence[str]) -> dict[str, str]:
         """lorarec's name -> the one in a table of requests: that of the training data, where the table has it."""
         own = {name: self.columns.get(name, name) for name in READ}
-        return {name: other if other in available else name for name, other in own.items()}
+        names = {name: other if other in available else name for name, other in own.items()}
+        if names[ITEM] not in available and self.item_id is not None and self.item_id in available:
+            names[ITEM] = self.item_id
+        return names
 
     def named(self, table: Any) -> Any:
         """A table of requests with lorarec's names as well; anything else as it is."""
-        columns = columns_of(table) if self.columns else None
+        columns = columns_of(table) if self.columns or self.item_id else None
         if columns is None:
             return table
         return {**columns, **{name: columns[own] for name, own in self.names(list(columns)).items() if own in columns}}

@@ -29,7 +29,6 @@ from lorarec.contracts import (
 from lorarec.contracts.batch import Examples
 from lorarec.contracts.plugin import check_answers
 from lorarec.data.audit import Finding, audit, audit_repeated
-from lorarec.data.columns import ITEM
 from lorarec.data.file_rows import Rows
 from lorarec.data.prepare import PreparedData, Wanted, prepare
 from lorarec.data.report import DataReport
@@ -195,8 +194,8 @@ def _about(origin: str) -> Iterator[None]:
 
 def request_format(resolved: ResolvedRecipe, catalog: Catalog) -> RequestFormat:
     """How requests may be written: with the names of the recipe's columns, and that of the item table's ids."""
-    ids = {} if catalog.declared is None else {ITEM: catalog.declared.id_column}
-    return RequestFormat(ids | resolved.recipe.data.columns, resolved.source.read_options())
+    id_column = None if catalog.declared is None else catalog.declared.id_column
+    return RequestFormat(resolved.recipe.data.columns, resolved.source.read_options(), id_column)
 
 
 def _check_labels(resolved: ResolvedRecipe, data: PreparedData) -> None:

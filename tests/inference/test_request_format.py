@@ -47,6 +47,20 @@ def test_tables_in_python_may_too() -> None:
     assert USUAL.named(frame) is frame and RequestFormat(OWN).named(["i1"]) == ["i1"]
 
 
+def test_the_item_tables_id_is_read_only_where_no_other_column_is_that_of_items() -> None:
+    for columns, header, item in (
+        ({}, ["id", "item", "history"], "item"),
+        ({"item": "sku"}, ["id", "sku"], "sku"),
+        ({"item": "id"}, ["id", "item"], "id"),
+        ({"item": "sku"}, ["id", "item"], "item"),
+        ({"item": "sku"}, ["id", "history"], "id"),
+        ({}, ["number", "history"], "item"),
+    ):
+        assert RequestFormat(columns, item_id="id").names(header)["item"] == item, (columns, header)
+    frame = pd.DataFrame({"id": ["i1"], "history": [["i2"]]})
+    assert list(RequestFormat(item_id="id").named(frame)["item"]) == ["i1"]
+
+
 def test_an_encoding_of_the_training_data_reads_what_is_no_utf8(ask: Any) -> None:
     text = "item,history\né9,i2\n"
     items, requests = ask(text.encode("cp1252"), encoding="cp1252")

@@ -4,11 +4,13 @@ weights."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from torch import Tensor
 
@@ -16,6 +18,7 @@ import lorarec
 from lorarec.contracts import pair_predictor
 from lorarec.errors import LorarecError
 from lorarec.inference.recommender import Recommender
+from lorarec.inference.request_format import RequestFormat
 from lorarec.model import encoded_catalog
 from lorarec.pipeline.evaluate import evaluate
 from lorarec.prediction import ranking
@@ -115,6 +118,19 @@ def test_candidates_are_ranked_as_in_the_whole_catalog_and_no_other_item_is_scor
     for answer, whole in zip(restricted, everything, strict=True):
         assert [entry.item for entry in answer] == [entry.item for entry in whole if entry.item in some]
     assert sum(pairs) == (0 if head == "next_item" else 3 * 4)
+
+
+def test_tables_of_every_argument_may_have_the_names_of_the_training_data(
+    finished: Callable[..., Recommender], recipe: Make
+) -> None:
+    names = {"item": "sku", "history": "bought", "history_feedback": "stars"}
+    run = replace(finished("rating", recipe), request_format=RequestFormat(names))
+    some = run.catalog.ids[:5]
+    bought, stars = pd.DataFrame({"bought": [some[:2]]}), pd.DataFrame({"stars": [[5.0, 1.0]]})
+    answer = run.recommend([some[:2]], feedback=[[5.0, 1.0]], candidates=some)
+    assert run.recommend(bought, feedback=stars, candidates=pd.DataFrame({"sku": some})) == answer
+    score = run.predict([some[4]], [some[:2]], [[5.0, 1.0]])
+    assert run.predict(pd.DataFrame({"sku": [some[4]]}), bought, stars) == score
 
 
 @pytest.mark.skipif(find_spec("faiss") is None, reason="the extra 'index' is not installed")
