@@ -64,8 +64,16 @@ def is_lost(error: BaseException) -> bool:
 
 
 def is_of_the_machine(error: BaseException) -> bool:
-    """Whether the cause of an error is neither a file nor code: the disk is full, or another process has ended."""
-    return is_full(error) or is_lost(error)
+    """Whether the cause of an error is neither a file's content nor code: the disk is full, no memory is left, another
+    process has ended, or the system refuses a file that it names."""
+    refused = isinstance(error, PermissionError) and error.filename is not None
+    return is_full(error) or is_out_of_memory(error) or is_lost(error) or refused
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the machine or of its accelerator was not enough."""
+    torch = sys.modules.get("torch")
+    return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
 
 
 def is_full(error: BaseException) -> bool:

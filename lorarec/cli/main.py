@@ -18,7 +18,7 @@ from lorarec.cli.recipes import recipes_app
 from lorarec.cli.schema import schema
 from lorarec.cli.signals import INTERRUPTED, STOPPED, interrupts
 from lorarec.cli.train import check, train
-from lorarec.errors import Interrupted, LorarecError, PluginError, is_full, is_lost
+from lorarec.errors import Interrupted, LorarecError, PluginError, described, is_full, is_lost, is_out_of_memory
 
 DONE, FAILED, USER_MISTAKE = 0, 1, 2
 
@@ -122,7 +122,7 @@ def _status(error: Exception) -> int:
     if isinstance(error, LorarecError):
         output.tell_error(error, on_every_process=error.same_in_all_processes)
         return USER_MISTAKE
-    if message := _disk_message(error) or _plugin_message(error) or _file_message(error):
+    if message := _disk_message(error) or _memory_message(error) or _plugin_message(error) or _file_message(error):
         output.tell_error(message, on_every_process=False)
         return USER_MISTAKE
     if is_lost(error):
@@ -141,6 +141,16 @@ def _disk_message(error: Exception) -> str:
     return (
         f"The disk is full{context}. No half-written run or output was left behind. "
         "Free some space and run the command again; a training run continues from its checkpoint with --resume."
+    )
+
+
+def _memory_message(error: Exception) -> str:
+    """What to do if no memory is left; empty for other errors."""
+    if not is_out_of_memory(error):
+        return ""
+    return (
+        f"Out of memory ({described(error)}). Lower train.batch_size and raise train.accumulate by as much, or set "
+        "train.gradient_checkpointing=true; for evaluation and answers, lower evaluate.batch_size."
     )
 
 

@@ -69,10 +69,11 @@ class Loss(Plugin):
         if not isinstance(function, nn.Module):
             raise PluginError(f"loss '{self.name}': `build` gives a {type(function).__name__}, and no LossFunction.")
 
-        def check(_module: nn.Module, given: tuple[Any, ...], losses: Any) -> None:
-            check_losses(losses, len(given[0]), f"loss '{self.name}'")
+        def check(_module: nn.Module, given: tuple[Any, ...], named: dict[str, Any], losses: Any) -> None:
+            predictions = next(iter((*given, *named.values())))
+            check_losses(losses, len(predictions), f"loss '{self.name}'")
 
-        function.register_forward_hook(check)
+        function.register_forward_hook(check, with_kwargs=True)
         return function
 
     def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:

@@ -28,7 +28,9 @@ class CallbackList:
         for callback in self.callbacks:
             before = _fixed(state)
             getattr(callback, method.__name__)(state)
-            if changed := [name for name, value in before.items() if value != _fixed(state, before["logs"])[name]]:
+            after = _fixed(state, before["logs"])
+            # A loss that is NaN equals nothing, itself included, but is the same object.
+            if changed := [n for n, value in before.items() if value is not after[n] and value != after[n]]:
                 raise PluginError(
                     f"Callback '{callback.name}' changed state.{changed[0]} in {method.__name__}: of the progress of "
                     "training, a callback may set `stop` and `stop_reason` alone, and add to `logs`."

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from lorarec.config.recipe import Seen
 from lorarec.data.columns import HISTORY, ITEM, USER, missing_column
+from lorarec.data.numbers import is_text
 from lorarec.data.text_lists import BAR
 from lorarec.disk import atomic_write, check_target, locked
 from lorarec.errors import DataError
@@ -49,6 +50,7 @@ def predict_file(recommender: Recommender, source: Path, target: Path, safe_csv:
             raise DataError(f"{source} already has a column '{column}'. Rename it: the answers are written there.")
         items = id_column(table, names[ITEM], source)
         requests = _requests_in(recommender, table, source)
+        _check_tabs(target, table)
         new_users = f"{source} has no column 'history': every row is scored as that of a new user."
         scores, unknown = _with_notices(
             lambda: recommender.predict(items, requests.histories, requests.feedback, requests.users)
@@ -84,6 +86,7 @@ def recommend_file(
         requests = _requests_in(recommender, table, source)
         if requests.histories is None:
             raise missing_column(names[HISTORY], table.column_names, str(source))
+        _check_tabs(target, recommender.catalog.table.data.select(["item", "title"]))
         histories = requests.histories
         lists, unknown = _with_notices(
             lambda: recommender.recommend(
@@ -146,7 +149,8 @@ def write_answers(path: Path, columns: Mapping[str, Sequence[Any]], safe_csv: bo
                 if kind == ".csv":
                     pacsv.write_csv(joined, partial)
                 else:
-                    partial.write_text("".join(_tab_lines(joined, path)), encoding="utf-8")
+                    _check_tabs(path, joined)
+                    partial.write_text("".join(_tab_lines(joined)), encoding="utf-8")
             case ".jsonl":
                 lines = (json.dumps(row, ensure_ascii=False) for row in table.to_pylist())
                 partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -154,17 +158,24 @@ def write_answers(path: Path, columns: Mapping[str, Sequence[Any]], safe_csv: bo
                 pq.write_table(table, partial)
 
 
-def _tab_lines(table: pa.Table, path: Path) -> Iterator[str]:
-    """The lines of a tsv file as lorarec reads it, in which quotes are ordinary characters. Raises DataError naming the
-    first value that cannot be written so."""
-    texts = [column.cast(pa.large_string()).fill_null("") for column in table.columns]
-    for name, column in zip(table.column_names, texts, strict=True):
-        broken = pc.index(pc.match_substring_regex(column, r"[\t\n\r]"), pa.scalar(True)).as_py()
+def _check_tabs(path: Path, table: pa.Table) -> None:
+    """Raises DataError naming the first name or value of the table that a tsv file, if `path` is one, cannot hold."""
+    for name in table.column_names if _kind(path) == ".tsv" else ():
+        column = table.column(name)
+        texts = pa.chunked_array(
+            [[name], *(column.cast(pa.large_string()).chunks if is_text(column.type) else [])], pa.large_string()
+        )
+        broken = pc.index(pc.match_substring_regex(texts, r"[\t\n\r]"), pa.scalar(True)).as_py()
         if broken >= 0:
-            value = column[broken].as_py()[:80]
+            value = texts[broken].as_py()[:80]
             raise DataError(
                 f"{path}, column '{name}': {value!r} has a tab or line end, which a tsv file cannot hold. Use .csv."
             )
+
+
+def _tab_lines(table: pa.Table) -> Iterator[str]:
+    """The lines of a tsv file as lorarec reads it, in which quotes are ordinary characters."""
+    texts = [column.cast(pa.large_string()).fill_null("") for column in table.columns]
     yield "\t".join(table.column_names) + "\n"
     for row in zip(*(column.to_pylist() for column in texts), strict=True):
         yield "\t".join(row) + "\n"

@@ -58,6 +58,7 @@ def plugin_faults(plugins: Iterable[Plugin | type[Plugin]] = ()) -> Iterator[Non
     as if the user had stopped it. `plugins`: those in use in the block. With third-party ones among them, an error that
     lorarec or a library raises is theirs, too: what they returned is not what their contract says.
     """
+    plugins = tuple(plugins)  # read more than once
     with real_interrupts() as signals:
         try:
             yield
@@ -71,18 +72,18 @@ def plugin_faults(plugins: Iterable[Plugin | type[Plugin]] = ()) -> Iterator[Non
 
 def blamed(error: BaseException, plugins: Iterable[Plugin | type[Plugin]]) -> LorarecError | None:
     """The error to raise instead of one of the block; None if no plugin is to blame."""
-    strange = strangers(plugins)
+    others = third_party(plugins)
     if isinstance(error, LorarecError):
-        told, general = text_of(error), type(error) in (LorarecError, PluginError, TrainingError)
-        if not (general and strange) or any(each in told for each in strange):
+        message, general = text_of(error), type(error) in (LorarecError, PluginError, TrainingError)
+        if not (general and others) or any(each in message for each in others):
             return None
-        return type(error)(f"{told} In use: {', '.join(strange)}.")
+        return type(error)(f"{message} In use: {', '.join(others)}.")
     if fault := fault_of(error, plugins):
         return fault
-    if not strange or not isinstance(error, Exception):
+    if not others or not isinstance(error, Exception):
         return None
     return PluginError(
-        f"{_capital(', '.join(strange))}: something that was returned is not what the contract says "
+        f"{_capital(', '.join(others))}: something that was returned is not what the contract says "
         f"({described(error)}). {ADVICE}"
     )
 
@@ -110,7 +111,7 @@ def _owner(frame: FrameType, distribution: str, plugins: Iterable[Plugin | type[
     owner = frame.f_locals.get("self")
     if isinstance(owner, Plugin):
         return _capital(named(owner))
-    if used := [each for each in strangers(plugins) if each.endswith(f" of {distribution}")]:
+    if used := [each for each in third_party(plugins) if each.endswith(f" of {distribution}")]:
         return _capital(" or ".join(used))
     return f"The module {frame.f_globals['__name__']} of {distribution}"
 
@@ -119,7 +120,7 @@ def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def strangers(plugins: Iterable[Plugin | type[Plugin]]) -> list[str]:
+def third_party(plugins: Iterable[Plugin | type[Plugin]]) -> list[str]:
     """Those of the plugins that are not lorarec's own, as `named` names them."""
     return list(dict.fromkeys(named(plugin) for plugin in plugins if _distribution(plugin) != OWN))
 

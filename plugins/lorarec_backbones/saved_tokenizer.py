@@ -13,6 +13,8 @@ MOST_GROWTH = 100
 LONGEST_PATTERN = 10_000
 MANY = 100
 """A repetition of up to this many is one that ends."""
+MOST_WAYS = 100_000
+"""Ways to match repetitions that end and the alternatives of groups, tried at each character of a text."""
 ESCAPE = re.compile(r"\\(?:[pPx]\{[^}]*\}|.)", re.DOTALL)
 CLASS = re.compile(r"\[[^\[\]]*\]")
 GROUP = re.compile(r"\((\?<\w+>|\?<?[=!>]|\?[a-z-]*:)?([^()]*)\)")
@@ -73,8 +75,9 @@ def _growth(value: Any) -> float:
 def is_slow(pattern: str) -> bool:
     """Whether matching may take more than quadratic time, as far as its form says.
 
-    Refused: a repeated group that itself repeats or chooses, a repeated repetition, references and recursion, and two
-    repetitions without end one after the other, if something must follow them. Tokenizers in use have none of these.
+    Refused: a repeated group that itself repeats or chooses, a repeated repetition, references and recursion, two
+    repetitions without end one after the other, if something must follow them, and very many ways to match what does
+    end, as `a{1,100}a{1,100}a{1,100}b` has. Tokenizers in use have none of these.
     """
     simple = "" if len(pattern) > LONGEST_PATTERN else _simplified(pattern)
     return not simple or any(_may_fail_late(each) for each in simple.split("|"))
@@ -89,8 +92,9 @@ def _simplified(pattern: str) -> str:
         simple = CLASS.sub("x", simple)
     simple = re.sub(r"([*+?}])\?", r"\1", FLAGS.sub("", simple))  # lazy
     simple = re.sub(r"([*+?])\+", r"\1", simple)  # possessive
+    ways = _ways(simple)
     simple = COUNT.sub(_counted, simple)
-    if "[" in simple or re.search(r"[*+?{][*+{?]", simple):
+    if ways > MOST_WAYS or "[" in simple or re.search(r"[*+?{][*+{?]", simple):
         return ""
     while match := GROUP.search(simple):
         inner, after = match[2], simple[match.end() : match.end() + 1]
@@ -100,6 +104,17 @@ def _simplified(pattern: str) -> str:
         endless = len(re.findall(r"[*+]", inner))
         simple = f"{simple[: match.start()]}{'x*' * endless}x{simple[match.end() :]}"
     return "" if set(simple) & set("()") else simple or "x"
+
+
+def _ways(simple: str) -> int:
+    """In how many ways options, repetitions that end and the alternatives of groups may match, at most."""
+    ways = 2 ** len(re.findall(r"(?<![(|])\?", simple))
+    for least, comma, most in COUNT.findall(simple):
+        ways *= max(1, int(most) - int(least or 0) + 1) if comma and most else 1
+    while match := GROUP.search(simple):
+        ways *= match[2].count("|") + 1
+        simple = f"{simple[: match.start()]}x{simple[match.end() :]}"
+    return ways
 
 
 def _counted(match: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import torch
 
 from lorarec.cli import output
 from lorarec.cli.main import run
@@ -136,6 +137,8 @@ def test_only_the_main_process_prints(train, capsys, monkeypatch, tmp_path):
             "The disk is full while writing runs/x. ",
         ),
         (RuntimeError("write failed: No space left on device"), 2, "The disk is full. No half-written run "),
+        (MemoryError(), 2, "Out of memory (MemoryError). Lower train.batch_size"),
+        (torch.OutOfMemoryError("CUDA out of memory"), 2, "Out of memory (OutOfMemoryError: CUDA out of memory). "),
     ],
 )
 def test_a_failure_has_its_status_and_one_message(train, capsys, error, status, message):

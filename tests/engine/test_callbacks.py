@@ -58,3 +58,17 @@ def test_a_resumed_run_says_where_it_continues() -> None:
     screen = io.StringIO()
     ProgressReport(Console(file=screen)).on_fit_start(TrainState(step=2, total_steps=3))
     assert "Resumed after step 2 of 3." in screen.getvalue()
+
+
+class Changes(Callback):
+    name = "changes"
+
+    def on_optimizer_step(self, state: TrainState) -> None:
+        state.step += 1
+
+
+def test_a_callback_that_changes_the_step_is_named_and_one_that_sees_a_loss_that_is_nan_is_not() -> None:
+    state = TrainState(loss_since_log=float("nan"), metrics={"rmse": float("nan")})
+    CallbackList([Callback()]).call(Callback.on_optimizer_step, state)
+    with pytest.raises(PluginError, match=r"Callback 'changes' changed state\.step in on_optimizer_step"):
+        CallbackList([Changes()]).call(Callback.on_optimizer_step, state)

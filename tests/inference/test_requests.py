@@ -50,6 +50,8 @@ def test_answers_are_read_as_they_were_written(suffix: str, tmp_path: Path) -> N
 def test_a_text_that_a_tsv_file_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"column 'title': 'a.tb' has a tab or line end.* Use \.csv"):
         write_answers(tmp_path / "a.tsv", {"title": ["a\tb"]})
+    with pytest.raises(DataError, match=r"column 'a.tb': 'a.tb' has a tab"):
+        write_answers(tmp_path / "a.tsv", {"a\tb": [1.5]})
     assert list(tmp_path.iterdir()) == []
 
 
