@@ -14,7 +14,7 @@ def main() -> None:
 
     try:
         status = run(sys.argv[1:])
-    except KeyboardInterrupt:  # a second one, while the first was cleaned up after
+    except KeyboardInterrupt:  # a second one, while the first one is still ending the command
         stop_at_once()
     ignore_signals()
     sys.exit(status)

@@ -79,7 +79,7 @@ def format_of(path: Path, given: Format | None = None) -> Format:
     name = path.name.lower()
     if not name.endswith(SUFFIXES):
         hint = " Parquet files are compressed inside." if ".parquet." in name else ""
-        hint += " Call a text file with columns .csv or .tsv." if name.endswith((".txt", ".dat")) else ""
+        hint += " Rename a text file with columns to .csv or .tsv." if name.endswith((".txt", ".dat")) else ""
         raise DataError(
             f"{path}: files of this kind are not read.{hint} Use one of: {', '.join(PLAIN)}; csv, tsv, json and jsonl "
             f"also with {', '.join(COMPRESSIONS)}."
@@ -282,6 +282,6 @@ def other_columns(path: str | Path, names: Sequence[str], first: str | Path, oth
     differences = (("lacks", lacking), ("also has", more))
     what = " and ".join(f"{verb} {', '.join(map(repr, odd))[:200]}" for verb, odd in differences if odd)
     return DataError(
-        f"{path}: {what}, other than {first}. The files of a table have the same columns, in any order: add or remove "
+        f"{path}: {what}, unlike {first}. The files of a table have the same columns, in any order: add or remove "
         "them, or leave the file out."
     )

@@ -41,7 +41,7 @@ class _Packed(NamedTuple):
 
 def computed_once(accelerator: Accelerator, compute: Callable[[], Value]) -> Value:
     """The value of `compute`, which only the first process of each machine calls. It consists of plain objects, numpy
-    and Arrow arrays, which all processes map copy-on-write from a file in the cache folder. The file has lost its name
+    and Arrow arrays, which all processes map copy-on-write from a file in the cache folder. The file is unlinked
     before this returns, and its space on disk is freed when the processes end.
 
     A LorarecError of `compute` is raised on every process. Where the file cannot be written or mapped, or an object
@@ -61,7 +61,7 @@ def computed_once(accelerator: Accelerator, compute: Callable[[], Value]) -> Val
             problem = _map(problem, values)
         problems = sorted(filter(None, gather_object([problem])))  # then the file may lose its name
     if problems and accelerator.is_main_process:
-        _log.warning("Processes prepare all data themselves, each in memory of its own: %s", problems[0])
+        _log.warning("Processes prepare all data themselves, each in its own memory: %s", problems[0])
     return values[0] if values else compute()
 
 

@@ -45,6 +45,9 @@ class Mute(Exception):
     def __str__(self): raise SystemExit(0)
     __repr__ = __str__
 
+def helper():
+    raise ValueError("helpless")
+
 class Odd({parent}):
     name, summary = "odd", "misbehave"
 
@@ -121,6 +124,11 @@ def test_whatever_a_plugin_raises_is_one_sentence_with_its_kind_name_and_package
 ) -> None:
     message = misbehaves(kind, method, statement, raises=True)
     assert message.startswith(f"{kind.capitalize()} 'odd' of their-package raised {RAISED[statement]}")
+
+
+def test_a_plugin_is_named_where_another_function_of_its_package_raises(misbehaves: Callable[..., str]) -> None:
+    message = misbehaves("step", "gradients", "helper()", raises=True)
+    assert message.startswith("Step 'odd' of their-package raised ValueError: helpless")
 
 
 RETURNED = [

@@ -70,7 +70,7 @@ def test_a_suffix_may_be_written_in_capital_letters(file: Write) -> None:
 
 def test_files_of_other_columns_or_formats_are_refused(file: Write) -> None:
     a, b, c = file("a.csv", "user\n1\n"), file("b.csv", "person\n1\n"), file("c.tsv", "user\n1\n")
-    assert "b.csv: lacks 'user' and also has 'person', other than" in refusal([a, b])
+    assert "b.csv: lacks 'user' and also has 'person', unlike" in refusal([a, b])
     assert "The files of a table have one format" in refusal([a, c])
 
 

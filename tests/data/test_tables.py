@@ -175,7 +175,7 @@ def test_requests_are_read_by_the_same_reader_and_not_cached(column: Write) -> N
 
 def test_files_of_other_columns_cannot_be_joined(column: Write, tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("key\n1\n")
-    with pytest.raises(DataError, match="b: lacks 'id' and also has 'key', other than a"):
+    with pytest.raises(DataError, match="b: lacks 'id' and also has 'key', unlike a"):
         joined_tables({"a": read_table(column("csv", [1])), "b": read_table(tmp_path / "b.csv")})
 
 

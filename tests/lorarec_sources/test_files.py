@@ -186,9 +186,7 @@ def test_a_malformed_file_is_refused_with_the_location(
 
 def test_parts_with_other_columns_or_a_split_column_are_refused(folder: Write) -> None:
     path = folder({"a.csv": CSV, "b.csv": "user,item\n1,2\n", "c.csv": "user,split\n1,train\n"})
-    assert "b.csv: lacks 'rating', other than" in refusal(
-        path=str(path), interactions={"train": "a.csv", "test": "b.csv"}
-    )
+    assert "b.csv: lacks 'rating', unlike" in refusal(path=str(path), interactions={"train": "a.csv", "test": "b.csv"})
     assert "already has a column 'split'" in refusal(path=str(path), interactions={"train": "c.csv"})
 
 
