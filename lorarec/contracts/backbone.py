@@ -110,10 +110,9 @@ class Backbone(Plugin):
         head puts them into its views by `Collation.user_words`."""
         return ()
 
-    def unread_settings(self, views: Sequence[View], trains: bool) -> list[str]:
+    def unread_settings(self, views: Sequence[View]) -> list[str]:
         """The settings, by their names in a recipe's `backbone`, that are set and do nothing where a head reads
-        `views` in addition to single items, and `trains` says whether any weight of the backbone trains. None by
-        default."""
+        `views` in addition to single items. None by default."""
         return []
 
     @abstractmethod

@@ -74,21 +74,18 @@ def build_model(run_data: RunData, plan: TrainingPlan, copy: Path | None = None)
     network = adapter.attach(backbone, plan)
     set_seed(derived_seed(seed, Purpose.HEAD_WEIGHTS))
     head = resolved.head.build(run_data.architecture.hidden_size, run_data.data.statistics)
-    model = RecModel(backbone, adapter, network, head, pretrained)
-    _refuse_unread_settings(run_data, model)
-    return model
+    _refuse_unread_settings(run_data)
+    return RecModel(backbone, adapter, network, head, pretrained)
 
 
-def _refuse_unread_settings(run_data: RunData, model: RecModel) -> None:
-    """Raise RecipeError for settings of the backbone that do nothing with this adapter and head."""
+def _refuse_unread_settings(run_data: RunData) -> None:
+    """Raise RecipeError for settings of the backbone that do nothing with this head."""
     views = written_views(run_data.examples[Part.TRAIN])
-    unread = model.backbone.unread_settings(views, model.network_trains)
-    if unread:
-        resolved = run_data.resolved
+    resolved = run_data.resolved
+    if unread := resolved.backbone.unread_settings(views):
         raise RecipeError(
-            f"{', '.join(f'backbone.{name}' for name in unread)} would do nothing with adapter "
-            f"'{resolved.adapter.name}', of which {'some' if model.network_trains else 'no'} weights train, and head "
-            f"'{resolved.head.name}', which with these settings reads {_named(views)}. Leave it out."
+            f"{', '.join(f'backbone.{name}' for name in unread)} would do nothing with head '{resolved.head.name}', "
+            f"which with these settings reads {_named(views)}. Leave it out."
         )
 
 

@@ -63,9 +63,9 @@ class MiniLMBackbone(Backbone):
         """Those that the templates name as {user.NAME}."""
         return self.config.templates.user_columns()
 
-    def unread_settings(self, views: Sequence[View], trains: bool) -> list[str]:
-        """Dropout where no weight trains, and templates of views that the head does not read."""
-        return self.config.unread(views, trains)
+    def unread_settings(self, views: Sequence[View]) -> list[str]:
+        """Templates of views that the head does not read."""
+        return [f"templates.{name}" for name in self.config.templates.unread(views)]
 
     def load(self, catalog: Catalog, seed: int) -> MiniLMBackbone:
         """Load the pretrained weights. Raises LorarecError if they are not the published ones."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lorarec.contracts import Backbone, LorarecError, View
+from lorarec.contracts import Backbone, LorarecError
 from lorarec_backbones.sentence_folder import MODULES, SentenceFolder
 from lorarec_backbones.templates import Templates
 
@@ -33,7 +32,7 @@ class TextOptions(Backbone.Config):
     """transformers' attention implementation. By default the fastest one measured: transformers' own choice on a GPU,
     eager up to 256 tokens on a CPU. A run's environment.json records which one was used."""
     dropout: bool = False
-    """Whether the checkpoint's own dropout is active during training. With few trainable weights it is not needed, it
+    """Whether the checkpoint's own dropout is active during training, where some of its weights train. With few trainable weights it is not needed, it
     takes up to a third of a step on a CPU, and with it no hidden state can be reused from one step to the next."""
     normalize: bool | None = None
     """Scale every vector to length 1. By default if the modules.json of the checkpoint ends with Normalize."""
@@ -41,10 +40,6 @@ class TextOptions(Backbone.Config):
     """Text before every view. By default the checkpoint's own default prompt, if it has one."""
     templates: Templates = Templates()
     """How views are written as words."""
-
-    def unread(self, views: Sequence[View], trains: bool) -> list[str]:
-        """As `Backbone.unread_settings`."""
-        return [*self.idle({"dropout": trains}), *(f"templates.{name}" for name in self.templates.unread(views))]
 
 
 @dataclass(frozen=True)

@@ -84,10 +84,6 @@ class SasrecBackbone(Backbone):
             blocks="blocks",
         )
 
-    def unread_settings(self, views: Sequence[View], trains: bool) -> list[str]:
-        """Dropout, where no weight trains."""
-        return self.config.idle({"dropout": trains})
-
     def load(self, catalog: Catalog, seed: int) -> SasrecBackbone:
         """Draw the weights from `seed` (torch's global generator is unchanged), or read the copy.
 

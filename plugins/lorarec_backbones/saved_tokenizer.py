@@ -108,7 +108,7 @@ def _simplified(pattern: str) -> str:
 
 def _ways(simple: str) -> int:
     """In how many ways options, repetitions that end and the alternatives of groups may match, at most."""
-    ways = 2 ** len(re.findall(r"(?<![(|])\?", simple))
+    ways: int = 2 ** len(re.findall(r"(?<![(|])\?", simple))
     for least, comma, most in COUNT.findall(simple):
         ways *= max(1, int(most) - int(least or 0) + 1) if comma and most else 1
     while match := GROUP.search(simple):

@@ -65,7 +65,7 @@ def test_a_suffix_may_be_written_in_capital_letters(file: Write) -> None:
         ("a.JSONL", b'{"user": 1}'),
     ):
         assert rows(file(name, content)) == [{"user": 1}]
-    assert "Call a text file with columns .csv or .tsv." in refusal(file("a.txt", "user\n1\n"))
+    assert "Rename a text file with columns to .csv or .tsv." in refusal(file("a.txt", "user\n1\n"))
 
 
 def test_files_of_other_columns_or_formats_are_refused(file: Write) -> None:

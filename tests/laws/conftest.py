@@ -55,7 +55,7 @@ def recipe(tiny_checkpoint: Callable[[str], Path]) -> Callable[..., dict[str, An
                 "name": "text",
                 "checkpoint": str(tiny_checkpoint("bert")),
                 "max_length": 32,
-                "dropout": adapter != "frozen",  # otherwise resuming would have no randomness to reproduce
+                "dropout": True,  # otherwise resuming would have no randomness to reproduce
             },
             "adapter": adapter,
             "head": head,

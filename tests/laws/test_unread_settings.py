@@ -1,4 +1,4 @@
-"""Settings of a backbone that do nothing beside the recipe's adapter and head are refused by name."""
+"""Settings of a backbone that do nothing with the recipe's head are refused by name."""
 
 from __future__ import annotations
 
@@ -21,15 +21,10 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "items alone, words": ({}, {"templates": {"listed": "{text}", "empty": "none"}}, r"templates\.listed, .*\.empty"),
     "pairs": ({"head": JOINT}, {"templates": OF_HISTORY}, r"templates\.history would .* reads pairs of a history and"),
     "histories": ({"head": HISTORIES}, {"templates": OF_PAIR}, r"templates\.pair would .* reads histories\. Leave it"),
-    "dropout": ({"adapter": "frozen"}, {"dropout": True}, r"dropout would .* 'frozen', of which no weights train"),
-    "dropout of ids": (
-        {"adapter": "frozen", "head": HISTORIES},
-        {"name": "sasrec", "hidden_size": 8, "dropout": 0.5},
-        r"dropout would do nothing",
-    ),
 }
 READ: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "items alone": ({}, {"templates": {"item": "a {title}"}}),
+    "dropout, with another adapter swapped in": ({"adapter": "frozen"}, {"dropout": True}),
     "pairs": ({"head": JOINT}, {"templates": OF_PAIR | {"listed": "{text}", "empty": "none"}}),
     "pairs, a template of histories for other heads": ({"head": JOINT}, {"templates": OF_PAIR | OF_HISTORY}),
     "histories": ({"head": HISTORIES}, {"templates": OF_HISTORY | {"seen": "had {items}"}}),
