@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 from lorarec.errors import RecipeError
@@ -18,6 +19,9 @@ def check_launcher(precision: str) -> None:
 
 
 def _refusals(precision: str) -> Iterator[str]:
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_PORT"):
+        if not re.fullmatch(r"-?[0-9]{1,9}", asked := _asked(name, "0")):
+            yield f"{name}={asked}, which is no number. Unset it: accelerate launch and torchrun set it themselves."
     for engine, name in (("DEEPSPEED", "DeepSpeed"), ("MEGATRON_LM", "Megatron-LM"), ("PARALLELISM_CONFIG", "a mesh")):
         if _asked(f"ACCELERATE_USE_{engine}") == "true":
             yield (

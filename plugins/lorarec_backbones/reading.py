@@ -32,8 +32,9 @@ class TextOptions(Backbone.Config):
     """transformers' attention implementation. By default the fastest one measured: transformers' own choice on a GPU,
     eager up to 256 tokens on a CPU. A run's environment.json records which one was used."""
     dropout: bool = False
-    """Whether the checkpoint's own dropout is active during training, where some of its weights train. With few trainable weights it is not needed, it
-    takes up to a third of a step on a CPU, and with it no hidden state can be reused from one step to the next."""
+    """Whether the checkpoint's own dropout is active during training, where some of its weights train. With few
+    trainable weights it is not needed, it takes up to a third of a step on a CPU, and with it no hidden state can be
+    reused from one step to the next."""
     normalize: bool | None = None
     """Scale every vector to length 1. By default if the modules.json of the checkpoint ends with Normalize."""
     prompt: str | None = None

@@ -9,6 +9,8 @@ from lorarec.errors import RecipeError
 
 FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "WORLD_SIZE": "2"}
 REFUSED = [
+    ({"LOCAL_RANK": "x"}, "fp32", "LOCAL_RANK=x, which is no number. Unset it"),
+    ({"WORLD_SIZE": ""}, "fp32", "WORLD_SIZE=, which is no number"),
     ({"ACCELERATE_USE_DEEPSPEED": "true"}, "fp32", "DeepSpeed, which lorarec cannot train with. FSDP2"),
     ({"ACCELERATE_USE_MEGATRON_LM": "true"}, "fp32", "Megatron-LM, which lorarec cannot train with"),
     ({"ACCELERATE_MIXED_PRECISION": "bf16"}, "fp32", "mixed_precision bf16, but the recipe's train.precision is fp32"),
