@@ -15,9 +15,9 @@ class Rows:
 
     indices: np.ndarray | None = None
     """[n] int64 the index of each among the rows of all files, where rows were left out; None where it is its own."""
-    files: Sequence[tuple[str, Callable[[], int]]] = ()
-    """Where a table has several files, or parts, the path or name of each and what counts its rows, which only a
-    message needs."""
+    files: Sequence[tuple[str, int | Callable[[], int]]] = ()
+    """Where a table has several files, or parts, the path or name of each and its number of rows, or what counts them:
+    only a message needs it."""
 
     def __getitem__(self, chosen: np.ndarray) -> Rows:
         """The rows with these indices, which may repeat."""
@@ -27,7 +27,7 @@ class Rows:
         """The number of a row from 1, such as "17", or "17 of may.csv" where there are several files."""
         row = index if self.indices is None else int(self.indices[index])
         for path, count in self.files:
-            rows = count()
+            rows = count if isinstance(count, int) else count()
             if row < rows:
                 return f"{row + 1} of {self._short(path)}"
             row -= rows

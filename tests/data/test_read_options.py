@@ -48,6 +48,11 @@ def refusal(paths: Path | list[Path], **options: Any) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("sep", ["::", "", "§", "\n"])
+def test_a_separator_is_one_ascii_character(sep: str, file: Write) -> None:
+    assert f"a.csv: `sep: {sep!r}` is not one ASCII character" in refusal(file("a.csv", "user,item\n1,2\n"), sep=sep)
+
+
 def test_files_are_joined_in_the_given_order_with_one_type_each_column(file: Write) -> None:
     a, b = file("a.csv", "user,item\n1,007\n"), file("b.csv", "item,user\n7,2\n")
     assert rows([b, a]) == [{"item": "7", "user": 2}, {"item": "007", "user": 1}]

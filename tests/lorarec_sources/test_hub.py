@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import lzma
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +50,12 @@ def test_a_bad_row_is_named_with_its_split(repository: Path) -> None:
     (repository / "test.csv").write_text("user,item\n4,c\n5,\n")
     with pytest.raises(DataError, match="column 'item', row 2 of test: the value is missing"):
         number_tables(load(path=str(repository)))
+
+
+def test_what_names_rows_does_not_hold_the_table(repository: Path) -> None:
+    (repository / "train.csv").write_text("user,item\n" + "".join(f"{row},b\n" for row in range(20_000)))
+    rows = load(path=str(repository)).rows
+    assert rows is not None and rows.name(20_001) == "1 of test" and len(pickle.dumps(rows)) < 1_000
 
 
 def test_one_split_is_taken_as_it_is(repository: Path) -> None:
@@ -164,7 +172,34 @@ def test_separator_and_encoding_of_the_repository_change_no_value(option: str, t
 def test_other_options_of_csv_files_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("user,title\n007,NA\n")
     configured(tmp_path, "  skiprows: 1")
-    assert "reads csv files with skiprows, which lorarec does not" in refusal(path=str(tmp_path))
+    assert "reads files with skiprows, which lorarec does not" in refusal(path=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("sep: '::'", "`sep: '::'` is not one ASCII character"),
+        ("sep: ''", "`sep: ''` is not one ASCII character"),
+        ("sep: [a, b]", "is not one ASCII character"),
+        ("encoding: nonsense", "no text encoding 'nonsense'"),
+        ("encoding: [utf-8]", "no text encoding"),
+    ],
+)
+def test_separators_and_encodings_that_are_none_are_refused(option: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("user,title\n007,NA\n")
+    configured(tmp_path, f"  {option}")
+    assert problem in refusal(path=str(tmp_path))
+
+
+@pytest.mark.parametrize(("name", "sep", "other"), [("train.csv", "\\t", ","), ("train.tsv", ",", "\\t")])
+def test_a_declared_separator_is_not_replaced_by_a_detected_one(
+    name: str, sep: str, other: str, tmp_path: Path
+) -> None:
+    text = f"user{sep}title{other}x\n007{sep}a{other}b\n".replace("\\t", "\t")
+    (tmp_path / name).write_text(text)
+    (tmp_path / "README.md").write_text(f'---\nconfigs:\n- config_name: a\n  data_files: {name}\n  sep: "{sep}"\n---\n')
+    title = f"title{other}x".replace("\\t", "\t")
+    assert load(path=str(tmp_path)).interactions.column_names == ["user", title]
 
 
 def test_files_in_an_archive_are_read_as_by_every_other_source(tmp_path: Path) -> None:
@@ -172,6 +207,44 @@ def test_files_in_an_archive_are_read_as_by_every_other_source(tmp_path: Path) -
         archive.writestr("events.csv", "user,title\n007,NA\n0000,None\n")
     assert load(path=str(tmp_path)).interactions["user"][:] == ["007", "0000"]
     assert load(path=str(tmp_path)).interactions["title"][:] == ["NA", "None"]
+
+
+def archive(path: Path, **members: str) -> None:
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, content in members.items():
+            packed.writestr(name.replace("_", "."), content)
+
+
+@pytest.mark.parametrize("member", ["README_txt", "notes_json_bak", "ids_csv_xz"])
+def test_other_files_in_an_archive_are_not_read(member: str, tmp_path: Path) -> None:
+    archive(tmp_path / "train.zip", data_CSV="user,title\n007,NA\n", **{member: "hello"})
+    assert load(path=str(tmp_path)).interactions.to_list() == [{"user": "007", "title": "NA"}]
+
+
+@pytest.mark.parametrize("member", ["README_txt", "data_csv_xz", "data_ndjson"])
+def test_an_archive_without_a_file_that_is_read_is_refused(member: str, tmp_path: Path) -> None:
+    archive(tmp_path / "train.zip", **{member: "hello"})
+    assert "train.zip: has no file that lorarec reads" in refusal(path=str(tmp_path))
+
+
+def test_files_and_archives_are_read_in_the_order_of_their_names_wherever_they_lie(tmp_path: Path) -> None:
+    for part in "abcdef":
+        archive(tmp_path / f"train-{part}.zip", b_csv=f"user\n{part}1\n", a_csv=f"user\n{part}0\n")
+    (tmp_path / "train-c3.csv").write_text("user\nc3\n")
+    assert " ".join(load(path=str(tmp_path)).interactions["user"][:]) == "a0 a1 b0 b1 c0 c1 c3 d0 d1 e0 e1 f0 f1"
+
+
+def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.zip").write_bytes(b"PK")
+    assert "an archive cannot be unpacked" in refusal(path=str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["train.csv.xz", "train.tsv.lz4", "train.json.xz", "train.ndjson", "train.txt"])
+def test_files_that_datasets_would_read_with_other_ids_are_refused_by_name(name: str, tmp_path: Path) -> None:
+    content = b'{"user": "007"}\n' if "json" in name else b"user,title\n007,NA\n"
+    (tmp_path / name).write_bytes(lzma.compress(content) if name.endswith(".xz") else content)
+    message = refusal(path=str(tmp_path))
+    assert f"{name}: files of this kind are not read" in message and ".csv" in message and "`files`" in message
 
 
 def test_offline_mode_reads_the_files_that_were_downloaded_before(
