@@ -24,6 +24,7 @@ from lorarec.contracts.loss import Loss, Takes, moved, named
 from lorarec.contracts.pair_batch import event_examples, pair_batch
 from lorarec.contracts.pair_predictor import PairPredictor
 from lorarec.contracts.task_head import TaskHead
+from lorarec.data.file_rows import Rows
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.errors import DataError
@@ -109,13 +110,13 @@ class ClickTask(TaskHead):
         """Clicks: those of the data, or made by drawing negatives."""
         return "click"
 
-    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
+    def check_labels(self, labels: np.ndarray, rows: Rows) -> None:
         """Raise DataError naming the first row whose click is neither 0 nor 1, or if all are the same."""
         wrong = np.flatnonzero((labels != 0) & (labels != 1))
         if len(wrong):
             raise DataError(
-                f"Row {rows[wrong[0]]}, 'click': {labels[wrong[0]]:g} is neither 0 nor 1 ({len(wrong)} such rows). "
-                "Give clicks as 0 and 1; for stars use head 'rating'."
+                f"Row {rows.name(int(wrong[0]))}, 'click': {labels[wrong[0]]:g} is neither 0 nor 1 "
+                f"({len(wrong)} such rows). Give clicks as 0 and 1; for stars use head 'rating'."
             )
         if len(labels) > 1 and np.all(labels == labels[0]):
             raise DataError(

@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 from torch import Tensor, nn
 
 from lorarec.contracts.plugin import Plugin
+from lorarec.data.file_rows import Rows
 from lorarec.data.statistics import Statistics
 from lorarec.errors import PluginError
 
@@ -76,8 +77,8 @@ class Loss(Plugin):
         function.register_forward_hook(check, with_kwargs=True)
         return function
 
-    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
-        """Raise DataError if these labels, of these rows of the table, are not valid. Accepts all by default."""
+    def check_labels(self, labels: np.ndarray, rows: Rows) -> None:
+        """Raise DataError if these labels, of these rows of the files, are not valid. Accepts all by default."""
 
 
 def check_losses(losses: Any, count: int, where: str) -> None:

@@ -14,6 +14,7 @@ from lorarec.contracts.loss import Loss, Takes, moved, named
 from lorarec.contracts.pair_batch import event_examples, pair_batch
 from lorarec.contracts.pair_predictor import PairPredictor
 from lorarec.contracts.task_head import TaskHead
+from lorarec.data.file_rows import Rows
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 
@@ -65,7 +66,7 @@ class RatingTask(TaskHead):
         """The stars."""
         return "rating"
 
-    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
+    def check_labels(self, labels: np.ndarray, rows: Rows) -> None:
         """Raise DataError if all labels are the same number, or not valid for the loss."""
         super().check_labels(labels, rows)
         self.config.loss.check_labels(labels, rows)

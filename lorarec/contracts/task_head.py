@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lorarec.contracts.batch import Batch, Collation
 from lorarec.contracts.plugin import Plugin
+from lorarec.data.file_rows import Rows
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.statistics import Statistics
@@ -113,13 +114,13 @@ class TaskHead(Plugin):
         """
         return None
 
-    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
-        """Raise DataError with the row if a label is out of the task's range; by default, if all are the same number.
-        Labels are finite."""
+    def check_labels(self, labels: np.ndarray, rows: Rows) -> None:
+        """Raise DataError with the row, `rows.name(index)`, if a label is out of the task's range; by default, if all
+        are the same number. Labels are finite."""
         if len(labels) > 1 and np.all(labels == labels[0]):
             label = self.label()
             raise DataError(
-                f"All {len(labels)} values of '{label}' are {labels[0]:g} (row {rows[0]} is the first): there is "
+                f"All {len(labels)} values of '{label}' are {labels[0]:g} (row {rows.name(0)} is the first): there is "
                 f"nothing to learn. Check data.columns.{label}."
             )
 

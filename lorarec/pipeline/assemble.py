@@ -202,13 +202,7 @@ def _check_labels(resolved: ResolvedRecipe, data: PreparedData) -> None:
     label = label_column(resolved.head)
     if label is not None:
         labels = data.interactions.column(label)
-        rows = data.interactions.rows_in_files or Rows()
-        indices = np.arange(len(labels)) if rows.indices is None else rows.indices
-        try:
-            resolved.head.check_labels(labels, 1 + indices)
-        except DataError as error:
-            named = "Row" in str(error) or "row" in str(error)
-            raise DataError(f"{error} Rows are counted over all files.") if named and rows.files else error from None
+        resolved.head.check_labels(labels, data.interactions.rows_in_files or Rows())
 
 
 PROBES = ("young", "old")

@@ -25,6 +25,7 @@ from lorarec.contracts import (
     PairHead,
     PairPredictor,
     Part,
+    Rows,
     Statistics,
     StrictConfig,
     TaskHead,
@@ -78,13 +79,13 @@ class Comparison(TaskHead):
         """How far the item was ahead of its history's: above 0 where it was better."""
         return "rating"
 
-    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
+    def check_labels(self, labels: np.ndarray, rows: Rows) -> None:
         """Raise DataError where no item was ever behind, or none ahead: these are no leads."""
         if len(labels) > 1 and ((labels >= 0).all() or (labels <= 0).all()):
             raise DataError(
-                f"Row {rows[0]}, 'rating': {labels[0]:g}. Head 'comparison' learns from leads, above 0 where the item "
-                f"was better than those of its history and below 0 where it was worse, but all {len(labels)} are from "
-                f"{labels.min():g} to {labels.max():g}. For stars use head 'rating'."
+                f"Row {rows.name(0)}, 'rating': {labels[0]:g}. Head 'comparison' learns from leads, above 0 where the "
+                f"item was better than those of its history and below 0 where it was worse, but all {len(labels)} are "
+                f"from {labels.min():g} to {labels.max():g}. For stars use head 'rating'."
             )
 
     def examples(self, interactions: Interactions, histories: Histories, part: Part) -> Dataset:

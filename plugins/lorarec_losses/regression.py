@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lorarec.contracts import DataError, Loss, LossFunction, Statistics, StrictConfig, hookimpl
+from lorarec.contracts import DataError, Loss, LossFunction, Rows, Statistics, StrictConfig, hookimpl
 
 SMALLEST_SCALE = 1e-3
 
@@ -83,7 +83,7 @@ class Ordinal(Loss):
             raise DataError("loss 'ordinal' needs at least two different ratings in training; there are fewer.")
         return OrderedCuts(statistics.label_levels)
 
-    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
+    def check_labels(self, labels: np.ndarray, rows: Rows) -> None:
         """Raise DataError if there are too many different labels to learn a threshold between any two neighbors."""
         different = len(np.unique(labels))
         if different > Statistics.MOST_VALUES:

@@ -81,6 +81,19 @@ def test_labels_from_which_no_task_can_learn_are_refused(
     refused("train", shop(interactions, head=head), "--output", "run", says=[FILE, *says])
 
 
+@pytest.mark.parametrize(("bad", "says"), [(7, "Row 2 of browse.csv, 'click': 7 is neither"), (1, "All 80 values of")])
+def test_a_bad_label_is_named_by_its_own_file(
+    bad: int, says: str, shop: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    rows = [(*row[:4], 1) for row in ROWS]
+    rows[41] = (*rows[41][:4], bad)
+    source = {"name": "files", "path": "shop", "interactions": ["a.csv", "browse.csv"]}
+    written = shop(source=source)
+    Path("shop/a.csv").write_text(events(rows[:40]))
+    Path("shop/browse.csv").write_text(events(rows[40:]))
+    assert "over all files" not in refused("train", written, "--output", "run", says=[says])
+
+
 @pytest.mark.parametrize(
     ("interactions", "says"),
     [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lorarec.contracts import DataError, Part
+from lorarec.contracts import DataError, Part, Rows
 from lorarec_heads.comparison import Comparison, HashedWords, hashed_text, hashed_texts
 
 World = Any
@@ -145,5 +145,5 @@ def test_without_words_there_are_no_weights_for_them(world: Callable[..., World]
 def test_labels_that_are_no_leads_are_refused(labels: list[float]) -> None:
     task = Comparison(Comparison.Config())
     with pytest.raises(DataError, match=r"Row 1, 'rating': .* all 3 are from .* For stars use head 'rating'"):
-        task.check_labels(np.array(labels), np.arange(1, 4))
-    task.check_labels(np.array([1.0, -2.0, 3.0]), np.arange(1, 4))
+        task.check_labels(np.array(labels), Rows())
+    task.check_labels(np.array([1.0, -2.0, 3.0]), Rows())

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
-from lorarec.contracts import DataError, Part
+from lorarec.contracts import DataError, Part, Rows
 from lorarec.testing import made
 from lorarec_heads.ctr import Ctr, HistorySignals
 
@@ -184,7 +184,7 @@ def test_clicks_are_needed_unless_items_are_drawn() -> None:
 @pytest.mark.parametrize(("labels", "message"), [([0.0, 1.0, 4.0], "Row 7.*4 is neither"), ([1.0] * 3, "All 3")])
 def test_labels_out_of_range_are_refused_by_row(labels: list[float], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        made(Ctr).check_labels(np.array(labels), np.array([5, 6, 7]))
+        made(Ctr).check_labels(np.array(labels), Rows(np.array([4, 5, 6])))
 
 
 def test_a_penalty_on_biases_that_are_not_there_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from lorarec.contracts import DataError, Part
+from lorarec.contracts import DataError, Part, Rows
 from lorarec.testing import made
 from lorarec_heads.rating import Rating
 
@@ -191,7 +191,7 @@ def test_penalties_pull_weights_to_zero(world: Callable[..., World]) -> None:
 
 def test_labels_all_alike_are_refused() -> None:
     with pytest.raises(DataError, match=r"All 3 values of 'rating' are 4.*data\.columns\.rating"):
-        made(Rating).check_labels(np.full(3, 4.0), np.arange(3))
+        made(Rating).check_labels(np.full(3, 4.0), Rows())
 
 
 def test_unknown_options_are_refused() -> None:

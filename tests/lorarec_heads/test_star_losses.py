@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from lorarec.contracts import DataError, Part
+from lorarec.contracts import DataError, Part, Rows
 from lorarec.testing import made
 from lorarec_heads.rating import Rating
 from lorarec_losses.regression import Huber, HuberError, OrderedCuts, Ordinal, SquaredError
@@ -87,9 +87,9 @@ def test_two_different_ratings_are_enough_for_order_and_one_is_not(world: Callab
 
 def test_too_many_different_ratings_are_refused_by_ordinal_alone() -> None:
     stars = np.linspace(0, 1, 500)
-    made(Rating, loss="huber").check_labels(stars, np.arange(500))
+    made(Rating, loss="huber").check_labels(stars, Rows())
     with pytest.raises(DataError, match=r"500 different values.*100 at most.*mse or huber"):
-        made(Rating, loss="ordinal").check_labels(stars, np.arange(500))
+        made(Rating, loss="ordinal").check_labels(stars, Rows())
 
 
 @pytest.mark.parametrize("head", [Rating])

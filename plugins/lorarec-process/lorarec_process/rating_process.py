@@ -18,6 +18,7 @@ from lorarec.contracts import (
     Loss,
     PairPredictor,
     Part,
+    Rows,
     Statistics,
     StrictConfig,
     Takes,
@@ -95,7 +96,7 @@ class RatingProcess(TaskHead):
         """The stars."""
         return "rating"
 
-    def check_labels(self, labels: np.ndarray, rows: np.ndarray) -> None:
+    def check_labels(self, labels: np.ndarray, rows: Rows) -> None:
         """Raise DataError if all labels are equal, or if the loss cannot use them."""
         super().check_labels(labels, rows)
         self.config.loss.check_labels(labels, rows)

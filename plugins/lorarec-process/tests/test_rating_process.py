@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 import lorarec
-from lorarec.contracts import DataError, LorarecError, Part
+from lorarec.contracts import DataError, LorarecError, Part, Rows
 from lorarec.testing import made
 from lorarec_process import pair_process
 from lorarec_process.rating_process import RatingProcess
@@ -268,7 +268,7 @@ def test_rows_with_their_own_histories_are_refused(world: Callable[..., World]) 
 
 def test_equal_labels_are_refused() -> None:
     with pytest.raises(DataError, match=r"All 3 values of 'rating' are 4.*data\.columns\.rating"):
-        made(RatingProcess).check_labels(np.full(3, 4.0), np.arange(3))
+        made(RatingProcess).check_labels(np.full(3, 4.0), Rows())
 
 
 def test_unknown_options_are_refused() -> None:

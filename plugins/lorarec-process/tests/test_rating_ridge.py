@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from lorarec.contracts import DataError, Part
+from lorarec.contracts import DataError, Part, Rows
 from lorarec.testing import made
 from lorarec_process.rating_process import RatingProcess
 from lorarec_process.rating_ridge import ItemKernel, RatingRidge
@@ -82,7 +82,7 @@ def test_penalties_pull_weights_to_zero(world: Callable[..., World]) -> None:
 
 def test_equal_labels_are_refused() -> None:
     with pytest.raises(DataError, match=r"All 3 values of 'rating' are 4.*data\.columns\.rating"):
-        made(RatingRidge).check_labels(np.full(3, 4.0), np.arange(3))
+        made(RatingRidge).check_labels(np.full(3, 4.0), Rows())
 
 
 def test_unknown_options_are_refused() -> None:
