@@ -186,7 +186,7 @@ def _broken(file: Delimited) -> Iterator[tuple[int, list[str]]]:
 
 def skipped_note(file: Delimited) -> tuple[str, ...]:
     """How many rows `on_bad_lines: skip` leaves out; a pass over the file."""
-    lines = [line for line, _ in _broken(file)] if file.skip else []
+    lines = [line for line, _ in _broken(file)]
     if not lines:
         return ()
     rows = f"{len(lines):,} rows" if len(lines) > 1 else "1 row"

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from lorarec.data.cache import cached
 from lorarec.data.delimited import delimited_tables, skipped_note
 from lorarec.data.file_rows import Rows
-from lorarec.data.header import delimited
+from lorarec.data.header import Delimited, delimited
 from lorarec.data.json_rows import json_file, json_tables
 from lorarec.data.open_files import DETECT, Format, ReadOptions, encoding_notes, format_of, other_columns, table_origin
 from lorarec.data.parquet_files import joined_type, parquet_tables
@@ -96,12 +96,21 @@ def reading_notes(paths: Path | Sequence[Path], options: ReadOptions = DETECT) -
     for path in paths if kind != "parquet" else ():
         if kind in ("csv", "tsv"):
             file = delimited(path, kind == "tsv", options)
-            notes = file.notes + skipped_note(file)
+            notes = file.notes + (_skipped(file, options) if file.skip else ())
         else:
             notes = json_file(path, kind == "jsonl", options).notes
         for note in (*notes, *encoding_notes(path, options)):
             detected.setdefault(note, []).append(path)
     return tuple(f"{table_origin(of)}: {note}" for note, of in detected.items())
+
+
+def _skipped(file: Delimited, options: ReadOptions) -> tuple[str, ...]:
+    """`skipped_note`, computed once for each content. No request is read by this option, so that none is kept."""
+
+    def write(sink: pa.NativeFile) -> None:
+        sink.write(json.dumps(skipped_note(file)).encode())
+
+    return tuple(json.loads(cached("skipped", _key([file.path], [options]), write).content.to_pybytes()))
 
 
 def table_rows(files: Sequence[tuple[Path, ReadOptions]]) -> Rows | None:

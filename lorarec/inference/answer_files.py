@@ -44,7 +44,7 @@ def predict_file(recommender: Recommender, source: Path, target: Path, safe_csv:
     check_output(target, source, safe_csv)
     with locked(target):
         form, column = recommender.request_format, recommender.predictor.column
-        table = read_requests(source, form)
+        table, how = read_requests(source, form)
         names = form.names(table.column_names)
         if column in table.column_names:
             raise DataError(f"{source} already has a column '{column}'. Rename it: the answers are written there.")
@@ -57,7 +57,7 @@ def predict_file(recommender: Recommender, source: Path, target: Path, safe_csv:
         )
         columns: dict[str, Any] = {name: table.column(name) for name in table.column_names}
         write_answers(target, columns | {column: pa.array(scores, from_pandas=True)}, safe_csv)  # NaN becomes null
-        return [*([new_users] if requests.histories is None else []), *requests.notices, *unknown]
+        return [*([new_users] if requests.histories is None else []), *how, *requests.notices, *unknown]
 
 
 def recommend_file(
@@ -80,7 +80,7 @@ def recommend_file(
     """
     check_output(target, source, safe_csv)
     with locked(target):
-        table = read_requests(source, recommender.request_format)
+        table, how = read_requests(source, recommender.request_format)
         names = recommender.request_format.names(table.column_names)
         users = id_column(table, names[USER], source) if names[USER] in table.column_names else None
         requests = _requests_in(recommender, table, source)
@@ -99,7 +99,7 @@ def recommend_file(
         masked = (seen or recommender.seen) == "mask"
         left = " that are not in their history" if masked else ""
         too_few = f"{short} rows got fewer than {k} items: the catalog has no more items{left}."
-        return [*measured, *requests.notices, *unknown, *([too_few] if short else [])]
+        return [*measured, *how, *requests.notices, *unknown, *([too_few] if short else [])]
 
 
 def _requests_in(recommender: Recommender, table: pa.Table, source: Path) -> FileRequests:

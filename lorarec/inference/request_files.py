@@ -39,15 +39,16 @@ class FileRequests(NamedTuple):
     """Notices for the caller: columns that the run reads and the file lacks, and columns that it does not read."""
 
 
-def read_requests(path: Path, form: RequestFormat = USUAL) -> pa.Table:
-    """The table in a file, read as every source reads it, but not cached. Columns of csv and tsv stay text, because
-    they are written to the answers as they are. Raises DataError if the file is missing, of another format, or cannot
-    be read."""
-    text = format_of(path) in ("csv", "tsv")
-    table = read_into_memory(path, text=text, options=form.options_for(path))
+def read_requests(path: Path, form: RequestFormat = USUAL) -> tuple[pa.Table, list[str]]:
+    """The table in a file, read as every source reads it, but not cached; and notices of how it was read. Columns of
+    csv and tsv stay text, because they are written to the answers as they are. Raises DataError if the file is missing,
+    of another format, or cannot be read."""
+    text, options = format_of(path) in ("csv", "tsv"), form.options_for(path)
+    table = read_into_memory(path, text=text, options=options)
     if not table.num_rows:
         raise DataError(f"{path} has no rows. Give at least one below the column names.")
-    return table
+    other = f"{path}: not UTF-8; read as {options.encoding}, as the training data is."
+    return table, [*([other] if options.encoding else []), *reading_notes(path, options)]
 
 
 def requests_in(
@@ -63,7 +64,6 @@ def requests_in(
     column of a value that cannot be read.
     """
     users, notices = _users(table, path, user_columns)
-    notices = [*form.notes(path), *reading_notes(path, form.options_for(path)), *notices]
     names = form.names(table.column_names)
     if names[HISTORY] not in table.column_names:
         return FileRequests(None, None, users, notices)

@@ -54,11 +54,6 @@ class RequestFormat:
                 sep = sep if sep in file.readline(1 << 16) else None
         return ReadOptions(sep=sep if format_of(path) in ("csv", "tsv") else None, encoding=encoding)
 
-    def notes(self, path: Path) -> list[str]:
-        """What is read by the training data's settings, for the caller."""
-        encoding = self.options_for(path).encoding
-        return [] if encoding is None else [f"{path}: not UTF-8; read as {encoding}, as the training data is."]
-
 
 USUAL = RequestFormat()
 """Requests with lorarec's own names, in files whose form is detected."""

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lorarec.contracts import DataError, ReadOptions, read_table, reading_notes
-from lorarec.data import json_rows, open_files
+from lorarec.data import json_rows, open_files, tables
 
 ROWS = [{"user": "ann", "title": "Café; no. 5, red"}, {"user": "bob", "title": "Up"}]
 
@@ -214,6 +214,18 @@ def test_rows_with_too_many_or_too_few_fields_are_refused_or_left_out_and_counte
     assert reading_notes(path, ReadOptions(on_bad_lines="skip")) == (f"{path}: {note}",)
     assert reading_notes(file("b.csv", "user,item\n1,2\n"), ReadOptions(on_bad_lines="skip")) == ()
     assert "does nothing for jsonl" in refusal(file("a.jsonl", '{"a": 1}\n'), on_bad_lines="skip")
+
+
+def test_rows_that_are_left_out_are_counted_once_for_each_content(file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[Path] = []
+    skipped = tables.skipped_note
+    monkeypatch.setattr(tables, "skipped_note", lambda file: (passes.append(file.path), skipped(file))[1])
+    options = ReadOptions(on_bad_lines="skip")
+    for line, times in (("b\n", 1), ("b,2\n", 2)):
+        path = file("a.csv", "user,item\n" + line)
+        notes = reading_notes(path, options)
+        assert reading_notes(path, options) == notes and len(passes) == times
+        assert bool(notes) == (line == "b\n")
 
 
 def test_a_list_of_json_is_read_as_a_whole_up_to_a_limit(file: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_every_way_to_write_a_list_gives_the_same_ids(text: str, tmp_path: Path)
     made = number_tables(RawTables(Dataset.from_dict(events), origin="f.csv"))
     assert made.catalog.ids == ["i1", "i2", "007"] and made.table["history"][:] == [[0, 2], []]
     (tmp_path / "r.tsv").write_text(f"item\thistory\ni1\t{text}\ni2\t\n")
-    read = requests_in(read_requests(tmp_path / "r.tsv"), tmp_path / "r.tsv", [], IDS)
+    read = requests_in(read_requests(tmp_path / "r.tsv")[0], tmp_path / "r.tsv", [], IDS)
     assert read.histories == [["i1", "007"], []]
 
 

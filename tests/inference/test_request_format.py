@@ -12,6 +12,7 @@ import pytest
 
 from lorarec.contracts import ReadOptions
 from lorarec.errors import DataError
+from lorarec.inference import request_format
 from lorarec.inference.request_files import FileRequests, id_column, read_requests, requests_in
 from lorarec.inference.request_format import USUAL, RequestFormat
 
@@ -24,9 +25,11 @@ def ask(tmp_path: Path) -> Any:
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         form = RequestFormat(given.pop("columns", {}), ReadOptions(**given))
-        table = read_requests(path, form)
+        table, how = read_requests(path, form)
         ids = [pa.array(["i1", "i2", "é9"])]
-        return id_column(table, form.names(table.column_names)["item"], path), requests_in(table, path, [], ids, form)
+        requests = requests_in(table, path, [], ids, form)
+        items = id_column(table, form.names(table.column_names)["item"], path)
+        return items, requests._replace(notices=[*how, *requests.notices])
 
     return read
 
@@ -69,6 +72,13 @@ def test_an_encoding_of_the_training_data_reads_what_is_no_utf8(ask: Any) -> Non
         assert ask(content, encoding="cp1252")[0] == ["é9"]
     with pytest.raises(DataError, match=r"asked\.csv, line 2: byte 0xe9"):
         ask(text.encode("cp1252"))
+
+
+def test_the_encoding_of_a_file_is_detected_once(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    detected: list[Path] = []
+    monkeypatch.setattr(request_format, "is_utf8", lambda path: bool(detected.append(path)))
+    ask("item,history\né9,i2\n".encode("cp1252"), encoding="cp1252")
+    assert len(detected) == 1
 
 
 def test_a_separator_of_the_training_data_is_that_of_requests_with_it_in_line_1(ask: Any) -> None:

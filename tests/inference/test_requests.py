@@ -29,7 +29,7 @@ def test_a_whole_number_is_the_same_id_with_and_without_a_point_whatever_else_is
     for asked, rows in asked_rows:
         path = tmp_path / f"asked.{suffix}"
         write_answers(path, {"item": asked, "history": [[item, *asked] for item in asked]})
-        table = read_requests(path)
+        table, _ = read_requests(path)
         assert item_rows(id_column(table, "item", path), catalog).tolist() == rows
         histories, _ = list_column(table, "history", path)
         assert [item_rows(history, catalog).tolist() for history in histories] == [[row, *rows] for row in rows]
@@ -41,7 +41,7 @@ def test_a_whole_number_is_the_same_id_with_and_without_a_point_whatever_else_is
 def test_answers_are_read_as_they_were_written(suffix: str, tmp_path: Path) -> None:
     path, titles = tmp_path / f"answers.{suffix}", ['say "no"', "a, b", "'x'", ""]
     write_answers(path, {"item": ["007", "NA", "1e5", "a|b"], "title": titles, "score": [0.25, 1e-7, 3.0, 1e20]})
-    table = read_requests(path)
+    table, _ = read_requests(path)
     assert id_column(table, "item", path) == ["007", "NA", "1e5", "a|b"]
     assert table.column("title").to_pylist() == titles
     assert [float(score) for score in table.column("score").to_pylist()] == [0.25, 1e-7, 3.0, 1e20]
@@ -61,6 +61,6 @@ def test_a_history_of_floats_that_were_rounded_is_refused_by_row(kind: pa.DataTy
     lists = pa.array([[5.0], [7.0, float(limit)]], pa.list_(kind))
     write_answers(path, {"history": lists})
     with pytest.raises(DataError, match="column 'history', row 2: digits of the id are lost"):
-        list_column(read_requests(path), "history", path)
+        list_column(read_requests(path)[0], "history", path)
     write_answers(path, {"history": lists.slice(0, 1)})
-    assert list_column(read_requests(path), "history", path)[0] == [["5"]]
+    assert list_column(read_requests(path)[0], "history", path)[0] == [["5"]]
