@@ -14,7 +14,7 @@ import pytest
 
 WITH_HISTORY = "item,history\ni1,i2|i3\n"
 UNREADABLE: dict[str, tuple[str, bytes, str]] = {
-    "another format": ("rows.txt", b"item\ni1\n", "files of this kind are not read. Call a text file with"),
+    "another format": ("rows.txt", b"item\ni1\n", "files of this kind are not read. Rename a text file with"),
     "empty": ("rows.csv", b"", "the file is empty. Line 1 must name the columns."),
     "no rows": ("rows.csv", b"item,history\n", "rows.csv has no rows"),
     "only a header, without a line end": ("rows.csv", b"item,history", "rows.csv has no rows"),
