@@ -56,7 +56,7 @@ def encode_ids(column: pa.ChunkedArray, where: str, rows: Rows | None = None, wh
     if missing >= 0:
         raise _refusal(where, missing, rows, f"the {what} is missing")
     # Numbers are encoded before they are written as text: text is made once per id, not once per row.
-    codes, ids = _of_dictionaries(column) if texts else _of_values(_plain(column, where, rows, what))
+    codes, ids = _of_dictionaries(column) if texts else _of_values(plain_ids(column, where, rows, what))
     ids = ids.cast(pa.large_string() if len(ids) * LONGEST + ids.nbytes > WIDE else pa.string())
     for bad, problem, remedy in (
         (np.flatnonzero(pc.equal(ids, "")), f"the {what} is empty", KINDS),
@@ -165,8 +165,9 @@ def refuse_rounded(column: pa.ChunkedArray, where: str, rows: Rows | None = None
         raise _refusal(where, large, rows, problem, EXPORT)
 
 
-def _plain(column: pa.ChunkedArray, where: str, rows: Rows | None, what: str) -> pa.ChunkedArray:
-    """Integers and text as they are; decimals as text, whole floats (integers that pandas widened) as integers."""
+def plain_ids(column: pa.ChunkedArray, where: str, rows: Rows | None = None, what: str = "id") -> pa.ChunkedArray:
+    """Integers and text as they are; decimals as text, whole floats (integers that pandas widened) as integers.
+    Arguments and errors are those of `encode_ids`; null stays null."""
     kind = column.type
     if pa.types.is_integer(kind) or is_text(kind):
         return column

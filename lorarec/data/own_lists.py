@@ -12,10 +12,13 @@ import pyarrow.compute as pc
 from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK, Lists, feedback_lists, item_lists, read_lists
 from lorarec.data.delimited import typed
 from lorarec.data.file_rows import Rows
-from lorarec.data.ids import Encoded
+from lorarec.data.ids import Encoded, plain_ids
 from lorarec.data.numbers import is_text, plain_column
 from lorarec.data.parquet_table import encoded_chunks
-from lorarec.data.text_lists import separator_note, separator_of, text_blocks, text_lists
+from lorarec.data.text_lists import feedback_separator, separator_note, separator_of, text_blocks, text_lists
+
+POINT_ZERO = r"^(0|-?[1-9][0-9]{0,14})\.0+$"
+"""A whole number as a column of floats writes it, below where its digits may be lost."""
 
 
 class OwnLists(NamedTuple):
@@ -47,7 +50,7 @@ def own_lists(
     column of items, `rows` is as in `row_of`, `decimal` as in `read_numbers`.
     """
     (where, column), *feedback = columns.items()
-    column, separator, notes = texts_of_numbers(column), None, tuple[str, ...]()
+    column, separator, notes = texts_of_ids(column, where, rows), None, tuple[str, ...]()
     if is_text(plain_column(column).type):
         separator = separator_of(column, item_ids)
         notes = separator_note(where, separator)
@@ -59,7 +62,7 @@ def own_lists(
     for of, other in feedback:
         other = texts_of_numbers(other)
         if is_text(plain_column(other).type):
-            other = text_lists(other, of, separator or separator_of(other, ()), rows)
+            other = text_lists(other, of, feedback_separator(other, separator, decimal), rows)
         numbers, detected = feedback_lists(other, lists.offsets, of, rows, decimal)
         notes += detected
     return OwnLists(lists, item_lists(lists, where, rows), numbers, notes)
@@ -76,6 +79,13 @@ def _encoded_lists(column: pa.ChunkedArray, where: str, separator: str | None, r
     return pa.chunked_array(list(encoded_chunks(read())))
 
 
+def texts_of_ids(column: pa.ChunkedArray, where: str, rows: Rows | None = None) -> pa.ChunkedArray:
+    """As `texts_of_numbers`, of ids: those that are floats are checked and written as whole numbers."""
+    if pa.types.is_floating(column.type):
+        column = plain_ids(pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column), where, rows)
+    return texts_of_numbers(column)
+
+
 def texts_of_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column of numbers, which a file has where no history is longer than 1, as texts."""
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
@@ -84,7 +94,20 @@ def texts_of_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _like_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Ids of histories as numbers, where the column of items has numbers: 7.0 is the id 7 in both."""
-    chunks = (chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk for chunk in values.chunks)
-    pointed = not values.null_count and any(pc.any(pc.match_substring(words, ".")).as_py() for words in chunks)
-    return typed(plain_column(values)) if pointed else values
+    """Ids of histories as numbers, where the column of items has numbers: 7.0 is the id 7 in both, whatever other ids
+    there are. What is left with a point is refused where all are numbers."""
+    if values.null_count or not _has_point(values):
+        return values
+    values = pa.chunked_array([_whole(chunk) for chunk in values.chunks])
+    return typed(plain_column(values)) if _has_point(values) else values
+
+
+def _has_point(values: pa.ChunkedArray) -> bool:
+    words = (chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk for chunk in values.chunks)
+    return any(pc.any(pc.match_substring(each, ".")).as_py() for each in words)
+
+
+def _whole(values: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(values.type):
+        return pa.DictionaryArray.from_arrays(values.indices, _whole(values.dictionary))
+    return pc.replace_substring_regex(values, POINT_ZERO, r"\1")

@@ -50,14 +50,20 @@ def text_lists(column: pa.ChunkedArray, where: str, separator: str | None, rows:
     return pc.if_else(pc.equal(texts, ""), empty, lists.cast(kind))
 
 
-def separator_of(column: pa.ChunkedArray, ids: Sequence[pa.Array]) -> str | None:
+def separator_of(column: pa.ChunkedArray, ids: Sequence[pa.Array], decimal: str | None = None) -> str | None:
     """The separator of lists written as text: a bar where there is one, else the first of comma, semicolon and blank
-    that is in the column and in no id; None where each text is one element."""
+    that is in the column, in no id, and not the decimal mark; None where each text is one element."""
     for separator, pattern in SEPARATORS.items():
-        used = any(_is_in(block, pattern) for _, block in text_blocks(column))
+        used = separator != decimal and any(_is_in(block, pattern) for _, block in text_blocks(column))
         if used and (separator == BAR or not any(pc.any(pc.match_substring_regex(i, pattern)).as_py() for i in ids)):
             return separator
     return None
+
+
+def feedback_separator(column: pa.ChunkedArray, separator: str | None, decimal: str | None) -> str | None:
+    """The separator of numbers written as text: that of the histories, where they have one. A comma that is set as the
+    decimal mark separates nothing."""
+    return separator_of(column, (), decimal) if separator in (None, decimal) else separator
 
 
 def text_blocks(column: pa.ChunkedArray) -> Iterator[tuple[int, pa.ChunkedArray]]:

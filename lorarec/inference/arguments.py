@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from lorarec.data.columns import feedback_lists
 from lorarec.data.numbers import LARGEST as LARGEST_NUMBER
-from lorarec.data.text_lists import separator_of, text_lists
+from lorarec.data.text_lists import feedback_separator, separator_of, text_lists
 from lorarec.errors import DataError
 
 BITS = {"float16": 11, "halffloat": 11, "bfloat16": 8, "float32": 24, "float": 24}
-"""Bits of the digits of floats, by the names of numpy, torch, pandas and Arrow; other floats have 53."""
+"""Bits of the digits of floats, by the names of numpy, torch, pandas and Arrow."""
+DOUBLE = 53
+"""Those of other floats."""
 LARGEST = 10**300
 """Whole numbers below it are ids; Python does not write those of thousands of digits."""
 Columns = Mapping[str, Any]
@@ -81,22 +84,26 @@ def is_missing(value: Any) -> bool:
     )
 
 
-def id_texts(value: Any, name: str, column: str = "item", ordered: bool = True) -> list[str]:
-    """Ids as text; whole numbers are written in digits. Raises DataError naming the row of any other value."""
+def id_texts(value: Any, name: str, column: str = "item", ordered: bool = True, exact: int = 1 << DOUBLE) -> list[str]:
+    """Ids as text; whole numbers are written in digits. From `exact` on, floats may be other numbers than they were
+    written as. Raises DataError naming the row of any other value."""
     values = plain_list(value, name, column, ordered)
     if set(map(type, values)) <= {str}:
         return values
     unit = "item" if ", row " in name else "row"
     columns = columns_of(value)
-    exact = _exact(value if columns is None else columns[column])
+    exact = min(exact, _exact(value if columns is None else columns[column]))
     return [_id(each, f"{name}, {unit} {number}", exact) for number, each in enumerate(values, start=1)]
 
 
 def _exact(value: Any) -> int:
     """From which whole number on the floats of a list, array or column, or a float, may be other ones than they were
     written as."""
-    name = str(getattr(value, "dtype", getattr(value, "type", ""))).lower()
-    return 1 << BITS.get(name.removeprefix("torch.").removesuffix("[pyarrow]"), 53)
+    kind = getattr(value, "dtype", getattr(value, "type", ""))
+    kind = getattr(kind, "pyarrow_dtype", kind)  # of pandas
+    while hasattr(kind, "value_type"):  # lists
+        kind = kind.value_type
+    return 1 << BITS.get(str(kind).lower().removeprefix("torch."), DOUBLE)
 
 
 def _id(value: Any, where: str, exact: int) -> str:
@@ -123,8 +130,17 @@ def histories_of(value: Any, item_ids: Sequence[pa.Array] = ()) -> list[list[str
     In a table, a history may be a text as in request files: ids joined by "|" or by a separator that none of `item_ids`
     contains, a list in JSON, or a single number.
     """
-    values = plain_list(value, "histories", "history")
-    values = values if columns_of(value) is None else _with_texts_read(values, "histories", item_ids)
+    return _histories(value, item_ids)[0]
+
+
+def _histories(value: Any, item_ids: Sequence[pa.Array]) -> tuple[list[list[str]], str | None]:
+    """As `histories_of`, and the separator of those that are text."""
+    values, separator, exact = plain_list(value, "histories", "history"), None, _exact(value)
+    table = columns_of(value)
+    if table is not None:
+        texts, exact = _texts(values, "histories"), _exact(table["history"])
+        separator = separator_of(texts, item_ids)
+        values = _with_texts_read(values, texts, "histories", separator)
     histories = []
     for row, history in enumerate(values, start=1):
         where = f"histories, row {row}"
@@ -133,27 +149,41 @@ def histories_of(value: Any, item_ids: Sequence[pa.Array] = ()) -> list[list[str
                 f"{where}: {_shown(history)} is one text, not a list of ids. Give a list for each user: [['a', 'b'], "
                 "['c']]."
             )
-        histories.append([] if is_missing(history) else id_texts(_no_table(history, where), where))
-    return histories
+        histories.append([] if is_missing(history) else id_texts(_no_table(history, where), where, exact=exact))
+    return histories, separator
 
 
-def feedback_of(value: Any) -> list[list[float]]:
-    """The numbers of each history; NaN where one is missing. Raises DataError naming the row of another value."""
+def feedback_of(value: Any, separator: str | None = None, decimal: str | None = None) -> list[list[float]]:
+    """The numbers of each history; NaN where one is missing. In a table, they may be written as text as in request
+    files; `separator` is that of the histories, `decimal` the decimal mark where it is set.
+
+    Raises DataError naming the row of another value.
+    """
     values = plain_list(value, "feedback", "history_feedback")
-    values = values if columns_of(value) is None else _with_texts_read(values, "feedback")
-    feedback = []
+    if columns_of(value) is not None:
+        texts = _texts(values, "feedback")
+        values = _with_texts_read(values, texts, "feedback", feedback_separator(texts, separator, decimal))
+    lists = []
     for row, numbers in enumerate(values, start=1):
         where = f"feedback, row {row}"
-        feedback.append(
-            []
-            if is_missing(numbers)
-            else [_number(each, where) for each in plain_list(_no_table(numbers, where), where, "")]
-        )
-    return feedback
+        lists.append([] if is_missing(numbers) else plain_list(_no_table(numbers, where), where, ""))
+    words = _words_read(lists, decimal)
+    return [
+        [next(words) if isinstance(each, str) else _number(each, f"feedback, row {row}") for each in numbers]
+        for row, numbers in enumerate(lists, start=1)
+    ]
+
+
+def _words_read(lists: list[list[Any]], decimal: str | None) -> Iterator[float]:
+    """The numbers that are written as text, as they are read in files."""
+    words = [[each for each in numbers if isinstance(each, str)] for numbers in lists]
+    column = pa.chunked_array([_arrow(words, pa.large_list(pa.large_string()), "feedback")])
+    read, _ = feedback_lists(column, np.cumsum([0, *map(len, words)]), "feedback", decimal=decimal)
+    return iter(read.values.to_pylist())
 
 
 def _number(value: Any, where: str) -> float:
-    if is_missing(value) or value == "":
+    if is_missing(value):
         return math.nan
     try:
         number = float(value)
@@ -174,22 +204,30 @@ def _no_table(value: Any, where: str) -> Any:
     return value
 
 
-def _text(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value
-    number = isinstance(value, Real) and not isinstance(value, bool) and not is_missing(value)
-    return str(value) if number and abs(value) < LARGEST else None
+def _texts(values: list[Any], name: str) -> pa.ChunkedArray:
+    """[n] the values that are text; others are null."""
+    texts = [value if isinstance(value, str) else None for value in values]
+    return pa.chunked_array([_arrow(texts, pa.large_string(), name)])
 
 
-def _with_texts_read(values: list[Any], name: str, item_ids: Sequence[pa.Array] = ()) -> list[Any]:
-    """A table's column of lists, in which a list may be written as text, as in request files, or as its only number."""
-    texts = [_text(value) for value in values]
+def _arrow(values: list[Any], kind: pa.DataType, name: str) -> pa.Array:
     try:
-        column = pa.chunked_array([pa.array(texts, pa.string())])
+        return pa.array(values, kind)
     except UnicodeEncodeError as error:
         raise DataError(f"{name}: {error.object!r} has characters that no text has. Correct it.") from error
-    lists = text_lists(column, name, separator_of(column, item_ids)).to_pylist()
-    return [value if one is None else one for value, one in zip(values, lists, strict=True)]
+
+
+def _with_texts_read(values: list[Any], texts: pa.ChunkedArray, name: str, separator: str | None) -> list[Any]:
+    """A table's column of lists, in which a list may be written as text, as in request files, or as its only number."""
+    lists = text_lists(texts, name, separator).to_pylist()
+    return [
+        one if one is not None else [value] if _is_number(value) else value
+        for value, one in zip(values, lists, strict=True)
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real | Decimal) and not isinstance(value, bool) and not is_missing(value)
 
 
 class Asked(NamedTuple):
@@ -207,8 +245,9 @@ def asked(
     users: Any,
     user_columns: tuple[str, ...],
     item_ids: Sequence[pa.Array] = (),
+    decimal: str | None = None,
 ) -> Asked:
-    """The arguments as plain lists; `item_ids` are those of the catalog.
+    """The arguments as plain lists; `item_ids` are those of the catalog, `decimal` is as in `feedback_of`.
 
     If the call's `first` argument is a table, those that are not given are its columns `history`, `history_feedback`
     and user.NAME, as in request files. Raises DataError for what cannot be read.
@@ -219,9 +258,10 @@ def asked(
         feedback = table if feedback is None and "history_feedback" in table else feedback
         if users is None and any(f"user.{name}" in table for name in user_columns):
             users = {name: column for name, column in table.items() if str(name).startswith("user.")}
+    lists, separator = (None, None) if histories is None else _histories(histories, item_ids)
     return Asked(
-        None if histories is None else histories_of(histories, item_ids),
-        None if feedback is None else feedback_of(feedback),
+        lists,
+        None if feedback is None else feedback_of(feedback, separator, decimal),
         None if users is None else users_of(users, user_columns),
     )
 

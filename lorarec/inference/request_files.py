@@ -16,9 +16,9 @@ from lorarec.data.file_rows import Rows
 from lorarec.data.ids import encode_ids, id_texts, refuse_rounded
 from lorarec.data.numbers import is_text
 from lorarec.data.open_files import format_of
-from lorarec.data.own_lists import texts_of_numbers
+from lorarec.data.own_lists import texts_of_ids, texts_of_numbers
 from lorarec.data.tables import read_into_memory, reading_notes
-from lorarec.data.text_lists import separator_note, separator_of, text_lists
+from lorarec.data.text_lists import feedback_separator, separator_note, separator_of, text_lists
 from lorarec.errors import DataError
 from lorarec.inference.request_format import USUAL, RequestFormat
 
@@ -117,7 +117,7 @@ def feedback_column(
     and where lengths differ."""
     column, where = texts_of_numbers(table.column(name)), f"{path}, column '{name}'"
     if is_text(column.type):
-        column = text_lists(column, where, separator or separator_of(column, ()))
+        column = text_lists(column, where, feedback_separator(column, separator, decimal))
     if column.null_count and is_list(column.type):
         column = pc.if_else(column.is_null(), pa.scalar([], column.type), column)
     offsets = np.cumsum([0, *map(len, histories)])
@@ -152,9 +152,10 @@ def _separator(table: pa.Table, name: str, item_ids: Sequence[pa.Array]) -> str 
 def _lists(table: pa.Table, name: str, path: Path, separator: str | None) -> Iterator[tuple[int, list[Any]]]:
     """The number of each row, from 1, and its list."""
     _refuse_missing(table, name, path)
-    column = table.column(name)
+    where = f"{path}, column '{name}'"
+    column = texts_of_ids(table.column(name), where)
     if is_text(column.type):
-        column = text_lists(column, f"{path}, column '{name}'", separator)
+        column = text_lists(column, where, separator)
     for row, value in enumerate(column.to_pylist(), start=1):
         yield row, [] if value is None else value if isinstance(value, list) else [value]
 

@@ -98,3 +98,36 @@ def test_histories_of_one_item_may_be_numbers() -> None:
 def test_the_separator_is_named_in_the_report() -> None:
     made = number_tables(RawTables(Dataset.from_dict({"item": ["a", "b"], "history": ["b a", ""]}), origin="f.csv"))
     assert made.notes == ("f.csv, column 'history': items are separated by blanks (detected)",)
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64()])
+def test_an_id_with_a_point_zero_is_the_number_of_the_items_whatever_other_ids_there_are(kind: pa.DataType) -> None:
+    items = pa.array([2, 7], kind)
+    for texts, ids in (
+        (["2.0|007", "7"], ["2", "7", "007"]),
+        (["2.0|7.00", "x1.0|0.0"], ["2", "7", "x1.0", "0"]),
+        ([["2.0", "007"], ["10.0"]], ["2", "7", "007", "10"]),
+        (["2.0", "10.0"], ["2", "7", "10"]),
+    ):
+        table = Dataset(pa.table({"item": items, "history": texts}))
+        assert number_tables(RawTables(table, origin="f.csv")).catalog.ids == ids
+    table = Dataset(pa.table({"item": items, "history": ["2.0", "2.5"]}))
+    with pytest.raises(DataError, match=r"'history', row 2: 2\.5 is not a valid id"):
+        number_tables(RawTables(table, origin="f.csv"))
+
+
+def test_a_column_of_single_ids_that_became_floats_is_whole_numbers_or_refused_by_row() -> None:
+    items = ["123456789012345", "2"]
+    table = Dataset(pa.table({"item": items, "history": pa.array([123456789012345.0, None])}))
+    made = number_tables(RawTables(table, origin="f.csv"))
+    assert made.catalog.ids == items and made.table["history"][:] == [[0], []]
+    for kind, limit in ((pa.float32(), 2**24), (pa.float64(), 2**53)):
+        table = Dataset(pa.table({"item": items, "history": pa.array([None, float(limit)], kind)}))
+        with pytest.raises(DataError, match="'history', row 2: digits of the id are lost"):
+            number_tables(RawTables(table, origin="f.csv"))
+
+
+def test_a_decimal_comma_that_is_set_separates_no_feedback() -> None:
+    events = {"item": ["a", "b"], "history": ["b", "a"], "history_feedback": ["4,5", "3,0"]}
+    made = number_tables(RawTables(Dataset.from_dict(events), origin="f.csv", decimal=","))
+    assert made.table["history_feedback"][:] == [[4.5], [3.0]]

@@ -92,7 +92,31 @@ def test_a_text_of_a_table_is_separated_by_what_no_id_contains() -> None:
     table = pd.DataFrame({"history": ["a,b;c", "a,b"], "history_feedback": ["5;4.5", "3"]})
     given = asked(table, table, None, None, (), [pa.array(["a,b", "c"])])
     assert given.histories == [["a,b", "c"], ["a,b"]] and given.feedback == [[5, 4.5], [3]]
-    assert histories_of({"history": [7, 8.0, np.nan]}) == [["7"], ["8.0"], []]
+    assert histories_of({"history": [7, 8.0, Decimal("5"), np.nan]}) == [["7"], ["8"], ["5"], []]
+
+
+@pytest.mark.parametrize(
+    ("histories", "feedback", "decimal", "numbers"),
+    [
+        (["a|b", "a"], ["4,5|3,5", "1"], None, [[4.5, 3.5], [1]]),
+        (["a|b", "a"], ["1.000|2,5", "4,5"], ",", [[1000, 2.5], [4.5]]),
+        (["a", "b"], ["4,5", "3,5"], ",", [[4.5], [3.5]]),
+        ([["a", "b"], ["a"]], ["4,5;3,5", 2], ",", [[4.5, 3.5], [2]]),
+        ([["a", "b"], ["a"]], [["1.000", 2], [Decimal(3)]], ",", [[1000, 2], [3]]),
+        (["a,b", "a"], ["5,4", "3"], None, [[5, 4], [3]]),
+    ],
+)
+def test_feedback_as_text_is_read_as_in_files(
+    histories: list[Any], feedback: list[Any], decimal: str | None, numbers: list[list[float]]
+) -> None:
+    table = pd.DataFrame({"history": histories, "history_feedback": feedback})
+    assert asked(table, table, None, None, (), decimal=decimal).feedback == numbers
+
+
+def test_feedback_has_the_separator_of_the_histories() -> None:
+    table = pd.DataFrame({"history": ["a,b"], "history_feedback": ["4 5"]})
+    with pytest.raises(DataError, match="feedback, row 1: '4 5' is not a number"):
+        asked(table, table, None, None, ())
 
 
 def test_feedback_that_is_missing_is_no_number() -> None:
@@ -138,6 +162,19 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "rounded tensor": (lambda: id_texts(torch.tensor([2049.0], dtype=torch.float16), "items"), "digits of the id are"),
     "rounded history": (lambda: histories_of([pa.array([2.0**24], pa.float32())]), "item 1: digits of the id are"),
+    "rounded column of histories": (
+        lambda: histories_of(pd.DataFrame({"history": [2**53 + 1, None]})),
+        "histories, row 1, item 1: digits of the id are lost",
+    ),
+    "rounded column of single numbers": (
+        lambda: histories_of(pd.DataFrame({"history": np.array([1, 2**24 + 1], np.float32)})),
+        "histories, row 2, item 1: digits of the id are lost",
+    ),
+    "rounded column of lists": (
+        lambda: histories_of(pa.table({"history": pa.array([[2.0**24]], pa.list_(pa.float32()))})),
+        "histories, row 1, item 1: digits of the id are lost",
+    ),
+    "fraction as a history": (lambda: histories_of({"history": [1.5]}), "row 1, item 1: 1.5 is not an id"),
     "rounded number": (lambda: id_texts([np.float32(2**24 + 1)], "items"), "digits of the id are lost"),
     "decimal fraction": (lambda: id_texts([Decimal("1.5")], "items"), r"Decimal\('1.5'\) is not an id"),
     "no decimal": (lambda: id_texts([Decimal("sNaN")], "items"), "is not an id"),

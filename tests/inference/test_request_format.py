@@ -90,13 +90,22 @@ def test_a_separator_of_the_training_data_is_that_of_requests_with_it_in_line_1(
 
 @pytest.mark.parametrize(
     ("text", "decimal", "numbers"),
-    [("4,5|3,0", None, [4.5, 3.0]), ("4.5|3", None, [4.5, 3.0]), ("1.000|2,5", ",", [1000.0, 2.5])],
+    [
+        ("4,5|3,0", None, [4.5, 3.0]),
+        ("4.5|3", None, [4.5, 3.0]),
+        ("1.000|2,5", ",", [1000.0, 2.5]),
+    ],
 )
 def test_feedback_is_read_in_the_spellings_of_ratings(
     text: str, decimal: str | None, numbers: list[float], ask: Any
 ) -> None:
     _, requests = ask(f"item;history;history_feedback\ni1;i1|i2;{text}\n", decimal=decimal)
     assert requests.feedback == [numbers]
+
+
+def test_a_decimal_comma_that_is_set_separates_no_feedback(ask: Any) -> None:
+    content = "item;history;history_feedback\ni1;i1;4,5\ni1;i2;3,0\n"
+    assert ask(content, decimal=",")[1].feedback == [[4.5], [3.0]]
 
 
 def test_a_bad_value_is_named_with_file_column_and_row(ask: Any) -> None:

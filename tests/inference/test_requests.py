@@ -62,5 +62,8 @@ def test_a_history_of_floats_that_were_rounded_is_refused_by_row(kind: pa.DataTy
     write_answers(path, {"history": lists})
     with pytest.raises(DataError, match="column 'history', row 2: digits of the id are lost"):
         list_column(read_requests(path)[0], "history", path)
+    write_answers(path, {"history": pa.array([5.0, None, float(limit)], kind)})
+    with pytest.raises(DataError, match="column 'history', row 3: digits of the id are lost"):
+        list_column(read_requests(path)[0], "history", path)
     write_answers(path, {"history": lists.slice(0, 1)})
     assert list_column(read_requests(path)[0], "history", path)[0] == [["5"]]
