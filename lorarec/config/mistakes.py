@@ -75,7 +75,17 @@ def find_mistakes(
     for detail in error.errors(include_url=False):
         path = _path_in(values, detail["loc"], detail["type"])
         grouped.setdefault(path, []).append(detail)
-    return [Mistake(prefix + path, _sentence(path, details, model, prefix, name)) for path, details in grouped.items()]
+    return [
+        Mistake(prefix + path, _sentence(path, details, model, prefix, name))
+        for path, details in grouped.items()
+        if not _follows(path, details, grouped)
+    ]
+
+
+def _follows(path: KeyPath, details: list[Mapping[str, Any]], grouped: Mapping[KeyPath, Any]) -> bool:
+    """Whether a list is only too short because of mistakes in its entries, which are said."""
+    entries = any(len(other) > len(path) and other[: len(path)] == path for other in grouped)
+    return details[0]["type"] == "too_short" and entries
 
 
 def settings_of(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:

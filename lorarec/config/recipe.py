@@ -89,29 +89,34 @@ class HistorySection(StrictConfig):
     """Events with a shorter history are left out, and counted."""
 
 
-def _kind(value: Any) -> Any:
-    """Kinds may be numbers in the data; they are compared as text."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+def _word(value: Any) -> Any:
+    """A value of the data, which may be a number there; it is compared as text, without blanks around it."""
+    if value is None or isinstance(value, bool):
+        read = "null" if value is None else str(value).lower()
+        raise ValueError(f"without quotes, YAML reads the word as {read}. Put it in quotes, such as 'NULL'")
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    return str(value) if isinstance(value, int) else value.strip() if isinstance(value, str) else value
 
 
-EventKind = Annotated[str, BeforeValidator(_kind)]
+Word = Annotated[str, BeforeValidator(_word)]
 
 
 class EventsSection(StrictConfig):
     """What each kind of event means, by the values of the column `event`. Every kind of the data is named once."""
 
-    positive: Annotated[tuple[EventKind, ...], Field(min_length=1)]
+    positive: Annotated[tuple[Word, ...], Field(min_length=1)]
     """Kinds that say a user wanted the item, such as view, click, purchase: targets, liked in histories, popularity."""
-    negative: tuple[EventKind, ...] = ()
+    negative: tuple[Word, ...] = ()
     """Kinds that say a user did not want it, such as dislike, return: never a target to rank first, never popularity.
     They are in histories, as disliked, if the task distinguishes likes from dislikes; 0 if it predicts clicks."""
-    shown: tuple[EventKind, ...] = ()
+    shown: tuple[Word, ...] = ()
     """Kinds that say only that the user saw the item, such as impression: never in a history, never popularity; 0 if
     the task predicts clicks, unless another event of the same user and item follows it (in a split by time, one that
     is not in a later part)."""
-    ignore: tuple[EventKind, ...] = ()
+    ignore: tuple[Word, ...] = ()
     """Kinds whose rows are skipped."""
-    weights: dict[EventKind, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    weights: dict[Word, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """How much a row of a kind counts in the training loss, 1 by default; multiplies the column `weight`, if any."""
 
     @model_validator(mode="after")
@@ -136,7 +141,6 @@ class MinEvents(StrictConfig):
     item: Count = 1
 
 
-Word = Annotated[str, BeforeValidator(lambda value: f"{value:g}" if isinstance(value, float) else _kind(value))]
 Words = Annotated[tuple[Word, ...], Field(min_length=1)]
 WordsOfColumns = dict[Literal["user", "item", "time", "rating", "click", "weight", "event"], Words]
 MissingWords = Annotated[
@@ -174,7 +178,8 @@ class DataSection(StrictConfig):
     missing_values: MissingWords | None = None
     """Words that stand for a missing value, such as N/A, NULL or -, as pandas' `na_values`: a list for all columns,
     those of the item and users' tables too, or one for each column of the interactions, {rating: [0]}. By default,
-    only an empty field does."""
+    only an empty field does. Lists of items (histories) that contain one are refused; in their feedback, the number
+    is missing."""
     duplicates: Literal["keep", "drop", "sum"] = "keep"
     """Rows that repeat user, item, time and kind of an earlier row: kept as events of their own, left out and counted,
     or added up: the earlier row has the sum of their weights, which are 1 without a column `weight`."""

@@ -5,6 +5,7 @@ In this order, each on the rows that the one before kept; rows keep their order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -43,6 +44,7 @@ def clean(raw: RawTables, kinds: EventKinds | None, section: DataSection) -> Cle
     dropped: dict[str, int] = {}
     unread = () if kinds is None else kinds.unread
     columns = resolve_columns([n for n in raw.interactions.column_names if n not in unread], raw.columns, raw.origin)
+    _refuse_unread_words(section, columns, raw.origin)
     if section.missing == "drop" or declared:
         raw, kinds, counts = _without_missing(raw, kinds, columns, section)
         dropped |= counts
@@ -72,7 +74,7 @@ def with_kinds(raw: RawTables, section: DataSection) -> tuple[RawTables, dict[st
     name = raw.columns.get(EVENT, EVENT)
     if name not in raw.interactions.column_names:
         return raw, {}
-    column, words = column_of(raw.interactions, name, ids=True), _missing_words(section, EVENT)
+    column, words = column_of(raw.interactions, name, ids=True), missing_words(section, EVENT)
     is_encoded = pa.types.is_dictionary(column.type)
     values = pa.chunked_array([chunk.dictionary for chunk in column.chunks]) if is_encoded else column
     if not column.null_count and not pc.any(is_missing(values, words)).as_py():  # most data, without a copy of a column
@@ -172,7 +174,7 @@ def _without_missing(
             column = plain_column(column_of(raw.interactions, columns[name]))
             if name not in (USER, ITEM) and is_text(column.type):
                 column = pc.utf8_trim_whitespace(column)
-            words = _missing_words(section, name)
+            words = missing_words(section, name)
             if section.missing == "refuse":
                 where, in_files = f"{raw.origin}, column '{columns[name]}'", (raw.rows or Rows())[np.flatnonzero(used)]
                 refuse_missing(column.filter(pa.array(used)), where, in_files, words)
@@ -186,10 +188,22 @@ def _without_missing(
     return *_selected(raw, kinds, np.flatnonzero(kept)), counts
 
 
-def _missing_words(section: DataSection, name: str) -> tuple[str, ...]:
-    """The words that stand for a missing value in this column of lorarec's."""
+def missing_words(section: DataSection, *names: str) -> tuple[str, ...]:
+    """The words that stand for a missing value in these columns of lorarec's."""
     words = section.missing_values or ()
-    return words if isinstance(words, tuple) else words.get(name, ())  # type: ignore[call-overload]
+    if isinstance(words, tuple):
+        return words
+    return tuple(word for name in names for word in words.get(name, ()))  # type: ignore[call-overload]
+
+
+def _refuse_unread_words(section: DataSection, columns: Mapping[str, str], origin: str) -> None:
+    named = section.missing_values if isinstance(section.missing_values, dict) else {}
+    for name in named:
+        if name not in columns:
+            raise DataError(
+                f"data.missing_values names '{name}', but no column of {origin} is read as it. Leave it out, or say "
+                f"which column it is: data.columns.{name}=NAME."
+            )
 
 
 def _weighed(raw: RawTables, events: _Events, first: np.ndarray) -> RawTables:

@@ -134,10 +134,15 @@ def item_lists(lists: Lists, where: str, rows: Rows | None = None) -> Encoded:
 
 
 def feedback_lists(
-    column: pa.ChunkedArray, offsets: np.ndarray, where: str, rows: Rows | None = None, decimal: str | None = None
+    column: pa.ChunkedArray,
+    offsets: np.ndarray,
+    where: str,
+    rows: Rows | None = None,
+    decimal: str | None = None,
+    words: Sequence[str] = (),
 ) -> tuple[pa.LargeListArray, tuple[str, ...]]:
     """A column of lists of numbers, one for each event of the histories with these `offsets`; NaN where an element is
-    missing. And what was detected, as in `read_numbers`.
+    missing, or one of the `words` for it. And what was detected, as in `read_numbers`.
 
     Raises DataError naming the row where the lengths differ, or where a number is infinite or too large.
     """
@@ -153,7 +158,7 @@ def feedback_lists(
     values, of_value = lists.values, (rows or Rows())[lists.rows]
     if pa.types.is_null(values.type):
         values = values.cast(pa.float64())
-    known = ~is_missing(values, NULLS).to_numpy()
+    known = ~is_missing(values, (*NULLS, *words)).to_numpy()
     read = read_numbers(values.filter(pa.array(known)), where, of_value[np.flatnonzero(known)], decimal)
     numbers = np.full(len(values), np.nan)
     numbers[known] = read.values

@@ -13,7 +13,7 @@ from lorarec.config.recipe import DataSection
 from lorarec.data.columns import ITEM, USER, missing_column
 from lorarec.data.file_rows import Rows
 from lorarec.data.item_table import id_column_of
-from lorarec.data.numbers import is_missing, is_text, refuse_missing
+from lorarec.data.numbers import is_missing, refuse_missing
 from lorarec.data.raw_tables import RawTables, as_arrow, in_memory
 from lorarec.errors import DataError
 
@@ -27,6 +27,8 @@ def with_listed_ids(raw: RawTables, section: DataSection, users: bool) -> tuple[
     for name, given, table in (("item_id", section.item_id, raw.items), ("user_id", section.user_id, raw.users)):
         if given is not None and table is None:
             raise DataError(f"data.{name}={given} does nothing here: {raw.origin} comes without such a table.")
+    if raw.users is not None and raw.user_id is not None:
+        _id_column(raw.users, "user", raw.user_id, USER, raw.origin)
     dropped: dict[str, int] = {}
     if raw.items is not None:
         origin = raw.items_origin or raw.origin
@@ -68,8 +70,8 @@ def _listed(
 
 
 def _blanked(column: pa.ChunkedArray, words: tuple[str, ...]) -> pa.ChunkedArray:
-    """A column of text without the words that stand for a missing value; others as they are."""
-    if not is_text(column.type):
+    """A column of text or numbers without the words that stand for a missing value; others as they are."""
+    if pa.types.is_nested(column.type) or pa.types.is_dictionary(column.type):
         return column
     return pc.if_else(is_missing(column, words), pa.scalar(None, column.type), column)
 

@@ -5,8 +5,9 @@ Spellings are detected only where all rows agree, and what was detected is a not
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ SPELLED = (
     rf"^(?P<sign>[+-]?)\s*(?P<before>{CURRENCY})?{SPACES}*(?P<minus>-?)"
     rf"(?P<digits>[0-9.,](?:[0-9.,'\x{{2019}}]|{SPACES})*?)(?P<power>[eE][+-]?[0-9]{{1,3}})?{SPACES}*(?P<after>{CURRENCY})?$"
 )
+POINT_ZERO = re.compile(r"\.0+$")
 NOTHING = pa.scalar("", pa.large_string())
 WORDS = (("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"))
 """Words for 1 and 0 in a column of clicks."""
@@ -138,24 +140,32 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_missing(column: pa.ChunkedArray, words: Sequence[str] = ()) -> pa.ChunkedArray:
-    """[n] whether a value is null, NaN, an empty text, or one of the words (data.missing_values); blanks around a word
-    do not matter, and words that are numbers are also those of columns of numbers."""
+    """[n] whether a value is null, NaN, an empty text, or one of the words, as `is_word` says."""
     column = plain_column(column)
     missing = column.is_null(nan_is_null=True)
     if is_text(column.type):
         missing = pc.or_(missing, pc.fill_null(pc.equal(column, ""), True))
-        same = pc.is_in(pc.utf8_trim_whitespace(column), pa.array(list(words), column.type)) if words else missing
-    else:
-        numbers = [number for number in map(_as_number, words) if number is not None]
-        is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-        same = pc.is_in(column.cast(pa.float64(), safe=False), pa.array(numbers)) if numbers and is_number else missing
-    return pc.or_(missing, same)
+    return pc.or_(missing, is_word(column, words)) if words else missing
 
 
-def _as_number(word: str) -> float | None:
+def is_word(column: pa.ChunkedArray, words: Sequence[str]) -> pa.ChunkedArray:
+    """[n] whether a value is one of the words for a missing value (data.missing_values); blanks around a word do not
+    matter, and words that are numbers are also those of columns of numbers."""
+    column = plain_column(column)
+    if is_text(column.type):
+        return pc.is_in(pc.utf8_trim_whitespace(column), pa.array(list(words), column.type))
+    values = [value for value in (_as_value(word, column.type) for word in words) if value is not None]
+    return pc.is_in(column, pa.array(values, column.type))
+
+
+def _as_value(word: str, kind: pa.DataType) -> Any:
+    """A word as a number of a column's type; None where it is none, or where the type is none of numbers."""
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        return None
+    text = POINT_ZERO.sub("", word) if pa.types.is_integer(kind) else word
     try:
-        return float(word)
-    except ValueError:
+        return pa.scalar(text).cast(kind).as_py()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
 
 

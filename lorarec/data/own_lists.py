@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 
 from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK, Lists, feedback_lists, item_lists, read_lists
 from lorarec.data.delimited import typed
-from lorarec.data.file_rows import Rows
+from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.ids import Encoded, plain_ids
-from lorarec.data.numbers import is_text, plain_column
+from lorarec.data.numbers import is_text, is_word, plain_column
 from lorarec.data.parquet_table import encoded_chunks
 from lorarec.data.text_lists import feedback_separator, separator_note, separator_of, text_blocks, text_lists
+from lorarec.errors import DataError
 
 POINT_ZERO = r"^(0|-?[1-9][0-9]{0,14})\.0+$"
 """A whole number as a column of floats writes it, below where its digits may be lost."""
@@ -43,11 +44,13 @@ def own_lists(
     item_type: pa.DataType,
     rows: Rows | None,
     decimal: str | None = None,
+    words: Sequence[Sequence[str]] = ((), ()),
 ) -> OwnLists:
     """Read the column of histories, and that of feedback if it is the second one, by their names for messages.
 
     `item_ids` are those of the data, of which no part separates the items of a text; `item_type` is the type of the
-    column of items, `rows` is as in `row_of`, `decimal` as in `read_numbers`.
+    column of items, `rows` is as in `row_of`, `decimal` as in `read_numbers`. `words` stand for a missing value in the
+    histories, which are refused, and in the feedback.
     """
     (where, column), *feedback = columns.items()
     column, separator, notes = texts_of_ids(column, where, rows), None, tuple[str, ...]()
@@ -58,12 +61,13 @@ def own_lists(
     lists = read_lists(column, where, rows)
     if (pa.types.is_floating(item_type) or pa.types.is_integer(item_type)) and is_text(plain_column(lists.values).type):
         lists = lists._replace(values=_like_numbers(lists.values))
+    _refuse_words(lists, where, rows, words[0])
     numbers = None
     for of, other in feedback:
         other = texts_of_numbers(other)
         if is_text(plain_column(other).type):
             other = text_lists(other, of, feedback_separator(other, separator, decimal), rows)
-        numbers, detected = feedback_lists(other, lists.offsets, of, rows, decimal)
+        numbers, detected = feedback_lists(other, lists.offsets, of, rows, decimal, words[1])
         notes += detected
     return OwnLists(lists, item_lists(lists, where, rows), numbers, notes)
 
@@ -77,6 +81,19 @@ def _encoded_lists(column: pa.ChunkedArray, where: str, separator: str | None, r
             yield from text_lists(block, where, separator, of_block).chunks
 
     return pa.chunked_array(list(encoded_chunks(read())))
+
+
+def _refuse_words(lists: Lists, where: str, rows: Rows | None, words: Sequence[str]) -> None:
+    """Raise DataError naming the row of a history with a word for a missing value."""
+    if not words or not any(pc.any(is_word(each, words)).as_py() for each in _distinct(lists.values)):
+        return
+    index = int(pc.index(is_word(lists.values, words), pa.scalar(True)).as_py())
+    if index >= 0:
+        row = row_of(int(lists.rows[index]), rows)
+        raise DataError(
+            f"{where}, row {row}: {lists.values[index].as_py()!r} stands for a missing value (data.missing_values), "
+            "but a history has ids only. Remove it from the list."
+        )
 
 
 def texts_of_ids(column: pa.ChunkedArray, where: str, rows: Rows | None = None) -> pa.ChunkedArray:
@@ -103,8 +120,13 @@ def _like_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _has_point(values: pa.ChunkedArray) -> bool:
-    words = (chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk for chunk in values.chunks)
-    return any(pc.any(pc.match_substring(each, ".")).as_py() for each in words)
+    return any(pc.any(pc.match_substring(each, ".")).as_py() for each in _distinct(values))
+
+
+def _distinct(values: pa.ChunkedArray) -> Iterator[pa.ChunkedArray]:
+    """The values of each chunk, once each where they come dictionary-encoded."""
+    chunks = (chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk for chunk in values.chunks)
+    return (pa.chunked_array([chunk]) for chunk in chunks)
 
 
 def _whole(values: pa.Array) -> pa.Array:

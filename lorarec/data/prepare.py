@@ -9,8 +9,8 @@ import numpy as np
 
 from lorarec.config.recipe import DataSection, SplitSection
 from lorarec.data.catalog import Catalog, item_features
-from lorarec.data.clean import clean, with_kinds
-from lorarec.data.columns import CLICK, EVENT, KNOWN, WEIGHT, missing_column
+from lorarec.data.clean import clean, missing_words, with_kinds
+from lorarec.data.columns import CLICK, EVENT, HISTORY, HISTORY_FEEDBACK, ITEM, KNOWN, RATING, WEIGHT, missing_column
 from lorarec.data.events import NONE, EventKinds, EventUse, read_kinds
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.interactions import Interactions, Part
@@ -118,7 +118,10 @@ def _numbered(raw: RawTables, wanted: Wanted, section: DataSection) -> NumberedT
         )
     keep = [section.split.column] if section.split.by == "column" else []
     keep += [section.split.users] if section.split.users is not None else []
-    return number_tables(raw, keep, wanted.item_columns, section.unlisted_items, section.dates, section.item_text_html)
+    words = {HISTORY: missing_words(section, ITEM), HISTORY_FEEDBACK: missing_words(section, RATING, CLICK)}
+    return number_tables(
+        raw, keep, wanted.item_columns, section.unlisted_items, section.dates, section.item_text_html, words
+    )
 
 
 def _refuse_no_weight(interactions: Interactions, raw: RawTables) -> None:

@@ -46,6 +46,8 @@ from lorarec.data.parquet_table import ParquetTable
 from lorarec.data.spellings import other_spellings, two_spellings
 from lorarec.errors import DataError
 
+NO_WORDS: Mapping[str, Sequence[str]] = {}
+
 
 @dataclass(frozen=True)
 class RawTables:
@@ -150,12 +152,14 @@ def number_tables(
     unlisted: Literal["some", "all"] = "some",
     dates: str | None = None,
     html: Literal["keep", "strip"] = "keep",
+    words: Mapping[str, Sequence[str]] = NO_WORDS,
 ) -> NumberedTables:
     """Check and encode a source's tables.
 
     `keep` names raw columns that the split needs, `item_columns` those of the item table by which the head compares
-    items; `unlisted` says whether the item table may lack all items of the interactions. Users are encoded by first
-    appearance; items in the order of the item table, then as they first appear.
+    items; `unlisted` says whether the item table may lack all items of the interactions; `words` stand for a missing
+    value in the columns `history` and `history_feedback`. Users are encoded by first appearance; items in the order of
+    the item table, then as they first appear.
 
     Raises DataError naming file, row and column of values that cannot be used.
     """
@@ -164,15 +168,11 @@ def number_tables(
     items_of_rows = events.encoded(ITEM)
     _refuse_names(events, users, user_ids, items_of_rows)
     items = _listed_items(raw, item_columns, html)
-    own = _own_lists(events, [items_of_rows.ids, items.listed.ids])
+    own = _own_lists(events, [items_of_rows.ids, items.listed.ids], words)
     codes, ids = merge_ids([items.listed, items_of_rows, *([] if own is None else [own.items])])
     if len(ids) < 2:
         raise DataError(f"{raw.origin}: the catalog has one item ({ids[0].as_py()!r}), so there is nothing to choose.")
-    notes = items.notes
-    if items.declared is not None and unlisted == "some":
-        notes += other_spellings(ids, len(items.listed.ids), codes[1:], (raw.origin, items.origin))
-    if items.declared is None:
-        notes += two_spellings(ids, events.where(ITEM))
+    notes = items.notes + _spellings(events, items, ids, codes[1:], unlisted)
     if events.has(USER):
         notes += two_spellings(user_ids, events.where(USER))
     numbers, detected = _numbers(events, dates)
@@ -214,6 +214,17 @@ def _listed_items(raw: RawTables, item_columns: Sequence[str], html: Literal["ke
         notes += text_note(declared, origin)
     listed = listed_ids(table, id_column, origin, raw.item_rows)
     return _Items(plain_texts(table, declared), declared, listed, origin, notes)
+
+
+def _spellings(
+    events: _Events, items: _Items, ids: pa.Array, used: Sequence[np.ndarray], unlisted: Literal["some", "all"]
+) -> tuple[str, ...]:
+    """Notes of items that may be spelled in two ways; `used` are the indices of the interactions' items in `ids`."""
+    if items.declared is None:
+        return two_spellings(ids, events.where(ITEM))
+    if unlisted == "all":
+        return ()
+    return other_spellings(ids, len(items.listed.ids), used, (events.origin, items.origin))
 
 
 def in_memory(columns: Mapping[str, pa.Array]) -> Dataset:
@@ -285,7 +296,7 @@ def _numbers(events: _Events, dates: str | None) -> tuple[dict[str, pa.Array], t
     return columns, tuple(notes)
 
 
-def _own_lists(events: _Events, item_ids: Sequence[pa.Array]) -> OwnLists | None:
+def _own_lists(events: _Events, item_ids: Sequence[pa.Array], words: Mapping[str, Sequence[str]]) -> OwnLists | None:
     """The rows' own histories, if they have any."""
     if not events.has(HISTORY):
         return None
@@ -296,7 +307,8 @@ def _own_lists(events: _Events, item_ids: Sequence[pa.Array]) -> OwnLists | None
         events.where(name): events.column(name) if is_text(kind) else events.ids(name) for name, kind in kinds.items()
     }
     item_type = events.table.schema.field(events.columns[ITEM]).type
-    return own_lists(columns, item_ids, item_type, events.rows, events.decimal)
+    missing = [words.get(name, ()) for name in (HISTORY, HISTORY_FEEDBACK)]
+    return own_lists(columns, item_ids, item_type, events.rows, events.decimal, missing)
 
 
 def _kept(events: _Events, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:

@@ -93,6 +93,24 @@ def test_a_mistake_is_reported_with_file_and_line(write, line, complaint):
     assert problems(write(RECIPE + line + "\n")) == [f"ctr.yaml:7: {complaint}"]
 
 
+@pytest.mark.parametrize(
+    ("setting", "place"),
+    [
+        ("missing_values: [{word}]", "data.missing_values[0]"),
+        ("missing_values: {{rating: ['-', {word}]}}", "data.missing_values.rating[1]"),
+        ("events: {{positive: [{word}]}}", "data.events.positive[0]"),
+    ],
+)
+@pytest.mark.parametrize(("word", "read"), [("NULL", "null"), ("true", "true"), ("False", "false"), ("~", "null")])
+def test_a_word_that_yaml_reads_as_something_else_must_be_quoted(write, setting, place, word, read):
+    text = RECIPE.replace("data:\n", f"data:\n  {setting.format(word=word)}\n")
+    assert problems(write(text)) == [
+        f"ctr.yaml:3: {place}: without quotes, YAML reads the word as {read}. Put it in quotes, such as 'NULL'."
+    ]
+    text = RECIPE.replace("data:\n", f"data:\n  {setting.format(word=repr(word))}\n")
+    load_recipe(write(text))
+
+
 def test_mistakes_deep_in_sections_keep_their_own_lines(write):
     text = RECIPE.replace("data:\n", "data:\n  split:\n    by: tiem\n    tset: 0.1\n")
     assert problems(write(text)) == [

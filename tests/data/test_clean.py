@@ -75,6 +75,54 @@ def test_words_may_be_declared_for_one_column_and_be_numbers(prepared: Prepare) 
     assert "-" not in data.catalog.ids and len(data.interactions) == 9
 
 
+def test_words_are_compared_as_they_are_written_without_blanks_around_them(prepared: Prepare) -> None:
+    for values, word, left in (
+        ([1234567.5, *range(1, 10)], 1234567.5, list(range(1, 10))),
+        ([99999999.0, *range(1, 10)], 99999999.0, list(range(1, 10))),
+        ([0.1, *range(1, 10)], 0.1, list(range(1, 10))),
+        (["N/A", *map(str, range(1, 10))], " N/A ", list(range(1, 10))),
+        ([-1, *range(1, 10)], -1.0, list(range(1, 10))),
+    ):
+        data = prepared(events(rating=values), split=SPLIT, missing="drop", missing_values={"rating": [word]})
+        rating = prepared(
+            events(rating=values), split=SPLIT, missing="drop", missing_values=[word], label="rating"
+        ).interactions
+        assert rating.column("rating").tolist() == left and len(data.interactions) == 9
+    users = [2**53, 2**53 + 1] * 5
+    data = prepared(events(user=users), split=SPLIT, missing="drop", missing_values={"user": [2**53]})
+    assert data.interactions.user_ids.to_pylist() == [str(2**53 + 1)]
+
+
+def test_words_for_a_column_that_is_not_read_are_refused(prepared: Prepare) -> None:
+    for name in ("rating", "event", "weight"):
+        with pytest.raises(DataError, match=rf"data\.missing_values names '{name}', .*data\.columns\.{name}=NAME"):
+            prepared(events(weights=list(range(10))), split=SPLIT, missing="drop", missing_values={name: [0]})
+
+
+@pytest.mark.parametrize("histories", [["i2|NULL|i3", "i1"], [["i2", "NULL", "i3"], ["i1"]], ["['i2', 'NULL']", "i1"]])
+@pytest.mark.parametrize("words", [["NULL"], {"item": ["NULL"]}])
+def test_words_in_histories_are_refused_by_row(histories: list[Any], words: Any, prepared: Prepare) -> None:
+    rows: dict[str, list[Any]] = {"item": ["i1", "i2"] * 5, "history": histories[::-1] * 5}
+    with pytest.raises(DataError, match=r"'history', row 2: 'NULL' stands for a missing value.*missing_values"):
+        prepared(rows, split=SPLIT, missing_values=words)
+    assert "NULL" in prepared(rows, split=SPLIT, missing_values=["null"]).catalog.ids
+
+
+@pytest.mark.parametrize("words", [["-", 0], {"rating": ["-", 0]}])
+@pytest.mark.parametrize("feedback", ["4|-|0", [4.0, 0.0, 0.0]])
+def test_words_in_the_feedback_of_histories_are_missing_numbers(feedback: Any, words: Any, prepared: Prepare) -> None:
+    rows = {"item": ["i1", "i2"] * 5, "rating": [1, 2] * 5}
+    rows |= {"history": [["i1", "i2", "i1"]] * 10, "history_feedback": [feedback] * 10}
+    data = prepared(rows, split=SPLIT, missing_values=words)
+    assert str(data.interactions.table["history_feedback"][0]) == "[4.0, nan, nan]"
+
+
+def test_words_are_missing_values_in_numbers_of_the_item_table_too(prepared: Prepare) -> None:
+    items = {"item": ["i0", "i1"], "title": ["A", "B"], "year": [1999, -1]}
+    data = prepared(events(), items, split=SPLIT, missing_values=[-1], item_text="{title} {year}")
+    assert data.catalog.texts([0, 1]) == ["A 1999", "B"]
+
+
 def test_rows_without_a_kind_of_event_are_refused_or_left_out_and_counted(prepared: Prepare) -> None:
     rows = events(event=["view", "", "buy", "n/a", *["view"] * 6])
     kinds = {"positive": ["view", "buy"]}

@@ -172,7 +172,7 @@ def test_scope_training_is_refused_where_it_would_do_nothing(prepared: Prepared)
 
 def test_liked_is_feedback_above_the_threshold(prepared: Prepared) -> None:
     events = {"user": [1] * 4, "item": [1, 2, 3, 4], "rating": [1, 3, 5, 4]}
-    histories = prepared(events, split={"by": "last"}, liked_above=3).histories
+    histories = prepared(events, split={"by": "last"}, liked_above=3, reads_feedback=True).histories
     assert histories.liked(histories.before(3).feedback) == (0, 0, 1)
 
 

@@ -56,6 +56,14 @@ def test_a_user_who_is_listed_twice_and_a_table_of_other_users_are_refused() -> 
         prepared({"uid": ["x"], "age": [1]}, "age")
 
 
+def test_the_column_of_ids_that_is_named_must_be_there_though_nothing_reads_the_table() -> None:
+    raw = RawTables(Dataset.from_dict(EVENTS), users=Dataset.from_dict(USERS), origin="events.csv")
+    for columns in ((), ("age",)):
+        with pytest.raises(DataError, match=r"no column 'usr', which data\.user_id names\. Did you mean 'user'"):
+            prepare(raw, Wanted(user_columns=columns), DataSection(source="files", user_id="usr"), 13)
+    assert prepare(raw, Wanted(), DataSection(source="files", user_id="user"), 13).users is None
+
+
 def test_a_template_without_a_table_is_refused() -> None:
     with pytest.raises(DataError, match=r"templates name \{user\.age\}, but events\.csv comes without a users' table"):
         prepared(None, "age")
