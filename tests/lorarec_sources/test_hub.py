@@ -202,6 +202,13 @@ def test_a_declared_separator_is_not_replaced_by_a_detected_one(
     assert load(path=str(tmp_path)).interactions.column_names == ["user", title]
 
 
+def test_a_field_of_json_files_is_refused_since_datasets_reads_it_with_pandas(tmp_path: Path) -> None:
+    configured(tmp_path, "  field: data")
+    (tmp_path / "README.md").write_text((tmp_path / "README.md").read_text().replace("train.csv", "train.json"))
+    (tmp_path / "train.json").write_text('{"data": [{"user": "007"}]}')
+    assert "reads files with field, which lorarec does not" in refusal(path=str(tmp_path))
+
+
 def test_files_in_an_archive_are_read_as_by_every_other_source(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
         archive.writestr("events.csv", "user,title\n007,NA\n0000,None\n")
