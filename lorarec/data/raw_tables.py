@@ -172,9 +172,7 @@ def number_tables(
     codes, ids = merge_ids([items.listed, items_of_rows, *([] if own is None else [own.items])])
     if len(ids) < 2:
         raise DataError(f"{raw.origin}: the catalog has one item ({ids[0].as_py()!r}), so there is nothing to choose.")
-    notes = items.notes + _spellings(events, items, ids, codes[1:], unlisted)
-    if events.has(USER):
-        notes += two_spellings(user_ids, events.where(USER))
+    notes = items.notes + _spellings(events, user_ids, items, ids, codes[1:], unlisted)
     numbers, detected = _numbers(events, dates)
     columns = {USER: users, ITEM: pa.array(codes[1])} | numbers
     if own is not None:
@@ -217,14 +215,21 @@ def _listed_items(raw: RawTables, item_columns: Sequence[str], html: Literal["ke
 
 
 def _spellings(
-    events: _Events, items: _Items, ids: pa.Array, used: Sequence[np.ndarray], unlisted: Literal["some", "all"]
+    events: _Events,
+    user_ids: pa.Array,
+    items: _Items,
+    ids: pa.Array,
+    used: Sequence[np.ndarray],
+    unlisted: Literal["some", "all"],
 ) -> tuple[str, ...]:
-    """Notes of items that may be spelled in two ways; `used` are the indices of the interactions' items in `ids`."""
+    """Notes of items `ids` and users that may be spelled in two ways; `used` are the indices of the interactions' items
+    in `ids`."""
+    notes: tuple[str, ...] = ()
     if items.declared is None:
-        return two_spellings(ids, events.where(ITEM))
-    if unlisted == "all":
-        return ()
-    return other_spellings(ids, len(items.listed.ids), used, (events.origin, items.origin))
+        notes = two_spellings(ids, events.where(ITEM))
+    elif unlisted == "some":
+        notes = other_spellings(ids, len(items.listed.ids), used, (events.origin, items.origin))
+    return notes + (two_spellings(user_ids, events.where(USER)) if events.has(USER) else ())
 
 
 def in_memory(columns: Mapping[str, pa.Array]) -> Dataset:

@@ -166,6 +166,7 @@ def test_unusable_values_are_refused_by_file_row_and_column(events: dict[str, li
         (["caf\u00e9", "cafe\u0301", "e"], "1 id may be another spelling of an id in other rows: 'caf\u00e9' and"),
         (["5", "5.0", "x"], "1 id may be another spelling of an id in other rows: '5' and '5.0' differ in a .0"),
         (["a", " a"], "'a' and ' a' differ in blanks around it"),
+        (["a", "a\u00a0"], "'a' and 'a\u00a0' differ in blanks around it"),
         (["0", "10", "A", "a", "1.05", "b c"], None),
     ],
 )
