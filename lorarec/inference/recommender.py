@@ -151,13 +151,12 @@ class Recommender:
         if given.histories is None:
             raise DataError("histories: None is not a list. Give a list of ids for each user: [['a', 'b'], ['c']].")
         requests, among = self._requests(len(given.histories), *given), self._candidates(candidates)
-        count = pool_size(k) if diversify else k
         answers = []
         with self._refusals():
             if approximate:
                 lists = self.predictor.approximate(self, requests, k, exclude_seen)
             else:
-                lists = self.predictor.recommend(self, requests, among, count, exclude_seen)
+                lists = self.predictor.recommend(self, requests, among, pool_size(k) if diversify else k, exclude_seen)
             for each in lists:
                 answers += self._named(*(self._diversified(*each, k, diversify) if diversify else each))
         return answers
