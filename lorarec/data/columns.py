@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from lorarec.config.strict import did_you_mean
 from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.ids import Encoded, encode_ids
-from lorarec.data.numbers import is_missing, read_numbers
+from lorarec.data.numbers import is_missing, read_clicks
 from lorarec.errors import DataError
 
 USER = "user"
@@ -141,8 +141,8 @@ def feedback_lists(
     decimal: str | None = None,
     words: Sequence[str] = (),
 ) -> tuple[pa.LargeListArray, tuple[str, ...]]:
-    """A column of lists of numbers, one for each event of the histories with these `offsets`; NaN where an element is
-    missing, or one of the `words` for it. And what was detected, as in `read_numbers`.
+    """A column of lists of numbers, or of words for clicks (`read_clicks`), one for each event of the histories with
+    these `offsets`; NaN where an element is missing, or one of the `words` for it. And what was detected.
 
     Raises DataError naming the row where the lengths differ, or where a number is infinite or too large.
     """
@@ -159,7 +159,7 @@ def feedback_lists(
     if pa.types.is_null(values.type):
         values = values.cast(pa.float64())
     known = ~is_missing(values, (*NULLS, *words)).to_numpy()
-    read = read_numbers(values.filter(pa.array(known)), where, of_value[np.flatnonzero(known)], decimal)
+    read = read_clicks(values.filter(pa.array(known)), where, of_value[np.flatnonzero(known)], decimal)
     numbers = np.full(len(values), np.nan)
     numbers[known] = read.values
     return pa.LargeListArray.from_arrays(lists.offsets, pa.array(numbers)), read.notes

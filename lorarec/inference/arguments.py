@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lorarec.data.columns import feedback_lists
 from lorarec.data.numbers import LARGEST as LARGEST_NUMBER
+from lorarec.data.numbers import is_word
 from lorarec.data.text_lists import feedback_separator, separator_of, text_lists
 from lorarec.errors import DataError
 
@@ -153,9 +154,12 @@ def _histories(value: Any, item_ids: Sequence[pa.Array]) -> tuple[list[list[str]
     return histories, separator
 
 
-def feedback_of(value: Any, separator: str | None = None, decimal: str | None = None) -> list[list[float]]:
+def feedback_of(
+    value: Any, separator: str | None = None, decimal: str | None = None, missing: Sequence[str] = ()
+) -> list[list[float]]:
     """The numbers of each history; NaN where one is missing. In a table, they may be written as text as in request
-    files; `separator` is that of the histories, `decimal` the decimal mark where it is set.
+    files; `separator` is that of the histories, `decimal` the decimal mark where it is set, `missing` the words
+    for a missing number.
 
     Raises DataError naming the row of another value.
     """
@@ -167,22 +171,22 @@ def feedback_of(value: Any, separator: str | None = None, decimal: str | None = 
     for row, numbers in enumerate(values, start=1):
         where = f"feedback, row {row}"
         lists.append([] if is_missing(numbers) else plain_list(_no_table(numbers, where), where, ""))
-    words = _words_read(lists, decimal)
+    words = _words_read(lists, decimal, missing)
     return [
-        [next(words) if isinstance(each, str) else _number(each, f"feedback, row {row}") for each in numbers]
+        [next(words) if isinstance(each, str) else _number(each, f"feedback, row {row}", missing) for each in numbers]
         for row, numbers in enumerate(lists, start=1)
     ]
 
 
-def _words_read(lists: list[list[Any]], decimal: str | None) -> Iterator[float]:
+def _words_read(lists: list[list[Any]], decimal: str | None, missing: Sequence[str]) -> Iterator[float]:
     """The numbers that are written as text, as they are read in files."""
     words = [[each for each in numbers if isinstance(each, str)] for numbers in lists]
     column = pa.chunked_array([_arrow(words, pa.large_list(pa.large_string()), "feedback")])
-    read, _ = feedback_lists(column, np.cumsum([0, *map(len, words)]), "feedback", decimal=decimal)
+    read, _ = feedback_lists(column, np.cumsum([0, *map(len, words)]), "feedback", None, decimal, missing)
     return iter(read.values.to_pylist())
 
 
-def _number(value: Any, where: str) -> float:
+def _number(value: Any, where: str, missing: Sequence[str]) -> float:
     if is_missing(value):
         return math.nan
     try:
@@ -195,7 +199,7 @@ def _number(value: Any, where: str) -> float:
         raise DataError(f"{where}: an infinite number. Give finite ones, or NaN where there is none.")
     if abs(number) > LARGEST_NUMBER:
         raise DataError(f"{where}: {_shown(value)} is too large to compute with. Give a smaller number.")
-    return number
+    return math.nan if missing and is_word(pa.chunked_array([[number]]), missing)[0].as_py() else number
 
 
 def _no_table(value: Any, where: str) -> Any:
@@ -246,8 +250,10 @@ def asked(
     user_columns: tuple[str, ...],
     item_ids: Sequence[pa.Array] = (),
     decimal: str | None = None,
+    missing: Sequence[str] = (),
 ) -> Asked:
-    """The arguments as plain lists; `item_ids` are those of the catalog, `decimal` is as in `feedback_of`.
+    """The arguments as plain lists; `item_ids` are those of the catalog, `decimal` and `missing` are as in
+    `feedback_of`.
 
     If the call's `first` argument is a table, those that are not given are its columns `history`, `history_feedback`
     and user.NAME, as in request files. Raises DataError for what cannot be read.
@@ -261,7 +267,7 @@ def asked(
     lists, separator = (None, None) if histories is None else _histories(histories, item_ids)
     return Asked(
         lists,
-        None if feedback is None else feedback_of(feedback, separator, decimal),
+        None if feedback is None else feedback_of(feedback, separator, decimal, missing),
         None if users is None else users_of(users, user_columns),
     )
 

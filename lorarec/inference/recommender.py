@@ -198,8 +198,8 @@ class Recommender:
     def _asked(self, first: Any, histories: Any, feedback: Any, users: Any) -> Asked:
         """The arguments of a call as plain lists; tables may have the names of the training data."""
         first, histories, feedback = (self.request_format.named(table) for table in (first, histories, feedback))
-        decimal = self.request_format.options.decimal
-        return asked(first, histories, feedback, users, self.user_columns, self._item_ids, decimal)
+        decimal, missing = self.request_format.options.decimal, self.request_format.missing
+        return asked(first, histories, feedback, users, self.user_columns, self._item_ids, decimal, missing)
 
     def _candidates(self, candidates: Any) -> Candidates:
         """The items to choose from, given as an argument; None is the whole catalog."""

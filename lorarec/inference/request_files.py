@@ -71,8 +71,7 @@ def requests_in(
     feedback: list[list[float]] | None = None
     numbers: tuple[str, ...] = ()
     if names[HISTORY_FEEDBACK] in table.column_names:
-        decimal = form.options.decimal
-        feedback, numbers = feedback_column(table, names[HISTORY_FEEDBACK], path, histories, separator, decimal)
+        feedback, numbers = feedback_column(table, names[HISTORY_FEEDBACK], path, histories, separator, form)
     notices = [*separator_note(f"{path}, column '{names[HISTORY]}'", separator), *numbers, *notices]
     return FileRequests(histories, feedback, users, notices)
 
@@ -110,18 +109,18 @@ def feedback_column(
     path: Path,
     histories: Sequence[Sequence[str]],
     separator: str | None = None,
-    decimal: str | None = None,
+    form: RequestFormat = USUAL,
 ) -> tuple[list[list[float]], tuple[str, ...]]:
-    """A column of lists of numbers, one for each item of the histories, NaN where a number is missing; and what was
-    detected. `separator` is that of the histories. Raises DataError naming the row of a value that is no finite number,
-    and where lengths differ."""
+    """A column of lists of numbers or words for clicks, one for each item of the histories, NaN where one is missing;
+    and what was detected. `separator` is that of the histories. Raises DataError naming the row of a value that is no
+    finite number, and where lengths differ."""
     column, where = texts_of_numbers(table.column(name)), f"{path}, column '{name}'"
     if is_text(column.type):
-        column = text_lists(column, where, feedback_separator(column, separator, decimal))
+        column = text_lists(column, where, feedback_separator(column, separator, form.options.decimal))
     if column.null_count and is_list(column.type):
         column = pc.if_else(column.is_null(), pa.scalar([], column.type), column)
     offsets = np.cumsum([0, *map(len, histories)])
-    lists, notes = feedback_lists(column, offsets, where, decimal=decimal)
+    lists, notes = feedback_lists(column, offsets, where, decimal=form.options.decimal, words=form.missing)
     return [list(values) for values in lists.to_pylist()], notes
 
 

@@ -26,6 +26,9 @@ class RequestFormat:
     item_id: str | None = None
     """The item table's column of ids: that of the items in a table of requests that calls no other one so."""
 
+    missing: Sequence[str] = ()
+    """Words that stand for missing feedback (`data.missing_values`)."""
+
     def names(self, available: Sequence[str]) -> dict[str, str]:
         """lorarec's name -> the one in a table of requests: that of the training data, where the table has it."""
         own = {name: self.columns.get(name, name) for name in READ}

@@ -29,6 +29,8 @@ from lorarec.contracts import (
 from lorarec.contracts.batch import Examples
 from lorarec.contracts.plugin import check_answers
 from lorarec.data.audit import Finding, audit, audit_repeated
+from lorarec.data.clean import missing_words
+from lorarec.data.columns import CLICK, RATING
 from lorarec.data.file_rows import Rows
 from lorarec.data.prepare import PreparedData, Wanted, prepare
 from lorarec.data.report import DataReport
@@ -195,7 +197,9 @@ def _about(origin: str) -> Iterator[None]:
 def request_format(resolved: ResolvedRecipe, catalog: Catalog) -> RequestFormat:
     """How requests may be written: with the names of the recipe's columns, and that of the item table's ids."""
     id_column = None if catalog.declared is None else catalog.declared.id_column
-    return RequestFormat(resolved.recipe.data.columns, resolved.source.read_options(), id_column)
+    section = resolved.recipe.data
+    missing = missing_words(section, RATING, CLICK)
+    return RequestFormat(section.columns, resolved.source.read_options(), id_column, missing)
 
 
 def _check_labels(resolved: ResolvedRecipe, data: PreparedData) -> None:

@@ -6,6 +6,7 @@ import codecs
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from lorarec.contracts import ReadOptions
 from lorarec.errors import DataError
 from lorarec.inference import request_format
+from lorarec.inference.arguments import feedback_of
 from lorarec.inference.request_files import FileRequests, id_column, read_requests, requests_in
 from lorarec.inference.request_format import USUAL, RequestFormat
 
@@ -24,7 +26,7 @@ def ask(tmp_path: Path) -> Any:
     def read(content: bytes | str, name: str = "asked.csv", **given: Any) -> tuple[list[str], FileRequests]:
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        form = RequestFormat(given.pop("columns", {}), ReadOptions(**given))
+        form = RequestFormat(given.pop("columns", {}), missing=given.pop("missing", ()), options=ReadOptions(**given))
         table, how = read_requests(path, form)
         ids = [pa.array(["i1", "i2", "é9"])]
         requests = requests_in(table, path, [], ids, form)
@@ -106,6 +108,24 @@ def test_feedback_is_read_in_the_spellings_of_ratings(
 def test_a_decimal_comma_that_is_set_separates_no_feedback(ask: Any) -> None:
     content = "item;history;history_feedback\ni1;i1;4,5\ni1;i2;3,0\n"
     assert ask(content, decimal=",")[1].feedback == [[4.5], [3.0]]
+
+
+@pytest.mark.parametrize("words", ["yes|no", "FALSE|TRUE", "y|n", "n|y"])
+def test_clicks_in_feedback_may_be_the_words_of_training(words: str, ask: Any) -> None:
+    _, requests = ask(f"item,history,history_feedback\ni1,i1|i2,{words}\ni1,,\n")
+    clicks = [float(word.lower() in ("yes", "true", "y")) for word in words.split("|")]
+    assert requests.feedback == [clicks, []] and any(" is 1, " in notice for notice in requests.notices)
+    assert feedback_of([words.split("|"), []]) == [clicks, []]
+    assert feedback_of([[bool(click) for click in clicks]]) == [clicks]
+    with pytest.raises(DataError, match=r"row 2: '3', but row 1 says .*Write clicks as one of"):
+        ask(f"item,history,history_feedback\ni1,i1|i2,{words}\ni1,i1,3\n")
+
+
+def test_words_for_missing_values_of_the_training_data_are_missing_feedback(ask: Any) -> None:
+    missing = ("k.A.", "0")
+    _, requests = ask("item,history,history_feedback\ni1,i1|i2|i2|i1,5|k.A.||0\n", missing=missing)
+    for [read] in (requests.feedback, feedback_of([["5", "k.A.", "", 0]], missing=missing)):
+        assert read[0] == 5 and np.isnan(read[1:]).all()
 
 
 def test_a_bad_value_is_named_with_file_column_and_row(ask: Any) -> None:
