@@ -133,10 +133,10 @@ def predict(
     ],
     safe_csv: SafeCsv = False,
 ) -> None:
-    """Score rows of an item and a history: stars, or the probability of a click.
+    """Score rows of an item and a history: stars, the probability of a click, or how well a next item fits.
 
     Columns read, by these names or those of the training data: item; history (ids, oldest first, joined by | in csv). A
-    column score is added.
+    column score is added; for next items, it only orders items for one history.
 
     If the run uses them: history_feedback (a number for each id of the history), and user.NAME.
     """

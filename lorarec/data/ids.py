@@ -63,8 +63,9 @@ def encode_ids(column: pa.ChunkedArray, where: str, rows: Rows | None = None, wh
         (_rounded(ids), f"digits of the {what} are lost in {{id!r}}", EXPORT),
     ):
         if len(bad):
-            row = int(np.flatnonzero(np.isin(codes, bad))[0])
-            raise _refusal(where, row, rows, problem.format(id=ids[int(codes[row])].as_py()), remedy)
+            odd = np.flatnonzero(np.isin(codes, bad))
+            first = int(odd[0])
+            raise _refusal(where, first, rows, problem.format(id=ids[int(codes[first])].as_py()), remedy, len(odd))
     return Encoded(codes, ids)
 
 
@@ -104,8 +105,10 @@ def merge_ids(columns: list[Encoded]) -> tuple[list[np.ndarray], pa.Array]:
     return codes, ids
 
 
-def _refusal(where: str, index: int, rows: Rows | None, what: str, remedy: str = KINDS) -> DataError:
-    return DataError(f"{where}, row {row_of(index, rows)}: {what}. {remedy}")
+def _refusal(where: str, index: int, rows: Rows | None, what: str, remedy: str = KINDS, count: int = 1) -> DataError:
+    """`count`: in how many rows it is so."""
+    more = f" (so in {count:,} rows)" if count > 1 else ""
+    return DataError(f"{where}, row {row_of(index, rows)}: {what}{more}. {remedy}")
 
 
 def _rounded(ids: pa.Array) -> list[int]:
@@ -159,10 +162,11 @@ def refuse_rounded(column: pa.ChunkedArray, where: str, rows: Rows | None = None
     """Raise DataError naming the first of a column of floats that may be another number than was written."""
     values = column.cast(pa.float64())
     limit = 2.0 ** MANTISSA[column.type.bit_width]
-    large = pc.index(pc.greater_equal(pc.abs(values), limit), pa.scalar(True)).as_py()
-    if large >= 0:
-        problem = f"digits of the {what} are lost in the float {values[large].as_py()!r}"
-        raise _refusal(where, large, rows, problem, EXPORT)
+    large = pc.greater_equal(pc.abs(values), limit)
+    first = pc.index(large, pa.scalar(True)).as_py()
+    if first >= 0:
+        problem = f"digits of the {what} are lost in the float {values[first].as_py()!r}"
+        raise _refusal(where, first, rows, problem, EXPORT, pc.sum(large).as_py())
 
 
 def plain_ids(column: pa.ChunkedArray, where: str, rows: Rows | None = None, what: str = "id") -> pa.ChunkedArray:

@@ -215,9 +215,11 @@ def _refuse_undecodable(path: Path, number: int, line: bytes, encoding: str) -> 
         likely = ", ".join(
             f"`encoding: {other}` ({what}) reads {_near(line, error.start, other)}" for other, what in others
         )
+        setting = f"`interactions: {{path: {path.name}, encoding: {others[0][0] if others else 'NAME'}}}`"
         raise DataError(
             f"{path}, line {number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not {name}. "
-            f"Save the file as UTF-8, or set its encoding{f': {likely}' if likely else ''}."
+            f"Save the file as UTF-8, or set its encoding where the recipe names it, as in {setting}"
+            f"{f': {likely}' if likely else ''}."
         ) from error
 
 

@@ -96,7 +96,9 @@ def requests_of(
         unknown += [item for item, (row, _) in zip(history, events, strict=True) if row < 0]
         rows.append([row for row, _ in events if row >= 0])
         numbers.append([number for row, number in events if row >= 0])
-    _warn_unknown("items in histories", unknown, "are left out of them", catalog)
+    empty = sum(bool(history) and not row for history, row in zip(histories, rows, strict=True))
+    left = f" {empty} of {count} histories are empty without them: their answers are those of a new user."
+    _warn_unknown("items in histories", unknown, "are left out of them", catalog, left if empty else "")
     if liked_feedback is not None:
         numbers = _with_feedback(numbers, liked_feedback)
     return Requests.of(rows, numbers, None, liked_above, _users_of(users, count, user_columns))
@@ -130,12 +132,13 @@ def _users_of(
     return users_of_requests([None] * count if users is None else users, user_columns)
 
 
-def _warn_unknown(what: str, ids: list[str], consequence: str, catalog: Catalog) -> None:
+def _warn_unknown(what: str, ids: list[str], consequence: str, catalog: Catalog, left: str = "") -> None:
+    """`left`: a sentence on what is left without them."""
     names = list(dict.fromkeys(ids))
     if names:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         shown = ", ".join(f"{name[:SHOWN]}{'...' * (len(name) > SHOWN)}{_near(name, catalog)}" for name in names[:5])
-        message = f"{len(names)} unknown {what} {consequence}: {shown}{more}."
+        message = f"{len(names):,} unknown {what} {consequence}: {shown}{more}.{left}"
         warnings.warn(printable(message), UnknownIdWarning, stacklevel=4)
 
 

@@ -140,8 +140,9 @@ def test_the_refusal_of_bytes_that_are_no_utf8_shows_the_readings_of_other_encod
     assert "`encoding: cp1250` (Central European Windows) reads 'Łódź'" in refusal(path)
     path = file("a.csv", "id,t\n1,the “Fiancée” 5 €\n".encode("cp1252"))
     assert "`encoding: cp1252` (Western European Windows) reads '“Fiancée”'" in refusal(path)
+    assert "set its encoding where the recipe names it, as in `interactions: {path: a.csv, encoding: " in refusal(path)
     path = file("a.csv", b"id,t\n1,\x81\xff\x9d\n")
-    assert refusal(path).endswith("Save the file as UTF-8, or set its encoding.")
+    assert refusal(path).endswith("names it, as in `interactions: {path: a.csv, encoding: NAME}`.")
 
 
 def test_a_set_encoding_that_reads_other_characters_is_noted(file: Write) -> None:

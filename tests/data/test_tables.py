@@ -90,6 +90,8 @@ def test_floats_whose_digits_are_lost_are_refused_with_a_remedy(suffix: str, col
         ids(column(suffix, [7.65612e16, 7.65612e16]))
     with pytest.raises(DataError, match=r"row 2: digits of the id are lost"):
         ids(column(suffix, ["a", "1.01463E+20"]))
+    with pytest.raises(DataError, match=r"row 1: digits of the id are lost in .* \(so in 3 rows\)\. Export"):
+        ids(column(suffix, [7.65612e16, 7.65612e16, 5.0, 7.65613e16]))
 
 
 @pytest.mark.parametrize(

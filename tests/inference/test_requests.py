@@ -11,13 +11,27 @@ from datasets import Dataset
 from lorarec.contracts import Catalog, DataError
 from lorarec.inference.answer_files import write_answers
 from lorarec.inference.request_files import id_column, list_column, read_requests
-from lorarec.inference.requests import UnknownIdWarning, item_rows
+from lorarec.inference.requests import UnknownIdWarning, item_rows, requests_of
 
 
 def test_an_unknown_number_is_named_with_the_spelling_that_the_run_has() -> None:
     catalog = Catalog(Dataset.from_dict({"item": ["007", "12"], "title": ["a", "b"], "text": ["a", "b"]}))
     with pytest.warns(UnknownIdWarning, match=r"2 unknown .*: 7 \(the run has '007': ids are text\), 8\.$"):
         assert item_rows(["12", "7", "8"], catalog).tolist() == [1, -1, -1]
+
+
+def test_histories_that_are_empty_without_unknown_items_are_counted() -> None:
+    catalog = Catalog(Dataset.from_dict({name: ["a", "b"] for name in ("item", "title", "text")}))
+
+    def warned(*histories: list[str]) -> str:
+        with pytest.warns(UnknownIdWarning) as caught:
+            requests_of(len(histories), histories, None, None, catalog=catalog, liked_above=0.5, user_columns=())
+        return str(caught[0].message)
+
+    message = "2 unknown items in histories are left out of them: x, y."
+    left = " 2 of 3 histories are empty without them: their answers are those of a new user."
+    assert warned(["x", "a"], ["y"], ["x", "y"]) == message + left
+    assert warned(["x", "a", "y"]) == message
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
