@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -29,6 +30,8 @@ from tokenizers import (  # noqa: E402
 )
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in background jobs of a shell, whose children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.fsync = lambda handle: None  # what tests write need not survive a power cut: a flush costs 4 ms
 
 SMALL: dict[str, Any] = {
