@@ -65,7 +65,7 @@ def read_numbers(
         return Read(_finite(column, as_float(column, where, rows), where, rows, largest))
     words = pc.utf8_trim_whitespace(column)
     refuse_missing(words, where, rows)
-    if decimal != ",":
+    if decimal != "," or not len(words):
         try:
             return Read(_finite(column, _array(words.cast(pa.float64())), where, rows, largest))
         except pa.ArrowInvalid:
@@ -154,8 +154,10 @@ def is_word(column: pa.ChunkedArray, words: Sequence[str]) -> pa.ChunkedArray:
     column = plain_column(column)
     if is_text(column.type):
         return pc.is_in(pc.utf8_trim_whitespace(column), pa.array(list(words), column.type))
+    if pa.types.is_float16(column.type):  # which Arrow does not compare
+        column = column.cast(pa.float32())
     values = [value for value in (_as_value(word, column.type) for word in words) if value is not None]
-    return pc.is_in(column, pa.array(values, column.type))
+    return pc.is_in(column, pa.array(values, column.type)) if values else pc.and_(column.is_valid(), False)
 
 
 def _as_value(word: str, kind: pa.DataType) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from lorarec.data.file_rows import Rows
-from lorarec.data.numbers import read_clicks, read_numbers, read_weights
+from lorarec.data.numbers import is_word, read_clicks, read_numbers, read_weights
 from lorarec.errors import DataError
 
 WHERE = "f.csv, column 'x'"
@@ -102,6 +103,25 @@ def test_clicks_are_words_or_numbers(pair: tuple[str, str]) -> None:
     result = read_clicks(pa.chunked_array([pa.array([*pair, pair[0].upper()])]), WHERE)
     assert result.values.tolist() == [1.0, 0.0, 1.0]
     assert bool(result.notes) == (pair[0][0] != "1")
+
+
+@pytest.mark.parametrize(
+    ("values", "same"),
+    [
+        (pa.array([0.0, 5.0, 0.1], pa.float32()), [True, False, True]),
+        (pa.array(np.array([0, 5, 1000], np.float16)), [True, False, True]),
+        (pa.array([Decimal("0.00"), Decimal("5.10"), Decimal("0.10")]), [True, False, True]),
+        (pa.array([0, -1, 5], pa.int8()), [True, True, False]),
+        (pa.array([2**53, 2**53 + 1, 2**64 - 1], pa.uint64()), [False, True, False]),
+        (pa.array([" 0", "0.0", None]).dictionary_encode(), [True, False, False]),
+        (pa.array([True, False, None]), [False] * 3),
+        (pa.array([[0], [], [None]]), [False] * 3),
+        (pa.array([date(1970, 1, 1)] * 3), [False] * 3),
+    ],
+)
+def test_words_for_missing_values_are_compared_in_the_type_of_the_column(values: pa.Array, same: list[bool]) -> None:
+    words = ("0", "-1.0", "0.1", str(2**53 + 1), "1" * 40, "1000", "x")
+    assert is_word(pa.chunked_array([values]), words).to_pylist() == same
 
 
 def test_clicks_in_two_spellings_are_refused_by_row() -> None:

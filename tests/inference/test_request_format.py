@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from lorarec.inference import request_format
 from lorarec.inference.arguments import feedback_of
 from lorarec.inference.request_files import FileRequests, id_column, read_requests, requests_in
 from lorarec.inference.request_format import USUAL, RequestFormat
+from lorarec.pipeline import assemble
 
 OWN = {"item": "sku", "history": "bought", "history_feedback": "stars", "user": "customer"}
 
@@ -62,6 +64,10 @@ def test_the_item_tables_id_is_read_only_where_no_other_column_is_that_of_items(
         ({}, ["number", "history"], "item"),
     ):
         assert RequestFormat(columns, item_id="id").names(header)["item"] == item, (columns, header)
+    resolved, catalog = MagicMock(), MagicMock()
+    resolved.recipe.data.columns, catalog.declared.id_column = {"history": "bought"}, "id"
+    names = assemble.request_format(resolved, catalog).names(["id", "item", "history", "bought"])
+    assert (names["item"], names["history"]) == ("item", "bought")
     frame = pd.DataFrame({"id": ["i1"], "history": [["i2"]]})
     assert list(RequestFormat(item_id="id").named(frame)["item"]) == ["i1"]
 
@@ -108,6 +114,7 @@ def test_feedback_is_read_in_the_spellings_of_ratings(
 def test_a_decimal_comma_that_is_set_separates_no_feedback(ask: Any) -> None:
     content = "item;history;history_feedback\ni1;i1;4,5\ni1;i2;3,0\n"
     assert ask(content, decimal=",")[1].feedback == [[4.5], [3.0]]
+    assert ask("item;history;history_feedback\ni1;;\n", decimal=",")[1].feedback == [[]], "no number at all"
 
 
 @pytest.mark.parametrize("words", ["yes|no", "FALSE|TRUE", "y|n", "n|y"])

@@ -15,7 +15,7 @@ import pytest
 from torch import Tensor
 
 import lorarec
-from lorarec.contracts import pair_predictor
+from lorarec.contracts import ReadOptions, pair_predictor
 from lorarec.errors import LorarecError
 from lorarec.inference.recommender import Recommender
 from lorarec.inference.request_format import RequestFormat
@@ -124,13 +124,16 @@ def test_tables_of_every_argument_may_have_the_names_of_the_training_data(
     finished: Callable[..., Recommender], recipe: Make
 ) -> None:
     names = {"item": "sku", "history": "bought", "history_feedback": "stars"}
-    run = replace(finished("rating", recipe), request_format=RequestFormat(names))
+    form = RequestFormat(names, ReadOptions(decimal=","))
+    run = replace(finished("rating", recipe), request_format=form)
     some = run.catalog.ids[:5]
     bought, stars = pd.DataFrame({"bought": [some[:2]]}), pd.DataFrame({"stars": [[5.0, 1.0]]})
     answer = run.recommend([some[:2]], feedback=[[5.0, 1.0]], candidates=some)
     assert run.recommend(bought, feedback=stars, candidates=pd.DataFrame({"sku": some})) == answer
     score = run.predict([some[4]], [some[:2]], [[5.0, 1.0]])
     assert run.predict(pd.DataFrame({"sku": [some[4]]}), bought, stars) == score
+    written = pd.DataFrame({"sku": [some[4]], "bought": [some[0]], "stars": ["4,5"]})
+    assert run.predict(written) == run.predict([some[4]], [some[:1]], [[4.5]])
 
 
 @pytest.mark.skipif(find_spec("faiss") is None, reason="the extra 'index' is not installed")
