@@ -14,6 +14,7 @@ import pyarrow as pa
 from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import ITEM, is_list
 from lorarec.data.item_table import COLUMN, Declared, Piece, id_column_of, item_rows, kind_of, listed_ids, plain_texts
+from lorarec.data.spellings import plain_id
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class Catalog:
     def rows(self) -> dict[str, int]:
         """Original id -> row."""
         return {item: row for row, item in enumerate(self.ids)}
+
+    @cached_property
+    def spellings(self) -> dict[str, str]:
+        """An id without what two spellings of one may differ in (`plain_id`) -> the id."""
+        return {plain_id(item): item for item in self.ids}
 
     def texts(self, rows: Iterable[int] | None = None) -> list[str]:
         """The text of these rows (all by default), for encoders."""

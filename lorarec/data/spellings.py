@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -37,6 +38,12 @@ _CAUSES = (
         lambda ids: pc.replace_substring_regex(pc.utf8_normalize(ids, "NFKC"), r"\p{Cf}", ""),
     ),
 )
+
+
+def plain_id(text: str) -> str:
+    """An id without capital letters, blanks around it and characters that look the same."""
+    text = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return text.strip().casefold()
 
 
 def other_spellings(ids: pa.Array, listed: int, used: Sequence[np.ndarray], files: tuple[str, str]) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from lorarec.config.recipe import Seen
-from lorarec.data.columns import HISTORY, ITEM, USER, missing_column
+from lorarec.config.strict import did_you_mean
+from lorarec.data.columns import HISTORY, ITEM, USER
 from lorarec.data.numbers import is_text
 from lorarec.data.text_lists import BAR
 from lorarec.disk import atomic_write, check_target, locked
@@ -28,6 +29,7 @@ from lorarec.prediction.diversity import list_measures
 
 NOTICES = (UnknownIdWarning, MissingFeedbackWarning)
 """Warnings about requests that commands print as notices."""
+STORED = "; a run stores no users' histories: give that of each row, item ids, oldest first, joined by |"
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 Answers = TypeVar("Answers")
 
@@ -48,10 +50,13 @@ def predict_file(recommender: Recommender, source: Path, target: Path, safe_csv:
         names = form.names(table.column_names)
         if column in table.column_names:
             raise DataError(f"{source} already has a column '{column}'. Rename it: the answers are written there.")
+        if names[ITEM] not in table.column_names:
+            raise form.lacking(ITEM, table.column_names, str(source))
         items = id_column(table, names[ITEM], source)
         requests = _requests_in(recommender, table, source)
         _check_tabs(target, table)
-        new_users = f"{source} has no column 'history': every row is scored as that of a new user."
+        meant = did_you_mean(form.near(HISTORY, table.column_names), table.column_names)
+        new_users = f"{source} has no column 'history': every row is scored as that of a new user.{meant}"
         scores, unknown = _with_notices(
             lambda: recommender.predict(items, requests.histories, requests.feedback, requests.users)
         )
@@ -80,12 +85,13 @@ def recommend_file(
     """
     check_output(target, source, safe_csv)
     with locked(target):
-        table, how = read_requests(source, recommender.request_format)
-        names = recommender.request_format.names(table.column_names)
+        form = recommender.request_format
+        table, how = read_requests(source, form)
+        names = form.names(table.column_names)
         users = id_column(table, names[USER], source) if names[USER] in table.column_names else None
         requests = _requests_in(recommender, table, source)
         if requests.histories is None:
-            raise missing_column(names[HISTORY], table.column_names, str(source))
+            raise form.lacking(HISTORY, table.column_names, str(source), STORED)
         _check_tabs(target, recommender.catalog.table.data.select(["item", "title"]))
         histories = requests.histories
         lists, unknown = _with_notices(

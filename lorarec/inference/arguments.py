@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import feedback_lists
 from lorarec.data.numbers import LARGEST as LARGEST_NUMBER
 from lorarec.data.numbers import is_word
@@ -58,7 +59,10 @@ def plain_list(value: Any, name: str, column: str, ordered: bool = True) -> list
     if columns is not None:
         if column not in columns:
             some = ", ".join(map(repr, list(columns)[:5])) or "none"
-            raise DataError(f"{name}: a table needs a column '{column}', but its columns are: {some}. Rename one.")
+            meant = did_you_mean(column, map(str, columns))
+            raise DataError(
+                f"{name}: a table needs a column '{column}', but its columns are: {some}. Rename one.{meant}"
+            )
         return plain_list(columns[column], name, column)
     for method in ("to_pylist", "tolist", "to_list"):
         if hasattr(value, method):

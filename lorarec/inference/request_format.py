@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK, ITEM, USER
+from lorarec.config.strict import did_you_mean
+from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK, ITEM, USER, missing_column
 from lorarec.data.open_files import DETECT, ReadOptions, format_of, has_mark, is_utf8, open_text, read_errors
+from lorarec.errors import DataError
 from lorarec.inference.arguments import columns_of
 
 READ = (ITEM, USER, HISTORY, HISTORY_FEEDBACK)
@@ -36,6 +38,23 @@ class RequestFormat:
         if names[ITEM] not in available and self.item_id is not None and self.item_id in available:
             names[ITEM] = self.item_id
         return names
+
+    def near(self, name: str, available: Sequence[str]) -> str:
+        """Of the names of a column that requests lack, the one of which a table has a similar one; lorarec's else."""
+        return next((other for other in self._accepted(name) if did_you_mean(other, available)), name)
+
+    def lacking(self, name: str, available: Sequence[str], origin: str, detail: str = "") -> DataError:
+        """The error for a table of requests without a column, with its names, of which it may have any; `detail` is for
+        a table without a similar one."""
+        near = self.near(name, available)
+        others = [f"'{other}'" for other in self._accepted(name) if other != near]
+        also = f" or {' or '.join(others)} (the training data's names are read as well)" if others else ""
+        return missing_column(near, available, origin, also + ("" if did_you_mean(near, available) else detail))
+
+    def _accepted(self, name: str) -> list[str]:
+        """The names that a column may have: lorarec's, and that of the training data."""
+        own = [self.columns.get(name), self.item_id if name == ITEM else None]
+        return list(dict.fromkeys([name, *(other for other in own if other is not None)]))
 
     def named(self, table: Any) -> Any:
         """A table of requests with lorarec's names as well; anything else as it is."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lorarec.contracts import Candidates, Catalog, Requests
+from lorarec.data.spellings import plain_id
 from lorarec.data.users import Users, users_of_requests
 from lorarec.errors import DataError, printable
 
@@ -143,7 +144,10 @@ def _warn_unknown(what: str, ids: list[str], consequence: str, catalog: Catalog,
 
 
 def _near(name: str, catalog: Catalog) -> str:
-    """The id of the catalog that is the same number, written with zeros in front, if there is one."""
+    """The id of the catalog that is likely meant, if there is one: it differs in capital letters or blanks, or is the
+    same number with zeros in front."""
+    if other := catalog.spellings.get(plain_id(name)):
+        return f" (the run has '{other}': ids are text)"
     name = name.removesuffix(".0")
     padded = (name.zfill(width) for width in range(len(name) + 1, LONGEST_NUMBER + 1)) if name.isdecimal() else ()
     spelled = next((other for other in padded if other in catalog.rows), "")

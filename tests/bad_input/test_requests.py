@@ -90,6 +90,16 @@ def test_unknown_ids_in_histories_are_named_when_recommending(
     assert "i3" not in [answer["item"] for answer in answers[:3]]
 
 
+def test_users_without_their_histories_are_refused_with_what_a_history_is(
+    finished_run: Callable[[str], Path], refused: Callable[..., Any]
+) -> None:
+    Path("users.csv").write_text("user\nanna\n")
+    refused(
+        "recommend", finished_run("next_item"), "--histories", "users.csv", "--output", "best.csv",
+        says=["users.csv: no column 'history'; a run stores no users' histories", "joined by |. Columns: user."],
+    )  # fmt: skip
+
+
 def test_rows_without_a_history_are_scored_as_new_users_with_a_notice(
     finished_run: Callable[[str], Path], command: Callable[..., Any]
 ) -> None:

@@ -47,6 +47,16 @@ def test_columns_may_have_the_names_of_the_training_data_or_lorarecs(ask: Any) -
         ask("bought\ni1\n", columns=OWN)
 
 
+def test_a_missing_column_is_named_by_what_it_may_be_called() -> None:
+    names = ["User", "History", "Article"]
+    message = str(RequestFormat({"item": "article"}).lacking("item", names, "a.csv"))
+    assert message.startswith("a.csv: no column 'article' or 'item' (the training data's names are read as well).")
+    assert message.endswith("Did you mean 'Article'? Columns: User, History, Article.")
+    assert "no column 'history'. Did you mean 'History'?" in str(USUAL.lacking("history", names, "a.csv"))
+    message = str(RequestFormat(item_id="sku").lacking("item", ["x"], "a.csv"))
+    assert message.startswith("a.csv: no column 'item' or 'sku' (") and "mean" not in message
+
+
 def test_tables_in_python_may_too() -> None:
     frame = pd.DataFrame({"sku": ["i1"], "bought": [["i2"]]})
     named = RequestFormat(OWN).named(frame)

@@ -20,6 +20,15 @@ def test_an_unknown_number_is_named_with_the_spelling_that_the_run_has() -> None
         assert item_rows(["12", "7", "8"], catalog).tolist() == [1, -1, -1]
 
 
+@pytest.mark.parametrize(
+    ("asked", "known"), [("sku-1", "SKU-1"), (" SKU-1 ", "SKU-1"), ("b2", "B2 "), ("\uff33KU-1", "SKU-1")]
+)
+def test_an_unknown_id_is_named_with_the_one_that_differs_in_capitals_or_blanks(asked: str, known: str) -> None:
+    catalog = Catalog(Dataset.from_dict({name: ["SKU-1", "B2 "] for name in ("item", "title", "text")}))
+    with pytest.warns(UnknownIdWarning, match=rf"{asked} \(the run has '{known}': ids are text\)\.$"):
+        item_rows([asked], catalog)
+
+
 def test_histories_that_are_empty_without_unknown_items_are_counted() -> None:
     catalog = Catalog(Dataset.from_dict({name: ["a", "b"] for name in ("item", "title", "text")}))
 
