@@ -15,6 +15,11 @@ from typing import Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the errors of a full disk."""
+ONE = {
+    "items": "item", "rows": "row", "users": "user", "events": "event", "numbers": "number", "ids": "id",
+    "candidates": "candidate", "are": "is", "have": "has", "get": "gets", "their": "its",
+}  # fmt: skip
+"""Words of `counted`, in the plural and the singular."""
 LONGEST_LINE = 800
 LONGEST_MESSAGE = 2_000
 """Characters of an error's text."""
@@ -39,6 +44,12 @@ def _short(line: str) -> str:
         return line
     half = LONGEST_LINE // 2 - 20
     return f"{line[:half]} [{len(line) - 2 * half:,} characters] {line[-half:]}"
+
+
+def counted(count: int, plural: str) -> str:
+    """A count and what is said of so many ("items have no text"), in the singular for 1."""
+    said = " ".join(ONE.get(word, word) for word in plural.split(" ")) if count == 1 else plural
+    return f"{count:,} {said}"
 
 
 def described(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from lorarec.config.strict import did_you_mean
 from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.ids import Encoded, encode_ids
 from lorarec.data.numbers import is_missing, read_clicks
-from lorarec.errors import DataError
+from lorarec.errors import DataError, counted
 
 USER = "user"
 ITEM = "item"
@@ -152,8 +152,8 @@ def feedback_lists(
         index = int(wrong[0])
         have, need = np.diff(lists.offsets)[index], np.diff(offsets)[index]
         raise DataError(
-            f"{where}, row {row_of(index, rows)}: {have} numbers for a history of {need} events. Give one for each "
-            "event."
+            f"{where}, row {row_of(index, rows)}: {counted(have, 'numbers')} for a history of "
+            f"{counted(need, 'events')}. Give one for each event."
         )
     values, of_value = lists.values, (rows or Rows())[lists.rows]
     if pa.types.is_null(values.type):

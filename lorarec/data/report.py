@@ -22,6 +22,7 @@ from lorarec.data.raw_tables import NumberedTables
 from lorarec.data.repeated import repeated_line
 from lorarec.data.statistics import Statistics
 from lorarec.data.users import Users
+from lorarec.errors import counted
 
 YEAR_1980 = 315_532_800
 YEAR_2100 = 4_102_444_800
@@ -117,7 +118,7 @@ class DataReport:
             "rows have an empty history": self.without_history,
             "users have no row outside training": self.users_only_in_training,
         }
-        lines += [f"{count:,} {what}" for what, count in counts.items() if count]
+        lines += [counted(count, what) for what, count in counts.items() if count]
         lines += filter(None, (repeated_line(self.repeated, self.parts, self.seen), self.users_note))
         lines += self.warnings()
         lines.append(f"fingerprint of the split: {self.fingerprint[:16]}")
@@ -132,11 +133,12 @@ class DataReport:
             unlisted: self.items_without_text,
             "items have an empty text and are read as their ids": self.empty_texts,
         }
-        lines = [f"{count:,} {what}" for what, count in counts.items() if count]
+        lines = [counted(count, what) for what, count in counts.items() if count]
         lines += [
-            f"{count:,} items have nothing for {{{name}}} in their text" for name, count in self.blank_fields.items()
+            counted(count, f"items have nothing for {{{name}}} in their text")
+            for name, count in self.blank_fields.items()
         ]
-        lines += [f"{count:,} rows are left out: {why}" for why, count in self.dropped.items()]
+        lines += [f"{counted(count, 'rows are left out')}: {why}" for why, count in self.dropped.items()]
         lines += [f"column '{name}' is not read: data.events says what was liked and clicked" for name in self.unread]
         lines += self.detected
         return [*lines, *self.notes]

@@ -14,7 +14,7 @@ from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK, ITEM, USER
 from lorarec.data.history import Histories
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.users import Users
-from lorarec.errors import DataError
+from lorarec.errors import DataError, counted
 
 NONE = -1
 """User row of a request whose user is unknown, and item row of a request without an item."""
@@ -84,6 +84,7 @@ def _refuse_other_lengths(histories: Sequence[Sequence[int]], feedback: Sequence
     for row, (history, numbers) in enumerate(zip(histories, feedback, strict=True), start=1):
         if len(history) != len(numbers):
             raise DataError(
-                f"requests, row {row}, 'feedback': {len(numbers)} numbers for a history of {len(history)} events. "
+                f"requests, row {row}, 'feedback': {counted(len(numbers), 'numbers')} for a history of "
+                f"{counted(len(history), 'events')}. "
                 "Give one for each event."
             )

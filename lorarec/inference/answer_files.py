@@ -20,7 +20,7 @@ from lorarec.data.columns import HISTORY, ITEM, USER
 from lorarec.data.numbers import is_text
 from lorarec.data.text_lists import BAR
 from lorarec.disk import atomic_write, check_target, locked
-from lorarec.errors import DataError
+from lorarec.errors import DataError, counted
 from lorarec.inference.formulas import without_formulas
 from lorarec.inference.recommender import Recommendation, Recommender, list_rows
 from lorarec.inference.request_files import FileRequests, id_column, read_requests, requests_in
@@ -104,7 +104,7 @@ def recommend_file(
         short = sum(len(one_list) < k for one_list in lists)
         masked = (seen or recommender.seen) == "mask"
         left = " that are not in their history" if masked else ""
-        too_few = f"{short} rows got fewer than {k} items: the catalog has no more items{left}."
+        too_few = f"{counted(short, 'rows')} got fewer than {k} items: the catalog has no more items{left}."
         return [*measured, *how, *requests.notices, *unknown, *([too_few] if short else [])]
 
 

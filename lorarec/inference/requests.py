@@ -12,7 +12,7 @@ import numpy as np
 from lorarec.contracts import Candidates, Catalog, Requests
 from lorarec.data.spellings import plain_id
 from lorarec.data.users import Users, users_of_requests
-from lorarec.errors import DataError, printable
+from lorarec.errors import DataError, counted, printable
 
 WHOLE = re.compile(r"(0|-?[1-9][0-9]*)(\.0+)?")
 """A whole number, also as a float."""
@@ -139,7 +139,7 @@ def _warn_unknown(what: str, ids: list[str], consequence: str, catalog: Catalog,
     if names:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         shown = ", ".join(f"{name[:SHOWN]}{'...' * (len(name) > SHOWN)}{_near(name, catalog)}" for name in names[:5])
-        message = f"{len(names):,} unknown {what} {consequence}: {shown}{more}.{left}"
+        message = f"{counted(len(names), f'unknown {what} {consequence}')}: {shown}{more}.{left}"
         warnings.warn(printable(message), UnknownIdWarning, stacklevel=4)
 
 

@@ -191,8 +191,8 @@ def test_texts_that_are_empty_missing_or_truncated_are_counted_in_warnings_repor
     items = ITEMS.replace("red lamp 3", "").replace("i4,green lamp 4\n", "").replace("red lamp 6", "red lamp " * 90)
     path = shop(items=items)
     sentences = [
-        "1 items are not in the item table and are read as their ids",
-        "1 items have an empty text and are read as their ids",
+        "1 item is not in the item table and is read as its id",
+        "1 item has an empty text and is read as its id",
         "1 items are longer than 32 tokens and lose their end",
     ]
     checked, result = command("check", path).out, command("train", path, "--output", "run")

@@ -31,7 +31,7 @@ UNREADABLE: dict[str, tuple[str, bytes, str]] = {
     "score already": ("rows.csv", b"item,score\ni1,3\n", "rows.csv already has a column 'score'. Rename it"),
     "words for numbers": ("rows.csv", b"item,history,history_feedback\ni1,i2|i3,1|x\n", "row 1: 'x' is"),
     "infinite": ("rows.csv", b"item,history,history_feedback\ni1,i2|i3,1|inf\n", "row 1: 'inf' is not a finite"),
-    "lengths": ("rows.csv", b"item,history,history_feedback\ni1,i2,1\ni1,i2|i3,1\n", "row 2: 1 numbers"),
+    "lengths": ("rows.csv", b"item,history,history_feedback\ni1,i2,1\ni1,i2|i3,1\n", "row 2: 1 number for a"),
 }  # fmt: skip
 
 
@@ -72,8 +72,8 @@ def test_unknown_ids_are_named_with_what_was_done_about_them(
     Path("rows.csv").write_text("item,history\ni1,i2|zz\nyy,i1\n")
     result = command("predict", finished_run(head), "--input", "rows.csv", "--output", "scores.csv")
     assert result.code == 0
-    assert "unknown items to score get no score: yy." in result.err
-    assert "unknown items in histories are left out of them: zz." in result.err
+    assert "1 unknown item to score gets no score: yy." in result.err
+    assert "1 unknown item in histories is left out of them: zz." in result.err
     scores = [row["score"] for row in rows("scores.csv")]
     assert float(scores[0]) == float(scores[0]) and scores[1] == ""
 
@@ -84,7 +84,7 @@ def test_unknown_ids_in_histories_are_named_when_recommending(
     Path("rows.jsonl").write_text('{"user": "a", "history": ["zz", "i3"]}\n{"user": "b", "history": []}\n')
     argv = ("recommend", finished_run("next_item"), "--histories", "rows.jsonl", "-k", 3)
     result = command(*argv, "--output", "best.jsonl")
-    assert result.code == 0 and "unknown items in histories are left out of them: zz." in result.err
+    assert result.code == 0 and "1 unknown item in histories is left out of them: zz." in result.err
     answers = [json.loads(line) for line in Path("best.jsonl").read_text().splitlines()]
     assert [answer["user"] for answer in answers] == ["a"] * 3 + ["b"] * 3
     assert "i3" not in [answer["item"] for answer in answers[:3]]
@@ -188,4 +188,4 @@ def test_an_unknown_id_of_any_length_is_named_in_one_short_line(
     Path("rows.jsonl").write_text(json.dumps({"item": "y" * 10_000, "history": []}))
     result = command("predict", finished_run("ctr"), "--input", "rows.jsonl", "--output", "scores.csv")
     assert result.code == 0
-    assert f"1 unknown items to score get no score: {'y' * 60}...." in result.err
+    assert f"1 unknown item to score gets no score: {'y' * 60}...." in result.err

@@ -103,7 +103,7 @@ def test_gaps_in_items_texts_are_counted_column_by_column(prepared: Callable[...
     items = {"item": ["a", "b", "c"], "title": ["", "B", ""], "genres": ["Drama", "", ""]}
     report = prepared(events, items, item_text="{title} ({genres})").report
     assert report.blank_fields == {"title": 1, "genres": 1} and report.empty_texts == 1
-    assert "1 items have nothing for {title} in their text" in report.warnings()
+    assert "1 item has nothing for {title} in its text" in report.warnings()
 
 
 @pytest.mark.parametrize(

@@ -120,8 +120,8 @@ def test_the_report_reads_as_sentences(prepared: Prepared) -> None:
     assert "events.csv: 6 rows of 3 users and 3 items (density 55.56%)" in lines
     assert "split by column: train 4, validation 1, test 1" in lines
     assert "test: 100.0% of rows have a new user, 100.0% a new item" in lines
-    assert "1 items are not in the item table" in lines
-    assert "1 items have an empty text" in lines
+    assert "1 item is not in the item table" in lines
+    assert "1 item has an empty text" in lines
 
 
 def test_the_report_separates_items_with_events_from_the_catalog_and_states_the_labels(prepared: Prepared) -> None:

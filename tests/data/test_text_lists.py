@@ -86,7 +86,7 @@ def test_feedback_is_text_as_the_history_is() -> None:
     made = number_tables(RawTables(Dataset.from_dict(events), origin="f.csv"))
     (one, two) = made.table["history_feedback"][:]
     assert one == [5, 2.5] and two[0] == 1 and two[1] != two[1] and two[2] == 3
-    with pytest.raises(DataError, match="'history_feedback', row 1: 1 numbers for a history of 2 events"):
+    with pytest.raises(DataError, match="'history_feedback', row 1: 1 number for a history of 2 events"):
         number_tables(RawTables(Dataset.from_dict({**events, "history_feedback": ["5", "1"]}), origin="f.csv"))
 
 

@@ -163,10 +163,10 @@ def test_plain_peft_loads_the_adapter_folder_and_gives_the_same_vectors(
 def test_unknown_ids_are_named_and_left_out(recipe: Make, trained: Trained) -> None:
     run = trained(recipe())
     known = run.catalog.ids[0]
-    with pytest.warns(UserWarning, match="1 unknown items to score get no score: nowhere"):
+    with pytest.warns(UserWarning, match="1 unknown item to score gets no score: nowhere"):
         scores = run.predict([known, "nowhere"], [[known], [known]])
     assert np.isfinite(scores[0])
     assert np.isnan(scores[1])
-    with pytest.warns(UserWarning, match="1 unknown items in histories are left out of them: nothing"):
+    with pytest.warns(UserWarning, match="1 unknown item in histories is left out of them: nothing"):
         answers = run.recommend([[known, "nothing"]], k=3)
     assert answers == run.recommend([[known]], k=3)
