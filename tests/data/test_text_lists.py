@@ -90,6 +90,13 @@ def test_feedback_is_text_as_the_history_is() -> None:
         number_tables(RawTables(Dataset.from_dict({**events, "history_feedback": ["5", "1"]}), origin="f.csv"))
 
 
+@pytest.mark.parametrize("clicks", [["yes|no", "['no', 'YES', None]"], [[True, False], [False, True, None]]])
+def test_feedback_may_be_clicks_in_words(clicks: list[Any]) -> None:
+    events = {"item": ["a", "b"], "history": ["b|c", "a|c|b"], "history_feedback": clicks}
+    (one, two) = number_tables(RawTables(Dataset.from_dict(events), origin="f.csv")).table["history_feedback"][:]
+    assert one == [1, 0] and two[:2] == [0, 1] and two[2] != two[2]
+
+
 def test_histories_of_one_item_may_be_numbers() -> None:
     made = number_tables(RawTables(Dataset.from_dict({"item": [7, 8], "history": [8, None]}), origin="f.csv"))
     assert made.table["history"][:] == [[1], []]

@@ -11,14 +11,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from datasets import Dataset
 
-from lorarec.contracts import ReadOptions
+from lorarec.contracts import Catalog, ReadOptions
 from lorarec.errors import DataError
 from lorarec.inference import request_format
 from lorarec.inference.arguments import feedback_of
 from lorarec.inference.request_files import FileRequests, id_column, read_requests, requests_in
 from lorarec.inference.request_format import USUAL, RequestFormat
 from lorarec.pipeline import assemble
+from lorarec.pipeline.assemble import open_recipe
+from lorarec.pipeline.assemble import request_format as assembled_format
 
 OWN = {"item": "sku", "history": "bought", "history_feedback": "stars", "user": "customer"}
 
@@ -143,6 +146,13 @@ def test_words_for_missing_values_of_the_training_data_are_missing_feedback(ask:
     _, requests = ask("item,history,history_feedback\ni1,i1|i2|i2|i1,5|k.A.||0\n", missing=missing)
     for [read] in (requests.feedback, feedback_of([["5", "k.A.", "", 0]], missing=missing)):
         assert read[0] == 5 and np.isnan(read[1:]).all()
+
+
+def test_a_runs_requests_have_the_words_of_its_recipe_for_missing_ratings_and_clicks() -> None:
+    catalog = Catalog(Dataset.from_dict({name: ["a", "b"] for name in ("item", "title", "text")}))
+    for given, words in (("[k.A.]", ["k.A."]), ("{rating: ['0'], time: [x]}", ["0"])):
+        resolved = open_recipe("quickstart", [f"data.missing_values={given}"])
+        assert list(assembled_format(resolved, catalog).missing) == words
 
 
 def test_a_bad_value_is_named_with_file_column_and_row(ask: Any) -> None:
