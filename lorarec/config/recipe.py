@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -90,33 +91,35 @@ class HistorySection(StrictConfig):
 
 
 def _word(value: Any) -> Any:
-    """A value of the data, which may be a number there; it is compared as text, without blanks around it."""
+    """A value of the data, which may be a number there; it is compared as text."""
     if value is None or isinstance(value, bool):
         read = "null" if value is None else str(value).lower()
         raise ValueError(f"without quotes, YAML reads the word as {read}. Put it in quotes, such as 'NULL'")
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
-    return str(value) if isinstance(value, int) else value.strip() if isinstance(value, str) else value
+    return str(value) if isinstance(value, int) else value
 
 
-Word = Annotated[str, BeforeValidator(_word)]
+EventKind = Annotated[str, BeforeValidator(_word)]
+Word = Annotated[EventKind, AfterValidator(str.strip)]
+"""A word for a missing value: blanks around it do not matter."""
 
 
 class EventsSection(StrictConfig):
     """What each kind of event means, by the values of the column `event`. Every kind of the data is named once."""
 
-    positive: Annotated[tuple[Word, ...], Field(min_length=1)]
+    positive: Annotated[tuple[EventKind, ...], Field(min_length=1)]
     """Kinds that say a user wanted the item, such as view, click, purchase: targets, liked in histories, popularity."""
-    negative: tuple[Word, ...] = ()
+    negative: tuple[EventKind, ...] = ()
     """Kinds that say a user did not want it, such as dislike, return: never a target to rank first, never popularity.
     They are in histories, as disliked, if the task distinguishes likes from dislikes; 0 if it predicts clicks."""
-    shown: tuple[Word, ...] = ()
+    shown: tuple[EventKind, ...] = ()
     """Kinds that say only that the user saw the item, such as impression: never in a history, never popularity; 0 if
     the task predicts clicks, unless another event of the same user and item follows it (in a split by time, one that
     is not in a later part)."""
-    ignore: tuple[Word, ...] = ()
+    ignore: tuple[EventKind, ...] = ()
     """Kinds whose rows are skipped."""
-    weights: dict[Word, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    weights: dict[EventKind, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """How much a row of a kind counts in the training loss, 1 by default; multiplies the column `weight`, if any."""
 
     @model_validator(mode="after")

@@ -92,7 +92,6 @@ def recommend_file(
         requests = _requests_in(recommender, table, source)
         if requests.histories is None:
             raise form.lacking(HISTORY, table.column_names, str(source), STORED)
-        _check_tabs(target, recommender.catalog.table.data.select(["item", "title"]))
         histories = requests.histories
         lists, unknown = _with_notices(
             lambda: recommender.recommend(

@@ -385,3 +385,8 @@ def test_train_rows_is_the_number_of_training_rows_for_every_task(prepared: Prep
     split = {"by": "time", "train_rows": 10}
     for task in TASKS:
         assert prepared(drawn(seed), events=KINDS, split=split, **task).report.parts["train"] == 10
+
+
+def test_blanks_around_a_kind_are_part_of_it() -> None:
+    section = EventsSection(positive=(" view",))
+    assert section.positive == (" view",)
