@@ -94,7 +94,8 @@ def _word(value: Any) -> Any:
     """A value of the data, which may be a number there; it is compared as text."""
     if value is None or isinstance(value, bool):
         read = "null" if value is None else str(value).lower()
-        raise ValueError(f"without quotes, YAML reads the word as {read}. Put it in quotes, such as 'NULL'")
+        quoted = "NULL" if value is None else read
+        raise ValueError(f"without quotes, YAML reads the word as {read}. Put it in quotes, such as '{quoted}'")
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     return str(value) if isinstance(value, int) else value

@@ -5,7 +5,7 @@ In this order, each on the rows that the one before kept; rows keep their order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,7 +14,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lorarec.config.recipe import DataSection, MinEvents
-from lorarec.data.columns import CLICK, EVENT, HISTORY, ITEM, RATING, TIME, USER, WEIGHT, resolve_columns
+from lorarec.data.columns import (
+    CLICK,
+    EVENT,
+    HISTORY,
+    HISTORY_FEEDBACK,
+    ITEM,
+    RATING,
+    TIME,
+    USER,
+    WEIGHT,
+    resolve_columns,
+)
 from lorarec.data.events import EventKinds, Meaning
 from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.ids import encode_ids
@@ -43,8 +54,9 @@ def clean(raw: RawTables, kinds: EventKinds | None, section: DataSection) -> Cle
         return Cleaned(raw, kinds, {})
     dropped: dict[str, int] = {}
     unread = () if kinds is None else kinds.unread
-    columns = resolve_columns([n for n in raw.interactions.column_names if n not in unread], raw.columns, raw.origin)
-    _refuse_unread_words(section, columns, raw.origin)
+    named = {name: column for name, column in raw.columns.items() if column not in unread}
+    columns = resolve_columns([n for n in raw.interactions.column_names if n not in unread], named, raw.origin)
+    _refuse_unread_words(section, columns, unread, raw)
     if section.missing == "drop" or declared:
         raw, kinds, counts = _without_missing(raw, kinds, columns, section)
         dropped |= counts
@@ -196,14 +208,23 @@ def missing_words(section: DataSection, *names: str) -> tuple[str, ...]:
     return tuple(word for name in names for word in words.get(name, ()))  # type: ignore[call-overload]
 
 
-def _refuse_unread_words(section: DataSection, columns: Mapping[str, str], origin: str) -> None:
+def _refuse_unread_words(
+    section: DataSection, columns: Mapping[str, str], unread: Sequence[str], raw: RawTables
+) -> None:
     named = section.missing_values if isinstance(section.missing_values, dict) else {}
     for name in named:
-        if name not in columns:
+        if name in columns or (name in (RATING, CLICK) and HISTORY_FEEDBACK in columns):
+            continue
+        column = raw.columns.get(name, name)
+        if column in unread:
             raise DataError(
-                f"data.missing_values names '{name}', but no column of {origin} is read as it. Leave it out, or say "
-                f"which column it is: data.columns.{name}=NAME."
+                f"data.missing_values names '{name}', but column '{column}' of {raw.origin} is not read: data.events "
+                "says what was liked and clicked. Leave it out."
             )
+        raise DataError(
+            f"data.missing_values names '{name}', but no column of {raw.origin} is read as it. Leave it out, or say "
+            f"which column it is: data.columns.{name}=NAME."
+        )
 
 
 def _weighed(raw: RawTables, events: _Events, first: np.ndarray) -> RawTables:

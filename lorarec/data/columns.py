@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from lorarec.config.strict import did_you_mean
 from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.ids import Encoded, encode_ids
-from lorarec.data.numbers import is_missing, read_clicks
+from lorarec.data.numbers import click_words, is_missing, is_text, is_word, plain_column, read_clicks
 from lorarec.errors import DataError, counted
 
 USER = "user"
@@ -155,11 +155,16 @@ def feedback_lists(
             f"{where}, row {row_of(index, rows)}: {counted(have, 'numbers')} for a history of "
             f"{counted(need, 'events')}. Give one for each event."
         )
-    values, of_value = lists.values, (rows or Rows())[lists.rows]
+    values, of_value = plain_column(lists.values), (rows or Rows())[lists.rows]
     if pa.types.is_null(values.type):
         values = values.cast(pa.float64())
+    if is_text(values.type):
+        values = pc.utf8_trim_whitespace(values)
     known = ~is_missing(values, (*NULLS, *words)).to_numpy()
-    read = read_clicks(values.filter(pa.array(known)), where, of_value[np.flatnonzero(known)], decimal)
+    given = values.filter(pa.array(known))
+    read = read_clicks(given, where, of_value[np.flatnonzero(known)], decimal)
     numbers = np.full(len(values), np.nan)
     numbers[known] = read.values
+    if words and len(given) and is_text(given.type) and click_words(given[0].as_py()) is None:  # 0.0 is the word 0
+        numbers[is_word(pa.chunked_array([numbers]), words).to_numpy()] = np.nan
     return pa.LargeListArray.from_arrays(lists.offsets, pa.array(numbers)), read.notes

@@ -13,7 +13,7 @@ from lorarec.config.recipe import DataSection
 from lorarec.data.columns import ITEM, USER, missing_column
 from lorarec.data.file_rows import Rows
 from lorarec.data.item_table import id_column_of
-from lorarec.data.numbers import is_missing, refuse_missing
+from lorarec.data.numbers import is_missing, plain_column, refuse_missing
 from lorarec.data.raw_tables import RawTables, as_arrow, in_memory
 from lorarec.errors import DataError
 
@@ -71,8 +71,9 @@ def _listed(
 
 def _blanked(column: pa.ChunkedArray, words: tuple[str, ...]) -> pa.ChunkedArray:
     """A column of text or numbers without the words that stand for a missing value; others as they are."""
-    if pa.types.is_nested(column.type) or pa.types.is_dictionary(column.type):
+    if pa.types.is_nested(column.type):
         return column
+    column = plain_column(column)
     return pc.if_else(is_missing(column, words), pa.scalar(None, column.type), column)
 
 

@@ -95,8 +95,7 @@ def read_clicks(column: pa.ChunkedArray, where: str, rows: Rows | None = None, d
         return read_numbers(column, where, rows, decimal)
     words = pc.utf8_lower(pc.utf8_trim_whitespace(column))
     refuse_missing(words, where, rows)
-    first = words[0].as_py()
-    pair = next((pair for pair in WORDS if first in pair), None)
+    pair = click_words(words[0].as_py())
     if pair is None:
         return read_numbers(column, where, rows, decimal)
     other = pc.index(pc.is_in(words, pa.array(pair)), pa.scalar(False)).as_py()
@@ -108,6 +107,12 @@ def read_clicks(column: pa.ChunkedArray, where: str, rows: Rows | None = None, d
         )
     yes, no = pair
     return Read(_array(pc.equal(words, yes).cast(pa.float64())), (f"{where}: {yes} is 1, {no} is 0 (detected)",))
+
+
+def click_words(text: str) -> tuple[str, str] | None:
+    """The words for 1 and 0 of which a text is one; None where it is none."""
+    word = text.strip().lower()
+    return next((pair for pair in WORDS if word in pair), None)
 
 
 def as_float(column: pa.ChunkedArray, where: str, rows: Rows | None = None) -> np.ndarray:
@@ -156,8 +161,13 @@ def is_word(column: pa.ChunkedArray, words: Sequence[str]) -> pa.ChunkedArray:
         return pc.is_in(pc.utf8_trim_whitespace(column), pa.array(list(words), column.type))
     if pa.types.is_float16(column.type):  # which Arrow does not compare
         column = column.cast(pa.float32())
-    values = [value for value in (_as_value(word, column.type) for word in words) if value is not None]
+    values = numbers_of_words(words, column.type)
     return pc.is_in(column, pa.array(values, column.type)) if values else pc.and_(column.is_valid(), False)
+
+
+def numbers_of_words(words: Sequence[str], kind: pa.DataType) -> list[Any]:
+    """The words that are numbers, as values of a type of numbers."""
+    return [value for value in (_as_value(word, kind) for word in words) if value is not None]
 
 
 def _as_value(word: str, kind: pa.DataType) -> Any:

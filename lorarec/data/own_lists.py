@@ -64,8 +64,8 @@ def own_lists(
     _refuse_words(lists, where, rows, words[0])
     numbers = None
     for of, other in feedback:
-        other = texts_of_numbers(other)
-        if is_text(plain_column(other).type):
+        other = lists_of_numbers(other)
+        if is_text(other.type):
             other = text_lists(other, of, feedback_separator(other, separator, decimal), rows)
         numbers, detected = feedback_lists(other, lists.offsets, of, rows, decimal, words[1])
         notes += detected
@@ -97,17 +97,24 @@ def _refuse_words(lists: Lists, where: str, rows: Rows | None, words: Sequence[s
 
 
 def texts_of_ids(column: pa.ChunkedArray, where: str, rows: Rows | None = None) -> pa.ChunkedArray:
-    """As `texts_of_numbers`, of ids: those that are floats are checked and written as whole numbers."""
+    """A column of numbers, which a file has where no history is longer than 1, as texts of ids; floats are checked and
+    written as whole numbers."""
     if pa.types.is_floating(column.type):
         column = plain_ids(pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column), where, rows)
-    return texts_of_numbers(column)
+    return pc.fill_null(column.cast(pa.large_string()), "") if pa.types.is_integer(column.type) else column
 
 
-def texts_of_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column of numbers, which a file has where no history is longer than 1, as texts."""
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+def lists_of_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of numbers, which a file has where no history is longer than 1, as lists of one, or of none where the
+    number is missing; others without a dictionary."""
+    column = plain_column(column)
+    kind = column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         return column
-    return pc.fill_null(column.cast(pa.large_string()), "")
+    known = pc.invert(column.is_null(nan_is_null=True))
+    offsets = np.concatenate(([0], np.cumsum(known.to_numpy())))
+    numbers = pa.concat_arrays([pa.array([], kind), *column.filter(known).chunks])
+    return pa.chunked_array([pa.LargeListArray.from_arrays(offsets, numbers)])
 
 
 def _like_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from lorarec.config.strict import did_you_mean
 from lorarec.data.columns import feedback_lists
 from lorarec.data.numbers import LARGEST as LARGEST_NUMBER
-from lorarec.data.numbers import is_word
+from lorarec.data.numbers import click_words, numbers_of_words
 from lorarec.data.text_lists import feedback_separator, separator_of, text_lists
 from lorarec.errors import DataError
 
@@ -175,11 +175,25 @@ def feedback_of(
     for row, numbers in enumerate(values, start=1):
         where = f"feedback, row {row}"
         lists.append([] if is_missing(numbers) else plain_list(_no_table(numbers, where), where, ""))
-    words = _words_read(lists, decimal, missing)
+    _refuse_mixed_clicks(lists, missing)
+    words, odd = _words_read(lists, decimal, missing), frozenset(numbers_of_words(missing, pa.float64()))
     return [
-        [next(words) if isinstance(each, str) else _number(each, f"feedback, row {row}", missing) for each in numbers]
+        [next(words) if isinstance(each, str) else _number(each, f"feedback, row {row}", odd) for each in numbers]
         for row, numbers in enumerate(lists, start=1)
     ]
+
+
+def _refuse_mixed_clicks(lists: list[list[Any]], missing: Sequence[str]) -> None:
+    """Raise DataError naming the row of a number where another value is a word for a click, as in files."""
+    values = [(row, each) for row, numbers in enumerate(lists, start=1) for each in numbers]
+    texts = ((row, each) for row, each in values if isinstance(each, str) and each.strip() not in missing)
+    says = next(((row, each) for row, each in texts if click_words(each) is not None), None)
+    other = next(((row, each) for row, each in values if not (isinstance(each, str) or is_missing(each))), None)
+    if says is not None and other is not None:
+        raise DataError(
+            f"feedback, row {other[0]}: {_shown(other[1])}, but row {says[0]} says {says[1]!r}. Write clicks as one of "
+            "1 and 0, yes and no, true and false, in all rows."
+        )
 
 
 def _words_read(lists: list[list[Any]], decimal: str | None, missing: Sequence[str]) -> Iterator[float]:
@@ -190,7 +204,8 @@ def _words_read(lists: list[list[Any]], decimal: str | None, missing: Sequence[s
     return iter(read.values.to_pylist())
 
 
-def _number(value: Any, where: str, missing: Sequence[str]) -> float:
+def _number(value: Any, where: str, odd: Set[float]) -> float:
+    """A number; NaN for one of the `odd` ones, which stand for a missing value."""
     if is_missing(value):
         return math.nan
     try:
@@ -203,7 +218,7 @@ def _number(value: Any, where: str, missing: Sequence[str]) -> float:
         raise DataError(f"{where}: an infinite number. Give finite ones, or NaN where there is none.")
     if abs(number) > LARGEST_NUMBER:
         raise DataError(f"{where}: {_shown(value)} is too large to compute with. Give a smaller number.")
-    return math.nan if missing and is_word(pa.chunked_array([[number]]), missing)[0].as_py() else number
+    return math.nan if number in odd and not isinstance(value, bool | np.bool_) else number
 
 
 def _no_table(value: Any, where: str) -> Any:

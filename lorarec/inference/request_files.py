@@ -14,9 +14,9 @@ from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK, feedback_lists, is_l
 from lorarec.data.delimited import typed
 from lorarec.data.file_rows import Rows
 from lorarec.data.ids import encode_ids, id_texts, refuse_rounded
-from lorarec.data.numbers import is_text
+from lorarec.data.numbers import is_text, plain_column
 from lorarec.data.open_files import format_of
-from lorarec.data.own_lists import texts_of_ids, texts_of_numbers
+from lorarec.data.own_lists import lists_of_numbers, texts_of_ids
 from lorarec.data.tables import read_into_memory, reading_notes
 from lorarec.data.text_lists import feedback_separator, separator_note, separator_of, text_lists
 from lorarec.errors import DataError
@@ -114,7 +114,7 @@ def feedback_column(
     """A column of lists of numbers or words for clicks, one for each item of the histories, NaN where one is missing;
     and what was detected. `separator` is that of the histories. Raises DataError naming the row of a value that is no
     finite number, and where lengths differ."""
-    column, where = texts_of_numbers(table.column(name)), f"{path}, column '{name}'"
+    column, where = lists_of_numbers(table.column(name)), f"{path}, column '{name}'"
     if is_text(column.type):
         column = text_lists(column, where, feedback_separator(column, separator, form.options.decimal))
     if column.null_count and is_list(column.type):
@@ -143,7 +143,7 @@ def _users(table: pa.Table, path: Path, columns: Sequence[str]) -> tuple[list[di
 
 
 def _separator(table: pa.Table, name: str, item_ids: Sequence[pa.Array]) -> str | None:
-    if name not in table.column_names or not is_text(table.column(name).type):
+    if name not in table.column_names or not is_text(plain_column(table.column(name)).type):
         return None
     return separator_of(table.column(name), item_ids)
 
@@ -152,7 +152,7 @@ def _lists(table: pa.Table, name: str, path: Path, separator: str | None) -> Ite
     """The number of each row, from 1, and its list."""
     _refuse_missing(table, name, path)
     where = f"{path}, column '{name}'"
-    column = texts_of_ids(table.column(name), where)
+    column = texts_of_ids(plain_column(table.column(name)), where)
     if is_text(column.type):
         column = text_lists(column, where, separator)
     for row, value in enumerate(column.to_pylist(), start=1):

@@ -84,9 +84,7 @@ def requests_of(
     for name, given in (("histories", histories), ("feedback", feedback), ("users", users)):
         if given is not None and len(given) != count:
             raise DataError(f"There are {count} requests, but {len(given)} {name}. Give one for each request.")
-    rows: list[list[int]] = []
-    numbers: list[list[float]] = []
-    unknown: list[str] = []
+    rows, numbers, unknown = list[list[int]](), list[list[float]](), list[str]()
     for index, history in enumerate(histories):
         values = feedback[index] if feedback is not None else [np.nan] * len(history)
         if len(values) != len(history):

@@ -101,11 +101,14 @@ def test_a_mistake_is_reported_with_file_and_line(write, line, complaint):
         ("events: {{positive: [{word}]}}", "data.events.positive[0]"),
     ],
 )
-@pytest.mark.parametrize(("word", "read"), [("NULL", "null"), ("true", "true"), ("False", "false"), ("~", "null")])
-def test_a_word_that_yaml_reads_as_something_else_must_be_quoted(write, setting, place, word, read):
+@pytest.mark.parametrize(
+    ("word", "read", "quoted"),
+    [("NULL", "null", "NULL"), ("true", "true", "true"), ("False", "false", "false"), ("~", "null", "NULL")],
+)
+def test_a_word_that_yaml_reads_as_something_else_must_be_quoted(write, setting, place, word, read, quoted):
     text = RECIPE.replace("data:\n", f"data:\n  {setting.format(word=word)}\n")
     assert problems(write(text)) == [
-        f"ctr.yaml:3: {place}: without quotes, YAML reads the word as {read}. Put it in quotes, such as 'NULL'."
+        f"ctr.yaml:3: {place}: without quotes, YAML reads the word as {read}. Put it in quotes, such as '{quoted}'."
     ]
     text = RECIPE.replace("data:\n", f"data:\n  {setting.format(word=repr(word))}\n")
     load_recipe(write(text))

@@ -6,9 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from datasets import Dataset
 
+from lorarec.config.recipe import DataSection
+from lorarec.data.listed_tables import with_listed_ids
 from lorarec.data.prepare import PreparedData
+from lorarec.data.raw_tables import RawTables, in_memory
 from lorarec.errors import DataError
 
 Prepare = Callable[..., PreparedData]
@@ -109,7 +114,7 @@ def test_words_in_histories_are_refused_by_row(histories: list[Any], words: Any,
 
 
 @pytest.mark.parametrize("words", [["-", 0], {"rating": ["-", 0]}])
-@pytest.mark.parametrize("feedback", ["4|-|0", [4.0, 0.0, 0.0]])
+@pytest.mark.parametrize("feedback", ["4|-|0", "4.0|-|0.0", ["4", " - ", " "], [4.0, 0.0, 0.0]])
 def test_words_in_the_feedback_of_histories_are_missing_numbers(feedback: Any, words: Any, prepared: Prepare) -> None:
     rows = {"item": ["i1", "i2"] * 5, "rating": [1, 2] * 5}
     rows |= {"history": [["i1", "i2", "i1"]] * 10, "history_feedback": [feedback] * 10}
@@ -117,10 +122,41 @@ def test_words_in_the_feedback_of_histories_are_missing_numbers(feedback: Any, w
     assert str(data.interactions.table["history_feedback"][0]) == "[4.0, nan, nan]"
 
 
+def test_words_for_ratings_are_those_of_feedback_where_rows_have_no_rating_of_their_own(prepared: Prepare) -> None:
+    rows = {"item": ["i1", "i2"] * 5, "click": [1, 0] * 5, "history": ["i1|i2"] * 10, "history_feedback": ["4|-"] * 10}
+    data = prepared(rows, split=SPLIT, missing_values={"rating": ["-"]})
+    assert str(data.interactions.table["history_feedback"][0]) == "[4.0, nan]"
+
+
+def test_words_that_are_numbers_are_no_clicks_in_words(prepared: Prepare) -> None:
+    rows = {"item": ["i1", "i2"] * 5, "click": [1, 0] * 5, "history": ["i1|i2"] * 10}
+    for clicks in ("yes|no", [True, False]):
+        data = prepared(rows | {"history_feedback": [clicks] * 10}, split=SPLIT, missing_values={"rating": [0, 1]})
+        assert str(data.interactions.table["history_feedback"][0]) == "[1.0, 0.0]"
+
+
+def test_words_for_a_column_that_kinds_of_events_replace_are_refused_as_such(prepared: Prepare) -> None:
+    kinds = {"positive": ["view"], "negative": ["return"]}
+    for columns in ({}, {"rating": "stars"}):
+        name = columns.get("rating", "rating")
+        rows = events(event=["view", "return"] * 5) | {name: ["-", *"123451234"]}
+        with pytest.raises(
+            DataError, match=rf"names 'rating', but column '{name}' of events.csv is not read: .*events"
+        ):
+            prepared(rows, split=SPLIT, events=kinds, columns=columns, missing_values={"rating": ["-"], "event": ["-"]})
+
+
 def test_words_are_missing_values_in_numbers_of_the_item_table_too(prepared: Prepare) -> None:
     items = {"item": ["i0", "i1"], "title": ["A", "B"], "year": [1999, -1]}
     data = prepared(events(), items, split=SPLIT, missing_values=[-1], item_text="{title} {year}")
     assert data.catalog.texts([0, 1]) == ["A 1999", "B"]
+
+
+def test_words_are_missing_values_in_columns_of_categories_of_the_item_table(prepared: Prepare) -> None:
+    items = pa.table({"item": ["i0", "i1"], "title": pa.array(["A", "-"]).dictionary_encode()})
+    raw = RawTables(Dataset.from_dict(events()), in_memory(dict(zip(items.column_names, items.columns, strict=True))))
+    read, _ = with_listed_ids(raw, DataSection(source="files", split=SPLIT, missing_values=["-"]), users=False)
+    assert read.items is not None and read.items["title"][:] == ["A", None]
 
 
 def test_rows_without_a_kind_of_event_are_refused_or_left_out_and_counted(prepared: Prepare) -> None:

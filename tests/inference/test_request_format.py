@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -14,6 +15,7 @@ import pytest
 from datasets import Dataset
 
 from lorarec.contracts import Catalog, ReadOptions
+from lorarec.data import numbers
 from lorarec.errors import DataError
 from lorarec.inference import request_format
 from lorarec.inference.arguments import feedback_of
@@ -23,6 +25,7 @@ from lorarec.pipeline import assemble
 from lorarec.pipeline.assemble import open_recipe
 from lorarec.pipeline.assemble import request_format as assembled_format
 
+COMMA = ReadOptions(decimal=",")
 OWN = {"item": "sku", "history": "bought", "history_feedback": "stars", "user": "customer"}
 
 
@@ -146,6 +149,51 @@ def test_words_for_missing_values_of_the_training_data_are_missing_feedback(ask:
     _, requests = ask("item,history,history_feedback\ni1,i1|i2|i2|i1,5|k.A.||0\n", missing=missing)
     for [read] in (requests.feedback, feedback_of([["5", "k.A.", "", 0]], missing=missing)):
         assert read[0] == 5 and np.isnan(read[1:]).all()
+
+
+@pytest.mark.parametrize("words", [["yes", 4], ["no", True], ["y", np.float32(1)]])
+def test_clicks_in_words_and_numbers_are_not_mixed(words: list[Any]) -> None:
+    with pytest.raises(DataError, match=r"feedback, row 2: .*, but row 1 says .*Write clicks as one of"):
+        feedback_of([words[:1], words[1:]])
+
+
+def test_words_that_are_numbers_are_compared_as_numbers_in_text_too(ask: Any) -> None:
+    _, requests = ask("item,history,history_feedback\ni1,i1|i2,0.0|4\n", missing=("0",))
+    for [read] in (
+        requests.feedback,
+        feedback_of([["0.0", "4"]], missing=("0",)),
+        feedback_of([[0.0, 4]], missing="0"),
+    ):
+        assert np.isnan(read[0]) and read[1] == 4
+    assert feedback_of([[True, False]], missing=("0",)) == feedback_of([["yes", "no"]], missing=("0",)) == [[1, 0]]
+
+
+def test_words_are_not_converted_once_for_each_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(numbers, "_as_value", lambda *given: calls.append(given))
+    feedback_of([[1.0, 2.0, 3.0]] * 100, missing=("0",))
+    assert len(calls) < 10
+
+
+def test_blank_feedback_in_a_list_is_missing(ask: Any) -> None:
+    _, requests = ask('[{"item": "i1", "history": ["i1", "i2"], "history_feedback": ["4", " "]}]', "asked.json")
+    for [read] in (requests.feedback, feedback_of([["4", " "]])):
+        assert read[0] == 4 and np.isnan(read[1])
+
+
+@pytest.mark.parametrize(
+    "column", [pa.array([4.125, None]), pa.array([4.125, np.nan]), pa.array([Decimal("4.125"), None])]
+)
+def test_a_column_of_numbers_stays_as_it_is_whatever_the_decimal_mark(column: pa.Array) -> None:
+    table, form = pa.table({"history": ["i1", ""], "history_feedback": column}), RequestFormat(options=COMMA)
+    assert requests_in(table, Path("asked.parquet"), [], (), form).feedback == [[4.125], []]
+
+
+def test_columns_of_categories_are_read_as_their_texts() -> None:
+    table = pa.table({"history": ["i1|i2", "i2"], "history_feedback": ["4|5", "3"]})
+    table = pa.table({name: table[name].dictionary_encode() for name in table.column_names})
+    requests = requests_in(table, Path("asked.parquet"), [])
+    assert (requests.histories, requests.feedback) == ([["i1", "i2"], ["i2"]], [[4, 5], [3]])
 
 
 def test_a_runs_requests_have_the_words_of_its_recipe_for_missing_ratings_and_clicks() -> None:
