@@ -66,7 +66,7 @@ def own_lists(
     for of, other in feedback:
         other = lists_of_numbers(other)
         if is_text(other.type):
-            other = text_lists(other, of, feedback_separator(other, separator, decimal), rows)
+            other = text_lists(other, of, feedback_separator(other, separator, decimal), rows, decimal)
         numbers, detected = feedback_lists(other, lists.offsets, of, rows, decimal, words[1])
         notes += detected
     return OwnLists(lists, item_lists(lists, where, rows), numbers, notes)

@@ -25,14 +25,19 @@ SEPARATORS = {BAR: r"\|", ",": ",", ";": ";", " ": r"\s+"}
 """Separators, in the order in which they are tried, as patterns; a blank is any whitespace."""
 JOINED = re.compile(r"['\"]\s+['\"]")
 """Two quoted texts without a comma between them."""
+POINTED = re.compile(r"[+-]?[0-9]*\.[0-9]*(?:[eE][+-]?[0-9]+)?")
+"""A number with a decimal point."""
 ROW = 64
 """How many numbers take as much memory as a row of a column of lists written as text."""
 QUOTED = r"'([^']*)'|\"([^\"]*)\""
 
 
-def text_lists(column: pa.ChunkedArray, where: str, separator: str | None, rows: Rows | None = None) -> pa.ChunkedArray:
+def text_lists(
+    column: pa.ChunkedArray, where: str, separator: str | None, rows: Rows | None = None, decimal: str | None = None
+) -> pa.ChunkedArray:
     """[n] lists of text: values in brackets are read as JSON, or as Python or NumPy prints a list; others are split by
-    the separator (None: they have one element). Empty texts are empty lists, null stays null.
+    the separator (None: they have one element). Empty texts are empty lists, null stays null. Where a `decimal` mark is
+    set, numbers in brackets, which have a point, come with it.
 
     `where` names file and column, `rows` is as in `row_of`. Raises DataError naming the row of a list that cannot be
     read, or that holds something else than texts and numbers.
@@ -40,7 +45,7 @@ def text_lists(column: pa.ChunkedArray, where: str, separator: str | None, rows:
     texts = pc.utf8_trim_whitespace(plain_column(column).cast(pa.large_string()))
     kind = pa.large_list(pa.large_string())
     if pc.any(pc.starts_with(texts, "[")).as_py():
-        lists = [_list(text, where, index, rows, separator) for index, text in enumerate(texts.to_pylist())]
+        lists = [_list(text, where, index, rows, separator, decimal) for index, text in enumerate(texts.to_pylist())]
         return pa.chunked_array([pa.array(lists, kind)])
     if separator is None:
         lists = pc.split_pattern(texts, "\0")  # no text has a NUL
@@ -82,7 +87,7 @@ def _is_in(column: pa.ChunkedArray, pattern: str) -> bool | None:
 
 
 def _list(
-    text: str | None, where: str, index: int, rows: Rows | None, separator: str | None
+    text: str | None, where: str, index: int, rows: Rows | None, separator: str | None, decimal: str | None
 ) -> list[str | None] | None:
     if text is None or text == "":
         return None if text is None else []
@@ -95,7 +100,16 @@ def _list(
             f"{where}, row {row_of(index, rows)}: {shown!r} is not a list of ids or numbers, such as "
             '["i1", "i2"]. Correct the row.'
         )
-    return [value if value is None or isinstance(value, str) else repr(value) for value in values]
+    bare = not re.search(r"['\"]", text)
+    return [
+        value if value is None or (isinstance(value, str) and not bare) else _marked(str(value), decimal)
+        for value in values
+    ]
+
+
+def _marked(number: str, decimal: str | None) -> str:
+    """A number of a list in brackets with a decimal mark for the point; other words as they are."""
+    return number.replace(".", decimal) if decimal is not None and POINTED.fullmatch(number) else number
 
 
 def _bracketed(text: str) -> list[Any] | None:

@@ -170,7 +170,7 @@ def feedback_of(
     values = plain_list(value, "feedback", "history_feedback")
     if columns_of(value) is not None:
         texts = _texts(values, "feedback")
-        values = _with_texts_read(values, texts, "feedback", feedback_separator(texts, separator, decimal))
+        values = _with_texts_read(values, texts, "feedback", feedback_separator(texts, separator, decimal), decimal)
     lists = []
     for row, numbers in enumerate(values, start=1):
         where = f"feedback, row {row}"
@@ -240,9 +240,11 @@ def _arrow(values: list[Any], kind: pa.DataType, name: str) -> pa.Array:
         raise DataError(f"{name}: {error.object!r} has characters that no text has. Correct it.") from error
 
 
-def _with_texts_read(values: list[Any], texts: pa.ChunkedArray, name: str, separator: str | None) -> list[Any]:
+def _with_texts_read(
+    values: list[Any], texts: pa.ChunkedArray, name: str, separator: str | None, decimal: str | None = None
+) -> list[Any]:
     """A table's column of lists, in which a list may be written as text, as in request files, or as its only number."""
-    lists = text_lists(texts, name, separator).to_pylist()
+    lists = text_lists(texts, name, separator, decimal=decimal).to_pylist()
     return [
         one if one is not None else [value] if _is_number(value) else value
         for value, one in zip(values, lists, strict=True)

@@ -116,7 +116,8 @@ def feedback_column(
     finite number, and where lengths differ."""
     column, where = lists_of_numbers(table.column(name)), f"{path}, column '{name}'"
     if is_text(column.type):
-        column = text_lists(column, where, feedback_separator(column, separator, form.options.decimal))
+        decimal = form.options.decimal
+        column = text_lists(column, where, feedback_separator(column, separator, decimal), decimal=decimal)
     if column.null_count and is_list(column.type):
         column = pc.if_else(column.is_null(), pa.scalar([], column.type), column)
     offsets = np.cumsum([0, *map(len, histories)])

@@ -6,14 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from datasets import Dataset
 
-from lorarec.config.recipe import DataSection
-from lorarec.data.listed_tables import with_listed_ids
 from lorarec.data.prepare import PreparedData
-from lorarec.data.raw_tables import RawTables, in_memory
 from lorarec.errors import DataError
 
 Prepare = Callable[..., PreparedData]
@@ -150,13 +145,6 @@ def test_words_are_missing_values_in_numbers_of_the_item_table_too(prepared: Pre
     items = {"item": ["i0", "i1"], "title": ["A", "B"], "year": [1999, -1]}
     data = prepared(events(), items, split=SPLIT, missing_values=[-1], item_text="{title} {year}")
     assert data.catalog.texts([0, 1]) == ["A 1999", "B"]
-
-
-def test_words_are_missing_values_in_columns_of_categories_of_the_item_table(prepared: Prepare) -> None:
-    items = pa.table({"item": ["i0", "i1"], "title": pa.array(["A", "-"]).dictionary_encode()})
-    raw = RawTables(Dataset.from_dict(events()), in_memory(dict(zip(items.column_names, items.columns, strict=True))))
-    read, _ = with_listed_ids(raw, DataSection(source="files", split=SPLIT, missing_values=["-"]), users=False)
-    assert read.items is not None and read.items["title"][:] == ["A", None]
 
 
 def test_rows_without_a_kind_of_event_are_refused_or_left_out_and_counted(prepared: Prepare) -> None:

@@ -189,6 +189,15 @@ def test_a_column_of_numbers_stays_as_it_is_whatever_the_decimal_mark(column: pa
     assert requests_in(table, Path("asked.parquet"), [], (), form).feedback == [[4.125], []]
 
 
+@pytest.mark.parametrize("text", ["[4.125, 3.5e1]", "[4.125 35.]", '["4,125", 35.0]', '[4.125, "35"]'])
+def test_numbers_in_brackets_have_a_decimal_point_whatever_the_decimal_mark(text: str, ask: Any) -> None:
+    quoted = text.replace('"', '""')
+    _, requests = ask(f'item,history,history_feedback\ni1,i1|i2,"{quoted}"\n', decimal=",")
+    assert requests.feedback == feedback_of({"history_feedback": [text]}, decimal=",") == [[4.125, 35]]
+    with pytest.raises(DataError, match=r"'k\.A\.' is not a number"):
+        feedback_of({"history_feedback": ["[k.A., 4]"]}, decimal=",")
+
+
 def test_columns_of_categories_are_read_as_their_texts() -> None:
     table = pa.table({"history": ["i1|i2", "i2"], "history_feedback": ["4|5", "3"]})
     table = pa.table({name: table[name].dictionary_encode() for name in table.column_names})
