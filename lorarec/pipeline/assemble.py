@@ -209,6 +209,8 @@ def _check_labels(resolved: ResolvedRecipe, data: PreparedData) -> None:
         resolved.head.check_labels(labels, data.interactions.rows_in_files or Rows())
 
 
+PROBED = 64
+"""Examples whose views are looked at."""
 PROBES = ("young", "old")
 """Two values of a user column that must give different texts."""
 
@@ -231,11 +233,12 @@ def _refuse_unread_users(backbone: Backbone, examples: Examples) -> None:
 
 
 def written_views(examples: Examples) -> list[View]:
-    """The views of the first example that are no entries of the encoded catalog: histories, pairs."""
+    """Views of examples from the first to the last that are no entries of the encoded catalog: histories, pairs.
+    A single example would not do: a user's first one has an empty history."""
     recorder = _RecordedViews(examples.collation.featurizer)
     recorded = replace(examples, collation=replace(examples.collation, featurizer=recorder, items_encoded=True))
-    recorded.batch(np.zeros(1, np.int64))
-    return recorder.views
+    recorded.batch(np.unique(np.linspace(0, len(examples) - 1, PROBED, dtype=np.int64)))
+    return list(dict.fromkeys(recorder.views))
 
 
 def _differs(featurizer: Featurizer, view: View, column: int) -> bool:

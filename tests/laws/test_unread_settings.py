@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from lorarec.contracts import View
 from lorarec.errors import RecipeError
 from lorarec.pipeline.check import check
+from lorarec_backbones.text import TextBackbone
 
 Make = Callable[..., dict[str, Any]]
 JOINT = {"name": "ctr", "encoding": "joint", "max_history": 3}
@@ -46,3 +48,10 @@ def test_a_setting_that_nothing_reads_is_refused_by_name(case: str, recipe: Make
 @pytest.mark.parametrize("case", READ)
 def test_a_setting_that_is_read_is_not_refused(case: str, recipe: Make) -> None:
     check(made(recipe, *READ[case]))
+
+
+def test_histories_are_seen_though_the_first_example_has_none(recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    views: list[View] = []
+    monkeypatch.setattr(TextBackbone, "unread_settings", lambda self, given: views.extend(given) or [])
+    check(made(recipe, {"head": JOINT}, {}))
+    assert not views[0].history and any(view.history for view in views)
