@@ -5,7 +5,6 @@ In this order, each on the rows that the one before kept; rows keep their order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,7 +17,6 @@ from lorarec.data.columns import (
     CLICK,
     EVENT,
     HISTORY,
-    HISTORY_FEEDBACK,
     ITEM,
     RATING,
     TIME,
@@ -29,8 +27,15 @@ from lorarec.data.columns import (
 from lorarec.data.events import EventKinds, Meaning
 from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.ids import encode_ids
+from lorarec.data.missing_words import missing_words, refuse_unread_words, with_words
 from lorarec.data.number_columns import read_column
-from lorarec.data.numbers import is_missing, is_text, plain_column, refuse_missing
+from lorarec.data.numbers import (
+    is_missing,
+    is_text,
+    numbers_of_words,
+    plain_column,
+    refuse_missing,
+)
 from lorarec.data.raw_tables import RawTables, as_arrow, column_of, in_memory
 from lorarec.errors import DataError
 
@@ -56,7 +61,7 @@ def clean(raw: RawTables, kinds: EventKinds | None, section: DataSection) -> Cle
     unread = () if kinds is None else kinds.unread
     named = {name: column for name, column in raw.columns.items() if column not in unread}
     columns = resolve_columns([n for n in raw.interactions.column_names if n not in unread], named, raw.origin)
-    _refuse_unread_words(section, columns, unread, raw)
+    refuse_unread_words(section, columns, unread, raw)
     if section.missing == "drop" or declared:
         raw, kinds, counts = _without_missing(raw, kinds, columns, section)
         dropped |= counts
@@ -186,10 +191,11 @@ def _without_missing(
             column = plain_column(column_of(raw.interactions, columns[name]))
             if name not in (USER, ITEM) and is_text(column.type):
                 column = pc.utf8_trim_whitespace(column)
-            words = missing_words(section, name)
+            words, where = missing_words(section, name), f"{raw.origin}, column '{columns[name]}'"
+            if name in (RATING, CLICK, WEIGHT) and is_text(column.type) and numbers_of_words(words, pa.float64()):
+                column = with_words(column, used & kept, name, where, raw, section)
             if section.missing == "refuse":
-                where, in_files = f"{raw.origin}, column '{columns[name]}'", (raw.rows or Rows())[np.flatnonzero(used)]
-                refuse_missing(column.filter(pa.array(used)), where, in_files, words)
+                refuse_missing(column.filter(pa.array(used)), where, (raw.rows or Rows())[np.flatnonzero(used)], words)
             missing = used & kept & is_missing(column, words).to_numpy()
             counts |= _counted(f"no value in column '{columns[name]}' (data.missing=drop)", int(missing.sum()))
             kept &= ~missing
@@ -198,33 +204,6 @@ def _without_missing(
     if kept.all():
         return raw, kinds, counts
     return *_selected(raw, kinds, np.flatnonzero(kept)), counts
-
-
-def missing_words(section: DataSection, *names: str) -> tuple[str, ...]:
-    """The words that stand for a missing value in these columns of lorarec's."""
-    words = section.missing_values or ()
-    if isinstance(words, tuple):
-        return words
-    return tuple(word for name in names for word in words.get(name, ()))  # type: ignore[call-overload]
-
-
-def _refuse_unread_words(
-    section: DataSection, columns: Mapping[str, str], unread: Sequence[str], raw: RawTables
-) -> None:
-    named = section.missing_values if isinstance(section.missing_values, dict) else {}
-    for name in named:
-        if name in columns or (name in (RATING, CLICK) and HISTORY_FEEDBACK in columns):
-            continue
-        column = raw.columns.get(name, name)
-        if column in unread:
-            raise DataError(
-                f"data.missing_values names '{name}', but column '{column}' of {raw.origin} is not read: data.events "
-                "says what was liked and clicked. Leave it out."
-            )
-        raise DataError(
-            f"data.missing_values names '{name}', but no column of {raw.origin} is read as it. Leave it out, or say "
-            f"which column it is: data.columns.{name}=NAME."
-        )
 
 
 def _weighed(raw: RawTables, events: _Events, first: np.ndarray) -> RawTables:

@@ -9,12 +9,13 @@ import numpy as np
 
 from lorarec.config.recipe import DataSection, SplitSection
 from lorarec.data.catalog import Catalog, item_features
-from lorarec.data.clean import clean, missing_words, with_kinds
+from lorarec.data.clean import clean, with_kinds
 from lorarec.data.columns import CLICK, EVENT, HISTORY, HISTORY_FEEDBACK, ITEM, KNOWN, RATING, WEIGHT, missing_column
 from lorarec.data.events import NONE, EventKinds, EventUse, read_kinds
 from lorarec.data.history import Histories, feedback_column
 from lorarec.data.interactions import Interactions, Part
 from lorarec.data.listed_tables import with_listed_ids
+from lorarec.data.missing_words import missing_words
 from lorarec.data.raw_tables import NumberedTables, RawTables, number_tables
 from lorarec.data.report import DataReport, report_of
 from lorarec.data.split import few_shot, split

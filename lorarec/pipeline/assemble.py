@@ -29,9 +29,9 @@ from lorarec.contracts import (
 from lorarec.contracts.batch import Examples
 from lorarec.contracts.plugin import check_answers
 from lorarec.data.audit import Finding, audit, audit_repeated
-from lorarec.data.clean import missing_words
 from lorarec.data.columns import CLICK, RATING
 from lorarec.data.file_rows import Rows
+from lorarec.data.missing_words import missing_words
 from lorarec.data.prepare import PreparedData, Wanted, prepare
 from lorarec.data.report import DataReport
 from lorarec.errors import DataError, RecipeError

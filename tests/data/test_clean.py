@@ -93,6 +93,21 @@ def test_words_are_compared_as_they_are_written_without_blanks_around_them(prepa
     assert data.interactions.user_ids.to_pylist() == [str(2**53 + 1)]
 
 
+def test_words_that_are_numbers_are_compared_as_numbers_in_columns_of_text_too(prepared: Prepare) -> None:
+    rows = events(rating=["0.0", "k.A.", "2.5", *"1234123"])
+    with pytest.raises(DataError, match=r"'rating', row 1: the value is missing \('0'\), as it is in 2 rows: 1, 2\."):
+        prepared(rows, split=SPLIT, missing_values={"rating": ["k.A.", 0]})
+    data = prepared(rows, split=SPLIT, missing="drop", missing_values={"rating": ["k.A.", 0]}, label="rating")
+    assert data.interactions.column("rating").tolist() == [2.5, 1, 2, 3, 4, 1, 2, 3]
+    with pytest.raises(DataError, match=r"'rating', row 3: 'x' is not a number"):
+        prepared(events(rating=["0.0", "k.A.", "x", *"1234123"]), split=SPLIT, missing_values={"rating": ["k.A.", 0]})
+    clicks = events(click=["yes", "k.A.", *["no"] * 8])
+    data = prepared(clicks, split=SPLIT, missing="drop", missing_values={"click": ["k.A.", 0]}, label="click")
+    assert data.interactions.column("click").tolist() == [1, *[0] * 8]
+    users = prepared(events(user=["0", "0.0"] * 5), split=SPLIT, missing="drop", missing_values=["0"])
+    assert users.interactions.user_ids.to_pylist() == ["0.0"], "ids are text"
+
+
 def test_words_for_a_column_that_is_not_read_are_refused(prepared: Prepare) -> None:
     for name in ("rating", "event", "weight"):
         with pytest.raises(DataError, match=rf"data\.missing_values names '{name}', .*data\.columns\.{name}=NAME"):
