@@ -138,3 +138,10 @@ def test_a_decimal_comma_that_is_set_separates_no_feedback() -> None:
     events = {"item": ["a", "b"], "history": ["b", "a"], "history_feedback": ["4,5", "3,0"]}
     made = number_tables(RawTables(Dataset.from_dict(events), origin="f.csv", decimal=","))
     assert made.table["history_feedback"][:] == [[4.5], [3.0]]
+
+
+@pytest.mark.parametrize("feedback", [[4.125, None], ["[4.125]", ""]])
+def test_feedback_in_numbers_of_training_data_stays_as_it_is_whatever_the_decimal_mark(feedback: list[Any]) -> None:
+    rows = Dataset.from_dict({"item": ["i1", "i2"], "history": ["i2", ""], "history_feedback": feedback})
+    made = number_tables(RawTables(rows, origin="f.csv", decimal=","))
+    assert made.table["history_feedback"][:] == [[4.125], []]
