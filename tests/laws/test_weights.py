@@ -94,5 +94,5 @@ def test_a_head_that_names_other_rows_than_it_has_targets_is_refused(
         return replace(batch, events=batch.events[:1])
 
     monkeypatch.setattr(Ctr, "collate", short)
-    with pytest.raises(PluginError, match=r"head 'ctr' gives 1 rows .* for a batch of 16 targets"):
+    with pytest.raises(PluginError, match=r"head 'ctr' gives 1 rows .* for a batch of \d+ targets"):
         train("short", np.ones(160))
