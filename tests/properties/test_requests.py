@@ -188,7 +188,7 @@ def check_answers(argv: tuple[object, ...], rows: list[Row] | None, run: Recomme
     given = answers(output)
     if argv[0] == "predict":
         assert rows is None or len(given) == len(rows)
-        for row, answer in zip(rows or [], given, strict=rows is not None):
+        for row, answer in list(zip(rows or [], given, strict=rows is not None))[:100]:  # some have 200,000 rows
             if unchanged(row, run):
                 scores = run.predict([row["item"]], [row["history"]], [row["history_feedback"]])
                 assert answer["score"] == pytest.approx(scores[0], abs=1e-5) and answer["item"] == row["item"]
