@@ -51,11 +51,12 @@ class RunWriter:
     def __init__(self, output: Path) -> None:
         self.output = output
         self.folder = layout.unfinished(output)
-        self._complete = False
+        self._started = False  # by this process, and not yet complete
 
     def start(self, recipe_text: str, identity: Mapping[str, Any]) -> None:
         """Create the folder with the recipe and environment.json in it, in place of one without a checkpoint."""
         remove(self.folder)
+        self._started = True
         with atomic_write(self.folder) as partial:
             partial.mkdir()
             (partial / layout.RECIPE).write_text(recipe_text, encoding="utf-8")
@@ -113,7 +114,7 @@ class RunWriter:
 
     def finish(self) -> Path:
         """Rename the folder, and delete the checkpoints: last, so that the run can be resumed until it is finished."""
-        self._complete = True  # only the renaming is left
+        self._started = False  # only the renaming is left
         if self.output.exists():
             raise ArtifactError(f"{self.output} was created in the meantime; the finished run is in {self.folder}.")
         move(self.folder, self.output)
@@ -131,9 +132,9 @@ class RunWriter:
         return "Stopped at once, before the first checkpoint, so nothing was kept. Run the same command to start again."
 
     def discard(self) -> None:
-        """Remove a run that failed before its first checkpoint: it could not be resumed. A complete run that could not
-        be renamed is kept."""
-        if not self._complete and not self.has_checkpoints():
+        """Remove a run that this process started and that failed before its first checkpoint: it could not be resumed.
+        One that was refused, or that is complete and could not be renamed, is kept."""
+        if self._started and not self.has_checkpoints():
             remove(self.folder)
 
 

@@ -56,6 +56,8 @@ def read_checkpoint(folder: Path) -> Kept:
                 raise ValueError("its checksum differs")
         content, tensors = read_json(file), load_weights(folder / OPTIMIZER)
         state = TypeAdapter(TrainState).validate_python(content["state"])
+        if min(state.step, state.epoch, state.step_in_epoch) < 0:
+            raise ValueError("it counts fewer than 0 steps or epochs")
         states = {name: _unpacked(content["states"][name], tensors) for name in STATES}
         return Kept(load_weights(folder / WEIGHTS), states, state)
     except ArtifactError as error:  # names the file

@@ -54,6 +54,15 @@ def test_a_finished_run_is_kept_if_its_output_folder_was_created_in_the_meantime
     assert (writer.folder / "recipe.yaml").read_text() == "name: mine\n"
 
 
+def test_a_refused_resume_keeps_a_run_without_a_checkpoint(tmp_path: Path) -> None:
+    stopped = RunWriter(tmp_path / "run")
+    stopped.start("name: mine\n", {})
+    RunWriter(tmp_path / "run").discard()
+    assert (stopped.folder / "recipe.yaml").read_text() == "name: mine\n"
+    stopped.discard()
+    assert not stopped.folder.exists()
+
+
 def test_resuming_without_a_stopped_run_warns_and_starts_from_the_beginning(
     recipe: Callable[..., Path], command: Callable[..., Any]
 ) -> None:
