@@ -102,13 +102,8 @@ def remove(folder: Path) -> None:
     name."""
     if not folder.exists():
         return
-    with refusals(folder):
-        temporary, handle = _new_folder(folder)
-        try:
-            os.replace(folder, temporary / folder.name)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            os.close(handle)
+    with refusals(folder), temporary_folder(folder) as temporary:
+        os.replace(folder, temporary / folder.name)
 
 
 @contextmanager

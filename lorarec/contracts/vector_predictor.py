@@ -53,6 +53,8 @@ class VectorPredictor(Predictor):
     def __init__(self, head: TaskHead) -> None:
         super().__init__(head)
         self._index: ItemIndex | None = None
+        self._largest: float | None = None
+        """The largest number in the run's item vectors."""
 
     def predict(
         self,
@@ -153,7 +155,7 @@ class VectorPredictor(Predictor):
     def answer(self, run: FinishedRun, requests: Requests) -> np.ndarray:
         """[n] float64 dot products."""
         vectors = _vectors(run)[torch.tensor(requests.events.item)]
-        return (_user_vectors(run, requests) * vectors).sum(dim=1).double().cpu().numpy()
+        return (self._user_vectors(run, requests) * vectors).sum(dim=1).double().cpu().numpy()
 
     def recommend(
         self, run: FinishedRun, requests: Requests, candidates: Candidates, k: int, exclude_seen: bool
@@ -165,7 +167,7 @@ class VectorPredictor(Predictor):
         for start in range(0, len(requests), BLOCK):
             block = requests.between(start, start + BLOCK)
             seen = block.history_items() if exclude_seen else None
-            for part, scores in catalog_scores(_user_vectors(run, block), vectors):
+            for part, scores in catalog_scores(self._user_vectors(run, block), vectors):
                 yield candidates.best(scores, k, None if seen is None else seen[part])
 
     def approximate(
@@ -177,10 +179,29 @@ class VectorPredictor(Predictor):
             block = requests.between(start, start + BLOCK)
             empty = [np.empty(0, np.int64)] * len(block)
             seen = [np.unique(items) for items in block.history_items()] if exclude_seen else empty
-            yield self._index.best(_user_vectors(run, block), k, seen)
+            yield self._index.best(self._user_vectors(run, block), k, seen)
 
     def check_lists(self) -> None:
         """Lists are evaluated."""
+
+    def _user_vectors(self, run: FinishedRun, requests: Requests) -> Tensor:
+        """[n, d]. Raises ArtifactError if the item vectors of the run have another width, or if products with them
+        would be infinite."""
+        users, items = run.answers(requests, "user_vectors", BLOCK).float(), _vectors(run)
+        if users.shape[1] != items.shape[1]:
+            raise ArtifactError(
+                f"The item vectors of the run have {items.shape[1]} numbers, and the head's users {users.shape[1]}: "
+                "item_vectors.safetensors is of another run. Restore the file, or train the run again."
+            )
+        if self._largest is None:  # a pass over all items
+            self._largest = _largest(items)
+        if not _largest(users) * self._largest * users.shape[1] < torch.finfo(torch.float32).max:
+            raise ArtifactError(
+                "The numbers in the vectors of users and items are too large to be multiplied: "
+                "item_vectors.safetensors or the head's weights are not those of a trained model. Restore the files, "
+                "or train the run again."
+            )
+        return users
 
 
 def _longest(metrics: Sequence[Metric]) -> int:
@@ -195,18 +216,5 @@ def _vectors(run: FinishedRun) -> Tensor:
     return run.item_vectors
 
 
-def _user_vectors(run: FinishedRun, requests: Requests) -> Tensor:
-    """[n, d]. Raises ArtifactError if the item vectors of the run have another width."""
-    users, items = run.answers(requests, "user_vectors", BLOCK).float(), _vectors(run)
-    if users.shape[1] != items.shape[1]:
-        raise ArtifactError(
-            f"The item vectors of the run have {items.shape[1]} numbers, and the head's users {users.shape[1]}: "
-            "item_vectors.safetensors is of another run. Restore the file, or train the run again."
-        )
-    largest = [float(vectors.abs().max()) if vectors.numel() else 0.0 for vectors in (users, items)]
-    if not largest[0] * largest[1] * users.shape[1] < torch.finfo(torch.float32).max:
-        raise ArtifactError(
-            "The numbers in the vectors of users and items are too large to be multiplied: item_vectors.safetensors or "
-            "the head's weights are not those of a trained model. Restore the files, or train the run again."
-        )
-    return users
+def _largest(vectors: Tensor) -> float:
+    return float(vectors.abs().max()) if vectors.numel() else 0.0

@@ -143,6 +143,7 @@ def _with_old_types(new: pa.Table, old: pa.Table, declared: Declared) -> pa.Tabl
         column, old_type = new.column(name), old.schema.field(COLUMN + name).type
         whole = pa.types.is_integer(column.type)
         if kind_of(column.type) in (kind, "other") or (kind == "text" and whole):
+            # A column that cannot be cast keeps its own type, which the caller refuses by name.
             with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 new = new.set_column(new.column_names.index(name), name, column.cast(old_type))
     return new

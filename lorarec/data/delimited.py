@@ -23,7 +23,7 @@ from lorarec.data.open_files import (
     read_errors,
     too_long,
 )
-from lorarec.errors import DataError
+from lorarec.errors import DataError, counted
 
 WHOLE = r"^(0|-?[1-9][0-9]*)$"
 """A whole number in canonical spelling: 007, +5, -0, 12E4 and 0x1F are text, because as ids they are not 7, 5, 0,
@@ -189,5 +189,5 @@ def skipped_note(file: Delimited) -> tuple[str, ...]:
     lines = [line for line, _ in _broken(file)]
     if not lines:
         return ()
-    rows = f"{len(lines):,} rows" if len(lines) > 1 else "1 row"
+    rows = counted(len(lines), "rows")
     return (f"{rows} of too many or too few fields left out, first line {lines[0]} (on_bad_lines: skip)",)

@@ -17,7 +17,7 @@ from lorarec.data.columns import ITEM, is_list, missing_column
 from lorarec.data.file_rows import Rows
 from lorarec.data.html_text import has_html, without_html
 from lorarec.data.ids import Encoded, encode_distinct
-from lorarec.errors import DataError
+from lorarec.errors import DataError, counted
 
 Kind = Literal["number", "text", "words", "other", "empty"]
 """What a column holds: numbers; text, or the name of a category; lists of words; other values, which only templates use
@@ -186,9 +186,8 @@ def html_note(table: pa.Table, declared: Declared, origin: str) -> tuple[str, ..
         what = "tags are removed and entities decoded (data.item_text_html=strip)"
     else:
         what = "it is read as it is; data.item_text_html=strip removes tags and decodes entities"
-    count = int(rows.sum())
-    counted = f"{count:,} items have" if count > 1 else "1 item has"
-    return (f"{origin}: {counted} HTML in the text, such as {shown}: {what}",)
+    have = counted(int(rows.sum()), "items have")
+    return (f"{origin}: {have} HTML in the text, such as {shown}: {what}",)
 
 
 def _texts(table: pa.Table, declared: Declared) -> list[str]:

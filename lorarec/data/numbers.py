@@ -124,8 +124,7 @@ def as_float(column: pa.ChunkedArray, where: str, rows: Rows | None = None) -> n
     kind = column.type
     if pa.types.is_boolean(kind):
         column = column.cast(pa.uint8())
-    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-              or pa.types.is_null(kind) or is_text(kind)):  # fmt: skip
+    elif not (is_number(kind) or pa.types.is_null(kind) or is_text(kind)):
         raise DataError(f"{where}: values of type {kind} are not numbers. Convert the column.")
     try:
         return _array(column.cast(pa.float64(), safe=False))
@@ -142,6 +141,11 @@ def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def is_text(kind: pa.DataType) -> bool:
     """Whether a type is that of text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a type is one of whole numbers, floats or decimals."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def is_missing(column: pa.ChunkedArray, words: Sequence[str] = ()) -> pa.ChunkedArray:
@@ -172,12 +176,12 @@ def numbers_of_words(words: Sequence[str], kind: pa.DataType) -> list[Any]:
 
 def _as_value(word: str, kind: pa.DataType) -> Any:
     """A word as a number of a column's type; None where it is none, or where the type is none of numbers."""
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+    if not is_number(kind):
         return None
     text = POINT_ZERO.sub("", word) if pa.types.is_integer(kind) else word
     try:
         return pa.scalar(text).cast(kind).as_py()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # no number, or none of this type
         return None
 
 

@@ -280,7 +280,8 @@ def table_origin(paths: Sequence[Path]) -> str:
 
 def other_columns(path: str | Path, names: Sequence[str], first: str | Path, others: Sequence[str]) -> DataError:
     """The error for a file whose columns are not those of the table's first one."""
-    lacking, more = ([n for n in others if n not in names], [n for n in names if n not in others])
+    have, need = set(names), set(others)  # of up to 10,000 columns
+    lacking, more = [n for n in others if n not in have], [n for n in names if n not in need]
     differences = (("lacks", lacking), ("also has", more))
     what = " and ".join(f"{verb} {', '.join(map(repr, odd))[:200]}" for verb, odd in differences if odd)
     return DataError(

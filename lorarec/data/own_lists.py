@@ -13,7 +13,7 @@ from lorarec.data.columns import HISTORY, HISTORY_FEEDBACK, Lists, feedback_list
 from lorarec.data.delimited import typed
 from lorarec.data.file_rows import Rows, row_of
 from lorarec.data.ids import Encoded, plain_ids
-from lorarec.data.numbers import is_text, is_word, plain_column
+from lorarec.data.numbers import is_number, is_text, is_word, plain_column
 from lorarec.data.parquet_table import encoded_chunks
 from lorarec.data.text_lists import feedback_separator, separator_note, separator_of, text_blocks, text_lists
 from lorarec.errors import DataError
@@ -108,12 +108,11 @@ def lists_of_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column of numbers, which a file has where no history is longer than 1, as lists of one, or of none where the
     number is missing; others without a dictionary."""
     column = plain_column(column)
-    kind = column.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+    if not is_number(column.type):
         return column
     known = pc.invert(column.is_null(nan_is_null=True))
     offsets = np.concatenate(([0], np.cumsum(known.to_numpy())))
-    numbers = pa.concat_arrays([pa.array([], kind), *column.filter(known).chunks])
+    numbers = pa.concat_arrays([pa.array([], column.type), *column.filter(known).chunks])
     return pa.chunked_array([pa.LargeListArray.from_arrays(offsets, numbers)])
 
 

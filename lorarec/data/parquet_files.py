@@ -117,7 +117,7 @@ def storable(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         return storable(column.cast(plain), plain)
     try:
         Features.from_arrow_schema(pa.schema([("", kind)]))
-    except (ValueError, TypeError, NotImplementedError):
+    except (ValueError, TypeError, NotImplementedError):  # a type that Datasets does not have
         texts = (_json(value) for value in column.to_pylist())
         return pa.chunked_array([pa.array(texts, pa.string())])
     return column

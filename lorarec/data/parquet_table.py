@@ -108,7 +108,7 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.path = path
         with _readable(path):
-            self._stamp = _stamp(path)
+            self._stamp = stamp(path)
             with pq.ParquetFile(path) as file:
                 self.rows: int = file.metadata.num_rows
 
@@ -122,7 +122,7 @@ class _File:
                 if ids and plain.type != kind and pa.types.is_floating(plain.type):
                     refuse_rounded(plain, f"{self.path}, column '{name}', row group {group + 1}")
                 yield from in_common_type(plain, kind, self.path, name).chunks
-        if _stamp(self.path) != self._stamp:
+        if stamp(self.path) != self._stamp:
             raise DataError(f"{self.path}: changed while being read. Run the command again.")
 
 
@@ -172,7 +172,8 @@ def _groups(chunks: Iterable[pa.Array]) -> Iterator[pa.Array]:
         yield pa.concat_arrays(group)
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def stamp(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is written again: inode, size and time."""
     stat = path.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from lorarec.data.header import Delimited, delimited
 from lorarec.data.json_rows import json_file, json_tables
 from lorarec.data.open_files import DETECT, Format, ReadOptions, encoding_notes, format_of, other_columns, table_origin
 from lorarec.data.parquet_files import joined_type, parquet_tables
-from lorarec.data.parquet_table import ParquetTable
+from lorarec.data.parquet_table import ParquetTable, stamp
 from lorarec.errors import DataError
 
 if TYPE_CHECKING:
@@ -121,6 +121,12 @@ def table_rows(files: Sequence[tuple[Path, ReadOptions]]) -> Rows | None:
 
 
 def _count_rows(path: Path, options: ReadOptions) -> int:
+    return _rows_in(path, options, stamp(path) if path.exists() else None)
+
+
+@cache
+def _rows_in(path: Path, options: ReadOptions, _stamp: tuple[int, int, int] | None) -> int:
+    """The rows of a file, counted once for each state of it: one message may name several rows."""
     try:
         if format_of(path) == "parquet":
             return int(pq.read_metadata(path).num_rows)

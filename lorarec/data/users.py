@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from lorarec.data.columns import USER, missing_column
 from lorarec.data.ids import encode_distinct
 from lorarec.data.item_table import as_words, id_column_of
-from lorarec.data.numbers import is_text
+from lorarec.data.numbers import is_missing, is_text
 from lorarec.data.raw_tables import RawTables, as_arrow
 from lorarec.errors import DataError
 
@@ -64,10 +64,8 @@ def users_of(raw: RawTables, names: Sequence[str], user_ids: pa.Array) -> tuple[
 
 def _blanks(column: pa.ChunkedArray) -> int:
     """How many rows have no value, or a blank text."""
-    blank = column.is_null(nan_is_null=True)
-    if is_text(column.type):
-        blank = pc.or_(blank, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), True))
-    return int(pc.sum(blank).as_py())
+    trimmed = pc.utf8_trim_whitespace(column) if is_text(column.type) else column
+    return int(pc.sum(is_missing(trimmed)).as_py())
 
 
 def users_of_requests(columns: Sequence[Mapping[str, Any] | None], names: Sequence[str]) -> Users:

@@ -33,10 +33,10 @@ class HistoryFile(Callback):
 
     def on_fit_start(self, state: TrainState) -> None:
         lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n") if self.path.exists() else []
-        steps = {line: _step(line) for line in lines if line}
-        if broken := sum(step is None for step in steps.values()):
+        steps = [(line, _step(line)) for line in lines if line]
+        if broken := sum(step is None for _, step in steps):
             _log.warning("%s: %d of its lines cannot be read, and are left out.", self.path, broken)
-        kept = [line for line, step in steps.items() if step is not None and step <= state.step]
+        kept = [line for line, step in steps if step is not None and step <= state.step]
         write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def on_optimizer_step(self, state: TrainState) -> None:

@@ -58,6 +58,7 @@ def build_model(run_data: RunData, plan: TrainingPlan, copy: Path | None = None)
     Network and head are initialized with separate seeds, so that runs that differ only in the adapter start from the
     same head.
     """
+    _refuse_unread_settings(run_data)
     resolved, seed = run_data.resolved, run_data.resolved.recipe.seed
     backbone, adapter = resolved.backbone, resolved.adapter
     backbone.load(run_data.data.catalog, derived_seed(seed, Purpose.BACKBONE_WEIGHTS))
@@ -74,7 +75,6 @@ def build_model(run_data: RunData, plan: TrainingPlan, copy: Path | None = None)
     network = adapter.attach(backbone, plan)
     set_seed(derived_seed(seed, Purpose.HEAD_WEIGHTS))
     head = resolved.head.build(run_data.architecture.hidden_size, run_data.data.statistics)
-    _refuse_unread_settings(run_data)
     return RecModel(backbone, adapter, network, head, pretrained)
 
 

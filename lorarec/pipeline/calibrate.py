@@ -10,13 +10,13 @@ import numpy as np
 
 from lorarec.artifact import layout
 from lorarec.artifact.layout import write_calibration
-from lorarec.artifact.reader import RunFolder, read_run, using
+from lorarec.artifact.reader import RunFolder, read_run
 from lorarec.contracts import Part, Scored
 from lorarec.disk import locked
 from lorarec.errors import DataError
 from lorarec.evaluation.calibration import Calibration, Method, calibration_error, log_loss
 from lorarec.pipeline.evaluate import held_out_predictions, refused_about
-from lorarec.pipeline.load import OpenRun, open_run, open_run_recipe
+from lorarec.pipeline.load import OpenRun, open_run
 from lorarec.registry.faults import plugin_faults
 
 
@@ -42,10 +42,8 @@ def calibrate(run: str | Path, method: Method = "temperature") -> CalibrationRep
 
 def _calibrate(run: Path, method: Method) -> CalibrationReport:
     folder = read_run(run)
-    with using(folder.path):
-        resolved = open_run_recipe(folder)
-        with plugin_faults(resolved.plugins()):
-            scored = _scored(folder, open_run(folder, resolved))
+    with open_run(folder) as opened:
+        scored = _scored(folder, opened)
     if Part.VALIDATION not in scored or len(np.unique(scored[Part.VALIDATION].labels)) < 2:
         raise DataError(f"{folder.path}: its validation part has no clicks, or only clicks, so nothing can be fitted.")
     fitted = Calibration.fit(method, *scored[Part.VALIDATION])

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from lorarec.artifact.reader import RunFolder, read_run, using
+from lorarec.artifact.reader import RunFolder, read_run
 from lorarec.contracts import Catalog, Collation, Part, Predictions, Views
 from lorarec.data.columns import HISTORY
 from lorarec.data.repeated import unreachable_rule
@@ -26,7 +26,7 @@ from lorarec.evaluation.protocol import TIED_TARGETS, UNREACHABLE, protocol
 from lorarec.inference.recommender import Recommender, list_rows
 from lorarec.model.encoded_catalog import encoded_catalog
 from lorarec.pipeline.assemble import RunData
-from lorarec.pipeline.load import OpenRun, open_run, open_run_recipe
+from lorarec.pipeline.load import OpenRun, open_run
 from lorarec.prediction.diversity import list_measures
 from lorarec.registry.faults import plugin_faults
 from lorarec.registry.resolve import ResolvedRecipe
@@ -42,10 +42,8 @@ def evaluate(run: str | Path) -> dict[str, Any]:
     Raises ArtifactError if the data or their split have changed since training.
     """
     folder = read_run(Path(run))
-    with using(folder.path):
-        resolved = open_run_recipe(folder)
-        with plugin_faults(resolved.plugins()):
-            return _evaluate(folder, open_run(folder, resolved))
+    with open_run(folder) as opened:
+        return _evaluate(folder, opened)
 
 
 def _evaluate(folder: RunFolder, opened: OpenRun) -> dict[str, Any]:
@@ -148,10 +146,8 @@ def compare_lists(run: str | Path, diversify: float, k: int = 10) -> list[tuple[
     Raises IncompatibleError for heads that are not evaluated by lists, DataError if there is no test part.
     """
     folder = read_run(Path(run))
-    with using(folder.path):
-        resolved = open_run_recipe(folder)
-        with plugin_faults(resolved.plugins()):
-            return _compare_lists(folder, open_run(folder, resolved), diversify, k)
+    with open_run(folder) as opened:
+        return _compare_lists(folder, opened, diversify, k)
 
 
 def _compare_lists(folder: RunFolder, opened: OpenRun, diversify: float, k: int) -> list[tuple[str, float, float]]:

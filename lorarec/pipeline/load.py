@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,9 +183,17 @@ class OpenRun:
     accelerator: Accelerator
 
 
-def open_run(folder: RunFolder, resolved: ResolvedRecipe) -> OpenRun:
-    """Load a run with this recipe, and its data. Raises ArtifactError if the data or their split have changed since
-    training."""
+@contextmanager
+def open_run(folder: RunFolder) -> Iterator[OpenRun]:
+    """Load a run and its data. Errors in the block are about the run, or name the plugin to blame. Raises ArtifactError
+    if the data or their split have changed since training."""
+    with using(folder.path):
+        resolved = open_run_recipe(folder)
+        with plugin_faults(resolved.plugins()):
+            yield _with_data(folder, resolved)
+
+
+def _with_data(folder: RunFolder, resolved: ResolvedRecipe) -> OpenRun:
     accelerator = make_accelerator(resolved)
     run_data = gather_run_data(resolved, computed_once(accelerator, lambda: read_data(resolved)))
     if run_data.data.report.fingerprint != folder.environment.get("split_fingerprint"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -14,7 +13,7 @@ from datasets import Dataset
 from pydantic import Field
 
 from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl, read_table
-from lorarec_sources.paths import existing_file, missing_field
+from lorarec_sources.paths import existing_file, expanded, missing_field
 
 TRAINING = ("train", "training")
 
@@ -60,7 +59,7 @@ class AbTestsSource(DataSource):
         """Pairs and texts. Raises DataError naming file, row and column of an invalid value, and if no test
         compares texts."""
         config = self.config
-        path = Path(os.path.expanduser(config.path))
+        path = expanded(config.path)
         file = existing_file(path / "packages.parquet" if path.is_dir() else path)
         pairs = list(_pairs(_arms(file, config), config.decided))
         if not pairs:

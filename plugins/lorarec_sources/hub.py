@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 import zipfile
 import zlib
@@ -32,6 +31,7 @@ from lorarec.contracts import (
     known_encoding,
     read_table,
 )
+from lorarec_sources.paths import expanded
 
 SplitName = Literal["train", "validation", "test"]
 ABOUT = ("name", "version", "data_dir", "data_files", "description")
@@ -141,12 +141,12 @@ def load_table(path: str, config: str | None, revision: str | None) -> Mapping[s
     and reads files of other kinds, but no text. The hub is checked once, briefly, before `datasets` is called, which
     retries for minutes.
     """
-    local = Path(os.path.expanduser(path)).is_dir()
+    local = expanded(path).is_dir()
     if local and revision is not None:
         raise DataError(f"{path}: a local folder has no revisions. Leave `revision` out.")
     if not local:
         _check_hub(path, revision)
-    source = str(Path(os.path.expanduser(path))) if local else _cached_files(path, revision) or path
+    source = str(expanded(path)) if local else _cached_files(path, revision) or path
     revision = None if source != path else revision
     try:
         builder = datasets.load_dataset_builder(source, config, revision=revision)

@@ -17,9 +17,14 @@ SHOWN = 12
 ELSEWHERE = "The recipe's data.source sets the path of the data, or an override does: data.source.path=PATH."
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with ~ replaced; one of an unknown user stays, where `Path.expanduser` would raise RuntimeError."""
+    return Path(os.path.expanduser(path))
+
+
 def existing_file(path: str | Path) -> Path:
     """The path, if it is a file. Raises DataError naming it, the nearest name and the files of the folder."""
-    file = Path(os.path.expanduser(path))
+    file = expanded(path)
     if file.is_file():
         return file
     if file.is_dir():
@@ -35,7 +40,7 @@ def existing_files(names: Sequence[str], folder: Path | None = None) -> list[Pat
     """
     files: list[Path] = []
     for name in names:
-        path = Path(os.path.expanduser(name)) if folder is None else folder / Path(os.path.expanduser(name))
+        path = expanded(name) if folder is None else folder / expanded(name)
         if path.is_dir():
             files += _shards(path)
         elif has_magic(name) and not path.exists():
@@ -64,7 +69,7 @@ def _shards(folder: Path) -> list[Path]:
 
 def existing_folder(path: str | Path) -> Path:
     """The path, if it is a folder. Raises DataError naming it and the nearest existing names."""
-    folder = Path(os.path.expanduser(path))
+    folder = expanded(path)
     if folder.is_dir():
         return folder
     if folder.is_file():

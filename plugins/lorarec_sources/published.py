@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +11,7 @@ from typing import Any
 from datasets import Dataset
 
 from lorarec.contracts import DataError, DataSource, RawTables, ReadOptions, StrictConfig, hookimpl, read_table
-from lorarec_sources.paths import contents, existing_folder
+from lorarec_sources.paths import contents, existing_folder, expanded
 from lorarec_sources.published_files import (
     book_crossing,
     exploded_lists,
@@ -166,7 +165,7 @@ class PublishedSource(DataSource):
 
     def load(self) -> RawTables:
         """The tables, with the files' own column names. Raises DataError naming what is missing."""
-        path = Path(os.path.expanduser(self.config.path))
+        path = expanded(self.config.path)
         folder, only = (path.parent, path) if path.is_file() else (existing_folder(path), None)
         layout, files, item_files = _recognized(folder, only)
         if layout.parts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import html
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from datasets import Dataset
 from pydantic import Field, model_validator
 
 from lorarec.contracts import DataError, DataSource, RawTables, StrictConfig, hookimpl, read_table
-from lorarec_sources.paths import existing_file, missing_field
+from lorarec_sources.paths import existing_file, expanded, missing_field
 
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
@@ -65,7 +64,7 @@ class ReviewsSource(DataSource):
     def load(self) -> RawTables:
         """Reviews both as events and as items. Raises DataError naming file, row and column of an invalid value."""
         config = self.config
-        path = Path(os.path.expanduser(config.path))
+        path = expanded(config.path)
         file = existing_file(path / "reviews.parquet" if path.is_dir() else path)
         table = read_table(file)
         for option, name in (("user", config.user), ("time", config.time), ("rating", config.rating)):

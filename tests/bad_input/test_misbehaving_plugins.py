@@ -201,7 +201,7 @@ RETURNED = [
     ("callback", "on_evaluation_end", "given[0].metrics['auc'] = 1.0"),
     ("callback", "on_evaluation_end", "given[0].best_metric = None"),
     ("callback", "on_optimizer_step", "given[0].stop = None"),
-    ("callback", "state_dict", "return None or [1]"),
+    ("callback", "state_dict", "return [1]"),
     ("callback", "state_dict", "return {'model': nn.Linear(2, 2)}"),
 ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import subprocess
@@ -109,4 +108,4 @@ main()
 def test_signals_are_handled_before_anything_slow_is_imported() -> None:
     code = "import sys, lorarec.__main__; print('typer' in sys.modules, 'numpy' in sys.modules)"
     assert process(code).stdout == "False False\n"
-    assert importlib.import_module("lorarec.cli.signals").INTERRUPTED == 130
+    assert signals.INTERRUPTED == 130

@@ -172,7 +172,7 @@ def test_words_are_not_converted_once_for_each_number(monkeypatch: pytest.Monkey
     calls: list[Any] = []
     monkeypatch.setattr(numbers, "_as_value", lambda *given: calls.append(given))
     feedback_of([[1.0, 2.0, 3.0]] * 100, missing=("0",))
-    assert len(calls) < 10
+    assert 0 < len(calls) < 10
 
 
 def test_blank_feedback_in_a_list_is_missing(ask: Any) -> None:
